@@ -1,0 +1,32 @@
+"""Shape annotations are enforced while the tests run; no test may leave the global random state to chance."""
+
+import os
+import warnings
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the Hub serves one on loopback
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # third-party imports may warn; our own code may not
+    import accelerate  # noqa: F401
+    import timm.layers  # noqa: F401
+    from jaxtyping import install_import_hook
+
+install_import_hook(["var", "diffusion_baseline"], "beartype.beartype")
+
+import pytest  # noqa: E402
+import torch  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def _quiet_and_deterministic():
+    """One thread (so that sums have one order), and a global stream that no test shares with another."""
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+
+
+@pytest.fixture
+def shared_cases():
+    """Folder of the golden reference files."""
+    from pathlib import Path
+
+    return Path(__file__).parent / "golden"

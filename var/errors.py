@@ -1,0 +1,21 @@
+"""The one error that the command line turns into a line and exit code 2."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(ValueError):
+    """A mistake in what the user gave: the message names the rule, the value received and the remedy.
+
+    It is a `ValueError`, so that library users need no import of ours to catch it; the command lines print it as one
+    line without a traceback.
+    """
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """A remedy for an unknown `name`: the nearest known names, else all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(n) for n in near)}?"
+    return f"choose one of {', '.join(repr(n) for n in known)}"
