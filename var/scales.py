@@ -1,0 +1,95 @@
+"""The schedule of scales: how many tokens each token map has, where they lie in the sequence, who attends to whom."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from var.errors import UserError
+
+Side = int | tuple[int, int]
+"""Size of a token map: an int is a square, a pair is (height, width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScaleSchedule:
+    """Side lengths of the token maps, coarse to fine; an int is a square map, a pair is (height, width).
+
+    Raises ValueError unless there is at least one scale, all sides are positive whole numbers, and every map is larger
+    than the one before it, in neither direction smaller.
+    """
+
+    sides: tuple[Side, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sides", tuple(_checked_side(side) for side in self.sides))
+        if not self.sides:
+            raise UserError("a scale schedule needs at least one side, got none; pass for example (1, 2, 4)")
+        for coarse, fine in zip(self.shapes, self.shapes[1:], strict=False):
+            if fine == coarse or fine[0] < coarse[0] or fine[1] < coarse[1]:
+                raise UserError(
+                    f"the scales must grow from coarse to fine, got {coarse[0]}x{coarse[1]} before {fine[0]}x{fine[1]} "
+                    f"in {self.sides}; sort them and drop doubles"
+                )
+
+    def __len__(self) -> int:
+        """Number of scales, K."""
+        return len(self.sides)
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """(height, width) of every token map."""
+        return tuple((side, side) if isinstance(side, int) else side for side in self.sides)
+
+    @property
+    def lengths(self) -> tuple[int, ...]:
+        """Number of tokens of every scale."""
+        return tuple(height * width for height, width in self.shapes)
+
+    @property
+    def length(self) -> int:
+        """Number of tokens of an image: all scales together."""
+        return sum(self.lengths)
+
+    def slices(self) -> Iterator[slice]:
+        """Where the tokens of every scale lie in the sequence."""
+        start = 0
+        for length in self.lengths:
+            yield slice(start, start := start + length)
+
+    def flatten(self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]) -> Int64[Tensor, "batch length"]:
+        """Token maps, coarse to fine, as one sequence; raises ValueError where their shapes are not the schedule's."""
+        found = tuple(tuple(token_map.shape[1:]) for token_map in token_maps)
+        if found != self.shapes:
+            raise UserError(f"token maps must have the shapes {self.shapes}, got {found}; encode with this schedule")
+        return torch.cat([token_map.flatten(1) for token_map in token_maps], dim=1)
+
+    def split(self, tokens: Int64[Tensor, "batch length"]) -> list[Int64[Tensor, "batch _h _w"]]:
+        """The inverse of `flatten`; raises ValueError where the sequence has another length."""
+        if tokens.shape[1] != self.length:
+            raise UserError(
+                f"a token sequence of the sides {self.sides} has length {self.length}, got {tokens.shape[1]}; "
+                "encode with this schedule"
+            )
+        return [tokens[:, where].unflatten(1, shape) for where, shape in zip(self.slices(), self.shapes, strict=True)]
+
+    def scale_index(self) -> Int64[Tensor, " length"]:
+        """Scale (from 0) of every position in the sequence."""
+        return torch.repeat_interleave(torch.arange(len(self)), torch.tensor(self.lengths))
+
+
+def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
+    """True where a query (row) may attend to a key (column): its own scale and all coarser ones."""
+    index = scales.scale_index()
+    return index[:, None] >= index[None, :]
+
+
+def _checked_side(side: object) -> Side:
+    """An int or a pair of ints, all positive."""
+    pair = tuple(side) if isinstance(side, (tuple, list)) else (side, side)
+    whole = all(isinstance(length, int) and not isinstance(length, bool) for length in pair)
+    if len(pair) != 2 or not whole or min(pair) < 1:
+        raise UserError(f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}")
+    return side if isinstance(side, int) else pair
