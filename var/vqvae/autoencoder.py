@@ -1,0 +1,163 @@
+"""The convolutional encoder and decoder around the quantiser (the layout of the published VAR tokenizer)."""
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from var.vqvae.config import VQVAEConfig
+
+
+def _norm(config: VQVAEConfig, channels: int) -> nn.GroupNorm:
+    return nn.GroupNorm(config.norm_groups, channels, eps=1e-6)
+
+
+def _conv3(channels_in: int, channels_out: int) -> nn.Conv2d:
+    return nn.Conv2d(channels_in, channels_out, 3, padding=1)
+
+
+class ResidualBlock(nn.Module):
+    """Twice norm, SiLU, 3x3 convolution, added to the input (through a 1x1 convolution where channels change)."""
+
+    def __init__(self, config: VQVAEConfig, channels_in: int, channels_out: int) -> None:
+        super().__init__()
+        self.norm1 = _norm(config, channels_in)
+        self.conv1 = _conv3(channels_in, channels_out)
+        self.norm2 = _norm(config, channels_out)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = _conv3(channels_out, channels_out)
+        self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
+
+    def forward(self, x: Float[Tensor, "batch _in h w"]) -> Float[Tensor, "batch _out h w"]:
+        hidden = self.conv1(F.silu(self.norm1(x)))
+        hidden = self.conv2(self.dropout(F.silu(self.norm2(hidden))))
+        return self.shortcut(x) + hidden
+
+
+class AttentionBlock(nn.Module):
+    """Single-head self-attention over all positions of a feature map, added to the input."""
+
+    def __init__(self, config: VQVAEConfig, channels: int) -> None:
+        super().__init__()
+        self.norm = _norm(config, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.projection = nn.Conv2d(channels, channels, 1)
+
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        q, k, v = rearrange(self.qkv(self.norm(x)), "b (three c) h w -> three b 1 (h w) c", three=3)
+        hidden = F.scaled_dot_product_attention(q, k, v)
+        return x + self.projection(rearrange(hidden, "b 1 (h w) c -> b c h w", h=x.shape[2]))
+
+
+class Level(nn.Module):
+    """The residual blocks of one resolution, each followed by attention at the lowest one."""
+
+    def __init__(self, config: VQVAEConfig, channels: list[int], *, attention: bool) -> None:
+        super().__init__()
+        pairs = list(zip(channels, channels[1:], strict=False))
+        self.blocks = nn.ModuleList(ResidualBlock(config, *pair) for pair in pairs)
+        self.attentions = nn.ModuleList(AttentionBlock(config, out) for _, out in pairs if attention)
+
+    def forward(self, x: Float[Tensor, "batch _in h w"]) -> Float[Tensor, "batch _out h w"]:
+        for index, block in enumerate(self.blocks):
+            x = block(x)
+            if self.attentions:
+                x = self.attentions[index](x)
+        return x
+
+
+class Middle(nn.Sequential):
+    """Residual block, attention, residual block at the lowest resolution."""
+
+    def __init__(self, config: VQVAEConfig, channels: int) -> None:
+        super().__init__()
+        self.block1 = ResidualBlock(config, channels, channels)
+        if config.attention:
+            self.attention = AttentionBlock(config, channels)
+        self.block2 = ResidualBlock(config, channels, channels)
+
+
+class Downsample(nn.Module):
+    """Halves the resolution: a 3x3 convolution of stride 2, padded at the right and the bottom only."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels, channels, 3, stride=2)
+
+    def forward(self, x: Float[Tensor, "batch c _h _w"]) -> Float[Tensor, "batch c _h2 _w2"]:
+        return self.conv(F.pad(x, (0, 1, 0, 1)))
+
+
+class Upsample(nn.Module):
+    """Doubles the resolution: nearest neighbours, then a 3x3 convolution."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv = _conv3(channels, channels)
+
+    def forward(self, x: Float[Tensor, "batch c _h _w"]) -> Float[Tensor, "batch c _h2 _w2"]:
+        return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+
+
+class Encoder(nn.Module):
+    """Images to latents: a level of residual blocks for each channel multiplier, halving the resolution between."""
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        widths = config.level_channels
+        last = len(widths) - 1
+        self.conv_in = _conv3(config.in_channels, config.base_channels)
+        self.levels = nn.ModuleList(
+            Level(
+                config,
+                [([config.base_channels, *widths])[level]] + [width] * config.residual_blocks,
+                attention=config.attention and level == last,
+            )
+            for level, width in enumerate(widths)
+        )
+        self.downsamples = nn.ModuleList(Downsample(width) for width in widths[:-1])
+        self.middle = Middle(config, widths[-1])
+        self.norm_out = _norm(config, widths[-1])
+        self.conv_out = _conv3(widths[-1], config.width)
+
+    def forward(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch latent_width latent_height latent_width_"]:
+        x = self.conv_in(images)
+        for index, level in enumerate(self.levels):
+            x = level(x)
+            if index < len(self.downsamples):
+                x = self.downsamples[index](x)
+        return self.conv_out(F.silu(self.norm_out(self.middle(x))))
+
+
+class Decoder(nn.Module):
+    """Latents to images: the encoder mirrored, with one more residual block a level. Levels are lowest first."""
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        widths = config.level_channels[::-1]
+        self.conv_in = _conv3(config.width, widths[0])
+        self.middle = Middle(config, widths[0])
+        self.levels = nn.ModuleList(
+            Level(
+                config,
+                [([widths[0], *widths])[level]] + [width] * (config.residual_blocks + 1),
+                attention=config.attention and level == 0,
+            )
+            for level, width in enumerate(widths)
+        )
+        self.upsamples = nn.ModuleList(Upsample(width) for width in widths[:-1])
+        self.norm_out = _norm(config, widths[-1])
+        self.conv_out = _conv3(widths[-1], config.in_channels)
+
+    def forward(
+        self, latents: Float[Tensor, "batch latent_width latent_height latent_width_"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        x = self.middle(self.conv_in(latents))
+        for index, level in enumerate(self.levels):
+            x = level(x)
+            if index < len(self.upsamples):
+                x = self.upsamples[index](x)
+        return self.conv_out(F.silu(self.norm_out(x)))

@@ -1,0 +1,150 @@
+"""The codebook that all scales share: lookup, initialisation, running means, restarts and usage statistics."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.distributed import all_reduce, broadcast, is_available, is_initialized
+
+from var.vqvae.config import VQVAEConfig
+
+KMEANS_ITERATIONS = 15
+
+
+class Codebook(nn.Module):
+    """Code vectors; `usage` holds for every scale how often a step chooses each code (running mean of counts)."""
+
+    usage: Tensor
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        self.normalize = config.normalize_codes
+        self.decay = config.codebook_decay
+        self.restart_below = config.restart_below
+        self.ema = config.codebook == "ema"
+        codes = torch.empty(config.vocabulary, config.width).uniform_(-1 / config.vocabulary, 1 / config.vocabulary)
+        self.weight = nn.Parameter(codes, requires_grad=not self.ema)
+        self.register_buffer("usage", torch.zeros(len(config.schedule), config.vocabulary))
+        if self.ema:
+            self.register_buffer("cluster_size", torch.zeros(config.vocabulary))
+            self.register_buffer("cluster_sum", torch.zeros_like(codes))
+        self._wants_init = config.kmeans_init
+
+    @property
+    def wants_init(self) -> bool:
+        """Whether the next training batch has to place the codes: k-means is on and nothing was ever observed."""
+        if self._wants_init:  # read from the device once only
+            self._wants_init = not bool(self.usage.any())
+        return self._wants_init
+
+    def forward(self, tokens: Int64[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
+        """Vectors of the codes."""
+        return F.embedding(tokens, self.weight)
+
+    @torch.no_grad()
+    def nearest(self, vectors: Float[Tensor, "batch width h w"]) -> Int64[Tensor, "batch h w"]:
+        """Nearest code at every position: by squared distance, or by cosine where codes are normalised."""
+        flat = rearrange(vectors, "b c h w -> (b h w) c")
+        nearest = _nearest(flat, self.weight, normalize=self.normalize)
+        return nearest.view(vectors.shape[0], *vectors.shape[2:])
+
+    @torch.no_grad()
+    def init_from(self, vectors: Float[Tensor, "n width"], generator: torch.Generator | None = None) -> None:
+        """Place the codes at the k-means centres of `vectors` (on every process, those of the first one)."""
+        centres = _kmeans(vectors.float(), len(self.weight), generator, normalize=self.normalize)
+        if is_available() and is_initialized():
+            broadcast(centres, src=0)
+        self.weight.copy_(centres)
+        if self.ema:
+            self.cluster_size.fill_(1.0)
+            self.cluster_sum.copy_(centres)
+        self._wants_init = False
+
+    @torch.no_grad()
+    def observe(
+        self,
+        vectors: Sequence[Float[Tensor, "_n width"]],
+        tokens: Sequence[Int64[Tensor, " _n"]],
+        generator: torch.Generator | None = None,
+    ) -> None:
+        """Learn from one training step: `vectors` met at every scale and the `tokens` they chose.
+
+        Updates the usage statistics and, for an "ema" codebook, the codes (van den Oord et al. 2017, Appendix A.1),
+        summed over all processes; then dead codes restart at vectors of this step.
+        """
+        size = len(self.weight)
+        counts = torch.stack([torch.bincount(scale, minlength=size) for scale in tokens]).to(self.usage.dtype)
+        sums = None
+        if self.ema:
+            sums = torch.zeros_like(self.cluster_sum)
+            sums.index_add_(0, torch.cat(list(tokens)), torch.cat(list(vectors)).to(sums.dtype))
+        if is_available() and is_initialized():
+            all_reduce(counts)
+            if sums is not None:
+                all_reduce(sums)
+        # The first observation counts in full, so that the statistics do not start from an empty past.
+        self.usage.lerp_(counts, 1 - self.decay * self.usage.any())
+        if sums is None:
+            return
+        self.cluster_size.lerp_(counts.sum(0), 1 - self.decay)
+        self.cluster_sum.lerp_(sums, 1 - self.decay)
+        means = self.cluster_sum / self.cluster_size.clamp_min(1e-12)[:, None]
+        # A code that nothing chooses any more keeps its place.
+        self.weight.copy_(torch.where(self.cluster_size[:, None] > 1e-3, means, self.weight))
+        if self.restart_below:
+            self._restart(torch.cat(list(vectors)), generator)
+
+    def _restart(self, vectors: Tensor, generator: torch.Generator | None) -> None:
+        """Move the codes that are chosen too rarely to random vectors of this step, with a fresh share of the use."""
+        dead = self.cluster_size < self.restart_below
+        draws = torch.randint(len(vectors), (len(dead),), generator=generator, device=vectors.device)
+        fresh = vectors[draws].to(self.weight.dtype)
+        if is_available() and is_initialized():
+            broadcast(fresh, src=0)
+        # Twice the threshold leaves a restarted code some steps to be found before it may restart again.
+        size = 2 * self.restart_below
+        self.weight.copy_(torch.where(dead[:, None], fresh, self.weight))
+        self.cluster_sum.copy_(torch.where(dead[:, None], size * fresh, self.cluster_sum))
+        self.cluster_size.masked_fill_(dead, size)
+
+    def statistics(self) -> tuple[Float[Tensor, " scales"], Float[Tensor, " scales"]]:
+        """For every scale, the share of codes in use and the perplexity of their distribution, over recent steps.
+
+        A code counts as used while its running count exceeds a hundredth of a choice a step.
+        """
+        share = self.usage / self.usage.sum(1, keepdim=True).clamp_min(1e-12)
+        entropy = -(share * share.clamp_min(1e-12).log()).sum(1)
+        return (self.usage > 0.01).float().mean(1), entropy.exp()
+
+
+def _nearest(vectors: Tensor, codes: Tensor, *, normalize: bool) -> Tensor:
+    """Index of the nearest code of every vector."""
+    if normalize:
+        return (F.normalize(vectors, dim=-1) @ F.normalize(codes, dim=-1).T).argmax(dim=1)
+    # |v|^2 is the same for every code: only |c|^2 - 2 v c decides.
+    return torch.addmm(codes.square().sum(1), vectors, codes.T, alpha=-2).argmin(dim=1)
+
+
+def _kmeans(
+    vectors: Tensor, clusters: int, generator: torch.Generator | None, *, normalize: bool
+) -> Float[Tensor, "clusters width"]:
+    """Lloyd's algorithm from random vectors; a centre that loses all its vectors moves to a random one."""
+    if len(vectors) < clusters:  # too few to tell apart: repeat them, slightly moved
+        repeats = -(-clusters // len(vectors))
+        noise = torch.empty(repeats * len(vectors), vectors.shape[1], device=vectors.device, dtype=vectors.dtype)
+        noise.normal_(generator=generator)
+        vectors = vectors.repeat(repeats, 1) + 0.01 * vectors.std() * noise
+    order = torch.randperm(len(vectors), generator=generator, device=vectors.device)
+    centres = vectors[order[:clusters]].clone()
+    for _ in range(KMEANS_ITERATIONS):
+        nearest = _nearest(vectors, centres, normalize=normalize)
+        counts = torch.bincount(nearest, minlength=clusters)
+        sums = torch.zeros_like(centres).index_add_(0, nearest, vectors)
+        empty = counts == 0
+        centres = sums / counts.clamp_min(1)[:, None].to(sums.dtype)
+        draws = torch.randint(len(vectors), (clusters,), generator=generator, device=vectors.device)
+        centres[empty] = vectors[draws][empty]
+    return centres

@@ -1,0 +1,75 @@
+"""Configuration of the multi-scale tokenizer."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from var.errors import UserError
+from var.scales import ScaleSchedule, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VQVAEConfig:
+    """Architecture of a VQVAE; the defaults are those of the published 256 px tokenizer (arXiv 2404.02905)."""
+
+    sides: tuple[Side, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)  # of the token maps, coarse to fine
+    in_channels: int = 3  # of the images
+    base_channels: int = 160  # of the first level
+    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # a level each; the resolution halves between levels
+    residual_blocks: int = 2  # a level, one more in the decoder
+    attention: bool = True  # at the lowest resolution
+    norm_groups: int = 32  # of every GroupNorm
+    dropout: float = 0.0  # in the residual blocks
+    width: int = 32  # of a latent vector and of a code
+    vocabulary: int = 4096  # codes in the codebook, which all scales share
+    phi: int | Literal["per-scale"] = 4  # number of phi convolutions, spread over the scales; or one for each
+    phi_ratio: float = 0.5  # r in phi(h) = (1 - r) h + r conv(h)
+    normalize_codes: bool = False  # look codes up by cosine instead of squared distance
+    commitment: float = 0.25  # beta, weight of the pull of the encoder towards the codes
+    codebook: Literal["gradient", "ema"] = "gradient"  # how the codes are learned
+    codebook_decay: float = 0.99  # of the running cluster means ("ema") and of the usage statistics
+    kmeans_init: bool = False  # place the codes by k-means on the first training batch
+    restart_below: float = 0.0  # "ema": replace a code that fewer vectors a step than this choose; 0 never does
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sides", self.schedule.sides)
+        counts = ("in_channels", "base_channels", "residual_blocks", "width", "norm_groups")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        if self.vocabulary < 2:
+            raise UserError(f"vocabulary must hold at least 2 codes, got {self.vocabulary}; raise it")
+        if not self.channel_multipliers or min(self.channel_multipliers) < 1:
+            raise UserError(f"channel_multipliers must be positive, one a level, got {self.channel_multipliers}")
+        odd = [c for c in (self.base_channels, *self.level_channels) if c % self.norm_groups]
+        if odd:
+            raise UserError(
+                f"channels must be divisible by norm_groups={self.norm_groups}, got {odd[0]}; change base_channels"
+            )
+        if self.phi != "per-scale" and self.phi < 1:
+            raise UserError(f"phi must be at least 1 or 'per-scale', got {self.phi!r}")
+        if self.restart_below and self.codebook != "ema":
+            raise UserError(
+                f"restart_below={self.restart_below} needs the cluster statistics of codebook='ema', "
+                f"got codebook={self.codebook!r}; change one of the two"
+            )
+
+    @property
+    def schedule(self) -> ScaleSchedule:
+        """The scales of the token maps."""
+        return ScaleSchedule(self.sides)
+
+    @property
+    def level_channels(self) -> list[int]:
+        """Channels of every level, highest resolution first."""
+        return [self.base_channels * multiplier for multiplier in self.channel_multipliers]
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels of the image that one side of a latent position covers."""
+        return 2 ** (len(self.channel_multipliers) - 1)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the images in pixels: the finest token map times the downsampling."""
+        height, width = self.schedule.shapes[-1]
+        return height * self.downsampling, width * self.downsampling

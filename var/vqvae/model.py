@@ -1,0 +1,103 @@
+"""The multi-scale VQ autoencoder: images to token maps and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from var.errors import UserError
+from var.hub import PretrainedModel
+from var.images import check_images
+from var.vqvae.autoencoder import Decoder, Encoder
+from var.vqvae.config import VQVAEConfig
+from var.vqvae.quantizer import MultiScaleQuantizer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VQVAEOutput:
+    """Result of a training pass."""
+
+    reconstruction: Float[Tensor, "batch channels height width"]  # not clamped
+    quantization_loss: Float[Tensor, ""]
+    token_maps: list[Int64[Tensor, "batch _h _w"]]
+    usage: Float[Tensor, " scales"]  # share of the codes in use over recent steps
+    perplexity: Float[Tensor, " scales"]  # of the distribution of codes over recent steps
+
+
+class VQVAE(PretrainedModel, nn.Module):
+    """Multi-scale VQ autoencoder (arXiv 2404.02905, Section 3.2)."""
+
+    config_class = VQVAEConfig
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.quant_conv = nn.Conv2d(config.width, config.width, 3, padding=1)
+        self.quantizer = MultiScaleQuantizer(config)
+        self.post_quant_conv = nn.Conv2d(config.width, config.width, 3, padding=1)
+        self.decoder = Decoder(config)
+
+    def latent(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch latent_width latent_height latent_width_"]:
+        """The continuous latent before quantisation."""
+        return self.quant_conv(self.encoder(images))
+
+    def encode(self, images: Float[Tensor, "batch channels height width"]) -> list[Int64[Tensor, "batch _h _w"]]:
+        """Token maps of images in [-1, 1], coarse to fine; raises ValueError for images that do not fit the model."""
+        check_images(images, channels=self.config.in_channels, size=self.config.image_size)
+        return self.quantizer.encode(self.latent(images))
+
+    def decode(self, token_maps: Sequence[Tensor]) -> Float[Tensor, "batch channels height width"]:
+        """Images in [-1, 1] of token maps; of the first few scales only, the image as far as it is known."""
+        return self.decode_latent(self.quantizer.accumulate(self._checked(token_maps))[-1])
+
+    def decode_latent(
+        self, latent: Float[Tensor, "batch latent_width latent_height latent_width_"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Images in [-1, 1] of accumulated latents."""
+        return self.decoder(self.post_quant_conv(latent)).clamp(-1, 1)
+
+    def reconstruct(
+        self, images: Float[Tensor, "batch channels height width"]
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Images in [-1, 1] after a round trip through the tokens."""
+        return self.decode(self.encode(images))
+
+    def teacher_inputs(self, token_maps: Sequence[Tensor]) -> Float[Tensor, "batch length latent_width"]:
+        """Transformer inputs of the scales after the first, all or (given fewer token maps) the first of them."""
+        return self.quantizer.teacher_inputs(self._checked(token_maps))
+
+    def forward(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        generator: torch.Generator | None = None,
+    ) -> VQVAEOutput:
+        """A training pass; in training mode the codebook learns from it (see `Codebook.observe`)."""
+        quantized = self.quantizer(self.latent(images), generator)
+        usage, perplexity = self.quantizer.codebook.statistics()
+        return VQVAEOutput(
+            reconstruction=self.decoder(self.post_quant_conv(quantized.latent)),
+            quantization_loss=quantized.loss,
+            token_maps=quantized.token_maps,
+            usage=usage,
+            perplexity=perplexity,
+        )
+
+    def _checked(self, token_maps: Sequence[Tensor]) -> Sequence[Tensor]:
+        """Token maps of the first scales with indices in the vocabulary, or a ValueError."""
+        shapes = self.config.schedule.shapes
+        found = tuple(tuple(token_map.shape[1:]) for token_map in token_maps)
+        if not found or found != shapes[: len(found)]:
+            raise UserError(f"token maps must have the shapes {shapes} or the first of them, got {found}")
+        for scale, token_map in enumerate(token_maps):
+            low, high = int(token_map.min()), int(token_map.max())
+            if low < 0 or high >= self.config.vocabulary:
+                raise UserError(
+                    f"tokens must lie in [0, {self.config.vocabulary}), got {low} to {high} at scale {scale}; "
+                    "encode them with this tokenizer"
+                )
+        return token_maps

@@ -1,0 +1,139 @@
+"""Multi-scale residual quantisation (arXiv 2404.02905, Algorithms 1 and 2)."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from var.errors import UserError
+from var.vqvae.codebook import Codebook
+from var.vqvae.config import VQVAEConfig
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quantized:
+    """Result of a training pass through the quantiser."""
+
+    latent: Float[Tensor, "batch width height width_"]  # accumulated latent, straight-through to the encoder
+    loss: Float[Tensor, ""]  # mean over scales of beta MSE(sg(acc_k), f) + MSE(acc_k, sg(f))
+    token_maps: list[Int64[Tensor, "batch _h _w"]]
+
+
+class MultiScaleQuantizer(nn.Module):
+    """Encodes a latent as token maps, each quantising what the coarser ones left over."""
+
+    def __init__(self, config: VQVAEConfig) -> None:
+        super().__init__()
+        self.scales = config.schedule
+        self.commitment = config.commitment
+        self.phi_ratio = config.phi_ratio
+        self.codebook = Codebook(config)
+        phis = len(self.scales) if config.phi == "per-scale" else config.phi
+        self.phi_index = _phi_of_scales(len(self.scales), phis)
+        self.phi = nn.ModuleList(nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(phis))
+
+    def encode(self, latent: Float[Tensor, "batch width h w"]) -> list[Int64[Tensor, "batch _h _w"]]:
+        """Token maps of a latent, coarse to fine."""
+        token_maps = []
+        residual = latent
+        for scale in range(len(self.scales)):
+            token_maps.append(self.codebook.nearest(self.shrink(residual, scale)))
+            residual = residual - self.contribution(token_maps[-1], scale)
+        return token_maps
+
+    def accumulate(
+        self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]
+    ) -> list[Float[Tensor, "batch width height width_"]]:
+        """Accumulated latents (f-hat) after each of the given scales; the last one approximates the latent."""
+        accumulated: list[Tensor] = []
+        for scale, token_map in enumerate(token_maps):
+            part = self.contribution(token_map, scale)
+            accumulated.append(accumulated[-1] + part if accumulated else part)
+        return accumulated
+
+    def contribution(
+        self, token_map: Int64[Tensor, "batch _h _w"], scale: int
+    ) -> Float[Tensor, "batch width height width_"]:
+        """What the token map of `scale` adds to the latent: phi of its codes, upsampled."""
+        return self.expand(rearrange(self.codebook(token_map), "b h w c -> b c h w"), scale)
+
+    def expand(
+        self, codes: Float[Tensor, "batch width _h _w"], scale: int
+    ) -> Float[Tensor, "batch width height width_"]:
+        """Codes of `scale`, upsampled (bicubic; not at the last scale), then phi."""
+        if scale < len(self.scales) - 1:
+            codes = F.interpolate(codes, size=self.scales.shapes[-1], mode="bicubic")
+        phi = self.phi[self.phi_index[scale]]
+        return codes.lerp(phi(codes), self.phi_ratio)
+
+    def shrink(
+        self, latent: Float[Tensor, "batch width height width_"], scale: int
+    ) -> Float[Tensor, "batch width _h _w"]:
+        """A latent at the resolution of `scale`: area-downsampled (not at the last scale)."""
+        if scale == len(self.scales) - 1:
+            return latent
+        return F.interpolate(latent, size=self.scales.shapes[scale], mode="area")
+
+    def teacher_inputs(
+        self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]
+    ) -> Float[Tensor, "batch length width"]:
+        """Transformer inputs of the scales after the first: the latent accumulated so far, at their resolution.
+
+        `token_maps` are the first scales of an image, all of them or fewer; the last scale feeds nothing.
+        """
+        if not 1 <= len(token_maps) <= len(self.scales):
+            raise UserError(f"expected 1 to {len(self.scales)} token maps, got {len(token_maps)}")
+        accumulated = self.accumulate(token_maps[: len(self.scales) - 1])
+        parts = [self.shrink(latent, scale + 1).flatten(2) for scale, latent in enumerate(accumulated)]
+        if not parts:  # a schedule of one scale has no inputs
+            return self.codebook(token_maps[0]).flatten(1, 2)[:, :0]
+        return torch.cat(parts, dim=2).mT
+
+    def forward(
+        self, latent: Float[Tensor, "batch width height width_"], generator: torch.Generator | None = None
+    ) -> Quantized:
+        """Quantise in training: straight-through latent, loss, and the codebook's own learning.
+
+        `generator` picks the vectors at which dead codes restart and k-means begins.
+        """
+        target = latent.detach()
+        if self.training and self.codebook.wants_init:
+            self.codebook.init_from(self._residual_vectors(target), generator)
+        token_maps: list[Tensor] = []
+        vectors: list[Tensor] = []
+        accumulated = torch.zeros_like(target)
+        loss = target.new_zeros(())
+        for scale in range(len(self.scales)):
+            shrunk = self.shrink(target - accumulated.detach(), scale)
+            token_maps.append(self.codebook.nearest(shrunk))
+            vectors.append(rearrange(shrunk, "b c h w -> (b h w) c"))
+            accumulated = accumulated + self.contribution(token_maps[-1], scale)
+            loss = loss + self.commitment * F.mse_loss(accumulated.detach(), latent) + F.mse_loss(accumulated, target)
+        if self.training:
+            self.codebook.observe(vectors, [tokens.flatten() for tokens in token_maps], generator)
+        straight_through = latent + (accumulated - latent).detach()
+        return Quantized(latent=straight_through, loss=loss / len(self.scales), token_maps=token_maps)
+
+    @torch.no_grad()
+    def _residual_vectors(self, latent: Tensor) -> Tensor:
+        """The vectors that an ideal codebook (one that quantises without error) would meet, over all scales."""
+        vectors = []
+        residual = latent
+        for scale in range(len(self.scales)):
+            shrunk = self.shrink(residual, scale)
+            vectors.append(rearrange(shrunk, "b c h w -> (b h w) c"))
+            residual = residual - self.expand(shrunk, scale)
+        return torch.cat(vectors)
+
+
+def _phi_of_scales(scales: int, phi: int) -> list[int]:
+    """Index of the phi of every scale: of `phi` evenly spread ticks in [0, 1], the one nearest to k / (K - 1)."""
+    # numpy's linspace, because ties (K = 10 has them) are decided by its rounding in the published checkpoints.
+    edge = 1 / 3 / phi if phi == 4 else 1 / 2 / phi
+    ticks = np.linspace(edge, 1 - edge, phi)
+    return [int(np.argmin(np.abs(ticks - k / max(scales - 1, 1)))) for k in range(scales)]
