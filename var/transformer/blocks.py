@@ -1,0 +1,135 @@
+"""Attention, modulation and the block of the next-scale transformer."""
+
+import math
+from functools import partial
+from typing import NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from jaxtyping import Bool, Float
+from timm.layers.drop import DropPath
+from timm.layers.mlp import Mlp
+from torch import Tensor, nn
+
+from var.transformer.config import VARConfig
+
+
+class Cache(Protocol):
+    """Keys and values of the scales so far; what generation hands to the blocks."""
+
+    def write(self, layer: int, where: slice, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v (batch, heads, new, head width) of the positions `where`; returns those of [0, where.stop)."""
+        ...
+
+
+class Modulation(NamedTuple):
+    """What the condition does to a block: gates, scales and shifts of attention (1) and MLP (2), (batch, 1, width)."""
+
+    gamma1: Float[Tensor, "batch 1 width"]
+    gamma2: Float[Tensor, "batch 1 width"]
+    scale1: Float[Tensor, "batch 1 width"]
+    scale2: Float[Tensor, "batch 1 width"]
+    shift1: Float[Tensor, "batch 1 width"]
+    shift2: Float[Tensor, "batch 1 width"]
+
+
+def modulated_norm(
+    x: Float[Tensor, "batch length width"], scale: Float[Tensor, "batch 1 width"], shift: Float[Tensor, "batch 1 width"]
+) -> Float[Tensor, "batch length width"]:
+    """LayerNorm without weights of its own, then (1 + scale) and shift from the condition (AdaLN)."""
+    return torch.addcmul(shift, F.layer_norm(x, x.shape[-1:], eps=1e-6), scale + 1)
+
+
+class AdaLN(nn.Module):
+    """SiLU and a linear layer from the condition to `parts` vectors of the model's width."""
+
+    def __init__(self, width: int, parts: int) -> None:
+        super().__init__()
+        self.parts = parts
+        self.linear = nn.Linear(width, parts * width)
+
+    def forward(self, condition: Float[Tensor, "batch width"]) -> Float[Tensor, "batch parts width"]:
+        return self.linear(F.silu(condition)).unflatten(1, (self.parts, -1))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention; biases on q and v only; optionally L2-normalised q and k."""
+
+    def __init__(self, config: VARConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads = config.heads
+        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.q_bias = nn.Parameter(torch.zeros(config.width))
+        self.v_bias = nn.Parameter(torch.zeros(config.width))
+        # Log of the softmax scale a head; without normalisation the scale is fixed.
+        self.log_scale = nn.Parameter(torch.full((config.heads, 1, 1), math.log(4))) if config.l2_attention else None
+        self.fixed_scale = 1.0 if config.l2_attention else 0.25 / math.sqrt(config.head_width)
+        self.projection = nn.Linear(config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch new width"],
+        mask: Bool[Tensor, "new length"] | None = None,
+        cache: Cache | None = None,
+        where: slice | None = None,
+    ) -> Float[Tensor, "batch new width"]:
+        """Attend over `x` under `mask`, or over the cache up to and with the positions `where` of x."""
+        bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
+        qkv = F.linear(x, self.qkv.weight, bias)
+        q, k, v = rearrange(qkv, "b l (three h c) -> three b h l c", three=3, h=self.heads)
+        if self.log_scale is not None:
+            q = F.normalize(q, dim=-1) * self.log_scale.clamp_max(math.log(100)).exp()
+            k = F.normalize(k, dim=-1)
+        if cache is not None:
+            assert where is not None
+            k, v = cache.write(self.layer, where, k, v)
+        hidden = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=self.fixed_scale)
+        return self.dropout(self.projection(rearrange(hidden, "b h l c -> b l (h c)")))
+
+
+class Block(nn.Module):
+    """Attention and MLP, both gated and normalised under the condition."""
+
+    def __init__(self, config: VARConfig, layer: int) -> None:
+        super().__init__()
+        self.attention = Attention(config, layer)
+        self.mlp = Mlp(
+            config.width,
+            round(config.mlp_ratio * config.width),
+            act_layer=partial(nn.GELU, approximate="tanh"),
+            drop=config.dropout,
+        )
+        drop_path = config.drop_path * layer / max(config.depth - 1, 1)
+        self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
+        if config.shared_adaln:
+            self.adaln = None
+            self.adaln_offset = nn.Parameter(torch.zeros(1, 6, config.width))
+        else:
+            self.adaln = AdaLN(config.width, 6)
+            self.adaln_offset = None
+
+    def modulation(self, condition: Tensor, shared: Tensor | None) -> Modulation:
+        """The block's modulation under a condition (batch, width), or from the shared one (batch, 6, width)."""
+        if self.adaln is not None:
+            parts = self.adaln(condition)
+        else:
+            assert shared is not None and self.adaln_offset is not None
+            parts = shared + self.adaln_offset
+        return Modulation(*parts.split(1, dim=1))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch new width"],
+        modulation: Modulation,
+        mask: Bool[Tensor, "new length"] | None = None,
+        cache: Cache | None = None,
+        where: slice | None = None,
+    ) -> Float[Tensor, "batch new width"]:
+        m = modulation
+        hidden = self.attention(modulated_norm(x, m.scale1, m.shift1), mask, cache, where)
+        x = x + self.drop_path(hidden * m.gamma1)
+        hidden = self.mlp(modulated_norm(x, m.scale2, m.shift2))
+        return x + self.drop_path(hidden * m.gamma2)

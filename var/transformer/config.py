@@ -1,0 +1,47 @@
+"""Configuration of the next-scale transformer."""
+
+from dataclasses import dataclass
+
+from var.errors import UserError
+from var.scales import ScaleSchedule, Side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VARConfig:
+    """Architecture of a VAR transformer; the defaults are those of the published d16 (arXiv 2404.02905)."""
+
+    sides: tuple[Side, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)  # of the token maps, coarse to fine
+    vocabulary: int = 4096  # codes of the tokenizer
+    code_width: int = 32  # width of the tokenizer's latent
+    num_classes: int = 1000  # labels are below it; it is itself the null label
+    depth: int = 16  # blocks
+    width: int = 1024  # of the residual stream
+    heads: int = 16  # of the attention
+    mlp_ratio: float = 4.0  # hidden width of the MLP over width
+    l2_attention: bool = True  # normalise q and k, with a learned scale a head
+    shared_adaln: bool = False  # one modulation for all blocks plus an offset for each
+    dropout: float = 0.0  # after the attention and in the MLP
+    drop_path: float = 0.0  # of the last block, rising linearly from 0
+    embedding_std: float = 0.3  # initial spread of the position, scale and class embeddings
+    modulation_std: float = 0.02  # initial spread of the AdaLN weights
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sides", self.schedule.sides)
+        for name in ("vocabulary", "code_width", "num_classes", "depth", "width", "heads"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        if self.width % self.heads:
+            raise UserError(f"width must be divisible by heads, got {self.width} and {self.heads}; change one of them")
+        for name in ("dropout", "drop_path"):
+            if not 0 <= getattr(self, name) < 1:
+                raise UserError(f"{name} is a probability in [0, 1), got {getattr(self, name)}; lower it")
+
+    @property
+    def schedule(self) -> ScaleSchedule:
+        """The scales of the token maps."""
+        return ScaleSchedule(self.sides)
+
+    @property
+    def head_width(self) -> int:
+        """Width of one attention head."""
+        return self.width // self.heads

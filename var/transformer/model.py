@@ -1,0 +1,137 @@
+"""The next-scale transformer: predicts the token map of every scale from the coarser ones and a label."""
+
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float, Int64
+from timm.layers.weight_init import trunc_normal_
+from torch import Tensor, nn
+
+from var.errors import UserError
+from var.hub import PretrainedModel
+from var.scales import block_causal_mask
+from var.transformer.blocks import AdaLN, Block, Cache, Modulation, modulated_norm
+from var.transformer.config import VARConfig
+
+
+class Conditioning(NamedTuple):
+    """All that the labels contribute to a pass; it does not depend on the tokens."""
+
+    start: Float[Tensor, "batch first width"]  # embedded input of the first scale
+    blocks: tuple[Modulation, ...]
+    head_scale: Float[Tensor, "batch 1 width"]
+    head_shift: Float[Tensor, "batch 1 width"]
+
+
+class VAR(PretrainedModel, nn.Module):
+    """Block-causal transformer over token maps (arXiv 2404.02905, Section 3.3).
+
+    Every position of a scale sees its own scale and all coarser ones; the input of scale k + 1 is the latent
+    accumulated over the scales up to k, so that a scale's own tokens are never seen.
+    """
+
+    config_class = VARConfig
+
+    def __init__(self, config: VARConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.width
+        scales = config.schedule
+        self.scales = scales
+        self.class_embedding = nn.Embedding(config.num_classes + 1, width)
+        self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
+        self.position = nn.Parameter(torch.empty(1, scales.length, width))
+        self.scale_embedding = nn.Embedding(len(scales), width)
+        self.token_projection = nn.Linear(config.code_width, width)
+        self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
+        self.head_adaln = AdaLN(width, 2)
+        self.head = nn.Linear(width, config.vocabulary)
+        self.register_buffer("mask", block_causal_mask(scales), persistent=False)
+        self.register_buffer("scale_index", scales.scale_index(), persistent=False)
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Draw the initial weights: linear layers with variance 1 / (3 width), residual branches scaled by depth."""
+        config = self.config
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                trunc_normal_(module.weight, std=(3 * config.width) ** -0.5)
+                if module.bias is not None:
+                    module.bias.zero_()
+        for embedding in (self.class_embedding.weight, self.scale_embedding.weight, self.start, self.position):
+            trunc_normal_(embedding, std=config.embedding_std, a=-10, b=10)
+        for module in self.modules():
+            if isinstance(module, AdaLN):
+                trunc_normal_(module.linear.weight, std=config.modulation_std)
+        trunc_normal_(self.head.weight, std=0.02)
+        for block in self.blocks:
+            for projection in (block.attention.projection, block.mlp.fc2):
+                projection.weight.div_((2 * config.depth) ** 0.5)
+
+    def conditioning(self, labels: Int64[Tensor, " batch"]) -> Conditioning:
+        """What the labels (`num_classes` is the null label) contribute, computed once for any number of scales."""
+        condition = self.class_embedding(labels)
+        first = self.scales.lengths[0]
+        shared = self.shared_adaln(condition) if self.shared_adaln is not None else None
+        head_scale, head_shift = self.head_adaln(condition).split(1, dim=1)
+        return Conditioning(
+            start=condition[:, None] + self.start + self.place(slice(0, first)),
+            blocks=tuple(block.modulation(condition, shared) for block in self.blocks),
+            head_scale=head_scale,
+            head_shift=head_shift,
+        )
+
+    def place(self, where: slice) -> Float[Tensor, "1 _new width"]:
+        """Position plus scale embedding of a stretch of the sequence."""
+        return self.position[:, where] + self.scale_embedding(self.scale_index[where])
+
+    def embed(self, inputs: Float[Tensor, "batch new code_width"], where: slice) -> Float[Tensor, "batch new width"]:
+        """Embedded inputs (accumulated latents) of the positions `where`, which lie after the first scale."""
+        return self.token_projection(inputs) + self.place(where)
+
+    def predict(
+        self,
+        x: Float[Tensor, "batch new width"],
+        conditioning: Conditioning,
+        *,
+        cache: Cache | None = None,
+        where: slice | None = None,
+    ) -> Float[Tensor, "batch new vocabulary"]:
+        """Logits of embedded inputs: of one scale at `where` given a cache, else of the whole sequence under the mask.
+
+        Logits are float32 at least, whatever the precision of the blocks.
+        """
+        mask = None if cache is not None else self.mask[: x.shape[1], : x.shape[1]]
+        for block, modulation in zip(self.blocks, conditioning.blocks, strict=True):
+            x = block(x, modulation, mask, cache, where)
+        logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))
+
+    def forward(
+        self, labels: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch rest code_width"]
+    ) -> Float[Tensor, "batch length vocabulary"]:
+        """Teacher-forced logits of all scales, or of the first ones if `inputs` end there.
+
+        `inputs` are `VQVAE.teacher_inputs`, of the scales after the first. Raises ValueError for labels out of range
+        and inputs that do not fill whole scales.
+        """
+        self.check_labels(labels)
+        length = self.scales.lengths[0] + inputs.shape[1]
+        if length not in {where.stop for where in self.scales.slices()}:
+            raise UserError(
+                f"inputs must fill whole scales of the sides {self.scales.sides} after the first, got "
+                f"{inputs.shape[1]} positions; pass the tokenizer's teacher_inputs"
+            )
+        conditioning = self.conditioning(labels)
+        rest = self.embed(inputs, slice(self.scales.lengths[0], length))
+        return self.predict(torch.cat((conditioning.start, rest), dim=1), conditioning)
+
+    def check_labels(self, labels: Tensor) -> None:
+        """Raise ValueError unless all labels lie in [0, num_classes]."""
+        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) > self.config.num_classes):
+            raise UserError(
+                f"labels must lie in [0, {self.config.num_classes}] ({self.config.num_classes} is the null label), "
+                f"got {int(labels.min())} to {int(labels.max())}; correct them"
+            )
