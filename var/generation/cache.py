@@ -1,0 +1,23 @@
+"""The keys and values of the scales generated so far."""
+
+import torch
+from torch import Tensor
+
+from var.transformer.config import VARConfig
+
+
+class KVCache:
+    """Storage for all layers and the whole sequence, allocated once a call and filled scale by scale."""
+
+    def __init__(
+        self, config: VARConfig, batch: int, *, dtype: torch.dtype, device: torch.device | str = "cpu"
+    ) -> None:
+        shape = (config.depth, 2, batch, config.heads, config.schedule.length, config.head_width)
+        self.storage = torch.empty(shape, dtype=dtype, device=device)
+
+    def write(self, layer: int, where: slice, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Store k, v (batch, heads, new, head width) of the positions `where`; returns those of [0, where.stop)."""
+        keys, values = self.storage[layer]
+        keys[:, :, where] = k
+        values[:, :, where] = v
+        return keys[:, :, : where.stop], values[:, :, : where.stop]
