@@ -1,0 +1,46 @@
+"""Training of the transformer on the token maps of a trained tokenizer."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from var.data.batches import Batch
+from var.transformer import VAR
+from var.vqvae import VQVAE
+
+
+@dataclass(frozen=True, slots=True)
+class TransformerTask:
+    """Predict the token maps of an image from the coarser ones and its label."""
+
+    model: VAR
+    vqvae: VQVAE
+    label_drop: float = 0.1  # probability of training an image without its label
+
+    def __post_init__(self) -> None:
+        self.vqvae.eval().requires_grad_(False)
+
+    def loss(
+        self, model: nn.Module, batch: Batch, generator: torch.Generator
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Cross-entropy in nats a token, over all scales."""
+        labels = drop_labels(batch.labels, self.label_drop, self.model.config.num_classes, generator)
+        with torch.no_grad():
+            self.vqvae.to(batch.images.device)
+            token_maps = self.vqvae.encode(batch.images)
+            inputs = self.vqvae.teacher_inputs(token_maps)
+        tokens = self.model.scales.flatten(token_maps)
+        logits = model(labels, inputs)
+        losses = F.cross_entropy(logits.mT, tokens, reduction="none")
+        by_scale = [losses[:, where].mean().detach() for where in self.model.scales.slices()]
+        numbers: dict[str, float | Tensor] = {f"loss_{scale}": value for scale, value in enumerate(by_scale)}
+        numbers["accuracy"] = (logits.detach().argmax(dim=-1) == tokens).float().mean()
+        return losses.mean(), numbers
+
+
+def drop_labels(labels: Tensor, probability: float, null_label: int, generator: torch.Generator) -> Tensor:
+    """Labels with each replaced by the null label with `probability`, for classifier-free guidance."""
+    dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < probability
+    return labels.masked_fill(dropped, null_label)

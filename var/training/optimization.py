@@ -1,0 +1,75 @@
+"""Hyperparameters of a training run, the optimiser's parameter groups and the learning rate over time."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import nn
+
+from var.errors import UserError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingConfig:
+    """Hyperparameters of one run of the loop."""
+
+    steps: int  # optimiser steps
+    batch_size: int = 32  # images a step and process
+    learning_rate: float = 1e-3  # the peak, after warm-up
+    betas: tuple[float, float] = (0.9, 0.95)  # AdamW's moments
+    weight_decay: float = 0.05  # of weight matrices only; see `parameter_groups`
+    warmup: float = 0.02  # share of the steps in which the learning rate rises linearly from 0
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"  # after warm-up
+    hold: float = 0.0  # share of the steps after warm-up in which the learning rate stays at its peak
+    final_learning_rate: float = 0.0  # share of the peak that is left at the end
+    clip_norm: float = 2.0  # largest norm of the gradient of all parameters together
+    ema_decay: float = 0.0  # of the averaged weights, 0 trains without averaging
+    seed: int = 0  # of the order, augmentation, noise and label drop
+    log_every: int = 50  # steps a log line
+    mixed_precision: Literal["no", "bf16"] = "no"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "log_every"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        for name in ("warmup", "hold", "final_learning_rate", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} is a share and must lie in [0, 1], got {getattr(self, name)}; correct it")
+        if self.learning_rate <= 0 or self.clip_norm <= 0:
+            raise UserError(
+                "learning_rate and clip_norm must be positive, "
+                f"got {self.learning_rate} and {self.clip_norm}; raise them"
+            )
+
+
+def learning_rate_factor(config: TrainingConfig, step: int) -> float:
+    """Learning rate of `step` (from 0) as a share of the peak: warm-up, hold, then the schedule's fall."""
+    done = (step + 1) / config.steps
+    if done <= config.warmup:
+        return done / config.warmup
+    start = config.warmup + config.hold
+    if config.schedule == "constant" or done <= start:
+        return 1.0
+    progress = min((step - start * config.steps) / ((1 - start) * config.steps), 1.0)
+    fall = (1 + math.cos(math.pi * progress)) / 2 if config.schedule == "cosine" else 1 - progress
+    return config.final_learning_rate + (1 - config.final_learning_rate) * fall
+
+
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
+    """Two groups: the weight matrices of linear and convolution layers decay; biases, norms and embeddings do not."""
+    matrices = (nn.Linear, nn.modules.conv._ConvNd)
+    decayed = {id(module.weight) for module in model.modules() if isinstance(module, matrices)}
+    trained = [p for p in model.parameters() if p.requires_grad]
+    groups = [
+        {"params": [p for p in trained if id(p) in decayed], "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in decayed], "weight_decay": 0.0},
+    ]
+    return [group for group in groups if group["params"]]
+
+
+def build_optimizer(model: nn.Module, config: TrainingConfig) -> torch.optim.AdamW:
+    """AdamW in its fused form, which is several times faster than the loop over small tensors."""
+    return torch.optim.AdamW(
+        parameter_groups(model, config.weight_decay), lr=config.learning_rate, betas=config.betas, fused=True
+    )
