@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from var.data import open_data
+from var.errors import UserError
+
+
+def picture(path):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((5, 5), np.uint8)).save(path)
+
+
+def test_digits_by_name():
+    assert len(open_data("digits", split="test")) == 297
+    assert len(open_data("digits", size=8, channels=1)) == 1500
+
+
+def test_a_folder_by_path(tmp_path, monkeypatch):
+    picture(tmp_path / "cat" / "1.png")
+    picture(tmp_path / "train" / "1.png")  # a class of vehicles
+    data = open_data(str(tmp_path), size=4)
+    assert data.classes == ("cat", "train")
+    assert data.shape == (3, 4, 4)
+    assert open_data(str(tmp_path), size=(4, 6), channels=1).shape == (1, 4, 6)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert len(open_data("~", size=4, split="all")) == 2
+
+
+def test_a_folder_with_splits(tmp_path):
+    for name in ("train/a/1.png", "train/a/2.png", "train/b/1.png", "test/a/1.png", "test/b/2.png"):
+        picture(tmp_path / name)
+    assert len(open_data(str(tmp_path), size=4)) == 3
+    assert len(open_data(str(tmp_path), size=4, split="test")) == 2
+    with pytest.raises(UserError, match="has no split 'all'; choose one of 'test', 'train'"):
+        open_data(str(tmp_path), size=4, split="all")
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("digts", {}, "got 'digts', but there is no such folder; did you mean 'digits'"),
+        ("digits", {"size": 16}, "the digits are 8x8, got size 16"),
+        ("digits", {"channels": 3}, "the digits have 1 channel, got channels=3"),
+        ("digits", {"split": "valid"}, "unknown split 'valid'; "),
+        ("{folder}", {}, "images of a folder need a size, got none"),
+        ("{folder}", {"size": 4, "split": "test"}, "must have folders 'train' and 'test'"),
+        ("{folder}/a/1.png", {"size": 4}, "1.png', but it is a file"),
+    ],
+)
+def test_what_cannot_be_opened(tmp_path, spec, options, message):
+    picture(tmp_path / "a" / "1.png")
+    with pytest.raises(UserError, match=message):
+        open_data(spec.format(folder=tmp_path), **options)

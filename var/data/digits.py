@@ -1,0 +1,65 @@
+"""Scikit-learn's 1,797 handwritten digits (8x8, 17 grey levels), split once and for all."""
+
+from functools import cache
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+
+from var.data.arrays import ArrayData
+from var.errors import UserError, suggestion
+from var.randomness import keyed_seed
+
+Split = Literal["train", "test", "all"]
+
+TEST_SIZE = 297
+"""Images held out; 1,500 remain for training."""
+
+
+def digits(split: str = "train") -> ArrayData:
+    """The digits as float (n, 1, 8, 8) in [-1, 1] (v / 8 - 1 for the grey level v = 0 .. 16), classes "0" .. "9".
+
+    "train" has 1,500 images, "test" 297, stratified by class; "all" has both. Raises `UserError` for another split, or
+    if scikit-learn, which carries the images, is absent.
+    """
+    if split not in get_args(Split):
+        raise UserError(f"unknown split {split!r} of the digits; {suggestion(split, get_args(Split))}")
+    images, labels = _load()
+    held_out = _test_mask(labels)
+    chosen = {"train": ~held_out, "test": held_out, "all": np.ones_like(held_out)}[split]
+    floats = torch.from_numpy(images[chosen].astype(np.float32)) / 8 - 1
+    return ArrayData(floats[:, None], labels[chosen], classes=[str(digit) for digit in range(10)])
+
+
+@cache
+def _load() -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise UserError('the digits need scikit-learn, which is absent; pip install "next-scale[compare]"') from error
+    pixels, labels = load_digits(return_X_y=True)
+    return pixels.reshape(-1, 8, 8), labels
+
+
+def _test_mask(labels: np.ndarray) -> np.ndarray:
+    """True for the held-out images: of each class its share of `TEST_SIZE`, in the order of a hash of the index.
+
+    A hash, and not a library's permutation, so that no version of any library can move an image across the split.
+    """
+    mask = np.zeros(len(labels), dtype=bool)
+    for label, count in enumerate(_shares(np.bincount(labels), TEST_SIZE)):
+        members = np.flatnonzero(labels == label).tolist()
+        members.sort(key=lambda index: keyed_seed("digits", index))
+        mask[members[:count]] = True
+    return mask
+
+
+def _shares(counts: np.ndarray, total: int) -> list[int]:
+    """Split `total` in proportion to `counts` by the method of largest remainders; ties go to the first."""
+    products = [int(count) * total for count in counts]
+    whole = sum(int(count) for count in counts)
+    shares = [product // whole for product in products]
+    by_remainder = sorted(range(len(products)), key=lambda i: -(products[i] % whole))
+    for i in by_remainder[: total - sum(shares)]:
+        shares[i] += 1
+    return shares

@@ -1,0 +1,52 @@
+"""Files that exist whole or not at all."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from var.errors import UserError
+
+
+@contextmanager
+def atomic_file(path: Path | str) -> Iterator[Path]:
+    """A temporary sibling to write into, which takes the name `path`, with mode 0644, when the block ends well.
+
+    Whenever the process is killed, `path` is the old file or the new one, never a part. Missing parents are made.
+    Raises `UserError` if the place cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(f"{path} is a folder")
+        yield temporary
+        with open(temporary, "rb") as written:
+            os.fsync(written.fileno())
+        # mkstemp and safetensors leave 0600, which breaks shared folders.
+        temporary.chmod(0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def make_folder(path: Path | str) -> Path:
+    """The folder `path`, made if it is missing; raises `UserError` if it is a file or cannot be written."""
+    path = Path(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise unwritable(path, PermissionError("no write permission"))
+    return path
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """The error for an output `path` that cannot be written."""
+    reason = error.strerror or str(error)
+    return UserError(f"the output {path} must be writable, but: {reason}; choose another place or mend its permissions")

@@ -1,0 +1,127 @@
+"""Value ranges, the one rule for uint8, and the way from tensors to pictures.
+
+Inside this package an image is a float tensor, channels first, in [-1, 1]; on disk and for metrics it is uint8.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float, UInt8
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+from torch import Tensor
+
+from var.errors import UserError, suggestion
+from var.files import atomic_file
+
+RANGE_TOLERANCE = 1e-4
+"""How far float images may lie outside [-1, 1]: rounding in resizing and in half precision is not a mistake."""
+
+
+def to_uint8(images: Float[Tensor, "*any"]) -> UInt8[Tensor, "*any"]:
+    """Images in [-1, 1] as uint8 in [0, 255]: 127.5 (x + 1), clamped, rounded to the nearest integer.
+
+    Raises `UserError` for NaN, which has no colour.
+    """
+    if torch.isnan(images).any():
+        raise UserError("images must be numbers to become uint8, got NaN; look for a diverged model or a broken file")
+    return ((images.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+
+
+def from_uint8(images: UInt8[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Images of uint8 in [0, 255] as float32 in [-1, 1]: x / 127.5 - 1; `to_uint8` is its exact inverse."""
+    return images.float() / 127.5 - 1
+
+
+def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None = None, name: str = "images") -> None:
+    """Raise `UserError` unless `images` are finite floats (batch, `channels`, height, width) in [-1, 1].
+
+    `size` is the (height, width) required; `name` stands for the images in the message.
+    """
+    if not images.is_floating_point():
+        raise UserError(f"{name} must be float in [-1, 1], got {images.dtype}; convert with var.images.from_uint8")
+    if images.ndim != 4:
+        shape = tuple(images.shape)
+        raise UserError(f"{name} must be (batch, channels, height, width), got shape {shape}; add or move axes")
+    if images.shape[1] != channels:
+        raise UserError(
+            f"{name} must have {channels} channel(s) as second axis, got {images.shape[1]} in shape "
+            f"{tuple(images.shape)}; convert them or move the channel axis"
+        )
+    height, width = images.shape[2:]
+    if size is not None and (height, width) != size:
+        raise UserError(
+            f"{name} must be {size[0]}x{size[1]} (height x width), got {height}x{width}; resize or crop them"
+        )
+    if images.numel() == 0:
+        return
+    low, high = torch.aminmax(images.detach())
+    low, high = low.item(), high.item()
+    # aminmax passes NaN on, and every comparison with NaN is false.
+    if not (low >= -1 - RANGE_TOLERANCE and high <= 1 + RANGE_TOLERANCE):
+        if not torch.isfinite(images).all():
+            raise UserError(f"{name} must be finite, got NaN or infinity; look for a division by zero or a broken file")
+        raise UserError(
+            f"{name} must lie in [-1, 1], got values from {low:.4g} to {high:.4g}; "
+            "scale them (2 x - 1 for [0, 1], x / 127.5 - 1 for [0, 255])"
+        )
+
+
+def to_pil(images: Float[Tensor, "batch channels height width"]) -> list[Image.Image]:
+    """Images in [-1, 1] as pictures: 1 channel gives mode L, 3 give RGB; `UserError` for other counts."""
+    channels = images.shape[1]
+    if channels not in (1, 3):
+        raise UserError(f"only 1 or 3 channels can be shown, got {channels}; choose the channels to show")
+    pixels = to_uint8(images).permute(0, 2, 3, 1).cpu().numpy()
+    if channels == 1:
+        pixels = pixels[..., 0]
+    return [Image.fromarray(picture) for picture in pixels]
+
+
+def image_grid(
+    images: Float[Tensor, "batch channels height width"],
+    columns: int,
+    *,
+    padding: int = 1,
+    magnify: int = 1,
+    background: float = 1.0,
+) -> Image.Image:
+    """Images in [-1, 1] side by side, row by row, in `columns` columns.
+
+    Each pixel becomes a square of side `magnify`; `padding` pixels (not magnified) of value `background`, in [-1, 1],
+    surround every image, and fill the places that the last row leaves empty.
+    """
+    count, channels, height, width = images.shape
+    if count == 0 or columns < 1:
+        raise UserError(f"a grid needs at least 1 image and 1 column, got {count} and {columns}; pass more")
+    rows = -(-count // columns)
+    large = images.repeat_interleave(magnify, dim=2).repeat_interleave(magnify, dim=3)
+    cell_height, cell_width = height * magnify + padding, width * magnify + padding
+    canvas = images.new_full((channels, rows * cell_height + padding, columns * cell_width + padding), background)
+    for position, image in enumerate(large):
+        top = padding + position // columns * cell_height
+        left = padding + position % columns * cell_width
+        canvas[:, top : top + image.shape[1], left : left + image.shape[2]] = image
+    return to_pil(canvas[None])[0]
+
+
+def save_png(image: Image.Image, path: Path | str, metadata: dict[str, str] | None = None) -> None:
+    """Write a PNG whole or not at all, with `metadata` as its text chunks; `UserError` if the place is not writable."""
+    text = PngInfo()
+    for key, value in (metadata or {}).items():
+        text.add_itxt(key, value)
+    with atomic_file(path) as temporary:
+        image.save(temporary, format="PNG", pnginfo=text)
+
+
+def format_images(images: Float[Tensor, "batch channels height width"], output_type: str) -> Any:
+    """Images in [-1, 1] as users ask for them: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1])."""
+    if output_type == "pil":
+        return to_pil(images)
+    unit = (images.float().clamp(-1, 1) + 1) / 2
+    if output_type == "pt":
+        return unit
+    if output_type == "np":
+        return unit.permute(0, 2, 3, 1).cpu().numpy()
+    raise UserError(f"unknown output_type {output_type!r}; {suggestion(output_type, ('pil', 'pt', 'np'))}")
