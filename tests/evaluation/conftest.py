@@ -1,0 +1,61 @@
+"""The reference numbers that several libraries agree on, and a judge that needs no training."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from var.evaluation.features import Features
+
+
+@pytest.fixture
+def cases(shared_cases):
+    return json.loads((shared_cases / "eval" / "cases.json").read_text())
+
+
+@pytest.fixture
+def arrays(shared_cases):
+    """`arrays(case)`: the arrays of an npz file of the reference cases, by its name."""
+
+    def load(file: str) -> dict[str, np.ndarray]:
+        with np.load(shared_cases / "eval" / file) as archive:
+            return dict(archive)
+
+    return load
+
+
+class PixelExtractor:
+    """Features are pixels of [0, 1]; logits say that the brightest channel is the class."""
+
+    name = "pixels"
+    digest = "0" * 64
+
+    def __init__(self, logits: bool = True):
+        self.logits = logits
+
+    def __call__(self, images):
+        values = images.float() / 255
+        return Features(features=values.flatten(1), logits=20 * values.mean((2, 3)) if self.logits else None)
+
+
+@pytest.fixture
+def extractor():
+    return PixelExtractor()
+
+
+@pytest.fixture
+def featureless():
+    """An extractor without logits."""
+    return PixelExtractor(logits=False)
+
+
+@pytest.fixture
+def images():
+    """`images(n, seed)`: random uint8 NCHW images of 3x2x2."""
+
+    def draw(n: int, seed: int, low: int = 0, high: int = 256) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        return torch.randint(low, high, (n, 3, 2, 2), generator=generator, dtype=torch.uint8)
+
+    return draw

@@ -1,0 +1,137 @@
+"""What a network says about images: features and logits, and the checks that every metric makes on them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, UInt8
+from torch import Tensor
+
+from var.errors import UserError
+
+Array = np.ndarray | Tensor
+"""What every metric takes; sizes are in the docstrings, because bad ones get an error of ours."""
+
+Images = Array | Iterable[Array]
+"""uint8 NCHW images in 0..255: one array of all, or an iterable of batches."""
+
+BATCH = 500  # images in one call of the extractor, when they come as one array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What an extractor makes of a batch: penultimate features, and logits where it is a classifier."""
+
+    features: Float[Tensor, "batch dimensions"]
+    logits: Float[Tensor, "batch classes"] | None = None
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """A network that judges; a distance in its features is called `FD-{name}`."""
+
+    @property
+    def name(self) -> str:
+        """A short word for tables, for example `digits`."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the weights: scores compare only where it is equal."""
+        ...
+
+    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+        """Features of a batch; each row depends on its own image only."""
+        ...
+
+
+def extract(images: Images, extractor: FeatureExtractor, *, name: str = "images") -> Features:
+    """Features of all images, in their order, on the CPU.
+
+    Raises:
+        UserError: an array that is not uint8 NCHW (`name` says whose), or fewer than 2 images.
+    """
+    parts = [extractor(batch) for batch in uint8_batches(images, name=name)]
+    count = sum(len(part.features) for part in parts)
+    if count < 2:
+        raise UserError(f"{name} must hold at least 2 images, got {count}; a distribution needs more than one")
+    logits = [part.logits.detach().cpu() for part in parts if part.logits is not None]
+    return Features(
+        features=torch.cat([part.features.detach().cpu() for part in parts]),
+        logits=torch.cat(logits) if len(logits) == len(parts) else None,
+    )
+
+
+def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+    """The checked, non-empty batches of `images`; one array is cut into batches."""
+    if isinstance(images, Array):
+        images = [images[start : start + BATCH] for start in range(0, max(len(images), 1), BATCH)]
+    for batch in images:
+        if not isinstance(batch, Array):
+            raise UserError(f"{name} must be uint8 NCHW arrays, got {type(batch).__name__}; give batches of images")
+        tensor = torch.as_tensor(batch)
+        if tensor.dtype != torch.uint8:
+            raise UserError(f"{name} must be uint8 in 0..255, got {tensor.dtype}; use var.images.to_uint8")
+        if tensor.ndim != 4:
+            raise UserError(f"{name} must be (batch, channels, height, width), got {tuple(tensor.shape)}; add the axes")
+        if tensor.shape[1] not in (1, 2, 3, 4) and tensor.shape[3] in (1, 3, 4):
+            raise UserError(f"{name} must be NCHW, got {tuple(tensor.shape)}, which looks like NHWC; permute the axes")
+        if len(tensor):
+            yield tensor
+
+
+def feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n dimensions"]:
+    """The set as float64 rows, on the CPU.
+
+    Raises:
+        UserError: not (n, dimensions), fewer than `minimum` rows, or NaN/Inf in it; `name` says whose set it is.
+    """
+    rows = _rows(values, name=name, minimum=minimum)
+    usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
+    _check_rows(usable, name=name, rule="finite", found="NaN or Inf")
+    return rows
+
+
+def logit_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n classes"]:
+    """Like `feature_rows`; -inf is allowed as the logit of a probability of zero, but not in a whole row."""
+    rows = _rows(values, name=name, minimum=minimum)
+    # The largest is NaN where any is, and -inf where all are.
+    usable = np.isfinite(np.maximum.reduce(rows, axis=1))
+    _check_rows(usable, name=name, rule="finite or -inf", found="NaN, +Inf or only -Inf")
+    return rows
+
+
+def same_dimensions(
+    a: Float64[np.ndarray, "n d"], b: Float64[np.ndarray, "m e"], names: tuple[str, str] = ("real", "fake")
+) -> None:
+    """Raise `UserError` unless both sets live in one space."""
+    if a.shape[1] != b.shape[1]:
+        raise UserError(
+            f"{names[0]} and {names[1]} must have the same dimensions, got {a.shape[1]} and {b.shape[1]}; "
+            f"use the same extractor, or images of the same size, for both"
+        )
+
+
+def _rows(values: Array, *, name: str, minimum: int) -> Float64[np.ndarray, "n dimensions"]:
+    if isinstance(values, Tensor):
+        # bfloat16 is unknown to numpy, so the cast comes first.
+        rows = values.detach().to("cpu", torch.float64).numpy()
+    else:
+        rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise UserError(
+            f"{name} must be (n, dimensions >= 1), got {rows.shape}; for one dimension pass values[:, None]"
+        )
+    if len(rows) < minimum:
+        raise UserError(f"{name} must hold at least {minimum} rows, got {len(rows)}; use more samples")
+    return rows
+
+
+def _check_rows(good: Bool[np.ndarray, " n"], *, name: str, rule: str, found: str) -> None:
+    if not good.all():
+        raise UserError(
+            f"{name} must be {rule}, got {found} in {int((~good).sum())} of {len(good)} rows "
+            f"(the first is row {int(good.argmin())}); check the images and the network that they come from"
+        )
