@@ -1,0 +1,67 @@
+"""Train VAR and a diffusion model on the same data, judge both the same way, and write the report.
+
+    python scripts/compare.py digits [--quick] [--seed 0] [--output DIR] [--device cpu] [--fresh]
+
+Finished stages are kept in the output folder under their settings: a second run reuses them, and an interrupted one
+goes on from the last finished stage.
+"""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the comparison; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
+    options = _parser().parse_args(arguments)
+    try:
+        return _compare(options)
+    except ModuleNotFoundError as error:
+        print(f'error: {error}; install the package with its extra: pip install ".[compare]"', file=sys.stderr)
+    except (ValueError, ImportError) as error:
+        from var.errors import UserError
+
+        if not isinstance(error, UserError | ImportError):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ninterrupted; run the same command again to go on from the last finished stage", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description="Train VAR and a diffusion model on the same data, judge both the same way, write a report."
+    )
+    parser.add_argument("data", help="what to compare on: digits (scikit-learn's handwritten digits)")
+    parser.add_argument("--quick", action="store_true", help="a first look in a minute: little training, few samples")
+    parser.add_argument("--seed", type=int, default=0, help="of both models and their samples (default 0)")
+    parser.add_argument("--output", type=Path, help="folder of the report (default outputs/DATA or outputs/DATA-quick)")
+    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
+    parser.add_argument("--fresh", action="store_true", help="forget all stages that earlier runs left in the folder")
+    return parser
+
+
+def _compare(options: argparse.Namespace) -> int:
+    started = time.perf_counter()
+    # Imported here, so that --help answers at once.
+    from comparison.run import run
+    from comparison.settings import comparison
+
+    from var.evaluation.verdict import verdict
+
+    plan = comparison(options.data, quick=options.quick)
+    output = options.output or Path("outputs") / (options.data + ("-quick" if options.quick else ""))
+    report = run(plan, output, seed=options.seed, device=options.device, fresh=options.fresh)
+    print(f"\n{report.table()}\n")
+    for sentence in verdict(report):
+        print(f"- {sentence}")
+    print(f"\n{output / 'report.html'} shows it all. {time.perf_counter() - started:.0f} s in all.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,172 @@
+"""The report: rows from scores and times, pictures from samples, and all files of the output folder."""
+
+import platform
+import shutil
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from comparison.judging import all_images
+from comparison.sampling import Setting, sample_labels
+from comparison.settings import Comparison
+from comparison.stages import Stage
+from diffusion_baseline.pipeline import DiffusionPipeline
+from var.data.catalog import open_data
+from var.evaluation.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
+from var.evaluation.html import save
+from var.evaluation.page import Pictures, page
+from var.evaluation.report import Report
+from var.evaluation.tradeoff import tradeoff_plot
+from var.files import atomic_file
+from var.generation import VARPipeline
+from var.images import from_uint8, image_grid, save_png
+
+STRIP_SEED = 7
+STRIP_COLUMNS = 10
+
+
+def result_row(
+    setting: Setting, scores: dict[str, Any], seconds: float, parameters: int, train_seconds: float, seed: int
+) -> dict[str, Any]:
+    """One entry of `results` in report.json."""
+    row = {
+        "model": setting.model,
+        "sampler": setting.sampler,
+        "steps": setting.steps,
+        "guidance_scale": setting.guidance_scale,
+        **scores,
+        "seconds_per_1000_images": seconds,
+        "parameters": parameters,
+        "train_seconds": train_seconds,
+        "seed": seed,
+    }
+    return row | ({"headline": True} if setting.headline else {})
+
+
+def environment(threads: int, device: str, seconds_by_stage: dict[str, float]) -> dict[str, Any]:
+    """Machine, versions and times that the numbers depend on."""
+    packages = ("torch", "timm", "accelerate", "numpy", "scikit-learn")
+    return {
+        "cpu": _cpu_name(),
+        "cores": torch.multiprocessing.cpu_count(),
+        "device": device if device == "cpu" else torch.cuda.get_device_name(),
+        "threads": threads,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "versions": {name: version(name) for name in packages},
+        "date": time.strftime("%Y-%m-%d"),
+        "seconds_by_stage": seconds_by_stage,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) -> None:
+    """`samples/*.npz` (arr_0 uint8 NHWC, arr_1 labels) and grids by class as `samples/*.png`."""
+    data = open_data(plan.data, split="all")
+    labels = sample_labels(len(data.classes), plan.per_class)
+    for model, images in samples.items():
+        with atomic_file(output / "samples" / f"{model}.npz") as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+        _save_grid(from_uint8(images), labels, output / "samples" / f"{model}.png", model)
+    _save_grid(all_images(data), data.labels, output / "samples" / "real.png", "real")
+
+
+def _save_grid(images: Tensor, labels: Tensor, path: Path, model: str) -> None:
+    rows = [images[labels == label][:STRIP_COLUMNS] for label in labels.unique()]
+    grid = image_grid(torch.cat(rows), STRIP_COLUMNS, magnify=4, padding=4)
+    save_png(grid, path, {"images": model, "layout": "a row a class"})
+
+
+def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:
+    """Both trained pipelines as `models/var` and `models/diffusion`, for `from_pretrained`."""
+    for model, stage in trained.items():
+        target = output / "models" / model
+        unfinished = target.with_name(f".{model}.tmp")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        shutil.copytree(stage.folder / "model", unfinished)
+        shutil.rmtree(target, ignore_errors=True)
+        unfinished.replace(target)
+
+
+def write_page(
+    output: Path,
+    report: Report,
+    plan: Comparison,
+    pipelines: tuple[VARPipeline, DiffusionPipeline],
+    samples: dict[str, Tensor],
+    histories: dict[str, list[dict[str, float]]],
+) -> None:
+    """`report.html`."""
+    data = open_data(plan.data, split="all")
+    test = open_data(plan.data, split="test")
+    var, diffusion = pipelines
+    columns = min(10, plan.per_class)
+    labels = sample_labels(len(data.classes), plan.per_class)
+
+    def grid(images: Tensor, of: Tensor) -> str:
+        return class_grid(images, of, data.classes, columns=columns)
+
+    with torch.inference_mode():
+        originals = all_images(test)[:16]
+        decoded = var.vqvae.reconstruct(originals.to(var.device)).cpu()
+    colors = {"tokenizer": "var", "transformer": "var", "diffusion": "diffusion"}
+    pictures = Pictures(
+        real=grid(all_images(data), data.labels),
+        var=grid(from_uint8(samples["var"]), labels),
+        diffusion=grid(from_uint8(samples["diffusion"]), labels),
+        scales=_scale_strip(var, plan),
+        denoising=_denoising_strip(diffusion, plan),
+        reconstructions=reconstruction_pairs(originals, decoded),
+        code_usage=code_usage_chart(
+            report.tokenizer["sides"],
+            report.tokenizer["usage_by_scale"],
+            report.tokenizer["perplexity_by_scale"],
+        ),
+        tradeoff=tradeoff_plot(report),
+        loss_curves={name: loss_curve(rows, color=colors[name]) for name, rows in histories.items()},
+    )
+    save(page(report, pictures), output / "report.html")
+
+
+def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
+    defaults = plan.var.sampling
+    out = pipeline(
+        [3, 8],
+        seeds=[STRIP_SEED, STRIP_SEED + 1],
+        guidance_scale=defaults.guidance_scale,
+        guidance_schedule=defaults.guidance_schedule,
+        temperature=defaults.temperature,
+        output_type="pt",
+        return_intermediates=True,
+        progress=False,
+    )
+    assert out.intermediates is not None
+    names = [f"{height}x{width}" for height, width in plan.var.vqvae.schedule.shapes]
+    return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
+
+
+def _denoising_strip(pipeline: DiffusionPipeline, plan: Comparison) -> str:
+    states: list[tuple[int, Tensor]] = []
+    pipeline(
+        [3, 8],
+        seeds=[STRIP_SEED, STRIP_SEED + 1],
+        guidance_scale=plan.diffusion.guidance_scale,
+        num_inference_steps=50,
+        output_type="pt",
+        progress=False,
+        callback_on_step_end=lambda _index, timestep, x: states.append((timestep, x.cpu().clamp(-1, 1))),
+    )
+    chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
+    return stage_strip([states[i][1] for i in chosen], [f"t={states[i][0]}" for i in chosen])

@@ -1,0 +1,151 @@
+"""The comparison from beginning to end: train, sample, time, judge, report."""
+
+import json
+import multiprocessing
+import signal
+import sys
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from comparison.assemble import environment, keep_pipelines, result_row, write_page, write_samples
+from comparison.judging import Jury, controls, tokenizer_numbers
+from comparison.sampling import (
+    Setting,
+    diffusion_settings,
+    load_samples,
+    sample_labels,
+    sample_stage,
+    timing_stage,
+    var_settings,
+)
+from comparison.settings import Comparison
+from comparison.stages import Stage, StageStore
+from comparison.training import load_judge, load_pipeline, train_branch
+from var.errors import UserError
+from var.evaluation.report import Report
+from var.files import make_folder
+from var.vqvae import VQVAE
+
+PROCESSES = 2
+"""Trainings and samplings that run side by side, on one thread each: two threads in one process gain little."""
+
+TIMING_THREADS = 1
+"""Threads of a timed sampler, as in training: the models are too small to gain from a second one."""
+
+
+def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
+    """Compare as `plan` says and fill the folder `output`; returns the report."""
+    device = _checked_device(device)
+    make_folder(output)
+    store = StageStore(output / "stages")
+    store.sweep(everything=fresh)
+    settings = {"var": var_settings(plan), "diffusion": diffusion_settings(plan)}
+    with multiprocessing.get_context("spawn").Pool(PROCESSES, initializer=_start_worker) as pool:
+        trained = _train(store, plan, seed, device, pool)
+        sampled = {
+            model: sample_stage(store, pool, trained[model], settings[model], plan, seed, device) for model in settings
+        }
+    # The processes have ended: nothing else runs here while the samplers are timed.
+    timed = {
+        model: timing_stage(store, trained[model], settings[model], plan, device, TIMING_THREADS) for model in settings
+    }
+    stages = (
+        trained
+        | {f"samples of {model}": stage for model, stage in sampled.items()}
+        | {f"times of {model}": stage for model, stage in timed.items()}
+    )
+    _say_reused(stages)
+    torch.set_num_threads(PROCESSES)
+    report = _judge(plan, settings, trained, sampled, timed, seed, device)
+    headline = {
+        model: load_samples(sampled[model], next(i for i, each in enumerate(settings[model]) if each.headline))
+        for model in settings
+    }
+    pipelines: Any = tuple(load_pipeline(model, trained[model].folder, device) for model in ("var", "diffusion"))
+    titles = {"tokenizer": "tokenizer", "var": "transformer", "diffusion": "diffusion"}
+    histories = {title: trained[name].record["history"] for name, title in titles.items()}
+    write_samples(output, plan, headline)
+    keep_pipelines(output, {model: trained[model] for model in settings})
+    write_page(output, report, plan, pipelines, headline, histories)
+    report.to_json(output / "report.json")
+    return report
+
+
+def _train(store: StageStore, plan: Comparison, seed: int, device: str, pool: Pool) -> dict[str, Stage]:
+    """Both branches side by side."""
+    jobs = [(branch, store.root, plan, seed, device, line) for line, branch in enumerate(("var", "diffusion"))]
+    return {name: stage for stages in pool.imap_unordered(train_branch, jobs) for name, stage in stages.items()}
+
+
+def _judge(
+    plan: Comparison,
+    settings: dict[str, list[Setting]],
+    trained: dict[str, Stage],
+    sampled: dict[str, Stage],
+    timed: dict[str, Stage],
+    seed: int,
+    device: str,
+) -> Report:
+    """Scores of all samples and controls, with the times, as a report."""
+    jury = Jury.convene(plan, load_judge(trained["judge"]), load_judge(trained["second"]))
+    vqvae = VQVAE.from_pretrained(trained["tokenizer"].folder / "model")
+    labels = sample_labels(plan.var.transformer.num_classes, plan.per_class)
+    tokenizer = trained["tokenizer"].record
+    # The tokenizer is a part of VAR: its parameters and its training count.
+    parameters = {"var": tokenizer["parameters"], "diffusion": 0}
+    seconds = {"var": tokenizer["train_seconds"], "diffusion": 0.0}
+    rows = []
+    with tqdm(total=sum(map(len, settings.values())), desc="judge") as bar:
+        for model, each in settings.items():
+            for index, setting in enumerate(each):
+                rows.append(
+                    result_row(
+                        setting,
+                        jury.scores(load_samples(sampled[model], index), labels),
+                        timed[model].record["seconds_per_1000_images"][index],
+                        parameters[model] + trained[model].record["parameters"],
+                        seconds[model] + trained[model].record["train_seconds"],
+                        seed,
+                    )
+                )
+                bar.update()
+    by_stage = {name: stage.record["seconds"] for name, stage in trained.items()}
+    judges = {
+        name: {"digest": trained[name].record["digest"], "test_accuracy": trained[name].record["test_accuracy"]}
+        for name in ("judge", "second")
+    }
+    plain = json.loads(json.dumps(plan.settings()))
+    return Report(
+        results=rows,
+        controls=controls(jury, plan, vqvae),
+        tokenizer=tokenizer_numbers(jury, plan, vqvae, tokenizer),
+        environment=environment(TIMING_THREADS, device, by_stage),
+        settings={"extractor": plan.judge.name, "reference": plan.reference, "seed": seed, "judges": judges, **plain},
+    )
+
+
+def _say_reused(stages: dict[str, Stage]) -> None:
+    reused = [name for name, stage in stages.items() if stage.reused]
+    if reused:
+        print(f"reused from an earlier run with the same settings: {', '.join(reused)}", file=sys.stderr)
+
+
+def _checked_device(name: str | None) -> str:
+    if name is None:
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"--device must be a device of this machine, got {name!r} ({reason}); try cpu") from error
+    return name
+
+
+def _start_worker() -> None:
+    """One thread a process; Ctrl-C is the main process's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)

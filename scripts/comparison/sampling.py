@@ -1,0 +1,192 @@
+"""The stages that draw samples of a trained model at every setting, and time it alone on the machine."""
+
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from multiprocessing.pool import Pool
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from comparison.settings import CODE_VERSION, HEADLINE_STEPS, Comparison
+from comparison.stages import Stage, StageStore
+from comparison.training import load_pipeline
+from diffusion_baseline.pipeline import DiffusionPipeline
+from var.generation import VARPipeline
+from var.images import to_uint8
+from var.randomness import keyed_seed
+
+BATCH = 100
+"""Images of one call, for both models."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One way to sample a model."""
+
+    model: str  # "var" or "diffusion"
+    sampler: str  # "next-scale" or "ddim"
+    steps: int  # scales, or network steps
+    guidance_scale: float
+    options: tuple[tuple[str, Any], ...]  # further arguments of the pipeline's call
+    headline: bool = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the pipeline's call."""
+        arguments = {"guidance_scale": self.guidance_scale, **dict(self.options)}
+        if self.model == "diffusion":
+            arguments |= {"num_inference_steps": self.steps, "sampler": self.sampler}
+        return arguments
+
+
+def var_settings(plan: Comparison) -> list[Setting]:
+    """The headline setting first, then the sweep over guidance scales."""
+    defaults = asdict(plan.var.sampling)
+    headline = defaults.pop("guidance_scale")
+    steps = len(plan.var.vqvae.schedule)
+    return [
+        Setting(
+            model="var",
+            sampler="next-scale",
+            steps=steps,
+            guidance_scale=scale,
+            options=tuple(defaults.items()),
+            headline=scale == headline,
+        )
+        for scale in dict.fromkeys((headline, *plan.var_guidance))
+    ]
+
+
+def diffusion_settings(plan: Comparison) -> list[Setting]:
+    """The headline setting first, then the sweep over step counts and guidance scales."""
+    headline = (HEADLINE_STEPS, plan.diffusion.guidance_scale)
+    sweep = [(steps, scale) for steps in plan.diffusion_steps for scale in plan.diffusion_guidance]
+    return [
+        Setting(
+            model="diffusion",
+            sampler="ddim",
+            steps=steps,
+            guidance_scale=scale,
+            options=(),
+            headline=(steps, scale) == headline,
+        )
+        for steps, scale in dict.fromkeys((headline, *sweep))
+    ]
+
+
+def sample_labels(classes: int, per_class: int) -> Tensor:
+    """Labels of the judged samples: all of class 0, then of class 1, and so on."""
+    return torch.arange(classes).repeat_interleave(per_class)
+
+
+def draw(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, labels: Tensor, seed: int) -> Tensor:
+    """Images in [-1, 1] of `labels`; image i depends on (seed, i) only, so that all settings share their seeds."""
+    parts = []
+    for start in range(0, len(labels), BATCH):
+        chosen = labels[start : start + BATCH]
+        seeds = [keyed_seed("comparison", seed, start + i) for i in range(len(chosen))]
+        out: Any = pipeline(chosen, seeds=seeds, output_type="pt", progress=False, **setting.arguments())
+        parts.append(out.images.cpu() * 2 - 1)
+    return torch.cat(parts)
+
+
+def sample_stage(
+    store: StageStore, pool: Pool, trained: Stage, settings: list[Setting], plan: Comparison, seed: int, device: str
+) -> Stage:
+    """uint8 samples of one model at all settings, one file each, drawn by the processes of `pool`."""
+    classes = _classes(plan)
+
+    def work(folder: Path) -> dict[str, Any]:
+        jobs = [
+            (str(trained.folder), setting, classes, plan.per_class, seed, device, str(folder / f"{index}.npy"))
+            for index, setting in enumerate(settings)
+        ]
+        # Longest first, so that no process is left alone with the largest job at the end.
+        jobs.sort(key=lambda job: -job[1].steps)
+        with tqdm(total=sum(_cost(setting) for setting in settings), desc=f"sample {settings[0].model}") as bar:
+            bar.bar_format = "{l_bar}{bar}| {elapsed}<{remaining}"
+            for cost in pool.imap_unordered(_sample_job, jobs):
+                bar.update(cost)
+        return {}
+
+    key = {
+        "code": CODE_VERSION,
+        "model": trained.key,
+        "settings": [asdict(setting) for setting in settings],
+        "per_class": plan.per_class,
+        "seed": seed,
+        "device": device,
+    }
+    return store.run(f"samples-{settings[0].model}", key, work)
+
+
+def load_samples(stage: Stage, index: int) -> Tensor:
+    """uint8 NCHW samples of the setting at `index`."""
+    return torch.from_numpy(np.load(stage.folder / f"{index}.npy"))
+
+
+def timing_stage(
+    store: StageStore, trained: Stage, settings: list[Setting], plan: Comparison, device: str, threads: int
+) -> Stage:
+    """Seconds for 1000 images at every setting, while nothing else runs here."""
+
+    def work(folder: Path) -> dict[str, Any]:
+        pipeline = load_pipeline(settings[0].model, trained.folder, device)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            bar = tqdm(settings, desc=f"time {settings[0].model}")
+            return {"seconds_per_1000_images": [_seconds_per_1000(pipeline, each, plan, device) for each in bar]}
+        finally:
+            torch.set_num_threads(before)
+
+    key = {
+        "code": CODE_VERSION,
+        "model": trained.key,
+        "settings": [asdict(setting) for setting in settings],
+        "images": plan.timing_images,
+        "repeats": plan.timing_repeats,
+        "device": device,
+        "threads": threads,
+    }
+    return store.run(f"timing-{settings[0].model}", key, work)
+
+
+def _seconds_per_1000(
+    pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison, device: str
+) -> float:
+    """Median over repeats, after one call that is not counted."""
+    labels = torch.arange(plan.timing_images) % _classes(plan)
+    seconds = []
+    for repeat in range(plan.timing_repeats + 1):
+        started = time.perf_counter()
+        draw(pipeline, setting, labels, repeat)  # its result is on the CPU, so the device has finished
+        seconds.append(time.perf_counter() - started)
+    return statistics.median(seconds[1:]) * 1000 / plan.timing_images
+
+
+def _classes(plan: Comparison) -> int:
+    return plan.var.transformer.num_classes
+
+
+def _cost(setting: Setting) -> int:
+    """Network evaluations of an image, which the progress bar counts."""
+    return setting.steps * (1 if setting.guidance_scale in (0, 1) else 2)
+
+
+def _sample_job(job: tuple[str, Setting, int, int, int, str, str]) -> int:
+    folder, setting, classes, per_class, seed, device, path = job
+    pipeline = _cached_pipeline(setting.model, folder, device)
+    images = draw(pipeline, setting, sample_labels(classes, per_class), seed)
+    np.save(path, to_uint8(images).numpy())
+    return _cost(setting)
+
+
+@lru_cache(maxsize=2)
+def _cached_pipeline(model: str, folder: str, device: str) -> VARPipeline | DiffusionPipeline:
+    return load_pipeline(model, Path(folder), device)

@@ -1,0 +1,91 @@
+"""What a comparison is made of: tables of everything that moves its numbers, fixed before any sample is looked at."""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from diffusion_baseline.recipe import Preset as DiffusionPreset
+from diffusion_baseline.recipe import preset as diffusion_preset
+from var.errors import UserError, suggestion
+from var.evaluation.classifier import ClassifierConfig
+from var.recipes.presets import Preset as VARPreset
+from var.recipes.presets import preset as var_preset
+from var.recipes.presets import shortened
+
+# Changes whenever the same settings would give other numbers, so that nothing older is reused.
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Both paradigms on one data set, and how they are judged."""
+
+    data: str  # what `var.data.open_data` opens
+    reference: str  # in words: what distances are measured to
+    var: VARPreset
+    diffusion: DiffusionPreset
+    judge: ClassifierConfig  # the network whose features give the distance
+    second_judge: ClassifierConfig  # of another shape, used for no choice: does it agree?
+    judge_steps: int
+    per_class: int  # samples of each class
+    var_guidance: tuple[float, ...]  # guidance scales of the sweep, besides the headline's
+    diffusion_steps: tuple[int, ...]  # DDIM steps of the sweep, besides the headline's
+    diffusion_guidance: tuple[float, ...]
+    timing_images: int  # of one timed call
+    timing_repeats: int
+
+    def settings(self) -> dict[str, Any]:
+        """All fields, fit for JSON."""
+        return asdict(self)
+
+
+HEADLINE_STEPS = 50  # of guided DDIM
+
+
+def _digits() -> Comparison:
+    return Comparison(
+        data="digits",
+        reference="all 1797 real digits",
+        var=var_preset("digits"),
+        diffusion=diffusion_preset("digits"),
+        judge=ClassifierConfig(name="digits"),
+        second_judge=ClassifierConfig(
+            name="digits-second", widths=(24, 48, 96, 48), strides=(1, 1, 2, 2), activation="relu"
+        ),
+        judge_steps=500,
+        per_class=100,
+        var_guidance=(1.0, 1.25, 1.5, 2.0, 3.0),
+        diffusion_steps=(5, 10, 20, 50),
+        diffusion_guidance=(1.0, 1.5, 2.0),
+        timing_images=100,
+        timing_repeats=3,
+    )
+
+
+def _digits_quick() -> Comparison:
+    full = _digits()
+    return replace(
+        full,
+        var=replace(
+            full.var,
+            vqvae_training=shortened(full.var.vqvae_training, 120),
+            transformer_training=shortened(full.var.transformer_training, 150),
+        ),
+        diffusion=replace(full.diffusion, training=shortened(full.diffusion.training, 250)),
+        judge_steps=150,
+        per_class=20,
+        var_guidance=(1.0,),
+        diffusion_steps=(10,),
+        diffusion_guidance=(1.0,),
+        timing_images=20,
+    )
+
+
+COMPARISONS = {"digits": (_digits, _digits_quick)}
+"""By name: the functions that make the full comparison and the quick one."""
+
+
+def comparison(name: str, *, quick: bool = False) -> Comparison:
+    """The comparison `name`; raises ValueError with suggestions for an unknown one."""
+    if name not in COMPARISONS:
+        raise UserError(f"unknown comparison {name!r}; {suggestion(name, COMPARISONS)}")
+    return COMPARISONS[name][quick]()

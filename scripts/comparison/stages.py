@@ -1,0 +1,78 @@
+"""Stages of long work that are kept once finished: each is a folder that exists whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from var.errors import UserError
+from var.files import make_folder
+
+RECORD = "stage.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A finished stage."""
+
+    key: str  # names the settings that it depends on, those of its inputs included
+    folder: Path  # what it left
+    record: dict[str, Any]  # what its work returned, and "seconds"
+    reused: bool  # an earlier run had finished it
+
+
+class StageStore:
+    """Runs stages and keeps their folders under `root`; the settings of a stage are its key."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = make_folder(root)
+
+    def sweep(self, *, everything: bool = False) -> None:
+        """Remove what an interrupted run left half-done, or all; for one process, before any stage runs."""
+        for leftover in self.root.glob("*" if everything else "*.tmp-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def run(self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Stage:
+        """The stage `name` under `settings`: reused if it was finished before, else made by `work(folder)`.
+
+        `work` writes into the folder that it is given and returns a record fit for JSON.
+        """
+        key = settings_key(name, settings)
+        folder = self.root / f"{name}-{key}"
+        found = self._finished(folder)
+        if found is not None:
+            return Stage(key, folder, found, reused=True)
+        unfinished = self.root / f"{name}-{key}.tmp-{os.getpid()}"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir()
+        started = time.perf_counter()
+        record = work(unfinished)
+        record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
+        try:
+            (unfinished / RECORD).write_text(json.dumps(record, indent=1))
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(unfinished, folder)
+        except OSError as error:
+            raise UserError(
+                f"cannot keep the stage {folder}: {error.strerror}; free space or mend permissions"
+            ) from error
+        return Stage(key, folder, json.loads(json.dumps(record)), reused=False)
+
+    @staticmethod
+    def _finished(folder: Path) -> dict[str, Any] | None:
+        """The record of a finished stage; None if there is none or it cannot be read."""
+        try:
+            return json.loads((folder / RECORD).read_text())
+        except (OSError, ValueError):
+            return None
+
+
+def settings_key(name: str, settings: dict[str, Any]) -> str:
+    """A short name for settings: equal settings have equal keys."""
+    text = json.dumps([name, settings], sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
