@@ -1,0 +1,127 @@
+"""The forward process, what a network may predict about it, and the training loss."""
+
+import math
+from typing import Literal, cast, get_args
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from diffusion_baseline.schedules import Denoiser, NoiseSchedule
+from var.errors import UserError, suggestion
+
+Prediction = Literal["eps", "v", "x0"]  # the noise, the velocity of Salimans & Ho 2022, or the clean image
+
+Timesteps = int | Int[Tensor, ""] | Int[Tensor, " batch"]
+
+
+def named_prediction(name: str) -> Prediction:
+    """Return the kind of prediction of that name; an unknown name is a `UserError`."""
+    if name not in get_args(Prediction):
+        raise UserError(f"unknown prediction {name!r}; {suggestion(name, get_args(Prediction))}")
+    return cast(Prediction, name)
+
+
+def add_noise(
+    images: Float[Tensor, "batch *shape"],
+    noise: Float[Tensor, "batch *shape"],
+    timesteps: Timesteps,
+    schedule: NoiseSchedule,
+) -> Float[Tensor, "batch *shape"]:
+    """Draw x_t ~ q(x_t | x_0) in one jump from standard normal `noise` (Ho et al. 2020, Eq. 4)."""
+    alpha, sigma = schedule.signal_and_noise(timesteps, images)
+    return alpha * images + sigma * noise
+
+
+def training_target(
+    images: Float[Tensor, "batch *shape"],
+    noise: Float[Tensor, "batch *shape"],
+    timesteps: Timesteps,
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+) -> Float[Tensor, "batch *shape"]:
+    """What a perfect network of that kind of prediction would return at x_t."""
+    if prediction == "eps":
+        return noise
+    if prediction == "x0":
+        return images
+    # Salimans & Ho 2022, Section 4: the v-target has unit variance at every noise level.
+    alpha, sigma = schedule.signal_and_noise(timesteps, images)
+    return alpha * noise - sigma * images
+
+
+def image_and_noise(
+    output: Float[Tensor, "batch *shape"],
+    x: Float[Tensor, "batch *shape"],
+    timesteps: Timesteps,
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+    """Return the (x_0, eps), with x = alpha x_0 + sigma eps, that a network's `output` at x_t = `x` stands for."""
+    alpha, sigma = schedule.signal_and_noise(timesteps, x)
+    if prediction == "eps":
+        return (x - sigma * output) / alpha, output
+    if prediction == "x0":
+        return output, (x - alpha * output) / sigma
+    return alpha * x - sigma * output, sigma * x + alpha * output
+
+
+def simplified_loss(
+    denoise: Denoiser,
+    images: Float[Tensor, "batch *shape"],
+    noise: Float[Tensor, "batch *shape"],
+    timesteps: Int[Tensor, " batch"],
+    schedule: NoiseSchedule,
+    prediction: Prediction,
+) -> Float[Tensor, " batch"]:
+    """Mean squared error of each sample's prediction, all timesteps weighted alike (Ho et al. 2020, Eq. 14)."""
+    output = denoise(add_noise(images, noise, timesteps, schedule), timesteps)
+    target = training_target(images, noise, timesteps, schedule, prediction)
+    return F.mse_loss(output.float(), target.float(), reduction="none").flatten(1).mean(1)
+
+
+@torch.no_grad()
+def variational_bound(
+    denoise: Denoiser,
+    images: Float[Tensor, "batch *shape"],
+    schedule: NoiseSchedule,
+    *,
+    generator: torch.Generator,
+    levels: int = 256,
+) -> Float[Tensor, " batch"]:
+    """Return an upper bound on each image's negative log2-likelihood, in bits a value (Ho et al. 2020, Eq. 5 and 13).
+
+    `denoise` returns eps and is called once a timestep, with noise from `generator`; the reverse process is that of
+    `ddpm_step`. Values are `levels` evenly spaced ones from -1 to 1.
+    """
+    alpha_bar, betas = schedule.alphas_cumprod, schedule.betas
+    before = schedule.alpha_bar(torch.arange(-1, schedule.num_timesteps - 1))
+    variance = (1 - before) / (1 - alpha_bar) * betas  # of the posterior; 0 at t = 0
+    weights = betas**2 / (2 * variance * (1 - betas) * (1 - alpha_bar))  # Eq. 12
+    last = alpha_bar[-1].item()
+    nats = 0.5 * (last * images**2 - last - math.log1p(-last))  # L_T: from q(x_T | x_0) to the standard normal
+    for t in range(schedule.num_timesteps):
+        noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
+        noise = noise.to(images.device)
+        x = add_noise(images, noise, t, schedule)
+        eps = denoise(x, torch.full((len(x),), t, device=x.device))
+        if t > 0:
+            nats = nats + weights[t].item() * (eps - noise) ** 2
+        else:
+            # The decoder has no variance of its own at t = 0; as in Ho et al.'s code, that of t = 1 stands in.
+            deviation = variance[min(1, schedule.num_timesteps - 1)].sqrt().item()
+            image, _ = image_and_noise(eps, x, t, schedule, "eps")
+            nats = nats - _log_probability(images, image, deviation, levels)
+    return nats.flatten(1).mean(1) / math.log(2)
+
+
+def _log_probability(values: Tensor, mean: Tensor, deviation: float, levels: int) -> Tensor:
+    """Log-mass of a normal distribution on each value's bin; the outermost bins reach to infinity (Eq. 13)."""
+    half = 1 / (levels - 1)
+    above, below = ((values - mean + offset) / deviation for offset in (half, -half))
+    above = above.masked_fill(values > 1 - half, math.inf)
+    below = below.masked_fill(values < half - 1, -math.inf)
+    # On the right-hand side both are mirrored, so that small masses are not differences of numbers near 1.
+    above, below = torch.where(below > 0, -below, above), torch.where(below > 0, -above, below)
+    return (torch.special.ndtr(above) - torch.special.ndtr(below)).clamp(min=1e-30).log()

@@ -1,0 +1,176 @@
+"""From class labels to images: the user's side of the diffusion baseline, called as the VAR pipeline is."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from diffusion_baseline.diffusion import Prediction, image_and_noise, named_prediction
+from diffusion_baseline.guidance import guided_in_one_call
+from diffusion_baseline.samplers import normal, sample_ddim, sample_ddpm, timestep_pairs
+from diffusion_baseline.schedules import Denoiser, named_schedule
+from diffusion_baseline.unet import UNet
+from var.errors import UserError, suggestion
+from var.hub import PretrainedPipeline
+from var.images import format_images
+from var.requests import ClassLabels, Generators, count_images, random_streams, resolve_labels
+
+SAMPLERS = ("ddim", "ddpm")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DiffusionOutput:
+    """Images and how they came about."""
+
+    images: Any  # as `output_type` says: list of PIL images, float tensor NCHW or float array NHWC in [0, 1]
+    labels: Tensor  # (batch,); num_classes is the null label
+    seeds: list[int]  # of every image; passing it as `seeds` with the other settings repeats the image
+    intermediates: list[Any] | None = None  # the clean images predicted at every step, in the same form, if asked for
+
+
+class DiffusionPipeline(PretrainedPipeline):
+    """A U-Net with the noise schedule and the kind of prediction that it is trained for.
+
+    `schedule` is "cosine" or "linear", `num_timesteps` its T; `prediction` is "eps", "v" or "x0"; `class_names` are the
+    numbers of the classes if not given.
+    """
+
+    parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
+
+    def __init__(
+        self,
+        unet: UNet,
+        *,
+        schedule: str = "cosine",
+        num_timesteps: int = 1000,
+        prediction: str = "v",
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        num_classes = unet.config.num_classes
+        names = [str(label) for label in range(num_classes)] if class_names is None else list(class_names)
+        if len(names) != num_classes:
+            raise UserError(f"class_names must name {num_classes} classes, got {len(names)}; give one a class")
+        self.unet = unet.eval()
+        self.schedule = named_schedule(schedule, num_timesteps)
+        self.prediction: Prediction = named_prediction(prediction)
+        self.class_names = tuple(names)
+        self._schedule_name = schedule
+
+    def settings(self) -> dict[str, Any]:
+        """What is saved besides the network: the constructor's other arguments."""
+        return {
+            "schedule": self._schedule_name,
+            "num_timesteps": self.schedule.num_timesteps,
+            "prediction": self.prediction,
+            "class_names": list(self.class_names),
+        }
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network lies."""
+        return self.unet.stem.weight.device
+
+    def to(self, *args: Any, **kwargs: Any) -> "DiffusionPipeline":
+        """Move or cast the network, as `nn.Module.to` does; returns the pipeline."""
+        self.unet.to(*args, **kwargs)
+        return self
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        class_labels: ClassLabels = None,
+        num_images: int | None = None,
+        *,
+        guidance_scale: float | int = 1.5,
+        num_inference_steps: int | None = None,
+        sampler: str = "ddim",
+        eta: float | int = 0.0,
+        clip_sample: bool = False,
+        generator: Generators = None,
+        seeds: Sequence[int] | None = None,
+        output_type: str = "pil",
+        return_intermediates: bool = False,
+        callback_on_step_end: Callable[[int, int, Tensor], None] | None = None,
+        progress: bool = True,
+    ) -> DiffusionOutput:
+        """Generate images.
+
+        `class_labels`: a label or one for each image; None for images without a class (the null label), "random" for a
+        class drawn from each image's seed. `guidance_scale` 1 means off, 0 ignores the class. `num_inference_steps`: 1
+        to T; None is 50 for DDIM and T for DDPM. `sampler`: "ddim", with randomness `eta` from 0 to 1, or "ddpm", which
+        is ancestral. `clip_sample` keeps the predicted clean image in [-1, 1] at every step. Randomness: one generator,
+        a list with one for each image, or `seeds`; an image depends on its own seed only, not on the batch.
+        `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
+        receives the step's index, its timestep and x after it. Raises `UserError` for requests that make no sense.
+        """
+        steps = self._steps(sampler, num_inference_steps)
+        count = count_images(class_labels, num_images, seeds)
+        generators, seeds = random_streams(count, generator, seeds)
+        labels = resolve_labels(class_labels, count, self.unet.config.num_classes, seeds)
+        like = torch.empty(0, device=self.device)
+        noise = normal((count, self.unet.config.image_channels, *self.unet.config.size), generators, like)
+        format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
+
+        predicted: list[Tensor] | None = [] if return_intermediates else None
+        denoise = self._denoiser(labels.to(self.device), guidance_scale, clip_sample, predicted)
+        with evaluating(self.unet), tqdm(total=steps, desc=sampler, leave=False, disable=not progress) as bar:
+
+            def on_step(index: int, timestep: int, x: Tensor) -> None:
+                bar.update()
+                if callback_on_step_end is not None:
+                    callback_on_step_end(index, timestep, x)
+
+            settings: dict[str, Any] = {"steps": steps, "generator": generators, "on_step": on_step}
+            if sampler == "ddim":
+                x = sample_ddim(denoise, noise, self.schedule, eta=eta, **settings)
+            else:
+                x = sample_ddpm(denoise, noise, self.schedule, **settings)
+        return DiffusionOutput(
+            images=format_images(x, output_type),
+            labels=labels,
+            seeds=seeds,
+            intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
+        )
+
+    def _steps(self, sampler: str, num_inference_steps: int | None) -> int:
+        """Return the number of steps, after a look at the sampler's name."""
+        if sampler not in SAMPLERS:
+            raise UserError(f"unknown sampler {sampler!r}; {suggestion(sampler, SAMPLERS)}")
+        total = self.schedule.num_timesteps
+        if num_inference_steps is None:
+            return min(50, total) if sampler == "ddim" else total
+        return len(timestep_pairs(num_inference_steps, total))
+
+    def _denoiser(self, labels: Tensor, scale: float | int, clip: bool, predicted: list[Tensor] | None) -> Denoiser:
+        """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
+        null_label = self.unet.config.num_classes
+        if bool((labels == null_label).all()):
+            scale = 0  # there is nothing to guide towards: one prediction is enough
+        predict = guided_in_one_call(self.unet, labels, null_label, scale)
+
+        def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
+            # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
+            image, eps = image_and_noise(predict(x, timesteps), x, timesteps, self.schedule, self.prediction)
+            if clip:
+                image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
+            if predicted is not None:
+                predicted.append(image)
+            return eps
+
+        return denoise
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Hold a model in eval mode inside the block, and give every module its own mode back after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

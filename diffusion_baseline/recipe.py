@@ -1,0 +1,135 @@
+"""Presets of the baseline, and the task that trains it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Generator, Tensor
+
+from diffusion_baseline.diffusion import Prediction, simplified_loss
+from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.unet import UNet, UNetConfig
+from var.data.batches import Batch
+from var.errors import UserError, suggestion
+from var.randomness import keyed_global_stream
+from var.training import TrainingConfig
+
+
+class DiffusionTask:
+    """Train the network of a pipeline with the pipeline's own schedule and kind of prediction.
+
+    Args:
+        pipeline: what is trained; its network becomes `model`.
+        label_drop: probability of training with the null label, which classifier-free guidance needs.
+    """
+
+    def __init__(self, pipeline: DiffusionPipeline, label_drop: float = 0.1):
+        if not 0 <= label_drop <= 1:
+            raise UserError(f"label_drop is a probability and must lie in [0, 1], got {label_drop}; correct it")
+        self.model = pipeline.unet
+        self.pipeline = pipeline
+        self.label_drop = label_drop
+
+    def loss(
+        self, model: torch.nn.Module, batch: Batch, generator: Generator
+    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+        """Return the simplified loss, with timesteps, noise and dropped labels drawn from `generator`."""
+        images, schedule = batch.images, self.pipeline.schedule
+        device = images.device
+        timesteps = torch.randint(schedule.num_timesteps, (len(images),), generator=generator, device=device)
+        noise = torch.randn(images.shape, generator=generator, device=device)
+        dropped = torch.rand(len(images), generator=generator, device=device) < self.label_drop
+        labels = batch.labels.masked_fill(dropped, self.pipeline.unet.config.num_classes)
+
+        def denoise(x: Tensor, t: Tensor) -> Tensor:
+            return model(x, t, labels)
+
+        losses = simplified_loss(denoise, images, noise, timesteps, schedule, self.pipeline.prediction)
+        return losses.mean(), {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preset:
+    """Everything that training and sampling need to know, apart from the data."""
+
+    unet: UNetConfig
+    training: TrainingConfig
+    schedule: str = "cosine"
+    num_timesteps: int = 1000
+    prediction: Prediction = "v"
+    label_drop: float = 0.1
+    guidance_scale: float = 1.5  # with which samples are drawn
+
+    def pipeline(self, class_names: Sequence[str] | None = None, *, seed: int = 0) -> DiffusionPipeline:
+        """Build the untrained pipeline, for these classes if they are given; its weights depend on `seed` only."""
+        config = self.unet if class_names is None else replace(self.unet, num_classes=len(class_names))
+        with keyed_global_stream("unet", seed):
+            unet = UNet(config)
+        return DiffusionPipeline(
+            unet,
+            schedule=self.schedule,
+            num_timesteps=self.num_timesteps,
+            prediction=self.prediction,
+            class_names=class_names,
+        )
+
+
+PRESETS: dict[str, Preset] = {
+    "digits": Preset(
+        unet=UNetConfig(
+            num_classes=10,
+            image_size=8,
+            image_channels=1,
+            base_channels=32,
+            multipliers=(1, 2),
+            residual_blocks=1,
+            attention_levels=(),
+            head_width=32,
+            embedding_width=64,
+            norm_groups=8,
+        ),
+        training=TrainingConfig(
+            steps=1000, batch_size=64, learning_rate=3e-3, betas=(0.9, 0.99), weight_decay=0.0, ema_decay=0.998
+        ),
+        guidance_scale=1.1,
+    ),
+    # The published settings for CIFAR-10 (Ho et al. 2020, Appendix B), with classes; not measured here.
+    "images-32": Preset(
+        unet=UNetConfig(num_classes=10, image_size=32, multipliers=(1, 2, 2, 2), attention_levels=(1,), dropout=0.1),
+        training=TrainingConfig(
+            steps=400_000,
+            batch_size=128,
+            learning_rate=2e-4,
+            betas=(0.9, 0.999),
+            weight_decay=0.0,
+            warmup=0.0125,
+            schedule="constant",
+            clip_norm=1.0,
+            ema_decay=0.9999,
+        ),
+    ),
+    # After the settings for ImageNet at 64 pixels (Dhariwal & Nichol 2021, Table 11), two thirds as wide; not measured.
+    "images-64": Preset(
+        unet=UNetConfig(
+            num_classes=1000, image_size=64, multipliers=(1, 2, 3, 4), attention_levels=(2, 3), dropout=0.1
+        ),
+        training=TrainingConfig(
+            steps=540_000,
+            batch_size=128,
+            learning_rate=1e-4,
+            betas=(0.9, 0.999),
+            weight_decay=0.0,
+            warmup=0.01,
+            schedule="constant",
+            clip_norm=1.0,
+            ema_decay=0.9999,
+        ),
+    ),
+}
+
+
+def preset(name: str) -> Preset:
+    """Look a preset up; an unknown name is a `UserError`."""
+    if name not in PRESETS:
+        raise UserError(f"unknown diffusion preset {name!r}; {suggestion(name, PRESETS)}")
+    return PRESETS[name]

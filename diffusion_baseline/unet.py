@@ -1,0 +1,224 @@
+"""The class-conditional U-Net of the baseline (after Ho et al. 2020 and Dhariwal & Nichol 2021)."""
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from var.errors import UserError
+from var.hub import PretrainedModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class UNetConfig:
+    """Size and shape of a `UNet`; levels are counted from the finest, each half the side of the one before."""
+
+    num_classes: int  # the label `num_classes` is the null label
+    image_size: int | tuple[int, int] = 32  # (height, width) in pixels; an int is a square
+    image_channels: int = 3
+    base_channels: int = 128  # width at the finest level
+    multipliers: tuple[int, ...] = (1, 2, 2, 2)  # width of each level, in base channels
+    residual_blocks: int = 2  # a level on the way down; one more on the way up
+    attention_levels: tuple[int, ...] = (1,)  # levels with self-attention; the last one also gets it in the middle
+    head_width: int = 64  # channels an attention head
+    embedding_width: int = 512  # of the joint embedding of timestep and class
+    norm_groups: int = 32  # of every GroupNorm
+    dropout: float = 0.0  # before the second convolution of each residual block
+
+    def __post_init__(self):
+        counts = ("num_classes", "image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
+        for name in counts:
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; give a positive number")
+        if self.embedding_width < 2 or self.embedding_width % 2:
+            raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout is a share and must lie in [0, 1), got {self.dropout}; correct it")
+        if not self.multipliers or min(self.multipliers) < 1:
+            raise UserError(f"multipliers must be positive, one a level, got {self.multipliers}; correct them")
+        factor = 2 ** (len(self.multipliers) - 1)
+        if min(self.size) < 1 or any(side % factor for side in self.size):
+            raise UserError(
+                f"image_size must be a multiple of {factor} for {len(self.multipliers)} levels, got {self.image_size}; "
+                "change the size or give fewer multipliers"
+            )
+        for level, width in enumerate(self.widths):
+            if width % self.norm_groups:
+                raise UserError(
+                    f"level {level} has {width} channels, not a multiple of norm_groups {self.norm_groups}; change one"
+                )
+        for level in self.attention_levels:
+            if not 0 <= level < len(self.widths) or self.widths[level] % self.head_width:
+                raise UserError(
+                    f"attention needs a level of 0 to {len(self.widths) - 1} whose channels head_width = "
+                    f"{self.head_width} divides, got level {level} of widths {self.widths}; change attention_levels"
+                )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width)."""
+        return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Channels of each level."""
+        return tuple(self.base_channels * multiplier for multiplier in self.multipliers)
+
+
+def timestep_features(timesteps: Int[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
+    """Sines and cosines of the timestep at `width / 2` frequencies, 1 to 1/10000 (Vaswani et al. 2017, Sec. 3.5)."""
+    octaves = torch.arange(width // 2, device=timesteps.device, dtype=torch.float32) / (width // 2)
+    angles = timesteps[:, None].float() * torch.exp(-math.log(10000) * octaves)
+    return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
+    """Zero a layer's parameters, so that the branch it ends adds nothing at the start of training."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions; the second sees its normalised input scaled and shifted by the condition."""
+
+    def __init__(self, channels_in: int, channels: int, config: UNetConfig):
+        super().__init__()
+        self.norm1 = nn.GroupNorm(config.norm_groups, channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1)
+        self.modulation = nn.Linear(config.embedding_width, 2 * channels)
+        self.norm2 = nn.GroupNorm(config.norm_groups, channels)
+        self.dropout = nn.Dropout(config.dropout)
+        self.conv2 = zero_init(nn.Conv2d(channels, channels, 3, padding=1))
+        self.shortcut = nn.Identity() if channels_in == channels else nn.Conv2d(channels_in, channels, 1)
+
+    def forward(
+        self, x: Float[Tensor, "batch _ height width"], condition: Float[Tensor, "batch _"]
+    ) -> Float[Tensor, "batch _ height width"]:
+        """Add the modulated branch to x."""
+        h = self.conv1(F.silu(self.norm1(x)))
+        scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
+        h = F.silu(torch.addcmul(shift, self.norm2(h), 1 + scale))
+        return self.shortcut(x) + self.conv2(self.dropout(h))
+
+
+class AttentionBlock(nn.Module):
+    """Self-attention over all positions of a feature map."""
+
+    def __init__(self, channels: int, config: UNetConfig):
+        super().__init__()
+        self.heads = channels // config.head_width
+        self.norm = nn.GroupNorm(config.norm_groups, channels)
+        self.qkv = nn.Conv2d(channels, 3 * channels, 1)
+        self.project = zero_init(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+        """Add to each position what it attends to."""
+        qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
+        h = F.scaled_dot_product_attention(*qkv.unbind(1))  # (batch, heads, positions, head width)
+        return x + self.project(h.transpose(-1, -2).reshape(x.shape))
+
+
+class Stage(nn.Module):
+    """One residual block and, where asked for, attention after it."""
+
+    def __init__(self, channels_in: int, channels: int, config: UNetConfig, *, attention: bool):
+        super().__init__()
+        self.residual = ResidualBlock(channels_in, channels, config)
+        self.attention = AttentionBlock(channels, config) if attention else nn.Identity()
+
+    def forward(
+        self, x: Float[Tensor, "batch _ height width"], condition: Float[Tensor, "batch _"]
+    ) -> Float[Tensor, "batch _ height width"]:
+        """Apply both."""
+        return self.attention(self.residual(x, condition))
+
+
+class Downsample(nn.Conv2d):
+    """Halve the sides with a strided convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, 3, stride=2, padding=1)
+
+
+class Upsample(nn.Conv2d):
+    """Double the sides: nearest neighbour, then a convolution."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, 3, padding=1)
+
+    def forward(self, input: Float[Tensor, "batch channels _h _w"]) -> Float[Tensor, "batch channels _h2 _w2"]:
+        """Return the larger map."""
+        return super().forward(F.interpolate(input, scale_factor=2.0, mode="nearest"))
+
+
+class UNet(PretrainedModel, nn.Module):
+    """Predict eps, v or x_0 (what it is trained for) from the noisy image x_t, the timestep and the class label.
+
+    Labels are 0 to `num_classes`, where `num_classes` is the null label of classifier-free guidance.
+    """
+
+    config_class: ClassVar[type] = UNetConfig
+
+    def __init__(self, config: UNetConfig):
+        super().__init__()
+        self.config = config
+        self.time = nn.Sequential(
+            nn.Linear(config.embedding_width, config.embedding_width),
+            nn.SiLU(),
+            nn.Linear(config.embedding_width, config.embedding_width),
+        )
+        self.label = nn.Embedding(config.num_classes + 1, config.embedding_width)
+        self.stem = nn.Conv2d(config.image_channels, config.widths[0], 3, padding=1)
+        self.down, self.middle, self.up = self._stages()
+        self.norm = nn.GroupNorm(config.norm_groups, config.widths[0])
+        self.head = zero_init(nn.Conv2d(config.widths[0], config.image_channels, 3, padding=1))
+        self.to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
+
+    def _stages(self) -> tuple[nn.ModuleList, nn.ModuleList, nn.ModuleList]:
+        config, widths = self.config, self.config.widths
+        attention = [level in config.attention_levels for level in range(len(widths))]
+        now, skips = widths[0], [widths[0]]  # channels here, and of the maps that the way up takes back
+        down: list[nn.Module] = []
+        for level, width in enumerate(widths):
+            if level > 0:
+                down.append(Downsample(now))
+                skips.append(now)
+            for _ in range(config.residual_blocks):
+                down.append(Stage(now, width, config, attention=attention[level]))
+                skips.append(now := width)
+        middle = [Stage(now, now, config, attention=attention[-1]), Stage(now, now, config, attention=False)]
+        up: list[nn.Module] = []
+        for level, width in reversed(list(enumerate(widths))):
+            for _ in range(config.residual_blocks + 1):
+                up.append(Stage(now + skips.pop(), width, config, attention=attention[level]))
+                now = width
+            if level > 0:
+                up.append(Upsample(now))
+        return nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        timesteps: Int[Tensor, " batch"],
+        labels: Int[Tensor, " batch"],
+    ) -> Float[Tensor, "batch channels height width"]:
+        """Return the prediction for x_t = `x`, in its shape and dtype."""
+        dtype = self.stem.weight.dtype
+        features = timestep_features(timesteps, self.config.embedding_width).to(dtype)
+        condition = F.silu(self.time(features) + self.label(labels))
+        h = self.stem(x.to(dtype))
+        skips = [h]
+        for stage in self.down:
+            h = stage(h) if isinstance(stage, Downsample) else stage(h, condition)
+            skips.append(h)
+        for stage in self.middle:
+            h = stage(h, condition)
+        for stage in self.up:
+            h = stage(h) if isinstance(stage, Upsample) else stage(torch.cat([h, skips.pop()], dim=1), condition)
+        return self.head(F.silu(self.norm(h))).to(x.dtype)
