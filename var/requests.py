@@ -1,4 +1,4 @@
-"""What the users of a generation pipeline ask for, in one meaning for both paradigms: labels, counts, random streams."""
+"""What users ask of a generation pipeline, with one meaning in both paradigms: labels, counts, random streams."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ Generators = torch.Generator | Sequence[torch.Generator] | None
 def count_images(class_labels: ClassLabels, num_images: int | None, seeds: Sequence[int] | None) -> int:
     """Number of images that a call asks for; raises ValueError where its arguments disagree or say nothing."""
     counts = {
-        "class_labels": None if class_labels is None or isinstance(class_labels, (int, str)) else len(class_labels),
+        "class_labels": _count_labels(class_labels),
         "num_images": num_images,
         "seeds": None if seeds is None else len(seeds),
     }
@@ -63,7 +63,8 @@ def resolve_labels(
 ) -> Int64[Tensor, " batch"]:
     """Labels of the images: as given, the null label for None, or for "random" a class that follows from the seed.
 
-    Raises ValueError for labels outside [0, num_classes); the null label is asked for by None.
+    Raises ValueError for labels outside [0, num_classes), of another number than `count`, and for what is no whole
+    number; the null label is asked for by None.
     """
     if class_labels is None:
         return torch.full((count,), num_classes)
@@ -71,12 +72,24 @@ def resolve_labels(
         if class_labels != "random":
             raise UserError(f"class_labels takes label numbers, None or 'random', got {class_labels!r}; pass a number")
         return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
-    labels = torch.as_tensor(class_labels)
+    try:
+        labels = torch.as_tensor(class_labels)
+    except (TypeError, ValueError, RuntimeError):  # words, lists of unequal length, numbers beyond 64 bits
+        labels = torch.empty(0)
     if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.ndim > 1:
         raise UserError(f"class_labels must be whole numbers, got {class_labels!r}; pass for example [3, 7]")
+    if labels.ndim and len(labels) != count:
+        raise UserError(f"expected one class label or one for each of {count} images, got {len(labels)}")
     bad = [int(label) for label in labels.flatten() if not 0 <= label < num_classes]
     if bad:
         raise UserError(
             f"class labels must lie in [0, {num_classes}), got {bad[0]}; pass None for images without a class"
         )
     return labels.long().cpu().expand(count).clone()
+
+
+def _count_labels(class_labels: ClassLabels) -> int | None:
+    """Number of labels; None for none, one for all images, and "random"."""
+    if class_labels is None or isinstance(class_labels, (int, str)) or getattr(class_labels, "ndim", 1) == 0:
+        return None
+    return len(class_labels)

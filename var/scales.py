@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
@@ -77,7 +78,8 @@ class ScaleSchedule:
 
     def scale_index(self) -> Int64[Tensor, " length"]:
         """Scale (from 0) of every position in the sequence."""
-        return torch.repeat_interleave(torch.arange(len(self)), torch.tensor(self.lengths))
+        lengths = torch.tensor(self.lengths)
+        return torch.repeat_interleave(torch.arange(len(self)), lengths, output_size=self.length)
 
 
 def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
@@ -86,10 +88,10 @@ def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
     return index[:, None] >= index[None, :]
 
 
-def _checked_side(side: object) -> Side:
+def _checked_side(side: Any) -> Side:
     """An int or a pair of ints, all positive."""
-    pair = tuple(side) if isinstance(side, (tuple, list)) else (side, side)
-    whole = all(isinstance(length, int) and not isinstance(length, bool) for length in pair)
-    if len(pair) != 2 or not whole or min(pair) < 1:
+    lengths = side if isinstance(side, (tuple, list)) else (side, side)
+    whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool) and length > 0]
+    if len(lengths) != 2 or len(whole) != 2:
         raise UserError(f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}")
-    return side if isinstance(side, int) else pair
+    return side if isinstance(side, int) else (whole[0], whole[1])

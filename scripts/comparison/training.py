@@ -1,6 +1,7 @@
 """The stages that train: the judges, the tokenizer, the transformer, the diffusion model."""
 
 import json
+import time
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from diffusion_baseline.recipe import DiffusionTask
 from var.data.catalog import open_data
 from var.evaluation.classifier import Classifier, ClassifierConfig, train_classifier
 from var.generation import VARPipeline
+from var.recipes.tokens import TokenCache
 from var.recipes.transformer import TransformerTask
 from var.recipes.vqvae import VQVAETask
 from var.training import TrainingResult, train
@@ -78,11 +80,22 @@ def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, 
     preset = plan.var
 
     def work(folder: Path) -> dict[str, Any]:
-        vqvae = VQVAE.from_pretrained(tokenizer.folder / "model")
+        data = open_data(plan.data, split="train")
+        vqvae = VQVAE.from_pretrained(tokenizer.folder / "model", device=device)
+        started = time.perf_counter()
+        cache = TokenCache.of(
+            data,
+            vqvae,
+            variants=preset.token_variants,
+            temperature=preset.token_temperature,
+            seed=seed,
+            bar_line=line,
+        )
+        encode_seconds = time.perf_counter() - started
         model = preset.build_transformer(seed)
         result = train(
-            TransformerTask(model, vqvae, label_drop=preset.label_drop),
-            open_data(plan.data, split="train"),
+            TransformerTask(model, vqvae, label_drop=preset.label_drop, cache=cache),
+            data,
             replace(preset.transformer_training, seed=seed),
             log=folder / "training.jsonl",
             description="transformer",
@@ -90,13 +103,15 @@ def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, 
             bar_line=line,
         )
         VARPipeline(vqvae, model).save_pretrained(folder / "model")
-        return _kept(model, result)
+        record = _kept(model, result)
+        return record | {"train_seconds": record["train_seconds"] + encode_seconds}
 
     settings = _base(plan, seed, device) | {
         "tokenizer": tokenizer.key,
         "config": asdict(preset.transformer),
         "training": asdict(preset.transformer_training),
         "label_drop": preset.label_drop,
+        "tokens": [preset.token_variants, preset.token_temperature],
     }
     return store.run("var", settings, work)
 

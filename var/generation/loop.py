@@ -26,7 +26,7 @@ class Generated:
     latents: list[Float[Tensor, "batch width height width_"]]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def generate(
     vqvae: VQVAE,
     model: VAR,

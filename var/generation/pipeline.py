@@ -63,17 +63,17 @@ class VARPipeline(PretrainedPipeline):
         self.transformer.to(*args, **kwargs)
         return self
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def __call__(
         self,
         class_labels: ClassLabels = None,
         num_images: int | None = None,
         *,
-        guidance_scale: float | Sequence[float] = 1.5,
+        guidance_scale: float | int | Sequence[float | int] = 1.5,
         guidance_schedule: str = "linear",
-        temperature: float = 1.0,
+        temperature: float | int = 1.0,
         top_k: int = 0,
-        top_p: float = 0.0,
+        top_p: float | int = 0.0,
         smooth: bool = False,
         generator: Generators = None,
         seeds: Sequence[int] | None = None,
@@ -92,6 +92,8 @@ class VARPipeline(PretrainedPipeline):
         receives the scale's index, its token map and the latent accumulated so far. Raises ValueError for requests
         that make no sense.
         """
+        # Refused before the work and not after it: an unknown type, or channels that no picture has.
+        format_images(torch.empty(0, self.vqvae.config.in_channels, 1, 1), output_type)
         sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
         scales = len(self.transformer.scales)
         guidance = guidance_scales(guidance_scale, guidance_schedule, scales)
@@ -120,7 +122,7 @@ class VARPipeline(PretrainedPipeline):
             intermediates=images if return_intermediates else None,
         )
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def log_likelihood(
         self, images: Float[Tensor, "batch channels height width"], class_labels: ClassLabels = None
     ) -> Float[Tensor, " batch"]:

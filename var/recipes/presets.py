@@ -30,6 +30,8 @@ class Preset:
     transformer: VARConfig
     transformer_training: TrainingConfig
     label_drop: float = 0.1
+    token_variants: int = 1  # token maps drawn of each image before stage 2; see `TokenCache`
+    token_temperature: float = 0.0
     sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
 
     def build_vqvae(self, seed: int) -> VQVAE:
@@ -79,6 +81,8 @@ def _digits() -> Preset:
             activation="gelu",
         ),
         transformer_training=TrainingConfig(steps=1800, batch_size=32, learning_rate=3e-3, ema_decay=0.998),
+        token_variants=16,
+        token_temperature=0.15,
         sampling=SamplingDefaults(guidance_scale=1.15, guidance_schedule="constant"),
     )
 

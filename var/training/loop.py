@@ -41,13 +41,15 @@ def train(
     log: Path | None = None,
     description: str = "train",
     progress: bool = True,
+    bar_line: int = 0,
     device: str | None = None,
 ) -> TrainingResult:
     """Train `task.model` on `data`; at the end it holds the averaged weights (if on) and is in eval mode.
 
     `log` receives a JSON line every `config.log_every` steps. `device` is "cpu", "cuda", ... or None for accelerate's
-    choice. Every random draw is keyed, so that the result depends on the configuration, the data and the number of
-    processes only. Raises NonFiniteLossError before a NaN or infinite step would reach the weights.
+    choice. `bar_line` is the terminal line of the progress bar, for runs side by side. Every random draw is keyed, so
+    that the result depends on the configuration, the data and the number of processes only. Raises NonFiniteLossError
+    before a NaN or infinite step would reach the weights.
     """
     accelerator = _accelerator(device)
     optimizer = build_optimizer(task.model.to(accelerator.device), config)
@@ -63,7 +65,8 @@ def train(
         world_size=accelerator.num_processes,
     )
     started = time.perf_counter()
-    with tqdm(total=config.steps, desc=description, disable=not (progress and accelerator.is_main_process)) as bar:
+    hidden = not (progress and accelerator.is_main_process)
+    with tqdm(total=config.steps, desc=description, disable=hidden, position=bar_line) as bar:
         for step, batch in zip(range(config.steps), stream, strict=False):
             rate = config.learning_rate * learning_rate_factor(config, step)
             numbers = _update(task, model, optimizer, batch.to(accelerator.device), step, rate, config, accelerator)
@@ -99,10 +102,12 @@ def _update(
     ):
         loss, numbers = task.loss(model, batch, keyed_generator("loss", *key, device=device))
     accelerator.backward(loss)
-    norm = accelerator.clip_grad_norm_(task.model.parameters(), config.clip_norm)
+    norm = torch.as_tensor(accelerator.clip_grad_norm_(task.model.parameters(), config.clip_norm), device=device)
     # DDP averages gradients over ranks, so the norm is non-finite on all of them if it is on one; the loss is not.
-    finite = torch.isfinite(loss.detach()) & torch.isfinite(torch.as_tensor(norm, device=device))
-    if not accelerator.reduce(finite.float(), "mean").eq(1):
+    finite = torch.isfinite(loss.detach()) & torch.isfinite(norm)
+    share = accelerator.reduce(finite.float(), "mean")
+    assert isinstance(share, Tensor)
+    if share != 1:
         optimizer.zero_grad()
         raise NonFiniteLossError(
             f"loss {loss.item():g} with gradient norm {float(norm):g} at step {step + 1} of rank "
@@ -113,15 +118,15 @@ def _update(
         group["lr"] = rate
     optimizer.step()
     optimizer.zero_grad()
-    return {"loss": loss.detach(), "gradient_norm": torch.as_tensor(norm), "learning_rate": rate, **numbers}
+    return {"loss": loss.detach(), "gradient_norm": norm, "learning_rate": rate, **numbers}
 
 
 def _accelerator(device: str | None) -> Accelerator:
     """Accelerate's view of the processes and the device; it keeps the first device that a process asked for."""
     accelerator = Accelerator(cpu=device == "cpu")
-    if device is not None and accelerator.device.type != torch.device(device).type:
+    if device is not None and accelerator.device.type != device.partition(":")[0]:
         raise UserError(
-            f"a training run uses the device that accelerate manages, here {accelerator.device.type!r}, got {device!r}; "
-            "leave the device out or start a new process for the other one"
+            f"a training run uses the device that accelerate manages, here {accelerator.device.type!r}, "
+            f"got {device!r}; leave the device out or start a new process for the other one"
         )
     return accelerator

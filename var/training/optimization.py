@@ -51,7 +51,8 @@ def learning_rate_factor(config: TrainingConfig, step: int) -> float:
     start = config.warmup + config.hold
     if config.schedule == "constant" or done <= start:
         return 1.0
-    progress = min((step - start * config.steps) / ((1 - start) * config.steps), 1.0)
+    # The first step after the peak may begin before it, where the shares are no whole numbers of steps.
+    progress = max((step - start * config.steps) / ((1 - start) * config.steps), 0.0)
     fall = (1 + math.cos(math.pi * progress)) / 2 if config.schedule == "cosine" else 1 - progress
     return config.final_learning_rate + (1 - config.final_learning_rate) * fall
 

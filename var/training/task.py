@@ -1,6 +1,6 @@
 """What the loop must know of a model to train it."""
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -8,11 +8,14 @@ from torch import Tensor, nn
 from var.data.batches import Batch
 
 
+@runtime_checkable
 class Task(Protocol):
     """A model and its training loss. Effects (logging, saving, devices) belong to the loop."""
 
-    model: nn.Module
-    """What is trained, averaged and saved."""
+    @property
+    def model(self) -> nn.Module:
+        """What is trained, averaged and saved."""
+        ...
 
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator

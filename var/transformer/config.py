@@ -1,6 +1,7 @@
 """Configuration of the next-scale transformer."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side
@@ -18,6 +19,7 @@ class VARConfig:
     width: int = 1024  # of the residual stream
     heads: int = 16  # of the attention
     mlp_ratio: float = 4.0  # hidden width of the MLP over width
+    activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"  # of the MLP; the exact one is 5 times faster on a CPU
     l2_attention: bool = True  # normalise q and k, with a learned scale a head
     shared_adaln: bool = False  # one modulation for all blocks plus an offset for each
     dropout: float = 0.0  # after the attention and in the MLP

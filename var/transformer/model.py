@@ -31,6 +31,8 @@ class VAR(PretrainedModel, nn.Module):
     """
 
     config_class = VARConfig
+    mask: Tensor
+    scale_index: Tensor
 
     def __init__(self, config: VARConfig) -> None:
         super().__init__()
@@ -67,6 +69,7 @@ class VAR(PretrainedModel, nn.Module):
                 trunc_normal_(module.linear.weight, std=config.modulation_std)
         trunc_normal_(self.head.weight, std=0.02)
         for block in self.blocks:
+            assert isinstance(block, Block)
             for projection in (block.attention.projection, block.mlp.fc2):
                 projection.weight.div_((2 * config.depth) ** 0.5)
 
@@ -78,7 +81,7 @@ class VAR(PretrainedModel, nn.Module):
         head_scale, head_shift = self.head_adaln(condition).split(1, dim=1)
         return Conditioning(
             start=condition[:, None] + self.start + self.place(slice(0, first)),
-            blocks=tuple(block.modulation(condition, shared) for block in self.blocks),
+            blocks=tuple(block.modulation(condition, shared) for block in self.blocks),  # pyright: ignore[reportCallIssue]
             head_scale=head_scale,
             head_shift=head_shift,
         )

@@ -1,6 +1,7 @@
 """The convolutional encoder and decoder around the quantiser (the layout of the published VAR tokenizer)."""
 
-import torch
+from itertools import pairwise
+
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float
@@ -30,6 +31,7 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
 
     def forward(self, x: Float[Tensor, "batch _in h w"]) -> Float[Tensor, "batch _out h w"]:
+        """Add the branch to its input."""
         hidden = self.conv1(F.silu(self.norm1(x)))
         hidden = self.conv2(self.dropout(F.silu(self.norm2(hidden))))
         return self.shortcut(x) + hidden
@@ -45,6 +47,7 @@ class AttentionBlock(nn.Module):
         self.projection = nn.Conv2d(channels, channels, 1)
 
     def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
+        """Add to each position what it attends to."""
         q, k, v = rearrange(self.qkv(self.norm(x)), "b (three c) h w -> three b 1 (h w) c", three=3)
         hidden = F.scaled_dot_product_attention(q, k, v)
         return x + self.projection(rearrange(hidden, "b 1 (h w) c -> b c h w", h=x.shape[2]))
@@ -55,11 +58,12 @@ class Level(nn.Module):
 
     def __init__(self, config: VQVAEConfig, channels: list[int], *, attention: bool) -> None:
         super().__init__()
-        pairs = list(zip(channels, channels[1:], strict=False))
+        pairs = list(pairwise(channels))
         self.blocks = nn.ModuleList(ResidualBlock(config, *pair) for pair in pairs)
         self.attentions = nn.ModuleList(AttentionBlock(config, out) for _, out in pairs if attention)
 
     def forward(self, x: Float[Tensor, "batch _in h w"]) -> Float[Tensor, "batch _out h w"]:
+        """Apply the blocks in turn."""
         for index, block in enumerate(self.blocks):
             x = block(x)
             if self.attentions:
@@ -86,6 +90,7 @@ class Downsample(nn.Module):
         self.conv = nn.Conv2d(channels, channels, 3, stride=2)
 
     def forward(self, x: Float[Tensor, "batch c _h _w"]) -> Float[Tensor, "batch c _h2 _w2"]:
+        """The map at half the resolution."""
         return self.conv(F.pad(x, (0, 1, 0, 1)))
 
 
@@ -97,6 +102,7 @@ class Upsample(nn.Module):
         self.conv = _conv3(channels, channels)
 
     def forward(self, x: Float[Tensor, "batch c _h _w"]) -> Float[Tensor, "batch c _h2 _w2"]:
+        """The map at twice the resolution."""
         return self.conv(F.interpolate(x, scale_factor=2.0, mode="nearest"))
 
 
@@ -124,6 +130,7 @@ class Encoder(nn.Module):
     def forward(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch latent_width latent_height latent_width_"]:
+        """Latents (before the convolution that precedes quantisation) of images in [-1, 1]."""
         x = self.conv_in(images)
         for index, level in enumerate(self.levels):
             x = level(x)
@@ -155,6 +162,7 @@ class Decoder(nn.Module):
     def forward(
         self, latents: Float[Tensor, "batch latent_width latent_height latent_width_"]
     ) -> Float[Tensor, "batch channels height width"]:
+        """Images, not clamped, of latents after the convolution that follows quantisation."""
         x = self.middle(self.conv_in(latents))
         for index, level in enumerate(self.levels):
             x = level(x)

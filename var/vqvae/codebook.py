@@ -18,6 +18,8 @@ class Codebook(nn.Module):
     """Code vectors; `usage` holds for every scale how often a step chooses each code (running mean of counts)."""
 
     usage: Tensor
+    cluster_size: Tensor
+    cluster_sum: Tensor
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
@@ -45,11 +47,30 @@ class Codebook(nn.Module):
         return F.embedding(tokens, self.weight)
 
     @torch.no_grad()
-    def nearest(self, vectors: Float[Tensor, "batch width h w"]) -> Int64[Tensor, "batch h w"]:
-        """Nearest code at every position: by squared distance, or by cosine where codes are normalised."""
+    def nearest(
+        self,
+        vectors: Float[Tensor, "batch width h w"],
+        temperature: float | int = 0,
+        generator: torch.Generator | None = None,
+    ) -> Int64[Tensor, "batch h w"]:
+        """Nearest code at every position: by squared distance, or by cosine where codes are normalised.
+
+        Above temperature 0, a code at distance d (squared, or 1 - cosine) is drawn with a probability proportional to
+        exp(-d / (temperature * mean distance to the nearest code)): stochastic sampling as in RQ-VAE (Lee et al. 2022,
+        Section 3.2), in units that do not depend on the scale of the latent.
+        """
         flat = rearrange(vectors, "b c h w -> (b h w) c")
-        nearest = _nearest(flat, self.weight, normalize=self.normalize)
-        return nearest.view(vectors.shape[0], *vectors.shape[2:])
+        # The lower precision that autocast would choose cannot tell near codes apart.
+        with torch.autocast(vectors.device.type, enabled=False):
+            codes = self.weight.to(flat.dtype)
+            if temperature:
+                distances = _distances(flat, codes, normalize=self.normalize)
+                noise = torch.empty_like(distances).exponential_(generator=generator).log_()
+                width = temperature * distances.amin(dim=1).mean().clamp_min(1e-12)
+                chosen = (distances / width + noise).argmin(dim=1)
+            else:
+                chosen = _nearest(flat, codes, normalize=self.normalize)
+        return chosen.view(vectors.shape[0], *vectors.shape[2:])
 
     @torch.no_grad()
     def init_from(self, vectors: Float[Tensor, "n width"], generator: torch.Generator | None = None) -> None:
@@ -85,6 +106,8 @@ class Codebook(nn.Module):
             all_reduce(counts)
             if sums is not None:
                 all_reduce(sums)
+        if sums is not None and not sums.isfinite().all():
+            return  # a diverged step, which the training loop will refuse, must not reach the codes
         # The first observation counts in full, so that the statistics do not start from an empty past.
         self.usage.lerp_(counts, 1 - self.decay * self.usage.any())
         if sums is None:
@@ -126,6 +149,13 @@ def _nearest(vectors: Tensor, codes: Tensor, *, normalize: bool) -> Tensor:
         return (F.normalize(vectors, dim=-1) @ F.normalize(codes, dim=-1).T).argmax(dim=1)
     # |v|^2 is the same for every code: only |c|^2 - 2 v c decides.
     return torch.addmm(codes.square().sum(1), vectors, codes.T, alpha=-2).argmin(dim=1)
+
+
+def _distances(vectors: Tensor, codes: Tensor, *, normalize: bool) -> Tensor:
+    """Distance of every vector to every code: squared, or 1 - cosine."""
+    if normalize:
+        return 1 - F.normalize(vectors, dim=-1) @ F.normalize(codes, dim=-1).T
+    return torch.cdist(vectors, codes).square()
 
 
 def _kmeans(

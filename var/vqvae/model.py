@@ -43,13 +43,23 @@ class VQVAE(PretrainedModel, nn.Module):
     def latent(
         self, images: Float[Tensor, "batch channels height width"]
     ) -> Float[Tensor, "batch latent_width latent_height latent_width_"]:
-        """The continuous latent before quantisation."""
-        return self.quant_conv(self.encoder(images))
+        """The continuous latent before quantisation, in the precision of the weights even under autocast."""
+        return self.quant_conv(self.encoder(images)).to(self.quant_conv.weight.dtype)
 
-    def encode(self, images: Float[Tensor, "batch channels height width"]) -> list[Int64[Tensor, "batch _h _w"]]:
-        """Token maps of images in [-1, 1], coarse to fine; raises ValueError for images that do not fit the model."""
+    def encode(
+        self,
+        images: Float[Tensor, "batch channels height width"],
+        *,
+        temperature: float | int = 0,
+        generator: torch.Generator | None = None,
+    ) -> list[Int64[Tensor, "batch _h _w"]]:
+        """Token maps of images in [-1, 1], coarse to fine; raises ValueError for images that do not fit the model.
+
+        Above `temperature` 0 codes near the nearest one are drawn too (see `Codebook.nearest`), which gives the
+        transformer many token maps of one image to learn from.
+        """
         check_images(images, channels=self.config.in_channels, size=self.config.image_size)
-        return self.quantizer.encode(self.latent(images))
+        return self.quantizer.encode(self.latent(images), temperature, generator)
 
     def decode(self, token_maps: Sequence[Tensor]) -> Float[Tensor, "batch channels height width"]:
         """Images in [-1, 1] of token maps; of the first few scales only, the image as far as it is known."""

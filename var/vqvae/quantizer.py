@@ -37,12 +37,20 @@ class MultiScaleQuantizer(nn.Module):
         self.phi_index = _phi_of_scales(len(self.scales), phis)
         self.phi = nn.ModuleList(nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(phis))
 
-    def encode(self, latent: Float[Tensor, "batch width h w"]) -> list[Int64[Tensor, "batch _h _w"]]:
-        """Token maps of a latent, coarse to fine."""
+    def encode(
+        self,
+        latent: Float[Tensor, "batch width h w"],
+        temperature: float | int = 0,
+        generator: torch.Generator | None = None,
+    ) -> list[Int64[Tensor, "batch _h _w"]]:
+        """Token maps of a latent, coarse to fine; see `Codebook.nearest` for `temperature`.
+
+        What a random choice leaves over, finer scales make good: drawn token maps still decode to the image.
+        """
         token_maps = []
         residual = latent
         for scale in range(len(self.scales)):
-            token_maps.append(self.codebook.nearest(self.shrink(residual, scale)))
+            token_maps.append(self.codebook.nearest(self.shrink(residual, scale), temperature, generator))
             residual = residual - self.contribution(token_maps[-1], scale)
         return token_maps
 
@@ -79,9 +87,7 @@ class MultiScaleQuantizer(nn.Module):
             return latent
         return F.interpolate(latent, size=self.scales.shapes[scale], mode="area")
 
-    def teacher_inputs(
-        self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]
-    ) -> Float[Tensor, "batch length width"]:
+    def teacher_inputs(self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]) -> Float[Tensor, "batch length width"]:
         """Transformer inputs of the scales after the first: the latent accumulated so far, at their resolution.
 
         `token_maps` are the first scales of an image, all of them or fewer; the last scale feeds nothing.
