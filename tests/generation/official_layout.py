@@ -76,7 +76,9 @@ def weights_by_formula(shapes: dict[str, list[int]], filled: list[str], seed: in
 
 
 def _spread(name: str, shape: list[int]) -> tuple[float, float]:
-    if name.endswith("norm.weight") or any(part in name for part in (".norm1.weight", ".norm2.weight", "norm_out.weight")):
+    if name.endswith("norm.weight") or any(
+        part in name for part in (".norm1.weight", ".norm2.weight", "norm_out.weight")
+    ):
         return 0.1, 1.0
     if name.endswith("scale_mul_1H11"):
         return 0.1, math.log(4)

@@ -67,7 +67,7 @@ def _digits() -> Preset:
             restart_below=0.05,
         ),
         vqvae_training=TrainingConfig(
-            steps=1200, batch_size=64, learning_rate=4e-3, weight_decay=0.01, clip_norm=1.0, ema_decay=0.995
+            steps=800, batch_size=64, learning_rate=4e-3, weight_decay=0.01, clip_norm=1.0, ema_decay=0.995
         ),
         transformer=VARConfig(
             sides=sides,
@@ -80,10 +80,10 @@ def _digits() -> Preset:
             shared_adaln=True,
             activation="gelu",
         ),
-        transformer_training=TrainingConfig(steps=1800, batch_size=32, learning_rate=3e-3, ema_decay=0.998),
-        token_variants=16,
+        transformer_training=TrainingConfig(steps=1500, batch_size=32, learning_rate=3e-3, ema_decay=0.998),
+        token_variants=8,
         token_temperature=0.15,
-        sampling=SamplingDefaults(guidance_scale=1.15, guidance_schedule="constant"),
+        sampling=SamplingDefaults(guidance_scale=1.0, guidance_schedule="constant", temperature=0.97),
     )
 
 

@@ -77,7 +77,7 @@ class MultiScaleQuantizer(nn.Module):
         if scale < len(self.scales) - 1:
             codes = F.interpolate(codes, size=self.scales.shapes[-1], mode="bicubic")
         phi = self.phi[self.phi_index[scale]]
-        return codes.lerp(phi(codes), self.phi_ratio)
+        return codes.lerp(phi(codes).to(codes.dtype), self.phi_ratio)  # autocast would mix precisions
 
     def shrink(
         self, latent: Float[Tensor, "batch width height width_"], scale: int

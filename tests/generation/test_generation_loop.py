@@ -1,0 +1,195 @@
+"""The loop over scales against teacher forcing: one pass with a mask and a cache scale by scale are the same model."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+from tiny_pipelines import make_pipeline
+
+from var.generation.cache import KVCache
+from var.transformer.blocks import AdaLN
+
+SETTINGS = {"output_type": "pt", "progress": False}
+
+
+class Recorder:
+    """What goes through modules while a pipeline runs: calls and outputs, by a hook."""
+
+    def __init__(self):
+        self.outputs = []
+
+    def __call__(self, module, args, output):
+        self.outputs.append(output)
+
+
+@pytest.fixture(params=["square", "rectangular"])
+def any_pipe(request, pipe, rectangular_pipe):
+    return {"square": pipe, "rectangular": rectangular_pipe}[request.param]
+
+
+@torch.no_grad()
+def teacher_forced(pipe, labels, token_maps, guidance=None):
+    """Logits (batch, length, vocabulary) of one masked pass, guided if asked for."""
+    inputs = pipe.vqvae.teacher_inputs(token_maps)
+    cond = pipe.transformer(labels, inputs)
+    if guidance is None:
+        return cond
+    null = pipe.transformer(torch.full_like(labels, 5), inputs)
+    by_position = torch.tensor(guidance)[pipe.transformer.scales.scale_index()][:, None]
+    return null + by_position * (cond - null)
+
+
+@torch.no_grad()
+def test_a_cache_scale_by_scale_gives_the_logits_of_the_masked_pass(any_pipe):
+    model = any_pipe.transformer
+    scales = model.scales
+    labels = torch.tensor([0, 5, 3])
+    inputs = torch.randn(3, scales.length - scales.lengths[0], 4)
+    conditioning = model.conditioning(labels)
+    cache = KVCache(model.config, 3, dtype=torch.float32)
+    cache.storage.fill_(float("nan"))  # what is not written yet must not be read
+    start = scales.lengths[0]
+    logits = []
+    for scale, where in enumerate(scales.slices()):
+        x = (
+            conditioning.start
+            if scale == 0
+            else model.embed(inputs[:, where.start - start : where.stop - start], where)
+        )
+        logits.append(model.predict(x, conditioning, cache=cache, where=where))
+    torch.testing.assert_close(torch.cat(logits, dim=1), model(labels, inputs), atol=1e-4, rtol=1e-4)
+
+
+def test_the_logits_that_were_sampled_from_are_the_teacher_forced_ones(own_pipe):
+    head = Recorder()
+    own_pipe.transformer.head.register_forward_hook(head)
+    labels = torch.tensor([1, 4])
+    out = own_pipe(labels, guidance_scale=3.0, seeds=[0, 1], **SETTINGS)
+    assert len(head.outputs) == 3
+    cond, null = torch.cat(head.outputs, dim=1).chunk(2)
+    torch.testing.assert_close(cond, teacher_forced(own_pipe, labels, out.tokens), atol=1e-4, rtol=1e-4)
+    unconditional = teacher_forced(own_pipe, torch.tensor([5, 5]), out.tokens)
+    torch.testing.assert_close(null, unconditional, atol=1e-4, rtol=1e-4)
+    assert (cond - null).abs().mean() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("guidance", "by_scale"),
+    [
+        ({"guidance_scale": 1}, [1.0, 1.0, 1.0]),
+        ({"guidance_scale": 3.0}, [1.0, 2.0, 3.0]),
+        ({"guidance_scale": 2.0, "guidance_schedule": "constant"}, [2.0, 2.0, 2.0]),
+        ({"guidance_scale": [0.0, 4.0, 1.0]}, [0.0, 4.0, 1.0]),
+    ],
+)
+def test_greedy_tokens_are_the_argmax_of_the_guided_teacher_forced_logits(any_pipe, guidance, by_scale):
+    labels = torch.tensor([0, 1, 2, 3])
+    out = any_pipe(labels, top_k=1, seeds=[0, 1, 2, 3], **guidance, **SETTINGS)
+    tokens = any_pipe.transformer.scales.flatten(out.tokens)
+    logits = teacher_forced(any_pipe, labels, out.tokens, by_scale)
+    best, second = logits.topk(2, dim=-1).values.unbind(-1)
+    assert (best - second).min() > 1e-4  # no tie that rounding decides
+    assert torch.equal(tokens, logits.argmax(-1))
+    assert len(tokens.unique()) > 3
+
+
+def test_images_are_the_decoded_tokens(any_pipe):
+    out = any_pipe([0, 2], seeds=[4, 5], **SETTINGS)
+    with torch.no_grad():
+        torch.testing.assert_close(out.images, (any_pipe.vqvae.decode(out.tokens) + 1) / 2)
+
+
+def test_a_token_map_is_seen_by_finer_scales_only(pipe):
+    labels = torch.tensor([2])
+    token_maps = pipe.vqvae.encode(torch.rand(1, 1, 6, 6) * 2 - 1)
+    before = teacher_forced(pipe, labels, token_maps)
+    for scale, where in enumerate(pipe.transformer.scales.slices()):
+        changed = [token_map.clone() for token_map in token_maps]
+        changed[scale] = (changed[scale] + 1) % 16
+        difference = (teacher_forced(pipe, labels, changed) - before).abs().amax(dim=(0, 2))
+        assert not difference[: where.stop].any()
+        assert (difference[where.stop :] > 0).all()
+
+
+def test_without_guidance_no_null_half_is_computed(own_pipe):
+    block = Recorder()
+    own_pipe.transformer.blocks[0].register_forward_hook(block)
+
+    def batches(labels=(1, 2, 3), **guidance):
+        block.outputs.clear()
+        own_pipe(labels, seeds=[0, 1, 2], **guidance, **SETTINGS)
+        return [len(output) for output in block.outputs]
+
+    assert batches(guidance_scale=1.0) == [3, 3, 3]
+    assert batches(guidance_scale=1.0, guidance_schedule="constant") == [3, 3, 3]
+    assert batches(guidance_scale=[1, 1, 1]) == [3, 3, 3]
+    assert batches(guidance_scale=2.0) == [6, 6, 6]
+    assert batches(None, guidance_scale=2.0) == [3, 3, 3]
+
+
+def test_modulations_are_computed_once_a_call(own_pipe):
+    adaln = Recorder()
+    count = 0
+    for module in own_pipe.transformer.modules():
+        if isinstance(module, AdaLN):
+            module.register_forward_hook(adaln)
+            count += 1
+    own_pipe([1, 2], seeds=[0, 1], **SETTINGS)
+    assert len(adaln.outputs) == count == 3
+
+
+def test_the_cache_is_allocated_once_and_filled_in_place(own_pipe, monkeypatch):
+    made, written = [], []
+    init, write = KVCache.__init__, KVCache.write
+
+    def recorded_init(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        made.append(self.storage.data_ptr())
+
+    def recorded_write(self, layer, where, k, v):
+        keys, values = write(self, layer, where, k, v)
+        for stored in (keys, values):
+            assert stored.untyped_storage().data_ptr() == made[-1]
+        assert torch.equal(keys[:, :, where], k)
+        assert torch.equal(values[:, :, where], v)
+        written.append((layer, where))
+        return keys, values
+
+    monkeypatch.setattr(KVCache, "__init__", recorded_init)
+    monkeypatch.setattr(KVCache, "write", recorded_write)
+    own_pipe([1], seeds=[0], guidance_scale=2.0, **SETTINGS)
+    assert len(made) == 1
+    assert written == [(layer, where) for where in own_pipe.transformer.scales.slices() for layer in (0, 1)]
+
+
+def test_the_log_likelihood_is_that_of_the_tokens_under_the_model(any_pipe):
+    images = torch.rand(3, 1, *any_pipe.vqvae.config.image_size) * 2 - 1
+    token_maps = any_pipe.vqvae.encode(images)
+    tokens = any_pipe.transformer.scales.flatten(token_maps)
+    for given, labels in (([0, 3, 1], [0, 3, 1]), (None, [5, 5, 5]), (2, [2, 2, 2])):
+        logits = teacher_forced(any_pipe, torch.tensor(labels), token_maps)
+        expected = [
+            sum(float(F.log_softmax(row[i], -1)[token]) for i, token in enumerate(sequence))
+            for row, sequence in zip(logits, tokens, strict=True)
+        ]
+        found = any_pipe.log_likelihood(images, given)
+        torch.testing.assert_close(found, torch.tensor(expected), atol=1e-3, rtol=1e-4)
+        assert (found < 0).all()
+
+
+def test_likelihoods_of_all_token_sequences_sum_to_one():
+    pipe = make_pipeline((1, (1, 2)))
+    first, second, third = torch.meshgrid(*[torch.arange(16)] * 3, indexing="ij")
+    token_maps = [first.reshape(-1, 1, 1), torch.stack((second, third), dim=-1).reshape(-1, 1, 2)]
+    labels = torch.full((16**3,), 2)
+    log_probabilities = teacher_forced(pipe, labels, token_maps).log_softmax(-1)
+    tokens = pipe.transformer.scales.flatten(token_maps)
+    chosen = log_probabilities.gather(-1, tokens[..., None])[..., 0].sum(1)
+    assert float(chosen.exp().sum()) == pytest.approx(1, abs=1e-4)
+    # Generation draws from this distribution: the first token's frequencies.
+    out = pipe(2, 4000, guidance_scale=1.0, seeds=list(range(4000)), **SETTINGS)
+    drawn = torch.bincount(out.tokens[0].flatten(), minlength=16)
+    expected = 4000 * chosen.exp().view(16, -1).sum(1)
+    usual = expected > 5
+    rest = (drawn[~usual].sum() - expected[~usual].sum()).abs()
+    assert ((drawn - expected).square() / expected)[usual].sum() < 37.7 + 1  # 0.999 quantile, 15 degrees of freedom
+    assert rest < 5 * max(float(expected[~usual].sum()), 1) ** 0.5

@@ -1,0 +1,123 @@
+"""The losses of both training tasks against the few lines that define them."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from var.data.batches import Batch
+from var.recipes.transformer import TransformerTask, drop_labels
+from var.recipes.vqvae import VQVAETask
+from var.transformer import VAR, VARConfig
+from var.vqvae import VQVAE, VQVAEConfig
+
+
+def make_vqvae(**settings):
+    torch.manual_seed(3)
+    small = {"base_channels": 8, "channel_multipliers": (1, 2), "residual_blocks": 1, "norm_groups": 4, "width": 4}
+    vqvae = VQVAE(VQVAEConfig(sides=(1, 2, 3), in_channels=1, vocabulary=16, phi=2, **{**small, **settings}))
+    with torch.no_grad():
+        vqvae.quantizer.codebook.weight.normal_()
+    return vqvae
+
+
+def make_transformer():
+    torch.manual_seed(4)
+    return VAR(VARConfig(sides=(1, 2, 3), vocabulary=16, code_width=4, num_classes=5, depth=2, width=16, heads=2))
+
+
+def make_batch(count=6):
+    images = torch.rand(count, 1, 6, 6) * 2 - 1
+    return Batch(images, torch.arange(count) % 5, torch.arange(count))
+
+
+def generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.mark.parametrize("l1_weight", [0.0, 0.5])
+def test_the_tokenizer_loss_is_reconstruction_plus_quantisation(l1_weight):
+    vqvae, batch = make_vqvae(), make_batch()
+    task = VQVAETask(vqvae.train(), l1_weight=l1_weight)
+    loss, numbers = task.loss(vqvae, batch, generator())
+    loss.backward()
+    vqvae.eval()
+    latent = vqvae.latent(batch.images)
+    token_maps = vqvae.encode(batch.images)
+    accumulated = vqvae.quantizer.accumulate(token_maps)
+    image = vqvae.decoder(vqvae.post_quant_conv(accumulated[-1]))
+    squared = (image - batch.images).square().mean()
+    quantization = 1.25 * sum((acc - latent).square().mean() for acc in accumulated) / 3
+    torch.testing.assert_close(loss, squared + l1_weight * (image - batch.images).abs().mean() + quantization)
+    torch.testing.assert_close(numbers["reconstruction"], squared.detach())
+    torch.testing.assert_close(numbers["quantization"], quantization.detach())
+    assert all(weight.grad is not None for weight in vqvae.parameters())
+
+
+def test_the_tokenizer_task_reports_the_use_of_the_codes_of_every_scale():
+    vqvae, batch = make_vqvae(), make_batch()
+    _, numbers = VQVAETask(vqvae.train()).loss(vqvae, batch, generator())
+    assert set(numbers) == {"reconstruction", "quantization"} | {
+        f"{name}_{scale}" for name in ("usage", "perplexity") for scale in range(3)
+    }
+    for scale, tokens in enumerate(vqvae.eval().encode(batch.images)):
+        assert float(numbers[f"usage_{scale}"]) == pytest.approx(len(tokens.unique()) / 16)
+        assert 1 <= float(numbers[f"perplexity_{scale}"]) <= len(tokens.unique()) + 1e-4
+    assert not any(number.requires_grad for number in numbers.values())
+
+
+def test_the_transformer_loss_is_the_cross_entropy_of_all_tokens():
+    vqvae, model, batch = make_vqvae(), make_transformer(), make_batch()
+    task = TransformerTask(model, vqvae, label_drop=0.0)
+    loss, numbers = task.loss(model, batch, generator())
+    token_maps = vqvae.encode(batch.images)
+    tokens = model.scales.flatten(token_maps)
+    chosen = F.log_softmax(model(batch.labels, vqvae.teacher_inputs(token_maps)), dim=-1)
+    by_token = -torch.stack([row[range(14), sequence] for row, sequence in zip(chosen, tokens, strict=True)])
+    torch.testing.assert_close(loss, by_token.mean())
+    for scale, where in enumerate((slice(0, 1), slice(1, 5), slice(5, 14))):
+        torch.testing.assert_close(numbers[f"loss_{scale}"], by_token[:, where].mean().detach())
+    assert float(numbers["accuracy"]) == pytest.approx(float((chosen.argmax(-1) == tokens).float().mean()))
+    assert set(numbers) == {"loss_0", "loss_1", "loss_2", "accuracy"}
+    assert not any(number.requires_grad for number in numbers.values())
+
+
+def test_dropped_labels_are_trained_as_the_null_label():
+    vqvae, model, batch = make_vqvae(), make_transformer(), make_batch()
+    dropped, _ = TransformerTask(model, vqvae, label_drop=1.0).loss(model, batch, generator())
+    null = Batch(batch.images, torch.full((6,), 5), batch.indices)
+    expected, _ = TransformerTask(model, vqvae, label_drop=0.0).loss(model, null, generator())
+    kept, _ = TransformerTask(model, vqvae, label_drop=0.0).loss(model, batch, generator())
+    torch.testing.assert_close(dropped, expected)
+    assert not torch.allclose(dropped, kept)
+    half = [TransformerTask(model, vqvae, label_drop=0.5).loss(model, batch, generator(s))[0].item() for s in (1, 1, 2)]
+    assert half[0] == half[1] != half[2]
+
+
+def test_the_tokenizer_does_not_learn_from_the_transformer():
+    vqvae, model, batch = make_vqvae(codebook="ema"), make_transformer(), make_batch()
+    before = {name: value.clone() for name, value in vqvae.state_dict().items()}
+    task = TransformerTask(model, vqvae.train())
+    loss, _ = task.loss(model, batch, generator())
+    loss.backward()
+    assert not vqvae.training
+    assert all(weight.grad is None and not weight.requires_grad for weight in vqvae.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in vqvae.state_dict().items())
+    untouched = [name for name, weight in model.named_parameters() if weight.grad is None]
+    assert untouched == []
+
+
+def test_labels_are_dropped_with_their_probability():
+    labels = torch.arange(20000) % 5
+    dropped = drop_labels(labels, 0.1, 5, generator())
+    count = int((dropped == 5).sum())
+    assert abs(count - 2000) < 4 * (20000 * 0.1 * 0.9) ** 0.5
+    assert torch.equal(dropped[dropped != 5], labels[dropped != 5])
+    assert torch.equal(dropped, drop_labels(labels, 0.1, 5, generator()))
+    assert not torch.equal(dropped, drop_labels(labels, 0.1, 5, generator(1)))
+    assert torch.equal(labels, torch.arange(20000) % 5)
+
+
+def test_labels_are_never_or_always_dropped_at_the_extremes():
+    labels = torch.arange(1000) % 5
+    assert torch.equal(drop_labels(labels, 0.0, 5, generator()), labels)
+    assert (drop_labels(labels, 1.0, 5, generator()) == 5).all()
