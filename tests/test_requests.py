@@ -149,3 +149,26 @@ def test_impossible_labels(class_labels, message, monkeypatch):
     monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)  # users meet our message, not the type checker's
     with pytest.raises(UserError, match=message):
         resolve_labels(class_labels, 2, 10, [1, 2])
+
+
+def test_one_image_gets_the_same_stream_from_its_seed_its_generator_and_a_list():
+    streams = [
+        random_streams(1, None, [5]),
+        random_streams(1, torch.Generator().manual_seed(5), None),
+        random_streams(1, [torch.Generator().manual_seed(5)], None),
+    ]
+    assert [seeds for _, seeds in streams] == [[5], [5], [5]]
+    first, second, third = (draws(generators) for generators, _ in streams)
+    assert first == second == third
+
+
+@pytest.mark.parametrize("as_list", [True, False])
+def test_a_generator_that_was_used_goes_on_and_its_seeds_repeat_what_it_gave(as_list):
+    generator = torch.Generator().manual_seed(5)
+    given = [generator] if as_list else generator
+    first = draws(random_streams(1, given, None)[0])
+    generators, seeds = random_streams(1, given, None)
+    second = draws(generators)
+    assert second != first
+    assert draws(random_streams(1, None, seeds)[0]) == second
+    assert random_streams(1, given, None)[1] != seeds

@@ -89,9 +89,9 @@ def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
 
 
 def _checked_side(side: Any) -> Side:
-    """An int or a pair of ints, all positive."""
+    """A positive int, or a pair of different ones; a square given as a pair becomes an int."""
     lengths = side if isinstance(side, (tuple, list)) else (side, side)
     whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool) and length > 0]
     if len(lengths) != 2 or len(whole) != 2:
         raise UserError(f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}")
-    return side if isinstance(side, int) else (whole[0], whole[1])
+    return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])

@@ -45,34 +45,39 @@ def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh:
     store.sweep(everything=fresh)
     settings = {"var": var_settings(plan), "diffusion": diffusion_settings(plan)}
     with multiprocessing.get_context("spawn").Pool(PROCESSES, initializer=_start_worker) as pool:
-        trained = _train(store, plan, seed, device, pool)
-        sampled = {
-            model: sample_stage(store, pool, trained[model], settings[model], plan, seed, device) for model in settings
-        }
+        stages = _train(store, plan, seed, device, pool)
+        for model, each in settings.items():
+            stages[f"samples of {model}"] = sample_stage(store, pool, stages[model], each, plan, seed, device)
     # The processes have ended: nothing else runs here while the samplers are timed.
-    timed = {
-        model: timing_stage(store, trained[model], settings[model], plan, device, TIMING_THREADS) for model in settings
-    }
-    stages = (
-        trained
-        | {f"samples of {model}": stage for model, stage in sampled.items()}
-        | {f"times of {model}": stage for model, stage in timed.items()}
-    )
+    for model, each in settings.items():
+        stages[f"times of {model}"] = timing_stage(store, stages[model], each, plan, device, TIMING_THREADS)
     _say_reused(stages)
     torch.set_num_threads(PROCESSES)
-    report = _judge(plan, settings, trained, sampled, timed, seed, device)
+    report = _judge(plan, settings, stages, seed, device)
+    _write(output, report, plan, settings, stages, device)
+    return report
+
+
+def _write(
+    output: Path,
+    report: Report,
+    plan: Comparison,
+    settings: dict[str, list[Setting]],
+    stages: dict[str, Stage],
+    device: str,
+) -> None:
+    """All files of the output folder; report.json last, so that it stands for a whole one."""
     headline = {
-        model: load_samples(sampled[model], next(i for i, each in enumerate(settings[model]) if each.headline))
-        for model in settings
+        model: load_samples(stages[f"samples of {model}"], next(i for i, row in enumerate(each) if row.headline))
+        for model, each in settings.items()
     }
-    pipelines: Any = tuple(load_pipeline(model, trained[model].folder, device) for model in ("var", "diffusion"))
-    titles = {"tokenizer": "tokenizer", "var": "transformer", "diffusion": "diffusion"}
-    histories = {title: trained[name].record["history"] for name, title in titles.items()}
     write_samples(output, plan, headline)
-    keep_pipelines(output, {model: trained[model] for model in settings})
+    keep_pipelines(output, {model: stages[model] for model in settings})
+    pipelines: Any = tuple(load_pipeline(model, stages[model].folder, device) for model in settings)
+    titles = {"tokenizer": "tokenizer", "var": "transformer", "diffusion": "diffusion"}
+    histories = {title: stages[name].record["history"] for name, title in titles.items()}
     write_page(output, report, plan, pipelines, headline, histories)
     report.to_json(output / "report.json")
-    return report
 
 
 def _train(store: StageStore, plan: Comparison, seed: int, device: str, pool: Pool) -> dict[str, Stage]:
@@ -82,50 +87,41 @@ def _train(store: StageStore, plan: Comparison, seed: int, device: str, pool: Po
 
 
 def _judge(
-    plan: Comparison,
-    settings: dict[str, list[Setting]],
-    trained: dict[str, Stage],
-    sampled: dict[str, Stage],
-    timed: dict[str, Stage],
-    seed: int,
-    device: str,
+    plan: Comparison, settings: dict[str, list[Setting]], stages: dict[str, Stage], seed: int, device: str
 ) -> Report:
     """Scores of all samples and controls, with the times, as a report."""
-    jury = Jury.convene(plan, load_judge(trained["judge"]), load_judge(trained["second"]))
-    vqvae = VQVAE.from_pretrained(trained["tokenizer"].folder / "model")
+    jury = Jury.convene(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
+    vqvae = VQVAE.from_pretrained(stages["tokenizer"].folder / "model")
     labels = sample_labels(plan.var.transformer.num_classes, plan.per_class)
-    tokenizer = trained["tokenizer"].record
-    # The tokenizer is a part of VAR: its parameters and its training count.
-    parameters = {"var": tokenizer["parameters"], "diffusion": 0}
-    seconds = {"var": tokenizer["train_seconds"], "diffusion": 0.0}
     rows = []
     with tqdm(total=sum(map(len, settings.values())), desc="judge") as bar:
         for model, each in settings.items():
+            times = stages[f"times of {model}"].record["seconds_per_1000_images"]
+            cost = _training_cost(model, stages)
             for index, setting in enumerate(each):
-                rows.append(
-                    result_row(
-                        setting,
-                        jury.scores(load_samples(sampled[model], index), labels),
-                        timed[model].record["seconds_per_1000_images"][index],
-                        parameters[model] + trained[model].record["parameters"],
-                        seconds[model] + trained[model].record["train_seconds"],
-                        seed,
-                    )
-                )
+                scores = jury.scores(load_samples(stages[f"samples of {model}"], index), labels)
+                rows.append(result_row(setting, scores, times[index], *cost, seed))
                 bar.update()
-    by_stage = {name: stage.record["seconds"] for name, stage in trained.items()}
     judges = {
-        name: {"digest": trained[name].record["digest"], "test_accuracy": trained[name].record["test_accuracy"]}
-        for name in ("judge", "second")
+        name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in ("judge", "second")
     }
     plain = json.loads(json.dumps(plan.settings()))
     return Report(
         results=rows,
         controls=controls(jury, plan, vqvae),
-        tokenizer=tokenizer_numbers(jury, plan, vqvae, tokenizer),
-        environment=environment(TIMING_THREADS, device, by_stage),
-        settings={"extractor": plan.judge.name, "reference": plan.reference, "seed": seed, "judges": judges, **plain},
+        tokenizer=tokenizer_numbers(jury, plan, vqvae, stages["tokenizer"].record),
+        environment=environment(
+            TIMING_THREADS, device, {name: stage.record["seconds"] for name, stage in stages.items()}
+        ),
+        settings={"extractor": plan.judge.name, "seed": seed, "judges": judges, **plain},
     )
+
+
+def _training_cost(model: str, stages: dict[str, Stage]) -> tuple[int, float]:
+    """Parameters and training seconds of a model; the tokenizer is a part of VAR and counts."""
+    names = ("tokenizer", "var") if model == "var" else ("diffusion",)
+    records = [stages[name].record for name in names]
+    return sum(record["parameters"] for record in records), sum(record["train_seconds"] for record in records)
 
 
 def _say_reused(stages: dict[str, Stage]) -> None:

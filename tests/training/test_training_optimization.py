@@ -46,7 +46,7 @@ def test_hold_lies_between_warm_up_and_fall():
 
 @pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
 @pytest.mark.parametrize("steps", [1, 7, 10, 999])
-@pytest.mark.parametrize(("warmup", "hold"), [(0.02, 0.0), (0.25, 0.0), (0.13, 0.31), (0.7, 0.3), (0.9, 0.9)])
+@pytest.mark.parametrize(("warmup", "hold"), [(0.02, 0.0), (0.25, 0.0), (0.13, 0.31), (0.7, 0.3), (0.9, 0.1)])
 def test_the_rate_rises_to_the_peak_never_above_it_and_never_rises_again(schedule, steps, warmup, hold):
     found = factors(steps=steps, warmup=warmup, hold=hold, schedule=schedule)
     assert all(0 < factor <= 1 for factor in found)
@@ -107,3 +107,8 @@ def test_the_optimiser_takes_the_configuration():
 def test_impossible_hyperparameters(settings, message):
     with pytest.raises(UserError, match=message):
         TrainingConfig(**{"steps": 10, **settings})
+
+
+def test_warm_up_and_hold_are_shares_of_one_run():
+    with pytest.raises(ValueError, match=r"warmup and hold are shares of one run, got 0\.6 and 0\.5"):
+        TrainingConfig(steps=10, warmup=0.6, hold=0.5)

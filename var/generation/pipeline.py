@@ -130,6 +130,8 @@ class VARPipeline(PretrainedPipeline):
 
         Images are in [-1, 1]. It is a bound on nothing but the tokens: the tokenizer's loss is not in it.
         """
+        if isinstance(class_labels, str):
+            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         labels = resolve_labels(class_labels, len(images), self.transformer.config.num_classes, [0] * len(images))
         token_maps = self.vqvae.encode(images.to(self.device))
         logits = self.transformer(labels.to(self.device), self.vqvae.teacher_inputs(token_maps))

@@ -36,6 +36,10 @@ class TrainingConfig:
         for name in ("warmup", "hold", "final_learning_rate", "ema_decay"):
             if not 0 <= getattr(self, name) <= 1:
                 raise UserError(f"{name} is a share and must lie in [0, 1], got {getattr(self, name)}; correct it")
+        if self.warmup + self.hold > 1:
+            raise UserError(
+                f"warmup and hold are shares of one run, got {self.warmup} and {self.hold}, together over 1; lower one"
+            )
         if self.learning_rate <= 0 or self.clip_norm <= 0:
             raise UserError(
                 "learning_rate and clip_norm must be positive, "
