@@ -89,7 +89,7 @@ PRESETS: dict[str, Preset] = {
             norm_groups=8,
         ),
         training=TrainingConfig(
-            steps=1000, batch_size=64, learning_rate=3e-3, betas=(0.9, 0.99), weight_decay=0.0, ema_decay=0.998
+            steps=1200, batch_size=64, learning_rate=3e-3, betas=(0.9, 0.99), weight_decay=0.0, ema_decay=0.998
         ),
         guidance_scale=1.1,
     ),

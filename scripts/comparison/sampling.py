@@ -65,7 +65,6 @@ def var_settings(plan: Comparison) -> list[Setting]:
 def diffusion_settings(plan: Comparison) -> list[Setting]:
     """The headline setting first, then the sweep over step counts and guidance scales."""
     headline = (HEADLINE_STEPS, plan.diffusion.guidance_scale)
-    sweep = [(steps, scale) for steps in plan.diffusion_steps for scale in plan.diffusion_guidance]
     return [
         Setting(
             model="diffusion",
@@ -75,7 +74,7 @@ def diffusion_settings(plan: Comparison) -> list[Setting]:
             options=(),
             headline=(steps, scale) == headline,
         )
-        for steps, scale in dict.fromkeys((headline, *sweep))
+        for steps, scale in dict.fromkeys((headline, *plan.diffusion_sweep))
     ]
 
 

@@ -28,8 +28,7 @@ class Comparison:
     judge_steps: int
     per_class: int  # samples of each class
     var_guidance: tuple[float, ...]  # guidance scales of the sweep, besides the headline's
-    diffusion_steps: tuple[int, ...]  # DDIM steps of the sweep, besides the headline's
-    diffusion_guidance: tuple[float, ...]
+    diffusion_sweep: tuple[tuple[int, float], ...]  # DDIM steps and guidance scales, besides the headline's
     timing_images: int  # of one timed call
     timing_repeats: int
 
@@ -54,8 +53,7 @@ def _digits() -> Comparison:
         judge_steps=500,
         per_class=100,
         var_guidance=(1.0, 1.15, 1.3, 1.5, 2.0),
-        diffusion_steps=(5, 10, 20, 50),
-        diffusion_guidance=(1.0, 1.1),
+        diffusion_sweep=((5, 1.0), (5, 1.1), (10, 1.0), (10, 1.1), (10, 1.5), (20, 1.0), (20, 1.1)),
         timing_images=100,
         timing_repeats=3,
     )
@@ -74,8 +72,7 @@ def _digits_quick() -> Comparison:
         judge_steps=150,
         per_class=20,
         var_guidance=(1.3,),
-        diffusion_steps=(10,),
-        diffusion_guidance=(1.0,),
+        diffusion_sweep=((10, 1.0),),
         timing_images=20,
     )
 

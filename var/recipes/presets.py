@@ -50,7 +50,9 @@ class Preset:
 
 
 def _digits() -> Preset:
-    sides = (1, 2, 3, 4)
+    # Tokens of one map are drawn independently of each other, so that small steps between the maps pay: with these six
+    # the distance is lower than with (1, 2, 3, 4) at the same training time, and no guidance is needed for the class.
+    sides = (1, (1, 2), 2, (2, 3), 3, 4)
     return Preset(
         vqvae=VQVAEConfig(
             sides=sides,
@@ -67,7 +69,7 @@ def _digits() -> Preset:
             restart_below=0.05,
         ),
         vqvae_training=TrainingConfig(
-            steps=800, batch_size=64, learning_rate=4e-3, weight_decay=0.01, clip_norm=1.0, ema_decay=0.995
+            steps=650, batch_size=64, learning_rate=4e-3, weight_decay=0.01, clip_norm=1.0, ema_decay=0.995
         ),
         transformer=VARConfig(
             sides=sides,
@@ -76,14 +78,15 @@ def _digits() -> Preset:
             num_classes=10,
             depth=3,
             width=96,
-            heads=3,
-            shared_adaln=True,
+            heads=2,
             activation="gelu",
+            l2_attention=False,
+            shared_adaln=True,
         ),
-        transformer_training=TrainingConfig(steps=1500, batch_size=32, learning_rate=3e-3, ema_decay=0.998),
+        transformer_training=TrainingConfig(steps=1100, batch_size=32, learning_rate=4e-3, ema_decay=0.999),
         token_variants=8,
         token_temperature=0.15,
-        sampling=SamplingDefaults(guidance_scale=1.0, guidance_schedule="constant", temperature=0.97),
+        sampling=SamplingDefaults(guidance_scale=1.0, guidance_schedule="constant"),
     )
 
 
