@@ -48,6 +48,8 @@ def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh:
         stages = _train(store, plan, seed, device, pool)
         for model, each in settings.items():
             stages[f"samples of {model}"] = sample_stage(store, pool, stages[model], each, plan, seed, device)
+        pool.close()
+        pool.join()
     # The processes have ended: nothing else runs here while the samplers are timed.
     for model, each in settings.items():
         stages[f"times of {model}"] = timing_stage(store, stages[model], each, plan, device, TIMING_THREADS)

@@ -52,7 +52,7 @@ def _digits() -> Comparison:
         ),
         judge_steps=500,
         per_class=100,
-        var_guidance=(1.0, 1.15, 1.3, 1.5, 2.0),
+        var_guidance=(1.0, 1.2, 1.35, 1.5, 2.0),
         diffusion_sweep=((5, 1.0), (5, 1.1), (10, 1.0), (10, 1.1), (10, 1.5), (20, 1.0), (20, 1.1)),
         timing_images=100,
         timing_repeats=3,
