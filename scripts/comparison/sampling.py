@@ -24,6 +24,8 @@ from var.randomness import keyed_seed
 BATCH = 100
 """Images of one call, for both models."""
 
+WARM_UP_SECONDS = 2.0
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
@@ -139,6 +141,7 @@ def timing_stage(
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
+            _warm_up(pipeline, settings[0], plan)
             bar = tqdm(settings, desc=f"time {settings[0].model}")
             return {"seconds_per_1000_images": [_seconds_per_1000(pipeline, each, plan) for each in bar]}
         finally:
@@ -156,17 +159,26 @@ def timing_stage(
     return store.run(f"timing-{settings[0].model}", key, work)
 
 
+def _warm_up(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> None:
+    """Draw for some seconds: after the processes that trained, the first calls are a tenth slower than all others."""
+    started = time.perf_counter()
+    while time.perf_counter() - started < WARM_UP_SECONDS:
+        _draw_timed(pipeline, replace(setting, steps=2) if setting.model == "diffusion" else setting, plan)
+
+
 def _seconds_per_1000(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
     """Median over repeats, after a call that is not counted."""
-    labels = torch.arange(plan.timing_images) % _classes(plan)
     # Two steps of diffusion meet every shape that many meet.
-    draw(pipeline, replace(setting, steps=2) if setting.model == "diffusion" else setting, labels, 0)
-    seconds = []
-    for repeat in range(plan.timing_repeats):
-        started = time.perf_counter()
-        draw(pipeline, setting, labels, repeat)  # its result is on the CPU, so the device has finished
-        seconds.append(time.perf_counter() - started)
+    _draw_timed(pipeline, replace(setting, steps=2) if setting.model == "diffusion" else setting, plan)
+    seconds = [_draw_timed(pipeline, setting, plan) for _ in range(plan.timing_repeats)]
     return statistics.median(seconds) * 1000 / plan.timing_images
+
+
+def _draw_timed(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
+    """Seconds of one call, whose images are on the CPU in the end, so that a device has finished."""
+    started = time.perf_counter()
+    draw(pipeline, setting, torch.arange(plan.timing_images) % _classes(plan), seed=0)
+    return time.perf_counter() - started
 
 
 def _classes(plan: Comparison) -> int:
