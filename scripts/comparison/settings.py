@@ -68,7 +68,7 @@ def _digits_quick() -> Comparison:
             vqvae_training=shortened(full.var.vqvae_training, 120),
             transformer_training=shortened(full.var.transformer_training, 150),
         ),
-        diffusion=replace(full.diffusion, training=shortened(full.diffusion.training, 250)),
+        diffusion=replace(full.diffusion, training=shortened(full.diffusion.training, 200)),
         judge_steps=150,
         per_class=20,
         var_guidance=(1.3,),
