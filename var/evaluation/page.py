@@ -125,7 +125,7 @@ def _compared(report: Report) -> list[Html]:
     sides = ", ".join(_size(side) for side in report.tokenizer["sides"])
     introduction = (
         f"Two ways to generate images learnt the same data, {data}, and were judged by one evaluation. Their settings "
-        f"were fixed before looking at any score. Each drew {var['samples']} images, the same number of every class, "
+        f"were fixed in presets before this run. Each drew {var['samples']} images, the same number of every class, "
         f"which were compared with {reference} in the features of one small classifier, "
         f"the network {report.settings['extractor']!r}."
     )
