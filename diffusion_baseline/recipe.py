@@ -13,6 +13,7 @@ from var.data.batches import Batch
 from var.errors import UserError, suggestion
 from var.randomness import keyed_global_stream
 from var.training import TrainingConfig
+from var.training.label_drop import drop_labels
 
 
 class DiffusionTask:
@@ -38,8 +39,7 @@ class DiffusionTask:
         device = images.device
         timesteps = torch.randint(schedule.num_timesteps, (len(images),), generator=generator, device=device)
         noise = torch.randn(images.shape, generator=generator, device=device)
-        dropped = torch.rand(len(images), generator=generator, device=device) < self.label_drop
-        labels = batch.labels.masked_fill(dropped, self.pipeline.unet.config.num_classes)
+        labels = drop_labels(batch.labels, self.label_drop, self.pipeline.unet.config.num_classes, generator)
 
         def denoise(x: Tensor, t: Tensor) -> Tensor:
             return model(x, t, labels)

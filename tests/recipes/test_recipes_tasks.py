@@ -5,8 +5,9 @@ import torch
 import torch.nn.functional as F
 
 from var.data.batches import Batch
-from var.recipes.transformer import TransformerTask, drop_labels
+from var.recipes.transformer import TransformerTask
 from var.recipes.vqvae import VQVAETask
+from var.training.label_drop import drop_labels
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig
 

@@ -51,7 +51,7 @@ class Preset:
 
 def _digits() -> Preset:
     # Tokens of one map are drawn independently of each other, so that small steps between the maps pay: with these six
-    # the distance is lower than with (1, 2, 3, 4) at the same training time, and little guidance shows the class.
+    # the distance was lower than with (1, 2, 3, 4) at the same training time (one seed, two judges).
     sides = (1, (1, 2), 2, (2, 3), 3, 4)
     return Preset(
         vqvae=VQVAEConfig(

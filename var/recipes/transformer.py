@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from var.data.batches import Batch
 from var.recipes.tokens import TokenCache
+from var.training.label_drop import drop_labels
 from var.transformer import VAR
 from var.vqvae import VQVAE
 
@@ -44,9 +45,3 @@ class TransformerTask:
         numbers: dict[str, float | Tensor] = {f"loss_{scale}": value for scale, value in enumerate(by_scale)}
         numbers["accuracy"] = (logits.detach().argmax(dim=-1) == tokens).float().mean()
         return losses.mean(), numbers
-
-
-def drop_labels(labels: Tensor, probability: float, null_label: int, generator: torch.Generator) -> Tensor:
-    """Labels with each replaced by the null label with `probability`, for classifier-free guidance."""
-    dropped = torch.rand(labels.shape, generator=generator, device=labels.device) < probability
-    return labels.masked_fill(dropped, null_label)

@@ -21,7 +21,7 @@ from var.training.task import Task
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss or its gradient was NaN or infinite; no weight was changed by that step."""
+    """The loss or its gradient was NaN or infinite; the optimiser did not take that step."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
