@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from var.transformer.config import VARConfig
 
 FEW_KEYS = 100
-"""Up to so many keys plain operators beat the fused attention on a CPU: 3 times at 30, by a third at 100, not at 256."""
+"""Up to so many keys plain operators beat fused attention on a CPU: 3 times at 30, by a third at 100, not at 256."""
 
 ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh")}
 
