@@ -16,7 +16,7 @@ from var.recipes.tokens import TokenCache
 from var.recipes.transformer import TransformerTask
 from var.training import TrainingConfig
 from var.training.label_drop import drop_labels
-from var.training.optimization import build_optimizer
+from var.training.optimization import build_optimizers
 
 PHASES = ("data", "encode", "forward", "backward", "optimizer")
 
@@ -73,7 +73,7 @@ class Step:
         cache = _random_tokens(vqvae.config, len(data)) if self.way.cached else None
         self._task = TransformerTask(transformer, vqvae, cache=cache)
         self._stream = iter(batches(without_images(data) if self.way.cached else data, self.batch_size, seed=0))
-        self._optimizer = build_optimizer(transformer, TrainingConfig(steps=1))
+        (self._optimizer,) = build_optimizers(transformer, TrainingConfig(steps=1))
         self.model = torch.compile(transformer.train()) if self.compiled else transformer.train()  # pyright: ignore[reportAttributeAccessIssue]
 
     def __call__(self, number: int = 0) -> dict[str, float]:

@@ -3,11 +3,12 @@
 import math
 
 import pytest
+import torch
 from torch import nn
 
 from var.errors import UserError
 from var.training import TrainingConfig
-from var.training.optimization import build_optimizer, learning_rate_factor, parameter_groups
+from var.training.optimization import build_optimizers, learning_rate_factor, parameter_groups
 
 
 def factors(**settings):
@@ -83,11 +84,33 @@ def test_weight_matrices_decay_and_nothing_else():
 
 def test_the_optimiser_takes_the_configuration():
     config = TrainingConfig(steps=1, learning_rate=0.25, betas=(0.5, 0.75), weight_decay=0.125)
-    optimizer = build_optimizer(Model(), config)
+    (optimizer,) = build_optimizers(Model(), config)
     assert optimizer.defaults["betas"] == (0.5, 0.75)
     assert [group["lr"] for group in optimizer.param_groups] == [0.25, 0.25]
     assert [group["weight_decay"] for group in optimizer.param_groups] == [0.125, 0.0]
-    assert len(parameter_groups(nn.Linear(2, 2, bias=False), 0.1)) == 1
+
+
+def test_muon_takes_the_weight_matrices_and_adamw_the_rest():
+    config = TrainingConfig(steps=1, optimizer="muon", learning_rate=0.25, momentum=0.5, weight_decay=0.125)
+    model = Model()
+    muon, adamw = build_optimizers(model, config)
+    decayed, plain = parameter_groups(model, 0.125)
+    for optimizer, group in ((muon, decayed), (adamw, plain)):
+        (found,) = optimizer.param_groups
+        assert [id(p) for p in found["params"]] == [id(p) for p in group["params"]]
+        assert (found["lr"], found["weight_decay"]) == (0.25, group["weight_decay"])
+    assert muon.param_groups[0]["momentum"] == 0.5
+    assert isinstance(adamw, torch.optim.AdamW)
+
+
+def test_a_model_of_matrices_only_has_no_empty_trouble():
+    model = nn.Linear(2, 2, bias=False)
+    for kind in ("adamw", "muon"):
+        model.weight.grad = torch.ones(2, 2)
+        before = model.weight.detach().clone()
+        for optimizer in build_optimizers(model, TrainingConfig(steps=1, optimizer=kind)):
+            optimizer.step()
+        assert not torch.equal(model.weight, before)
 
 
 @pytest.mark.parametrize(
@@ -104,6 +127,7 @@ def test_the_optimiser_takes_the_configuration():
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"clip_norm": -1.0}, "clip_norm must be positive, got -1.0"),
         ({"epsilon": float("nan")}, "epsilon must be positive, got nan"),
+        ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got 1.0"),
         ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
     ],
 )

@@ -95,6 +95,8 @@ KINDS = {
     "noise": {"noise": 0.5},
     "fsdp": {},
     "fsdp noise": {"noise": 0.5, "ema_decay": 0.5},
+    "muon": {"optimizer": "muon"},
+    "fsdp muon": {"optimizer": "muon", "ema_decay": 0.5},
 }
 
 
@@ -131,16 +133,16 @@ def test_a_parameter_without_a_gradient_is_named_unless_the_task_knows(pair):
 
 def test_sharded_weights_are_evaluated_saved_and_resumed_by_any_number_of_processes(pair, caplog):
     folder, reports = pair
-    looks = []
+    looks, spread = [], {"ema_decay": 0.5, "optimizer": "muon"}
     look = PeriodicEvaluation(every=4, run=lambda step, model: looks.append(model.last.weight.tolist()) or {})
-    whole, expected = plain_run(ema_decay=0.5, evaluate=look)
+    whole, expected = plain_run(**spread, evaluate=look)
     for rank, report in enumerate(reports):
         resumed_from, history, weight, seen = report["sharded"]
         assert resumed_from == 11
         assert_close(history, expected.history[-len(history) :])
         torch.testing.assert_close(torch.tensor(weight), whole.model.last.weight.detach())
         torch.testing.assert_close(torch.tensor(seen), torch.tensor([] if rank else looks))
-    alone, result = plain_run(folder / "unsharded", ema_decay=0.5)
+    alone, result = plain_run(folder / "unsharded", **spread)
     assert result.resumed_from == 11
     torch.testing.assert_close(alone.model.state_dict(), whole.model.state_dict())
 

@@ -102,6 +102,14 @@ def test_with_accumulation(tmp_path):
     assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
 
 
+def test_with_muon(tmp_path):
+    rich_run(tmp_path / "whole", optimizer="muon")
+    interrupted(tmp_path / "parts", [4, 11], optimizer="muon")
+    assert outcome(tmp_path / "parts") == outcome(tmp_path / "whole")
+    with pytest.raises(UserError, match="optimizer"):
+        rich_run(tmp_path / "whole")
+
+
 def test_a_finished_run_called_again_only_gives_its_weights_and_its_history(whole_run):
     before = outcome(whole_run[0])
     task, result = rich_run(whole_run[0])

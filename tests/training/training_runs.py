@@ -251,6 +251,8 @@ def as_one_of_two(folder):
     report = {}
     kinds = {"ddp": {}, "accumulation": {"accumulation": 2}, "noise": {"noise": 0.5}}
     kinds |= {"fsdp": {"sharding": "fsdp"}, "fsdp noise": {"sharding": "fsdp", "noise": 0.5, "ema_decay": 0.5}}
+    kinds |= {"muon": {"optimizer": "muon"}}
+    kinds |= {"fsdp muon": {"optimizer": "muon", "sharding": "fsdp", "ema_decay": 0.5}}
     for name, settings in kinds.items():
         task, result = plain_run(**settings)
         report[name] = result.history
@@ -260,10 +262,11 @@ def as_one_of_two(folder):
     look = PeriodicEvaluation(
         every=4, run=lambda step, model: looks.append(model.last.weight.tolist()) or {}, best=None
     )
-    plain_run(folder / "sharded", sharding="fsdp", ema_decay=0.5, hook=stop_at(10, rank=1), evaluate=look)
+    spread = {"sharding": "fsdp", "ema_decay": 0.5, "optimizer": "muon"}
+    plain_run(folder / "sharded", **spread, hook=stop_at(10, rank=1), evaluate=look)
     if rank == "0":
         shutil.copytree(folder / "sharded", folder / "unsharded")
-    task, result = plain_run(folder / "sharded", sharding="fsdp", ema_decay=0.5, evaluate=look)
+    task, result = plain_run(folder / "sharded", **spread, evaluate=look)
     report["sharded"] = [result.resumed_from, result.history, task.model.last.weight.tolist(), looks]
     # Stopped by a signal to one of them, resumed, and the same without.
     rich_run(folder / "whole")

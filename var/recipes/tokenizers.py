@@ -76,7 +76,14 @@ def _shapes_32() -> VQVAERun:
         ),
         losses=VQVAELosses(quantize_from=100),
         training=TrainingConfig(
-            steps=1400, batch_size=16, learning_rate=3e-3, weight_decay=0.01, clip_norm=1.0, ema_decay=0.99
+            steps=1500,
+            batch_size=12,
+            optimizer="muon",
+            momentum=0.9,
+            learning_rate=5e-3,
+            weight_decay=0.01,
+            clip_norm=1.0,
+            ema_decay=0.99,
         ),
         evaluation=EvaluationSettings(every=350),
         checkpoints=CheckpointSettings(every=100),

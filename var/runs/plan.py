@@ -60,7 +60,7 @@ class Plan:
         parts = {
             "weights": trained + frozen,
             "gradients": trained,
-            "optimiser": 2 * trained,
+            "optimiser": (1 if self.training.optimizer == "muon" else 2) * trained,  # few weights are no matrices
             "averaged weights": trained if self.training.ema_decay else 0,
             "16-bit copies": trained // 2 if half else 0,
             "activations": self.image_cost.kept * self.micro_batch,

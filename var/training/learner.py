@@ -1,6 +1,6 @@
 """A network that learns: its optimiser, and one gradient step over the parts of a batch."""
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal, cast
 
@@ -13,11 +13,12 @@ from var.data.batches import Batch
 from var.errors import UserError
 from var.randomness import keyed_generator, keyed_global_stream
 from var.training.distributed import Processes
-from var.training.optimization import build_optimizer
+from var.training.muon import Muon
+from var.training.optimization import build_optimizers
 from var.training.sharding import shard, whole
 from var.training.task import OpponentSettings
 
-_MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of a parameter
+_MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum",)}  # remembered of a parameter
 
 Numbers = dict[str, float | Tensor]
 Loss = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, Numbers]]
@@ -53,7 +54,7 @@ class Learner:
         self.network.train()
         self._wrapped.train()
         self.model = cast(nn.Module, torch.compile(self._wrapped)) if compiled else self._wrapped
-        self.optimizer = build_optimizer(self.network, settings)
+        self.optimizers = build_optimizers(self.network, settings)
         self._trained = [parameter for parameter in self.network.parameters() if parameter.requires_grad]
 
     def gradient(
@@ -95,29 +96,37 @@ class Learner:
 
     def step(self, rate: float) -> None:
         """Move the weights along the collected gradient, at the learning rate `rate`."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            optimizer.step()
+        self.forget_gradient()
+
+    def forget_gradient(self) -> None:
+        """Drop what was collected."""
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
 
     def moments(self) -> dict[str, Tensor]:
-        """The optimiser's state by the names of the parameters; those that never had a gradient have none."""
-        states = self.optimizer.state
+        """The optimisers' state by the names of the parameters; those that never had a gradient have none."""
+        states = {parameter: state for optimizer in self.optimizers for parameter, state in optimizer.state.items()}
         return {
-            f"{moment}.{name}": states[parameter][moment]
+            f"{moment}.{name}": value
             for name, parameter in self.network.named_parameters()
-            if parameter in states
-            for moment in _MOMENTS
+            for moment, value in states.get(parameter, {}).items()
         }
 
-    def prepare_moments(self, names: Iterable[str]) -> None:
+    def prepare_moments(self, names: Container[str]) -> None:
         """Make a state, to be filled, for each parameter that has one in `names`, as `moments` gives them."""
-        parameters = dict(self.network.named_parameters())
-        wanted = {name.removeprefix("step.") for name in names if name.startswith("step.")}
-        for name in wanted & parameters.keys():
-            parameter = parameters[name]
-            moments = {moment: torch.zeros_like(parameter) for moment in _MOMENTS[1:]}
-            self.optimizer.state[parameter] = {"step": torch.zeros((), device=self.device), **moments}
+        owners = {p: each for each in self.optimizers for group in each.param_groups for p in group["params"]}
+        for name, parameter in self.network.named_parameters():
+            if parameter not in owners:
+                continue
+            first, *others = _MOMENTS[type(owners[parameter])]
+            if f"{first}.{name}" in names:
+                state = owners[parameter].state[parameter]
+                state[first] = torch.zeros((), device=self.device) if first == "step" else torch.zeros_like(parameter)
+                state |= {moment: torch.zeros_like(parameter) for moment in others}
 
     @contextmanager
     def still(self) -> Iterator[None]:

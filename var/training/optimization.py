@@ -2,12 +2,13 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
 from var.errors import UserError
+from var.training.muon import Muon
 from var.training.task import OpponentSettings
 
 
@@ -18,8 +19,10 @@ class TrainingConfig:
     steps: int  # optimiser steps
     batch_size: int = 32  # images a step, over all processes and micro-batches
     accumulation: int = 1  # micro-batches of a step on each process, for batches that do not fit into memory
+    optimizer: Literal["adamw", "muon"] = "adamw"  # "muon" moves weight matrices by Muon, the rest by AdamW
     learning_rate: float = 1e-3  # the peak, after warm-up
     betas: tuple[float, float] = (0.9, 0.95)  # AdamW's moments
+    momentum: float = 0.95  # Muon's
     epsilon: float = 1e-8  # AdamW's, which keeps it from dividing by zero
     weight_decay: float = 0.05  # of weight matrices only; see `parameter_groups`
     warmup: float = 0.02  # share of the steps in which the learning rate rises linearly from 0
@@ -48,6 +51,8 @@ class TrainingConfig:
         for name in ("learning_rate", "clip_norm", "epsilon"):
             if not getattr(self, name) > 0:
                 raise UserError(f"{name} must be positive, got {getattr(self, name)}; raise it")
+        if not 0 <= self.momentum < 1:
+            raise UserError(f"momentum must lie in [0, 1), got {self.momentum}; 0.95 is usual")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas must lie in [0, 1), got {self.betas}; (0.9, 0.95) is usual for transformers")
 
@@ -66,24 +71,28 @@ def learning_rate_factor(config: TrainingConfig, step: int) -> float:
     return config.final_learning_rate + (1 - config.final_learning_rate) * fall
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict]:
-    """Two groups: the weight matrices of linear and convolution layers decay; biases, norms and embeddings do not."""
-    matrices = (nn.Linear, nn.modules.conv._ConvNd)
-    decayed = {id(module.weight) for module in model.modules() if isinstance(module, matrices)}
+def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Weight matrices of linear and convolution layers, which decay; biases, norms and embeddings, which do not."""
+    layers = (nn.Linear, nn.modules.conv._ConvNd)
+    matrices = {id(module.weight) for module in model.modules() if isinstance(module, layers)}
     trained = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if id(p) in decayed], "weight_decay": weight_decay},
-        {"params": [p for p in trained if id(p) not in decayed], "weight_decay": 0.0},
+    return [
+        {"params": [p for p in trained if id(p) in matrices], "weight_decay": weight_decay},
+        {"params": [p for p in trained if id(p) not in matrices], "weight_decay": 0.0},
     ]
-    return [group for group in groups if group["params"]]
 
 
-def build_optimizer(model: nn.Module, settings: OpponentSettings) -> torch.optim.AdamW:
-    """AdamW in its fused form, which is several times faster than the loop over small tensors."""
-    return torch.optim.AdamW(
-        parameter_groups(model, settings.weight_decay),
-        lr=settings.learning_rate,
-        betas=settings.betas,
-        eps=getattr(settings, "epsilon", 1e-8),
-        fused=True,
-    )
+def build_optimizers(model: nn.Module, settings: OpponentSettings) -> list[torch.optim.Optimizer]:
+    """AdamW for all parameters, or Muon for the weight matrices and AdamW for the rest.
+
+    AdamW comes in its fused form, which is several times faster than the loop over small tensors.
+    """
+    groups = parameter_groups(model, settings.weight_decay)
+    optimizers: list[torch.optim.Optimizer] = []
+    rate, epsilon = settings.learning_rate, 1e-8
+    if isinstance(settings, TrainingConfig):
+        epsilon = settings.epsilon
+        if settings.optimizer == "muon":
+            optimizers.append(Muon([groups.pop(0)], lr=rate, momentum=settings.momentum))
+    optimizers.append(torch.optim.AdamW(groups, lr=rate, betas=settings.betas, eps=epsilon, fused=True))
+    return optimizers

@@ -47,9 +47,14 @@ def whole(tensor: Tensor) -> Tensor:
     return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
 
 
+def held_of(target: Tensor, value: Tensor) -> Tensor:
+    """What this process holds of a `value` that is whole, spread as `target` is; the main process' value counts."""
+    if isinstance(target, DTensor):
+        return distribute_tensor(value.to(target.device), target.device_mesh, target.placements).to_local()
+    return value
+
+
 @torch.no_grad()
 def write(target: Tensor, value: Tensor) -> None:
-    """Copy `value`, which is whole, into `target`, as far as this process holds it; the main process' value counts."""
-    if isinstance(target, DTensor):
-        value = distribute_tensor(value.to(target.device), target.device_mesh, target.placements).to_local()
-    local(target).copy_(value)
+    """Copy `value`, which is whole, into `target`, as far as this process holds it."""
+    local(target).copy_(held_of(target, value))

@@ -102,7 +102,7 @@ class TrainingState:
         bad, stop = self.processes.any(~(torch.isfinite(loss) & torch.isfinite(norm)), stopping())
         if bad:
             for each in self.learners.values():
-                each.optimizer.zero_grad()
+                each.forget_gradient()
             self._moving.restore()
             batches = [batch for _, batch in parts]
             raise refusal(f"{prefix}loss", step, loss, norm, batches, self.data, self.processes)

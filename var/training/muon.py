@@ -1,0 +1,89 @@
+"""Muon: momentum whose steps move a weight matrix alike in all its directions, strong and weak (Jordan et al. 2024)."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from var.training.sharding import held_of, local, whole
+
+_QUINTIC = (3.4445, -4.7750, 2.0315)  # as published: steep at 0, and never far from 1
+_ITERATIONS = 5
+_ADAMW_STEP = 0.2  # usual root mean square of AdamW's steps, in learning rates
+
+
+class Muon(torch.optim.Optimizer):
+    """Orthogonalised Nesterov momentum, its steps as long as AdamW's (Liu et al. 2025, arXiv 2502.16982, Eq. 4).
+
+    The length lets it share AdamW's learning rate and (decoupled) weight decay. Parameters are weights of linear and
+    convolution layers, a row for each output. Those that are spread over processes become whole for the step.
+
+    torch.optim.Muon takes no convolutions, and multiplies in bfloat16, which many processors only emulate.
+    """
+
+    def __init__(self, params: Iterable[dict[str, Any]], *, lr: float, momentum: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": 0.0})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Move every parameter that has a gradient, which is used up: the direction takes its place."""
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            directions = self._directions(parameters, group["momentum"])
+            orders = [_memory_order(parameter) for parameter in parameters]
+            matrices = [whole(d).permute(order).flatten(1) for d, order in zip(directions, orders, strict=True)]
+            places = [parameter.permute(order) for parameter, order in zip(parameters, orders, strict=True)]
+            for place, move in zip(places, orthogonalized(matrices), strict=True):
+                move.mul_(-group["lr"] * _ADAMW_STEP * max(move.shape) ** 0.5)
+                held = local(place)
+                held.mul_(1 - group["lr"] * group["weight_decay"])
+                held.add_(held_of(place, move.view(place.shape)))
+
+    def _directions(self, parameters: list[Tensor], momentum: float) -> list[Tensor]:
+        """The running mean of each gradient, as it will be after one more step along this gradient."""
+        for parameter in parameters:
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        gradients = [cast(Tensor, p.grad) for p in parameters]
+        held, means = [local(g) for g in gradients], [local(self.state[p]["momentum"]) for p in parameters]
+        torch._foreach_lerp_(means, held, 1 - momentum)
+        torch._foreach_lerp_(held, means, momentum)
+        return gradients
+
+
+def _memory_order(weight: Tensor) -> list[int]:
+    """The axes, rows first, so that copies are short; which column is which does not matter to a direction."""
+    return [0, 2, 3, 1] if weight.dim() == 4 and not weight.is_contiguous() else list(range(weight.dim()))
+
+
+def orthogonalized(matrices: Sequence[Float[Tensor, "_rows _columns"]]) -> list[Float[Tensor, "_rows _columns"]]:
+    """About U V^T of each matrix U S V^T (singular values 0.7 to 1.2); directions of no strength stay without.
+
+    Newton-Schulz: X becomes (a + b X X^T + c (X X^T)^2) X, five times. These factors are polynomials of the first
+    X X^T, a small matrix, and commute: their product is made first, for all matrices with as many rows at once.
+    """
+    lying = [matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
+    lying = [matrix / matrix.norm().clamp_min(1e-30) for matrix in lying]
+    alike: dict[int, list[int]] = {}
+    for index, matrix in enumerate(lying):
+        alike.setdefault(len(matrix), []).append(index)
+    for indices in alike.values():
+        factors = _factors(torch.stack([lying[index] @ lying[index].mT for index in indices]))
+        for index, factor in zip(indices, factors, strict=True):
+            lying[index] = factor @ lying[index]
+    return [turned if turned.shape == given.shape else turned.mT for turned, given in zip(lying, matrices, strict=True)]
+
+
+def _factors(squares: Float[Tensor, "count rows rows"]) -> Float[Tensor, "count rows rows"]:
+    """What the five iterations multiply X by, from X X^T."""
+    a, b, c = _QUINTIC
+    identity = torch.eye(squares.shape[1], dtype=squares.dtype, device=squares.device)
+    product = None
+    for _ in range(_ITERATIONS):
+        factor = torch.baddbmm(squares, squares, squares, beta=b, alpha=c) + a * identity
+        product = factor if product is None else factor @ product
+        squares = factor @ squares @ factor
+    assert product is not None
+    return product
