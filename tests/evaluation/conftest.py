@@ -51,6 +51,14 @@ def featureless():
     return PixelExtractor(logits=False)
 
 
+@pytest.fixture
+def own_order():
+    """An extractor whose classes are no labels."""
+    judge = PixelExtractor()
+    judge.own_classes = True
+    return judge
+
+
 class SpatialExtractor(PixelExtractor):
     """One that shows an inner map too."""
 

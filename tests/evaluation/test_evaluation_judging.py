@@ -257,3 +257,54 @@ class TestMismatches:
     def test_rejection_needs_labels(self, files, extractor):
         with pytest.raises(UserError, match="rejection sampling needs labels"):
             judge([files / "test"], files / "real.npz", extractor, keep_share=0.5, progress=False)
+
+    @pytest.mark.parametrize("kind", ["featureless", "own_order"])
+    def test_rejection_needs_somebody_who_tells_the_classes(self, files, kind, request):
+        with pytest.raises(UserError, match="needs a classifier of the samples' classes, got 'pixels' alone"):
+            judge(
+                [files / "set0.npz"],
+                files / "nothing.npz",
+                request.getfixturevalue(kind),
+                keep_share=0.5,
+                progress=False,
+            )
+
+    def test_labels_that_the_judge_does_not_have_before_the_work(self, files, extractor, featureless):
+        with np.load(files / "set1.npz") as archive:
+            np.savez(files / "far.npz", arr_0=archive["arr_0"], arr_1=archive["arr_1"] + 1)
+        sets = [files / "set0.npz", files / "far.npz"]
+        with pytest.raises(
+            UserError, match=r"labels must be from 0 to 2, the classes of 'pixels', got 1 to 3 in .*far\.npz"
+        ):
+            judge(sets, files / "nothing.npz", extractor, progress=False)
+        with pytest.raises(UserError, match="a classifier must give a logit for every label, got 'pixels' without"):
+            judge(sets, files / "nothing.npz", extractor, classifier=featureless, progress=False)
+
+
+class TestWhoTellsTheClasses:
+    @pytest.mark.parametrize("kind", ["featureless", "own_order"])
+    def test_without_one_the_report_says_so(self, files, kind, request):
+        found = judge([files / "set0.npz"], files / "real.npz", request.getfixturevalue(kind), progress=False)
+        assert "class_consistency" not in found.scores
+        assert "not measured, since pixels does not tell these classes" in " ".join(found.warnings)
+        assert ("inception_score" in found.scores) == (kind == "own_order")
+
+    def test_a_classifier_beside_the_extractor_tells_them(self, files, report, extractor, own_order):
+        found = judge(
+            [files / "set0.npz"],
+            files / "real.npz",
+            own_order,
+            classifier=extractor,
+            keep_share=0.5,
+            progress=False,
+        )
+        assert found.scores["class_consistency"] == report.scores["class_consistency"][:1]
+        assert found.rejection["scores"]["fd"] == pytest.approx(report.rejection["scores"]["fd"][:1])
+        assert found.classifier == {"name": "pixels", "digest": "0" * 64}
+        assert "(classes by pixels 000000000000)" in " ".join(found.text().split())
+        assert not [warning for warning in found.warnings if "Class consistency" in warning]
+        assert ScoreReport.from_dict(found.to_dict()) == found
+
+    def test_images_without_labels_need_none(self, files, own_order):
+        found = judge([files / "test"], files / "real.npz", own_order, progress=False)
+        assert not [warning for warning in found.warnings if "Class consistency" in warning]

@@ -1,6 +1,5 @@
 """A small classifier trained on the data itself: the judge where no published network fits, as for 8x8 digits."""
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,6 +12,7 @@ from torch.nn import functional as F
 from var.data.base import ImageData
 from var.data.batches import Batch
 from var.errors import UserError, suggestion
+from var.evaluation.digests import network_digest
 from var.evaluation.features import Features
 from var.hub import PretrainedModel
 from var.images import from_uint8
@@ -100,12 +100,7 @@ class Classifier(PretrainedModel, nn.Module):
     @property
     def digest(self) -> str:
         """SHA-256 of the configuration and the weights, in hexadecimal."""
-        digest = hashlib.sha256(repr(self.config).encode())
-        for name, tensor in self.state_dict().items():
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            # Bytes, because numpy knows no bfloat16.
-            digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
-        return digest.hexdigest()
+        return network_digest(repr(self.config), self)
 
     @torch.inference_mode()
     def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:

@@ -12,9 +12,9 @@ NAMES = ("inception", "dinov2")
 def open_extractor(
     name: str, *, weights: Path | str | None = None, device: str = "cpu", progress: bool = True
 ) -> FeatureExtractor:
-    """The extractor called `name`: "inception", "dinov2", or the folder of a classifier that was trained here.
+    """The extractor called `name`: "inception", "dinov2", "timm:NAME", or the folder of a trained classifier.
 
-    `weights` is the file of the published networks; without it torch's cache of checkpoints is used, or a download.
+    `weights` is the file of a published network; without it torch's cache of checkpoints is used, or a download.
 
     Raises:
         UserError: an unknown name, or weights that are missing or not the published ones.
@@ -25,10 +25,14 @@ def open_extractor(
         from var.evaluation.dinov2 import DINOv2Extractor
 
         return DINOv2Extractor.load(weights, device=device, progress=progress)
+    if name.startswith("timm:"):
+        from var.evaluation.timm_classifier import TimmClassifier
+
+        return TimmClassifier.load(name.removeprefix("timm:"), weights, device=device)
     if not Path(name).expanduser().is_dir():
         raise UserError(
-            f"an extractor is {' or '.join(map(repr, NAMES))} or the folder of a classifier, got {name!r}; "
-            f"{suggestion(name, NAMES)}"
+            f"an extractor is {' or '.join(map(repr, NAMES))}, 'timm:NAME' or the folder of a classifier, "
+            f"got {name!r}; {suggestion(name, NAMES)}"
         )
     if weights is not None:
         raise UserError(f"a classifier's folder holds its weights, got weights={str(weights)!r} too; leave them out")

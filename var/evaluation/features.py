@@ -27,7 +27,7 @@ class Features:
     """What an extractor makes of a batch: penultimate features, and logits where it is a classifier."""
 
     features: Float[Tensor, "batch dimensions"]
-    logits: Float[Tensor, "batch classes"] | None = None
+    logits: Float[Tensor, "batch classes"] | None = None  # class i is label i, but for extractors of `own_classes`
     spatial: Float[Tensor, "batch places"] | None = None  # of an inner map, in which sFID is measured
 
 
@@ -48,6 +48,11 @@ class FeatureExtractor(Protocol):
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
         """Features of a batch; each row depends on its own image only."""
         ...
+
+
+def label_logits(extractor: FeatureExtractor, found: Features) -> Float[Tensor, "n classes"] | None:
+    """Logits in which class i is label i; None where the extractor has none, or (`own_classes`) another order."""
+    return None if getattr(extractor, "own_classes", False) else found.logits
 
 
 def extract(

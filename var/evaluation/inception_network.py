@@ -35,6 +35,7 @@ class InceptionExtractor:
     """
 
     name = "inception"
+    own_classes = True  # the graph's order is not that of ImageNet's folders
 
     def __init__(self, network: nn.Module, digest: str) -> None:
         self.network = network.eval().requires_grad_(False)

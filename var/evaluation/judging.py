@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from var.errors import UserError
 from var.evaluation.cautions import UNKNOWN_ORIGIN, cautions
+from var.evaluation.class_judges import UNKNOWN_CLASSES, class_judge, class_logits
 from var.evaluation.extractors import distance_name
 from var.evaluation.features import FeatureExtractor
 from var.evaluation.frechet import RankDeficientWarning, frechet_distance
@@ -37,12 +39,14 @@ def judge(
     train: Path | str | None = None,
     test: Path | str | None = None,
     keep_share: float | None = None,
+    classifier: FeatureExtractor | None = None,
     progress: bool = True,
 ) -> ScoreReport:
     """The report on a model from sets of its samples, one a generation seed, against the statistics in `reference`.
 
     `protocol` is checked against what the sets say of themselves; without it theirs is taken, if they agree. `train`
-    and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart.
+    and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart. For
+    these and for class consistency, `classifier` tells classes where the extractor does not.
 
     Raises:
         UserError: sets, reference, extractor and protocol that do not fit each other; the message names the field.
@@ -53,7 +57,9 @@ def judge(
     _check_sets(sets)
     if keep_share is not None:
         check_share(keep_share)
-        _check_labels(sets)
+    telling = class_judge(sets, extractor, classifier)
+    if keep_share is not None:
+        _check_rejection(sets, telling, extractor)
     followed, notes = _followed(sets, protocol, extractor)
     file = ReferenceStatistics.load(reference)
     _check_size(file, sets[0])
@@ -66,9 +72,10 @@ def judge(
         for one in sets:
             seen = look(one.batches(), seen_reference, extractor, progress=progress, total=one.count)
             file.check_dimensions(seen.features.features.shape[1], extractor)
-            results.append(asdict(score(seen, seen_reference, labels=one.labels, thorough=True)))
+            told = class_logits(one, telling, extractor, seen.features, progress=progress)
+            results.append(asdict(score(seen, seen_reference, labels=one.labels, class_logits=told, thorough=True)))
             if keep_share is not None:
-                kept.append(_rejected(seen, one, seen_reference, keep_share))
+                kept.append(_rejected(seen, one, told, seen_reference, keep_share))
         count = min(one.count for one in sets)
         real_floor = floor(seen_reference, count)
     return ScoreReport(
@@ -77,6 +84,7 @@ def judge(
         sets=[_described(one) for one in sets],
         scores=values_of(results),
         extractor={"name": extractor.name, "digest": extractor.digest},
+        classifier=None if classifier is None else {"name": classifier.name, "digest": classifier.digest},
         reference=_described_reference(file, Path(reference)),
         floor=real_floor,
         protocol=None if followed is None else followed.to_dict(),
@@ -86,6 +94,7 @@ def judge(
         warnings=[
             *cautions([(one.count, one.labels) for one in sets], file.statistics),
             *([] if file.provenance else [UNKNOWN_ORIGIN]),
+            *([UNKNOWN_CLASSES.format(name=extractor.name)] if telling is None and sets[0].labels is not None else []),
             *notes,
         ],
         environment=environment(),
@@ -220,18 +229,21 @@ def _neighbourhood(
     return neighbourhood(images[0], extractor, test_images=images[1])
 
 
-def _rejected(seen: Seen, one: SampleSet, reference: Reference, share: float) -> dict[str, Any]:
-    if seen.features.logits is None:
-        raise UserError("rejection sampling needs an extractor with logits, got one without; judge with a classifier")
-    assert one.labels is not None  # `judge` has looked
-    kept = keep_most_confident(seen.features.logits, one.labels, share)
-    return asdict(score(seen[kept], reference, labels=one.labels[kept], thorough=True))
+def _rejected(seen: Seen, one: SampleSet, told: Tensor | None, reference: Reference, share: float) -> dict[str, Any]:
+    assert one.labels is not None  # `judge` has looked at both
+    assert told is not None
+    kept = keep_most_confident(told, one.labels, share)
+    return asdict(score(seen[kept], reference, labels=one.labels[kept], class_logits=told[kept], thorough=True))
 
 
-def _check_labels(sets: Sequence[SampleSet]) -> None:
+def _check_rejection(sets: Sequence[SampleSet], telling: FeatureExtractor | None, extractor: FeatureExtractor) -> None:
     for one in sets:
         if one.labels is None:
             raise UserError(f"rejection sampling needs labels of the samples, got {one.path} without; leave it out")
+    if telling is None:
+        raise UserError(
+            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
+        )
 
 
 def _described(one: SampleSet) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from var.evaluation.measures import Measure, measures
 from var.evaluation.score_report import ScoreReport, read_reports
 from var.evaluation.score_text import WIDTH, aligned, cells
 
-COMPARED = ("distance", "extractor", "reference", "protocol", "samples", "generation seeds", "versions")
+COMPARED = ("distance", "extractor", "classifier", "reference", "protocol", "samples", "generation seeds", "versions")
 
 
 def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text", "markdown"] = "text") -> str:
@@ -88,6 +88,7 @@ def _conditions(report: ScoreReport) -> dict[str, Any]:
     return {
         "distance": report.distance,
         "extractor": report.extractor,
+        "classifier": report.classifier,
         "reference": reference,
         "protocol": report.protocol,
         "samples": [one["samples"] for one in report.sets],

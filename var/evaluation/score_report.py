@@ -50,6 +50,7 @@ class ScoreReport:
     sets: list[dict[str, Any]]  # path, samples, seed, fingerprint of each
     scores: dict[str, list[float]]
     extractor: dict[str, Any]  # name, digest
+    classifier: dict[str, Any] | None = None  # name and digest of who told the classes, where the extractor did not
     reference: dict[str, Any]  # file, SHA-256, count, provenance
     floor: dict[str, Any] | None = None  # what two halves of the real images score, see `judging.floor`
     protocol: dict[str, Any] | None = None

@@ -91,6 +91,8 @@ def _notes(report: ScoreReport) -> list[str]:
         )
     notes += [f"Caution. {caution}" for caution in report.warnings]
     judge = f"{report.extractor['name']} {report.extractor['digest'][:12]}"
+    if report.classifier is not None:
+        judge += f" (classes by {report.classifier['name']} {report.classifier['digest'][:12]})"
     reference = f"{report.reference.get('path', 'real images')} {str(report.reference.get('digest', ''))[:12]}".strip()
     notes.append(f"Judged by {judge} against {reference}, {_versions(report)}.")
     return notes

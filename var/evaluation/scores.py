@@ -13,7 +13,7 @@ from torch import Tensor
 from var.errors import UserError
 from var.evaluation.copying import compare_nearest
 from var.evaluation.feature_store import FeatureStore
-from var.evaluation.features import Array, FeatureExtractor, Features, Images, extract, uint8_batches
+from var.evaluation.features import Array, FeatureExtractor, Features, Images, extract, label_logits, uint8_batches
 from var.evaluation.frechet import frechet_distance
 from var.evaluation.inception import inception_score, sharpness_and_diversity
 from var.evaluation.infinity import frechet_infinity
@@ -41,7 +41,7 @@ class Scores:
     diversity: float | None  # exp(entropy of the mean prediction), at most the number of classes
     precision: float | None  # share of samples among the reference, in [0, 1]
     recall: float | None  # share of the reference among the samples, in [0, 1]
-    class_consistency: float | None  # share predicted as the class that was asked for; None without labels
+    class_consistency: float | None  # share predicted as the class that was asked for; None where nothing tells it
     nearest_train_distance: float | None  # median, Euclidean; None without training images
     closer_share: float | None = None  # chance to lie nearer to a training image than a real test image; 0.5 is right
     # Of a thorough evaluation only:
@@ -142,7 +142,13 @@ def evaluate(
             f"samples and reference must be seen by one network, got {extractor.digest[:12]} and "
             f"{reference.digest[:12]}; make the reference again with this extractor"
         )
-    return score(look(samples, reference, extractor, progress=progress), reference, labels=labels, thorough=thorough)
+    seen = look(samples, reference, extractor, progress=progress)
+    logits = label_logits(extractor, seen.features)
+    if labels is not None and logits is None:
+        raise UserError(
+            f"class consistency needs logits of the labels' classes, {extractor.name} gives none; leave the labels out"
+        )
+    return score(seen, reference, labels=labels, class_logits=logits, thorough=thorough)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -178,15 +184,23 @@ def look(
 
 
 def score(
-    seen: Seen, reference: Reference, *, labels: Sequence[int] | Array | None = None, thorough: bool = False
+    seen: Seen,
+    reference: Reference,
+    *,
+    labels: Sequence[int] | Array | None = None,
+    class_logits: Float[Tensor, "n classes"] | None = None,
+    thorough: bool = False,
 ) -> Scores:
-    """The numbers of `evaluate`, of samples that the extractor has seen; raises `UserError` as it does."""
+    """The numbers of `evaluate`, of samples that the extractor has seen; raises `UserError` as it does.
+
+    Class i of `class_logits` is label i; class consistency is None without them.
+    """
     found = seen.features
     statistics = Statistics.from_features(found.features, name="samples' features")
     scores = Scores(
         samples=len(found.features),
         fd=frechet_distance(reference.statistics, statistics),
-        class_consistency=None if labels is None else _consistency(found, labels),
+        class_consistency=None if labels is None or class_logits is None else _consistency(class_logits, labels),
         **_sample_pairs(reference.features, found.features),
         **_predictions(found.logits),
         **_nearest(seen.places, reference.neighbourhood),
@@ -259,11 +273,9 @@ def _places(images: Images, extractor: FeatureExtractor, name: str) -> tuple[str
         return ("pixels" if in_pixels else "features"), store.rows()
 
 
-def _consistency(found: Features, labels: Sequence[int] | Array) -> float:
-    if found.logits is None:
-        raise UserError("class consistency needs logits, the extractor gives none; leave the labels out")
-    wanted = _checked_labels(labels, count=len(found.logits), classes=found.logits.shape[1])
-    return (found.logits.argmax(dim=1) == wanted).double().mean().item()
+def _consistency(logits: Float[Tensor, "n classes"], labels: Sequence[int] | Array) -> float:
+    wanted = _checked_labels(labels, count=len(logits), classes=logits.shape[1])
+    return (logits.argmax(dim=1) == wanted).double().mean().item()
 
 
 def _checked_labels(labels: Sequence[int] | Array, *, count: int, classes: int) -> Int64[Tensor, " n"]:
