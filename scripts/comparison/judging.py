@@ -21,6 +21,7 @@ from var.evaluation.score_report import ScoreReport, values_of
 from var.evaluation.statistics import Statistics
 from var.images import to_uint8
 from var.vqvae import VQVAE
+from var.vqvae.health import code_use, count_codes
 
 
 def all_images(data: ImageData) -> Tensor:
@@ -110,18 +111,15 @@ def tokenizer_numbers(jury: Jury, plan: Comparison, vqvae: VQVAE, record: dict[s
     with torch.inference_mode():
         token_maps = vqvae.encode(train)
         decoded_train, decoded_test = vqvae.decode(token_maps), vqvae.reconstruct(test)
-    counts = torch.stack(
-        [torch.bincount(tokens.flatten(), minlength=vqvae.config.vocabulary) for tokens in token_maps]
-    ).double()
-    shares = counts / counts.sum(1, keepdim=True)
-    perplexity = torch.special.entr(shares).sum(1).exp()
+    counts = count_codes(token_maps, vqvae.config.vocabulary)
+    usage, perplexity = code_use(counts)
     return {
         "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
         "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
         "reconstruction_fd": jury.scores(to_uint8(decoded_train))["fd"],
-        "codes_used": float((counts.sum(0) > 0).double().mean()),
+        "codes_used": float(code_use(counts.sum(0))[0]),
         "sides": list(vqvae.config.sides),
-        "usage_by_scale": (counts > 0).double().mean(1).tolist(),
+        "usage_by_scale": usage.tolist(),
         "perplexity_by_scale": perplexity.tolist(),
         "parameters": record["parameters"],
         "train_seconds": record["train_seconds"],

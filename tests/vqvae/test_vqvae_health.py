@@ -1,10 +1,11 @@
 """Alarms about codes that fall out of use: when they are given, and when not."""
 
+import pytest
 import torch
 
 from var.vqvae import VQVAEConfig
 from var.vqvae.codebook import Codebook
-from var.vqvae.health import PATIENCE, CodebookWatch
+from var.vqvae.health import PATIENCE, CodebookWatch, code_use, count_codes
 
 
 def make_watch(**settings):
@@ -78,3 +79,17 @@ def test_the_statistics_of_a_collapsing_codebook_raise_the_alarm():
     said = " ".join(text for texts in found for text in texts)
     assert "scale 2 (4x4) is collapsing" in said
     assert "most of the codebook is unused" in said
+
+
+def test_use_is_counted_by_scale():
+    maps = [torch.tensor([[[3]], [[3]]]), torch.tensor([[[0, 1], [2, 3]], [[0, 1], [2, 3]]])]
+    counts = count_codes(maps, 5)
+    assert counts.tolist() == [[0, 0, 0, 2, 0], [2, 2, 2, 2, 0]]
+    shares, perplexity = code_use(counts)
+    assert shares.tolist() == pytest.approx([0.2, 0.8])
+    assert perplexity.tolist() == pytest.approx([1.0, 4.0])  # one code, and four alike
+    share, together = code_use(counts.sum(0))
+    assert share == pytest.approx(0.8)
+    # 2, 2, 2 and 4 of 10.
+    assert together == pytest.approx(0.2**-0.6 * 0.4**-0.4)
+    assert code_use(torch.zeros(5, dtype=torch.int64))[0] == 0

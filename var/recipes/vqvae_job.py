@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from var.data.base import ImageData
 from var.errors import UserError
@@ -24,6 +24,7 @@ from var.runs.session import Prepared, Session, open_training_data
 from var.runs.settings import overridden
 from var.training import Task
 from var.vqvae import VQVAE, VQVAEConfig
+from var.vqvae.health import code_use, count_codes
 
 FREE = ("dropout", "commitment", "codebook", "codebook_decay", "kmeans_init", "restart_below", "scale_dropout")
 """Fields of a tokenizer's config that trained weights do not fix: they tell how it learns."""
@@ -104,8 +105,16 @@ class VQVAEJob:
 
         def look(model: nn.Module, picture: Path) -> dict[str, float]:
             assert isinstance(model, VQVAE)
-            device = model.quant_conv.weight.device
-            return judge.look(lambda images: model.reconstruct(images.to(device)), picture)
+            counts = torch.zeros(len(model.config.schedule), model.config.vocabulary, dtype=torch.int64)
+
+            def reconstruct(images: Tensor) -> Tensor:
+                token_maps = model.encode(images.to(model.quant_conv.weight.device))
+                counts.add_(count_codes(token_maps, model.config.vocabulary).cpu())
+                return model.decode(token_maps)
+
+            scores = judge.look(reconstruct, picture)
+            used, perplexity = code_use(counts.sum(0))
+            return {**scores, "codes_used": float(used), "perplexity": float(perplexity)}
 
         task = VQVAETask(model, settings.losses, seed=settings.training.seed)
         return Prepared(task=task, data=self.data, look=look, best="squared_error")

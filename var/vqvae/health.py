@@ -1,6 +1,10 @@
 """Whether the codes of every scale stay in use, in words."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float64, Int64
+from torch import Tensor
 
 from var.vqvae.config import VQVAEConfig
 
@@ -8,6 +12,21 @@ PATIENCE = 3  # looks in a row at which something must be wrong before it is sai
 FEWEST_CODES = 2.0  # perplexity below which a scale says next to nothing
 LARGEST_FALL = 4.0  # times that a perplexity may fall below the best it had
 SMALLEST_SHARE = 0.5  # of the codebook that at least one scale should use
+
+
+def count_codes(
+    token_maps: Sequence[Int64[Tensor, "batch _h _w"]], vocabulary: int
+) -> Int64[Tensor, "scales vocabulary"]:
+    """How often each code stands in the token maps of each scale."""
+    return torch.stack([torch.bincount(tokens.flatten(), minlength=vocabulary) for tokens in token_maps])
+
+
+def code_use(
+    counts: Int64[Tensor, "*scales vocabulary"],
+) -> tuple[Float64[Tensor, "*scales"], Float64[Tensor, "*scales"]]:
+    """The share of the codes that occur at all, and the perplexity of their distribution."""
+    shares = counts.double() / counts.sum(-1, keepdim=True).clamp_min(1)
+    return (counts > 0).double().mean(-1), torch.special.entr(shares).sum(-1).exp()
 
 
 class CodebookWatch:
