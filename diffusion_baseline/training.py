@@ -22,6 +22,7 @@ from var.runs.plan import Network, Plan
 from var.runs.session import Prepared, Session, open_training_data
 from var.runs.settings import overridden
 from var.training import Task
+from var.training.optimization import optimizer_flops
 
 
 class DiffusionJob:
@@ -79,6 +80,7 @@ class DiffusionJob:
             classes=len(self.data.classes),
             tokens=None,
             image_cost=unet_cost(unet, settings),
+            optimizer_flops=optimizer_flops(unet, settings.training),
             training=settings.training,
             processes=processes,
         )

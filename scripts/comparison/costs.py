@@ -6,10 +6,11 @@ from var.data.base import ImageData
 from var.data.batches import batches
 from var.randomness import keyed_generator
 from var.training import Task, TrainingConfig
+from var.training.optimization import optimizer_flops
 
 
 def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
-    """Operations of all steps: matrix products and convolutions of one forward and backward pass, times the steps.
+    """Operations of all steps: products and convolutions of a forward and backward pass and of the optimiser.
 
     A multiplication and an addition are two. The pass leaves gradients and moved buffers behind in `task.model`: give
     one that is not needed afterwards.
@@ -19,4 +20,4 @@ def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
     with FlopCounterMode(display=False) as counter:
         loss, _ = task.loss(task.model.train(), batch.to(device), keyed_generator("flops", device=device))
         loss.backward()
-    return counter.get_total_flops() * config.steps
+    return (counter.get_total_flops() + optimizer_flops(task.model, config)) * config.steps

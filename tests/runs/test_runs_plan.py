@@ -1,5 +1,7 @@
 """The numbers of a plan, and how they are said."""
 
+from dataclasses import replace
+
 import pytest
 
 from var.runs.cost import Cost
@@ -44,6 +46,12 @@ def test_bf16_adds_copies_of_the_weights_and_no_average_takes_none():
     memory = make_plan(mixed_precision="bf16", ema_decay=0.0).memory
     assert memory["16-bit copies"] == 2000
     assert "averaged weights" not in memory
+
+
+def test_muon_remembers_half_of_adamw_and_multiplies_itself():
+    plan = replace(make_plan(optimizer="muon"), optimizer_flops=500)
+    assert plan.memory["optimiser"] == 4000
+    assert plan.step_flops == 7_000_000 * 64 + 500
 
 
 def test_the_text_says_them_all():

@@ -3,8 +3,9 @@
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from var.training.muon import Muon, orthogonalized
+from var.training.muon import Muon, muon_flops, orthogonalized
 
 
 def drawn(*shape):
@@ -109,3 +110,12 @@ def test_several_steps_are_those_of_torch_up_to_its_precision(shape):
         other.step()
     # It multiplies in bfloat16.
     assert root_mean_square((ours - theirs).detach()) < 0.03 * root_mean_square((ours - drawn(*shape)).detach())
+
+
+def test_operations_are_those_that_are_done():
+    weights = [nn.Parameter(drawn(*shape)) for shape in ((6, 4), (5, 8), (5, 2, 3, 3), (5, 8))]
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    with FlopCounterMode(display=False) as counter:
+        muon(*weights).step()
+    assert muon_flops(weights) == counter.get_total_flops()

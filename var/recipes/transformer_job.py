@@ -28,6 +28,7 @@ from var.runs.plan import Network, Plan, size
 from var.runs.session import Prepared, Session, open_training_data
 from var.runs.settings import overridden
 from var.training import Task
+from var.training.optimization import optimizer_flops
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE
 
@@ -106,6 +107,7 @@ class TransformerJob:
             tokens=scales.length,
             sides=" ".join(f"{height}x{width}" for height, width in scales.shapes),
             image_cost=self._cost(model),
+            optimizer_flops=optimizer_flops(model, settings.training),
             training=settings.training,
             processes=processes,
             notes=notes,

@@ -23,6 +23,7 @@ from var.runs.plan import Network, Plan
 from var.runs.session import Prepared, Session, open_training_data
 from var.runs.settings import overridden
 from var.training import Task
+from var.training.optimization import optimizer_flops
 from var.vqvae import VQVAE, VQVAEConfig
 from var.vqvae.health import code_use, count_codes
 
@@ -88,6 +89,7 @@ class VQVAEJob:
             tokens=scales.length,
             sides=" ".join(f"{height}x{width}" for height, width in scales.shapes),
             image_cost=vqvae_cost(vqvae, settings) + judge_cost,
+            optimizer_flops=optimizer_flops(vqvae, settings.training),
             training=settings.training,
             processes=processes,
         )

@@ -28,6 +28,7 @@ class Plan:
     tokens: int | None  # of an image; None where there are none
     sides: str = ""  # of the token maps, in words
     image_cost: Cost  # of one image of a training step
+    optimizer_flops: int = 0  # of the optimiser's own products in a step
     training: TrainingConfig
     processes: int = 1
     notes: Sequence[str] = field(default_factory=tuple)
@@ -39,8 +40,8 @@ class Plan:
 
     @property
     def step_flops(self) -> int:
-        """Of one optimiser step, over all processes: forward and backward pass."""
-        return self.image_cost.flops * self.training.batch_size
+        """Of one optimiser step, over all processes: forward and backward pass, and what the optimiser multiplies."""
+        return self.image_cost.flops * self.training.batch_size + self.optimizer_flops
 
     @property
     def epochs(self) -> float:

@@ -80,10 +80,18 @@ def _factors(squares: Float[Tensor, "count rows rows"]) -> Float[Tensor, "count 
     """What the five iterations multiply X by, from X X^T."""
     a, b, c = _QUINTIC
     identity = torch.eye(squares.shape[1], dtype=squares.dtype, device=squares.device)
-    product = None
-    for _ in range(_ITERATIONS):
-        factor = torch.baddbmm(squares, squares, squares, beta=b, alpha=c) + a * identity
-        product = factor if product is None else factor @ product
+    product = factor = torch.baddbmm(squares, squares, squares, beta=b, alpha=c) + a * identity
+    for _ in range(_ITERATIONS - 1):
         squares = factor @ squares @ factor
-    assert product is not None
+        factor = torch.baddbmm(squares, squares, squares, beta=b, alpha=c) + a * identity
+        product = factor @ product
     return product
+
+
+def muon_flops(matrices: Iterable[Tensor]) -> int:
+    """Operations of the matrix products in a step of such weights; a multiplication and an addition are two."""
+    total = 0
+    for matrix in matrices:
+        small, large = sorted((len(matrix), matrix.numel() // len(matrix)))
+        total += 2 * 2 * small**2 * large + (4 * _ITERATIONS - 3) * 2 * small**3
+    return total

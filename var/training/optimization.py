@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from var.errors import UserError
-from var.training.muon import Muon
+from var.training.muon import Muon, muon_flops
 from var.training.task import OpponentSettings
 
 
@@ -96,3 +96,8 @@ def build_optimizers(model: nn.Module, settings: OpponentSettings) -> list[torch
             optimizers.append(Muon([groups.pop(0)], lr=rate, momentum=settings.momentum))
     optimizers.append(torch.optim.AdamW(groups, lr=rate, betas=settings.betas, eps=epsilon, fused=True))
     return optimizers
+
+
+def optimizer_flops(model: nn.Module, config: TrainingConfig) -> int:
+    """Operations of the matrix products in an optimiser's step; element-wise work has no FLOPs here."""
+    return muon_flops(parameter_groups(model, 0.0)[0]["params"]) if config.optimizer == "muon" else 0
