@@ -16,6 +16,7 @@ from var.evaluation import dinov2, inception_network
 from var.evaluation.classifier import Classifier, ClassifierConfig
 from var.evaluation.dinov2 import DINOv2Extractor, fitted, resized, resized_positions
 from var.evaluation.extractors import distance_name, open_extractor
+from var.evaluation.features import label_logits
 from var.evaluation.inception_network import INCEPTION, InceptionExtractor, spatial_features
 from var.evaluation.precision import full_float32
 from var.evaluation.published import PublishedWeights
@@ -71,6 +72,7 @@ class TestInception:
         batch = images(5, 0)
         found = extractor(batch)
         assert found.logits is not None
+        assert label_logits(extractor, found) is None  # another order than that of labels
         assert found.spatial is not None
         assert torch.equal(found.features, batch.float().mean((2, 3)))
         assert torch.equal(found.logits[:, :3], found.features)
