@@ -109,7 +109,13 @@ PRESETS: dict[str, Preset] = {
             norm_groups=8,
         ),
         training=TrainingConfig(
-            steps=1200, batch_size=64, learning_rate=3e-3, betas=(0.9, 0.99), weight_decay=0.0, ema_decay=0.998
+            steps=1200,
+            batch_size=64,
+            optimizer="muon",
+            learning_rate=8e-3,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+            ema_decay=0.998,
         ),
         guidance_scale=1.1,
         evaluation=EvaluationSettings(every=600, samples=500),
@@ -127,10 +133,16 @@ PRESETS: dict[str, Preset] = {
             norm_groups=8,
         ),
         training=TrainingConfig(
-            steps=1000, batch_size=16, learning_rate=1.5e-3, betas=(0.9, 0.99), weight_decay=0.0, ema_decay=0.998
+            steps=1700,
+            batch_size=16,
+            optimizer="muon",
+            learning_rate=8e-3,
+            betas=(0.9, 0.99),
+            weight_decay=0.0,
+            ema_decay=0.998,
         ),
         sampling_steps=20,
-        evaluation=EvaluationSettings(every=500, samples=120, judge_steps=900),
+        evaluation=EvaluationSettings(every=850, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     ),
     "unet-32": Preset(

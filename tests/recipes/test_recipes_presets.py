@@ -111,8 +111,9 @@ def test_the_digits_preset_is_the_one_that_was_measured():
     assert chosen.vqvae.sides == (1, (1, 2), 2, (2, 3), 3, 4)
     assert (chosen.vqvae.vocabulary, chosen.vqvae.width, chosen.vqvae.codebook) == (128, 8, "ema")
     first, second = chosen.vqvae_training, chosen.transformer_training
-    assert (first.steps, first.batch_size, first.learning_rate, first.ema_decay) == (650, 64, 4e-3, 0.995)
-    assert (second.steps, second.batch_size, second.learning_rate, second.ema_decay) == (1100, 32, 4e-3, 0.999)
+    assert (first.steps, first.batch_size, first.learning_rate, first.ema_decay) == (650, 64, 5e-3, 0.995)
+    assert (second.steps, second.batch_size, second.learning_rate, second.ema_decay) == (1100, 32, 6e-3, 0.999)
+    assert (first.optimizer, second.optimizer) == ("muon", "muon")
     assert (chosen.token_variants, chosen.token_temperature, chosen.label_drop) == (8, 0.15, 0.1)
     assert (chosen.transformer.depth, chosen.transformer.width, chosen.transformer.num_classes) == (3, 96, 10)
     assert (chosen.sampling.guidance_scale, chosen.sampling.guidance_schedule) == (1.1, "constant")

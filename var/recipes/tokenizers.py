@@ -48,7 +48,14 @@ def _digits() -> VQVAERun:
             restart_below=0.05,
         ),
         training=TrainingConfig(
-            steps=650, batch_size=64, learning_rate=4e-3, weight_decay=0.01, clip_norm=1.0, ema_decay=0.995
+            steps=650,
+            batch_size=64,
+            optimizer="muon",
+            momentum=0.9,
+            learning_rate=5e-3,
+            weight_decay=0.01,
+            clip_norm=1.0,
+            ema_decay=0.995,
         ),
         evaluation=EvaluationSettings(every=325),
     )
@@ -85,7 +92,7 @@ def _shapes_32() -> VQVAERun:
             clip_norm=1.0,
             ema_decay=0.99,
         ),
-        evaluation=EvaluationSettings(every=350),
+        evaluation=EvaluationSettings(every=500),
         checkpoints=CheckpointSettings(every=100),
     )
 

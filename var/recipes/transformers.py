@@ -35,7 +35,7 @@ def _digits() -> TransformerRun:
             l2_attention=False,
             shared_adaln=True,
         ),
-        training=TrainingConfig(steps=1100, batch_size=32, learning_rate=4e-3, ema_decay=0.999),
+        training=TrainingConfig(steps=1100, batch_size=32, optimizer="muon", learning_rate=6e-3, ema_decay=0.999),
         sampling=SamplingDefaults(guidance_scale=1.1, guidance_schedule="constant"),
         evaluation=EvaluationSettings(every=550, samples=500),
     )
@@ -56,9 +56,9 @@ def _shapes_32() -> TransformerRun:
             activation="gelu",
             shared_adaln=True,
         ),
-        training=TrainingConfig(steps=2000, batch_size=16, learning_rate=1.5e-3, ema_decay=0.998),
-        sampling=SamplingDefaults(guidance_scale=1.5),
-        evaluation=EvaluationSettings(every=500, judge_steps=900),
+        training=TrainingConfig(steps=2000, batch_size=16, optimizer="muon", learning_rate=8e-3, ema_decay=0.998),
+        sampling=SamplingDefaults(guidance_scale=3.0),
+        evaluation=EvaluationSettings(every=1000, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     )
 
