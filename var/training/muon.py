@@ -1,7 +1,7 @@
 """Muon: momentum whose steps move a weight matrix alike in all its directions, strong and weak (Jordan et al. 2024)."""
 
-from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -11,6 +11,7 @@ from var.training.sharding import held_of, local, whole
 
 _QUINTIC = (3.4445, -4.7750, 2.0315)  # as published: steep at 0, and never far from 1
 _ITERATIONS = 5
+_TOGETHER = 32  # matrices: one by one, many small products take longer than a large one
 _ADAMW_STEP = 0.2  # usual root mean square of AdamW's steps, in learning rates
 
 
@@ -31,26 +32,41 @@ class Muon(torch.optim.Optimizer):
         """Move every parameter that has a gradient, which is used up: the direction takes its place."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
-            directions = self._directions(parameters, group["momentum"])
-            orders = [_memory_order(parameter) for parameter in parameters]
-            matrices = [whole(d).permute(order).flatten(1) for d, order in zip(directions, orders, strict=True)]
-            places = [parameter.permute(order) for parameter, order in zip(parameters, orders, strict=True)]
-            for place, move in zip(places, orthogonalized(matrices), strict=True):
-                move.mul_(-group["lr"] * _ADAMW_STEP * max(move.shape) ** 0.5)
-                held = local(place)
-                held.mul_(1 - group["lr"] * group["weight_decay"])
-                held.add_(held_of(place, move.view(place.shape)))
+            self._look_ahead(parameters, group["momentum"])
+            for some in _stacks(parameters):
+                orders = [_memory_order(parameter) for parameter in some]
+                matrices = [whole(_gradient(p)).permute(o).flatten(1) for p, o in zip(some, orders, strict=True)]
+                places = [parameter.permute(order) for parameter, order in zip(some, orders, strict=True)]
+                for place, move in zip(places, orthogonalized(matrices), strict=True):
+                    move.mul_(-group["lr"] * _ADAMW_STEP * max(move.shape) ** 0.5)
+                    held = local(place)
+                    held.mul_(1 - group["lr"] * group["weight_decay"])
+                    held.add_(held_of(place, move.view(place.shape)))
 
-    def _directions(self, parameters: list[Tensor], momentum: float) -> list[Tensor]:
-        """The running mean of each gradient, as it will be after one more step along this gradient."""
+    def _look_ahead(self, parameters: list[Tensor], momentum: float) -> None:
+        """Replace each gradient by its running mean, as that will be after one more step along this gradient."""
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-        gradients = [cast(Tensor, p.grad) for p in parameters]
-        held, means = [local(g) for g in gradients], [local(self.state[p]["momentum"]) for p in parameters]
+        held = [local(_gradient(parameter)) for parameter in parameters]
+        means = [local(self.state[parameter]["momentum"]) for parameter in parameters]
         torch._foreach_lerp_(means, held, 1 - momentum)
         torch._foreach_lerp_(held, means, momentum)
-        return gradients
+
+
+def _gradient(parameter: Tensor) -> Tensor:
+    assert parameter.grad is not None  # `step` has looked
+    return parameter.grad
+
+
+def _stacks(parameters: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """The parameters by the shorter side of their matrices, so many at once as memory may have to hold whole."""
+    alike: dict[int, list[Tensor]] = {}
+    for parameter in parameters:
+        alike.setdefault(min(len(parameter), parameter.numel() // len(parameter)), []).append(parameter)
+    for members in alike.values():
+        for start in range(0, len(members), _TOGETHER):
+            yield members[start : start + _TOGETHER]
 
 
 def _memory_order(weight: Tensor) -> list[int]:
@@ -62,18 +78,13 @@ def orthogonalized(matrices: Sequence[Float[Tensor, "_rows _columns"]]) -> list[
     """About U V^T of each matrix U S V^T (singular values 0.7 to 1.2); directions of no strength stay without.
 
     Newton-Schulz: X becomes (a + b X X^T + c (X X^T)^2) X, five times. These factors are polynomials of the first
-    X X^T, a small matrix, and commute: their product is made first, for all matrices with as many rows at once.
+    X X^T, a small matrix, and commute: their product is made first. All matrices have the same shorter side.
     """
     lying = [matrix.mT if matrix.shape[0] > matrix.shape[1] else matrix for matrix in matrices]
     lying = [matrix / matrix.norm().clamp_min(1e-30) for matrix in lying]
-    alike: dict[int, list[int]] = {}
-    for index, matrix in enumerate(lying):
-        alike.setdefault(len(matrix), []).append(index)
-    for indices in alike.values():
-        factors = _factors(torch.stack([lying[index] @ lying[index].mT for index in indices]))
-        for index, factor in zip(indices, factors, strict=True):
-            lying[index] = factor @ lying[index]
-    return [turned if turned.shape == given.shape else turned.mT for turned, given in zip(lying, matrices, strict=True)]
+    factors = _factors(torch.stack([matrix @ matrix.mT for matrix in lying]))
+    turned = [factor @ matrix for factor, matrix in zip(factors, lying, strict=True)]
+    return [t if t.shape == matrix.shape else t.mT for t, matrix in zip(turned, matrices, strict=True)]
 
 
 def _factors(squares: Float[Tensor, "count rows rows"]) -> Float[Tensor, "count rows rows"]:
