@@ -139,7 +139,7 @@ def test_a_finished_run_says_so(vqvae_run, capsys):
     [
         (
             lambda run: vqvae_command(run, settings=["training.learning_rate=1e-4"]),
-            "learning_rate was 0.004, now",
+            "learning_rate was 0.005, now",
         ),
         (
             lambda run: transformer_command(run, "--vqvae", str(run)),
