@@ -195,7 +195,8 @@ from var.data import HorizontalFlip, batches, shapes
 
 if __name__ == "__main__":
     stream = batches(shapes(size=8), 16, seed=0, augment=HorizontalFlip(), workers=2)
-    next(stream)
+    for _ in range(2):  # one batch of each worker: both have started
+        next(stream)
     workers = [str(process.pid) for process in multiprocessing.active_children()]
     for name in ("-TERM", "-USR1", "-INT"):
         subprocess.run(["kill", name, *workers], check=True)
