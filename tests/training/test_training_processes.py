@@ -13,7 +13,7 @@ import pytest
 import torch
 import torch.distributed as dist
 from training_processes import HERE, ROOT
-from training_runs import CONFIG, images_of, outcome, plain_run, rich_run
+from training_runs import CONFIG, convolution_run, images_of, outcome, plain_run, rich_run
 
 from var.errors import UserError
 from var.training import PeriodicEvaluation
@@ -110,6 +110,13 @@ def test_two_processes_train_like_one_at_the_same_global_batch(name, pair):
         assert_close(report[name], result.history)
     assert reports[0][f"{name} weight"] == reports[1][f"{name} weight"]
     torch.testing.assert_close(torch.tensor(reports[0][f"{name} weight"]), task.model.last.weight.detach())
+
+
+def test_sharded_convolutions_train_like_whole_ones_in_any_memory_layout(pair):
+    history, weight = convolution_run()
+    for report in pair[1]:
+        assert_close(report["convolutions"][0], history)
+        torch.testing.assert_close(torch.tensor(report["convolutions"][1]), torch.tensor(weight))
 
 
 def test_two_processes_stop_together_and_resume_bit_for_bit(pair):

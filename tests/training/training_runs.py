@@ -174,6 +174,16 @@ def plain_run(folder=None, *, every=100, hook=lambda step: None, noise=0.0, bad_
     return task, result
 
 
+def convolution_run(**settings):
+    """Train convolutions whose weights lie channels last; returns the history and the last weight."""
+    task = Plain()
+    layers = nn.Conv2d(4, 8, 3, padding=1), nn.Tanh(), nn.Conv2d(8, 1, 3, padding=1), nn.Flatten(0)
+    task.model = nn.Sequential(*layers).to(memory_format=torch.channels_last)
+    config = TrainingConfig(**{**CONFIG, "log_every": 1, "optimizer": "muon", **settings})
+    result = train(task, make_data(), config, progress=False, device="cpu")
+    return result.history, task.model[2].weight.tolist()
+
+
 def write_checkpoint(folder, step, keep=2, size=1000):
     """A checkpoint of some tensors."""
     writer = CheckpointWriter(folder, step)
@@ -257,6 +267,7 @@ def as_one_of_two(folder):
         task, result = plain_run(**settings)
         report[name] = result.history
         report[f"{name} weight"] = task.model.last.weight.tolist()
+    report["convolutions"] = convolution_run(sharding="fsdp")
     # Sharded, evaluated and stopped; a copy for one process, then the other half.
     looks = []
     look = PeriodicEvaluation(

@@ -18,6 +18,8 @@ def shard(network: nn.Module, device: torch.device, processes: int) -> nn.Module
     sharded = copy.deepcopy(network)
     for tensor in (*sharded.parameters(), *sharded.buffers()):
         _take_from_main(tensor.detach(), device)
+    for parameter in sharded.parameters():
+        parameter.data = parameter.data.contiguous()  # FSDP takes no weights that lie channels last
     mesh = init_device_mesh(device.type, (processes,))
     blocks = [block for part in sharded.modules() if isinstance(part, nn.ModuleList) for block in part]
     for block in reversed(blocks):  # inner lists come after the lists that hold them
