@@ -62,6 +62,8 @@ def test_name_and_digest_tell_networks_apart(judge, weights):
 def test_what_is_not_there(tmp_path, weights, monkeypatch):
     with pytest.raises(UserError, match="timm knows no network 'resnet1010'; did you mean 'resnet101'"):
         open_extractor("timm:resnet1010")
+    with pytest.raises(UserError, match=r"make 'resnet18.no', but: Invalid pretrained tag .*; correct the name$"):
+        open_extractor("timm:resnet18.no", weights=weights)
     with pytest.raises(UserError, match=r"weights\.safetensors must hold the weights of this network, but: "):
         open_extractor("timm:resnet18", weights=weights)
 
@@ -70,7 +72,7 @@ def test_what_is_not_there(tmp_path, weights, monkeypatch):
         raise OSError("no way to the Hub\nand more")
 
     monkeypatch.setattr(timm, "create_model", offline)
-    with pytest.raises(UserError, match=f"must download the weights of '{NAME}', but: no way to the Hub; give their"):
+    with pytest.raises(UserError, match=f"make '{NAME}', but: no way to the Hub; correct the name, or give the file"):
         open_extractor(f"timm:{NAME}")
 
 

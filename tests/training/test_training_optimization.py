@@ -103,7 +103,7 @@ def test_muon_takes_the_weight_matrices_and_adamw_the_rest():
     assert isinstance(adamw, torch.optim.AdamW)
 
 
-def test_a_model_of_matrices_only_has_no_empty_trouble():
+def test_a_model_without_biases_learns_too():
     model = nn.Linear(2, 2, bias=False)
     for kind in ("adamw", "muon"):
         model.weight.grad = torch.ones(2, 2)

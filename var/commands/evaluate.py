@@ -28,12 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-share", type=number, metavar="SHARE", help="also judge the most confident share of each class, apart"
     )
-    parser.add_argument(
-        "--classifier",
-        metavar="NAME-OR-PATH",
-        help="who tells the classes of samples where the extractor does not: timm:NAME or a classifier's folder",
-    )
-    parser.add_argument("--classifier-weights", type=Path, metavar="FILE", help="its weights (default: downloaded)")
+    extractor.add_classifier_arguments(parser)
     parser.add_argument("--name", help="what the report calls the model")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the report here as JSON, Markdown and HTML")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")

@@ -19,24 +19,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="for example cpu, cuda or cuda:1 (default: cuda where there is one)")
 
 
-def load_classifier(arguments: argparse.Namespace, *, progress: bool) -> Any:
-    """The network that `--classifier` names; None without one."""
-    from var.evaluation.extractors import open_extractor
-    from var.image_sets.command import chosen_device
-
-    if arguments.classifier is None:
-        if arguments.classifier_weights is not None:
-            raise UserError("--classifier-weights are of a --classifier, got none; name it")
-        return None
-    device = chosen_device(arguments.device)
-    return open_extractor(arguments.classifier, weights=arguments.classifier_weights, device=device, progress=progress)
+def add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options that say who tells the classes of samples."""
+    parser.add_argument(
+        "--classifier",
+        metavar="NAME-OR-PATH",
+        help="who tells the classes of samples where the extractor does not: timm:NAME or a classifier's folder",
+    )
+    parser.add_argument("--classifier-weights", type=Path, metavar="FILE", help="its weights (default: downloaded)")
 
 
 def load(arguments: argparse.Namespace, *, progress: bool) -> Any:
     """The extractor that the options name."""
+    return _opened(arguments.extractor, arguments.weights, arguments, progress=progress)
+
+
+def load_classifier(arguments: argparse.Namespace, *, progress: bool) -> Any:
+    """The classifier that the options name; None without one."""
+    if arguments.classifier is not None:
+        return _opened(arguments.classifier, arguments.classifier_weights, arguments, progress=progress)
+    if arguments.classifier_weights is not None:
+        raise UserError("--classifier-weights are of a --classifier, got none; name it")
+    return None
+
+
+def _opened(name: str, weights: Path | None, arguments: argparse.Namespace, *, progress: bool) -> Any:
     from var.evaluation.extractors import open_extractor
     from var.image_sets.command import chosen_device
 
-    return open_extractor(
-        arguments.extractor, weights=arguments.weights, device=chosen_device(arguments.device), progress=progress
-    )
+    return open_extractor(name, weights=weights, device=chosen_device(arguments.device), progress=progress)

@@ -57,9 +57,12 @@ def judge(
     _check_sets(sets)
     if keep_share is not None:
         check_share(keep_share)
+        _check_labels(sets)
     telling = class_judge(sets, extractor, classifier)
-    if keep_share is not None:
-        _check_rejection(sets, telling, extractor)
+    if keep_share is not None and telling is None:
+        raise UserError(
+            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
+        )
     followed, notes = _followed(sets, protocol, extractor)
     file = ReferenceStatistics.load(reference)
     _check_size(file, sets[0])
@@ -67,17 +70,14 @@ def judge(
         extractor, neighbourhood=_neighbourhood(train, test, extractor, sets[0].shape[0]), progress=progress
     )
     results, kept = [], []
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RankDeficientWarning)  # the report says it
-        for one in sets:
-            seen = look(one.batches(), seen_reference, extractor, progress=progress, total=one.count)
-            file.check_dimensions(seen.features.features.shape[1], extractor)
-            told = class_logits(one, telling, extractor, seen.features, progress=progress)
-            results.append(asdict(score(seen, seen_reference, labels=one.labels, class_logits=told, thorough=True)))
-            if keep_share is not None:
-                kept.append(_rejected(seen, one, told, seen_reference, keep_share))
-        count = min(one.count for one in sets)
-        real_floor = floor(seen_reference, count)
+    for one in sets:
+        seen = look(one.batches(), seen_reference, extractor, progress=progress, total=one.count)
+        file.check_dimensions(seen.features.features.shape[1], extractor)
+        told = class_logits(one, telling, extractor, seen.features, progress=progress)
+        results.append(_scored(seen, seen_reference, one.labels, told))
+        if keep_share is not None:
+            kept.append(_rejected(seen, one, told, seen_reference, keep_share))
+    unknown = telling is None and any(one.labels is not None for one in sets)
     return ScoreReport(
         name=name or sets[0].path.stem,
         distance=distance_name(extractor.name, extractor.digest),
@@ -86,7 +86,7 @@ def judge(
         extractor={"name": extractor.name, "digest": extractor.digest},
         classifier=None if classifier is None else {"name": classifier.name, "digest": classifier.digest},
         reference=_described_reference(file, Path(reference)),
-        floor=real_floor,
+        floor=floor(seen_reference, min(one.count for one in sets)),
         protocol=None if followed is None else followed.to_dict(),
         rejection=None
         if keep_share is None
@@ -94,7 +94,7 @@ def judge(
         warnings=[
             *cautions([(one.count, one.labels) for one in sets], file.statistics),
             *([] if file.provenance else [UNKNOWN_ORIGIN]),
-            *([UNKNOWN_CLASSES.format(name=extractor.name)] if telling is None and sets[0].labels is not None else []),
+            *([UNKNOWN_CLASSES.format(name=extractor.name)] if unknown else []),
             *notes,
         ],
         environment=environment(),
@@ -233,17 +233,19 @@ def _rejected(seen: Seen, one: SampleSet, told: Tensor | None, reference: Refere
     assert one.labels is not None  # `judge` has looked at both
     assert told is not None
     kept = keep_most_confident(told, one.labels, share)
-    return asdict(score(seen[kept], reference, labels=one.labels[kept], class_logits=told[kept], thorough=True))
+    return _scored(seen[kept], reference, one.labels[kept], told[kept])
 
 
-def _check_rejection(sets: Sequence[SampleSet], telling: FeatureExtractor | None, extractor: FeatureExtractor) -> None:
+def _scored(seen: Seen, reference: Reference, labels: Tensor | None, told: Tensor | None) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RankDeficientWarning)  # the report says it
+        return asdict(score(seen, reference, labels=labels, class_logits=told, thorough=True))
+
+
+def _check_labels(sets: Sequence[SampleSet]) -> None:
     for one in sets:
         if one.labels is None:
             raise UserError(f"rejection sampling needs labels of the samples, got {one.path} without; leave it out")
-    if telling is None:
-        raise UserError(
-            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
-        )
 
 
 def _described(one: SampleSet) -> dict[str, Any]:

@@ -44,10 +44,8 @@ class TimmClassifier:
         base = name.partition(".")[0]
         if not timm.is_model(base):
             raise UserError(f"timm knows no network {name!r}; {suggestion(base, timm.list_models())}")
-        if weights is None:
-            network = _downloaded(name)
-        else:
-            network = timm.create_model(name, pretrained=False)
+        network = _created(name, download=weights is None)
+        if weights is not None:
             _fill(network, Path(weights).expanduser())
         return cls(name, network.to(device))
 
@@ -66,15 +64,14 @@ class TimmClassifier:
             return Features(features=features, logits=self.network.forward_head(maps))  # pyright: ignore[reportCallIssue]
 
 
-def _downloaded(name: str) -> nn.Module:
+def _created(name: str, *, download: bool) -> nn.Module:
     import timm
 
     try:
-        return timm.create_model(name, pretrained=True)
+        return timm.create_model(name, pretrained=download)
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"timm must download the weights of {name!r}, but: {str(error).splitlines()[0]}; give their file instead"
-        ) from error
+        remedy = "correct the name, or give the file of its weights" if download else "correct the name"
+        raise UserError(f"timm must be able to make {name!r}, but: {str(error).splitlines()[0]}; {remedy}") from error
 
 
 def _fill(network: nn.Module, path: Path) -> None:
