@@ -1,11 +1,14 @@
 """Files that exist whole or not at all."""
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from var.errors import UserError
+
+_TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.tmp")
 
 
 @contextmanager
@@ -34,6 +37,19 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+def is_unfinished(path: Path) -> bool:
+    """Whether `path` is the temporary sibling of a file that is being written, or that a killed process left so."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
+
+def sweep(folder: Path, names: Callable[[str], bool] = lambda _: True) -> None:
+    """Remove what killed processes left half-written in `folder`: files whose names, had they got them, fit `names`."""
+    for path in folder.iterdir():
+        found = _TEMPORARY.fullmatch(path.name)
+        if found and names(found["name"]) and not _is_running(int(found["process"])):
+            path.unlink(missing_ok=True)
+
+
 def make_folder(path: Path | str) -> Path:
     """The folder `path`, made if it is missing; raises `UserError` if it is a file or cannot be written."""
     path = Path(path)
@@ -58,3 +74,12 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """The error for an output `path` that cannot be written."""
     reason = error.strerror or str(error)
     return UserError(f"the output {path} must be writable, but: {reason}; choose another place or mend its permissions")
+
+
+def _is_running(process: int) -> bool:
+    with suppress(PermissionError):
+        try:
+            os.kill(process, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+    return True

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -183,8 +184,8 @@ def test_a_plan_needs_no_tokenizer(capsys, tmp_path):
     assert "768 images, 522,240 tokens, 714 TFLOP" in text
 
 
-def start(arguments, launcher=()):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+def start(arguments, launcher=(), **variables):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
     return subprocess.Popen(
         [sys.executable, *launcher, "-m", "var", *arguments],
         cwd=ROOT,
@@ -247,6 +248,31 @@ def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, tmp_p
     for row, same in zip(one, two, strict=True):
         for name in {"loss", "loss_5", "accuracy", "evaluation_loss"} & set(row):
             assert same[name] == pytest.approx(row[name], rel=1e-5)
+
+
+def test_processes_with_other_settings_do_not_train_together(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    pair = [
+        start(
+            vqvae_command(tmp_path / "run", settings=[f"training.seed={rank}", f"training.log_every={rank + 1}"]),
+            **shared,
+            RANK=str(rank),
+            LOCAL_RANK=str(rank),
+        )
+        for rank in range(2)
+    ]
+    try:
+        for rank, process in enumerate(pair):
+            _, error = process.communicate(timeout=240)
+            assert process.returncode == 2, error
+            assert f"process {rank} to process {1 - rank}: training.seed was {rank}, now {1 - rank}; start" in error
+    finally:
+        for process in pair:
+            process.kill()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.fixture(scope="module")

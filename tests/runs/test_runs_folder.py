@@ -1,6 +1,7 @@
 """A run's folder is taken by one run, and says what differs from it."""
 
 import json
+import os
 
 import pytest
 
@@ -73,6 +74,18 @@ def test_a_folder_with_other_files_is_refused(tmp_path):
     with pytest.raises(UserError, match="must be a new folder or that of a run"):
         RunFolder(tmp_path).compare("vqvae", SETTINGS, FACTS)
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.png"]
+
+
+def test_what_a_killed_start_left_half_written_is_no_stranger_and_goes(tmp_path):
+    gone = 2**22 + 1  # above any process number that Linux gives
+    left = [tmp_path / f".{name}.{gone}.tmp" for name in ("listing.json", "run.yaml")]
+    own = tmp_path / f".log.{os.getpid()}.tmp"
+    for path in (*left, own):
+        path.write_text("")
+    folder = RunFolder(tmp_path)
+    folder.compare("vqvae", SETTINGS, FACTS)
+    folder.claim("vqvae", SETTINGS, FACTS)
+    assert set(tmp_path.iterdir()) == {own, folder.settings}
 
 
 def test_comparing_writes_nothing(tmp_path):

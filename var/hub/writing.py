@@ -1,10 +1,9 @@
 """Weights into safetensors files that take their names all together."""
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -12,11 +11,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import atomic_file, sweep
 from var.hub.layout import CONFIG, WEIGHTS, WEIGHTS_INDEX, is_weights_file, shard_name
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
-TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)\.tmp")
 
 
 def parse_size(size: int | str) -> int:
@@ -87,21 +85,7 @@ def _write_shard(tensors: Mapping[str, Tensor], path: Path) -> None:
 
 def _remove_older(folder: Path, keep: set[str]) -> None:
     """Remove the weights that are not in `keep`, and what killed processes left half-written."""
+    sweep(folder, lambda name: name == CONFIG or is_weights_file(name))
     for path in folder.iterdir():
-        temporary = TEMPORARY.fullmatch(path.name)
-        if temporary:
-            ours = temporary["name"] == CONFIG or is_weights_file(temporary["name"])
-            stale = ours and not _is_running(int(temporary["process"]))
-        else:
-            stale = is_weights_file(path.name) and path.name not in keep
-        if stale:
+        if is_weights_file(path.name) and path.name not in keep:
             path.unlink(missing_ok=True)
-
-
-def _is_running(process: int) -> bool:
-    with suppress(PermissionError):
-        try:
-            os.kill(process, 0)
-        except (ProcessLookupError, OverflowError):
-            return False
-    return True

@@ -17,7 +17,7 @@ from torch import Tensor
 from var.data.augment import Augmentation
 from var.data.base import ImageData, fingerprint
 from var.errors import UserError
-from var.files import atomic_file, make_folder
+from var.files import atomic_file, is_unfinished, make_folder
 from var.vqvae import VQVAE
 
 KIND = "var token cache 1"
@@ -57,7 +57,7 @@ class TokenFiles:
         }
         manifest = make_folder(folder) / "cache.json"
         if not manifest.exists():
-            strangers = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".cache.json."))
+            strangers = sorted(path.name for path in folder.iterdir() if not is_unfinished(path))
             if strangers and not manifest.exists():
                 raise UserError(f"{folder} must be empty or a token cache, got {strangers[0]!r} in it; choose another")
             with atomic_file(manifest) as temporary:

@@ -13,6 +13,7 @@ from var.data.augment import Augmentation
 from var.data.base import ImageData
 from var.data.batches import load_in_order
 from var.errors import UserError
+from var.files import sweep
 from var.randomness import keyed_generator
 from var.recipes.token_files import TokenFiles
 from var.vqvae import VQVAE
@@ -95,6 +96,7 @@ class TokenCache:
                 files.save(number, tokens)
         if wait is not None:
             wait()
+        sweep(files.folder)
         shape = variants, len(data), vqvae.config.schedule.length
         return cls(files.load(shape, _dtype(vqvae), PART), PART)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from var.configs import read_json
 from var.errors import UserError
-from var.files import atomic_file, make_folder
+from var.files import atomic_file, is_unfinished, make_folder, sweep
 from var.runs.settings import FACTS, RUN_FILE, differences, read_settings, write_settings
 from var.training.checkpoints import checkpoints, step_of
 from var.training.length import check_length
@@ -72,7 +72,8 @@ class RunFolder:
         `kind` says what is trained; `facts` is what must agree besides the settings: the data, a tokenizer.
         """
         if not self.settings.exists():
-            if self.path.is_dir() and any(path != self.listing for path in self.path.iterdir()):
+            found = self.path.iterdir() if self.path.is_dir() else ()
+            if any(path != self.listing and not is_unfinished(path) for path in found):
                 raise UserError(
                     f"the output {self.path} must be a new folder or that of a run, but it holds other files and no "
                     f"{self.settings.name}; choose another --output"
@@ -103,8 +104,8 @@ class RunFolder:
         return False
 
     def claim(self, kind: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Write the resolved settings and the facts; for one process, after `compare`."""
-        make_folder(self.path)
+        """Write the resolved settings and the facts, and remove what killed starts left; one process does it."""
+        sweep(make_folder(self.path))
         write_settings(self.settings, {FACTS: _plain({"kind": kind, **facts}), **_plain(settings)})
 
     def finish(self, record: Mapping[str, Any]) -> None:

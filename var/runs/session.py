@@ -14,10 +14,11 @@ from torch import nn
 from var.data.bad_images import skipped_summary
 from var.data.base import ImageData, fingerprint
 from var.data.catalog import open_data
-from var.runs.folder import RunFolder
+from var.errors import UserError
+from var.runs.folder import FREE, RunFolder
 from var.runs.parts import CheckpointSettings, DataSettings, EvaluationSettings
 from var.runs.plan import Plan, count
-from var.runs.settings import settings_to_dict
+from var.runs.settings import FACTS, differences, settings_to_dict
 from var.training import CheckpointPolicy, PeriodicEvaluation, Task, TrainingConfig, train
 from var.training.distributed import Processes
 from var.version import __version__
@@ -149,17 +150,13 @@ def carry_out(job: Job, session: Session, *, plan_only: bool = False) -> None:
     if plan_only:
         session.say(job.plan(processes.count).text())
         return
-    plain = settings_to_dict(settings)
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
-    folder.compare(job.kind, plain, facts)
-    if folder.check_steps(settings.training.steps):
+    if not _enter(session, job, facts):
         session.say(
             f"{folder.path} is a finished run of {count(settings.training.steps, 'step')}; nothing is left to do "
             "(more training.steps train it on)"
         )
         return
-    versions = {"next-scale": __version__, "torch": torch.__version__}
-    processes.from_main(lambda: folder.claim(job.kind, plain, {**facts, "versions": versions}))
     try:
         with raising_signals():
             prepared = job.prepare(session)
@@ -168,6 +165,30 @@ def carry_out(job: Job, session: Session, *, plan_only: bool = False) -> None:
         return
     session.say(_introduction(job, prepared.task))
     _train(job, session, prepared, facts)
+
+
+def _enter(session: Session, job: Job, facts: dict[str, Any]) -> bool:
+    """Take the run's folder, for all processes; False if its run is finished. Raises `UserError` for another run's."""
+    processes, folder = session.processes, session.folder
+    plain = settings_to_dict(job.settings)
+    own = {**plain, FACTS: facts}
+    # All wait here for each other: the folder changes as soon as one of them takes it.
+    for rank, other in enumerate(processes.gather(own)):
+        if changed := [text for text in differences(own, other) if not text.startswith(FREE)]:
+            raise UserError(
+                "all processes of a run must have the same settings and data, but from process "
+                f"{processes.rank} to process {rank}: {'; '.join(changed)}; start all with one command, on one data set"
+            )
+    versions = {"next-scale": __version__, "torch": torch.__version__}
+
+    def take() -> bool:
+        folder.compare(job.kind, plain, facts)
+        if folder.check_steps(job.settings.training.steps):
+            return False
+        folder.claim(job.kind, plain, {**facts, "versions": versions})
+        return True
+
+    return processes.from_main(take)
 
 
 def _train(job: Job, session: Session, prepared: Prepared, identity: dict[str, Any]) -> None:
