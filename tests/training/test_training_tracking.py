@@ -55,7 +55,6 @@ def test_rows_reach_the_services(tmp_path, monkeypatch):
 
 
 def test_tensorboard_itself(tmp_path):
-    pytest.importorskip("tensorboard")
     options = {"progress": False, "device": "cpu", "log": tmp_path / "log.jsonl", "trackers": ["tensorboard"]}
     train(Plain(), make_data(), TrainingConfig(steps=2, batch_size=8, log_every=1), **options)
     assert list((tmp_path / "train").rglob("events.*"))

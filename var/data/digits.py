@@ -38,7 +38,7 @@ def _load() -> tuple[np.ndarray, np.ndarray]:
     except ImportError as error:
         raise UserError('the digits need scikit-learn, which is absent; pip install "next-scale[compare]"') from error
     pixels, labels = load_digits(return_X_y=True)
-    return pixels.reshape(-1, 8, 8), labels
+    return np.asarray(pixels).reshape(-1, 8, 8), np.asarray(labels)
 
 
 def _test_mask(labels: np.ndarray) -> np.ndarray:

@@ -98,7 +98,7 @@ def open_huggingface(name: str, *, split: str, size: int | tuple[int, int], chan
 def import_datasets() -> Any:
     """The library `datasets`, or a `UserError` that says how to install it."""
     try:
-        import datasets  # pyright: ignore[reportMissingImports]
+        import datasets
     except ImportError as error:
         raise UserError(
             'such data need the library datasets, which is absent; pip install "next-scale[stream]"'
