@@ -2,7 +2,6 @@
 
 import hashlib
 import sys
-from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import nn
+from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from var.errors import UserError
 from var.evaluation import dinov2, inception_network
@@ -27,64 +27,56 @@ def test_spatial_features_have_the_order_of_the_reference(arrays):
     assert (spatial_features(torch.from_numpy(case["branch1x1_first9ch_nchw"])).numpy() == case["expected"]).all()
 
 
-class Network(nn.Module):
-    """What torch-fidelity's network looks like from outside."""
-
-    def __init__(self, name, features_list, feature_extractor_weights_path):
-        super().__init__()
-        assert (name, features_list) == ("inception-v3-compat", ["2048", "logits_unbiased"])
-        self.head = nn.Linear(3, 4)
-        self.Mixed_6d = nn.Module()
-        self.Mixed_6d.branch1x1 = nn.Conv2d(3, 9, 1)
-        self.load_state_dict(torch.load(feature_extractor_weights_path, weights_only=False))
-
-    def forward(self, images):
-        assert images.dtype == torch.uint8
-        assert torch.backends.cuda.matmul.fp32_precision == "ieee"
-        self.Mixed_6d.branch1x1(images.float())
-        pooled = images.float().mean((2, 3))
-        return pooled, self.head(pooled)
-
-
-@pytest.fixture
-def torch_fidelity(monkeypatch):
-    module = ModuleType("torch_fidelity.feature_extractor_inceptionv3")
-    module.FeatureExtractorInceptionV3 = Network  # pyright: ignore[reportAttributeAccessIssue]
-    monkeypatch.setitem(sys.modules, "torch_fidelity", ModuleType("torch_fidelity"))
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(inception_network, "version", lambda _: "0.4.0")
-
-
-@pytest.fixture
-def weights(tmp_path, monkeypatch):
-    tensors = {"head.weight": torch.eye(4, 3), "head.bias": torch.zeros(4)}
-    tensors |= {"Mixed_6d.branch1x1.weight": torch.ones(9, 3, 1, 1), "Mixed_6d.branch1x1.bias": torch.arange(9.0)}
-    path = tmp_path / "inception.pth"
-    torch.save(tensors, path)
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    monkeypatch.setattr(inception_network, "INCEPTION", PublishedWeights(name="i.pth", url="file:///no", sha256=digest))
+@pytest.fixture(scope="module")
+def network_file(tmp_path_factory):
+    """torch-fidelity's network without training, as the file that it reads."""
+    path = tmp_path_factory.mktemp("inception") / "inception.pth"
+    torch.save({}, path)
+    torch.manual_seed(0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FeatureExtractorInceptionV3, "load_state_dict", lambda *_: None)
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048"], str(path))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu")  # or the signal dies on the way
+    torch.save(network.state_dict(), path)
     return path
 
 
+@pytest.fixture
+def weights(network_file, monkeypatch):
+    digest = hashlib.sha256(network_file.read_bytes()).hexdigest()
+    monkeypatch.setattr(inception_network, "INCEPTION", PublishedWeights(name="i.pth", url="file:///no", sha256=digest))
+    return network_file
+
+
 class TestInception:
-    def test_all_three_kinds_of_features(self, torch_fidelity, weights, images):
+    def test_all_three_kinds_of_features(self, weights, images):
         extractor = open_extractor("inception", weights=weights)
-        batch = images(5, 0)
+        batch = images(2, 0)
         found = extractor(batch)
         assert found.logits is not None
         assert label_logits(extractor, found) is None  # another order than that of labels
         assert found.spatial is not None
-        assert torch.equal(found.features, batch.float().mean((2, 3)))
-        assert torch.equal(found.logits[:, :3], found.features)
-        # Seven channels, channels last: at each of the four places the channels 0 to 6 follow each other.
-        expected = batch.float().sum(1)[..., None] + torch.arange(7)
-        assert torch.equal(found.spatial, expected.flatten(1))
 
-    def test_grey_images_are_refused(self, torch_fidelity, weights, images):
+        network = FeatureExtractorInceptionV3("inception-v3-compat", ["2048", "logits_unbiased"], str(weights))
+        inner: list[torch.Tensor] = []
+        network.Mixed_6d.register_forward_hook(lambda _module, _given, output: inner.append(output))
+        features, logits = network(batch)
+        close = {"rtol": 1e-4, "atol": 1e-4}
+        torch.testing.assert_close(found.features, features, **close)
+        torch.testing.assert_close(found.logits, logits, **close)
+        # Seven channels, channels last: at each of the 17 x 17 places the channels 0 to 6 follow each other.
+        places = found.spatial.view(2, 17, 17, 7).permute(0, 3, 1, 2)
+        torch.testing.assert_close(places, inner[0][:, :7], **close)
+        for values in (features, logits, inner[0][:, :7]):
+            assert (values[0] - values[1]).abs().mean() > 0.01  # the comparison sees something
+
+    def test_grey_images_are_refused(self, weights, images):
         with pytest.raises(UserError, match="3 channels, got 1; repeat"):
             InceptionExtractor.load(weights)(images(5, 0)[:, :1])
 
-    def test_what_is_missing_is_named(self, torch_fidelity, weights, monkeypatch):
+    def test_what_is_missing_is_named(self, weights, monkeypatch):
         monkeypatch.setattr(inception_network, "version", lambda _: "0.3.0")
         with pytest.raises(
             UserError, match=r'needs torch-fidelity >=0.4,<0.5, got 0.3.0; pip install "next-scale\[eval\]"'
