@@ -25,7 +25,8 @@ ROW_KEYS = {
 
 
 def compare(*arguments, **options):
-    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    # -P, or PYTHONSAFEPATH, leaves out the folder in which the script's other parts lie.
+    command = [sys.executable, "-P", str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, **options)
 
 

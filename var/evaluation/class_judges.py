@@ -17,12 +17,15 @@ def class_judge(
 ) -> FeatureExtractor | None:
     """Who tells the classes of `sets`: `classifier` if there is one, else the extractor if it can, else None.
 
+    None, too, for sets without labels.
+
     Raises:
         UserError: a `classifier` that gives no class for each label; a set whose labels the judge does not have.
     """
+    if classifier is None and all(one.labels is None for one in sets):
+        return None
     judge = classifier or extractor
-    first = next(iter(sets[0].batches()))[:1]
-    logits = label_logits(judge, judge(first))
+    logits = label_logits(judge, judge(next(sets[0].batches(1))))
     if logits is None:
         if classifier is not None:
             raise UserError(

@@ -36,14 +36,14 @@ class SampleSet:
     files: tuple[Path, ...] = ()  # in order; none for an npz
     manifest: dict[str, Any] = field(default_factory=dict)  # what the set says of its making
 
-    def batches(self) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
-        """All images in their order; raises `UserError`, with the path, for one that is corrupt or of another shape."""
+    def batches(self, size: int = BATCH) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+        """All images in order, `size` at once; raises `UserError`, with the path, for a corrupt or an odd-sized one."""
         if not self.files:
-            for part in array_rows(self.path, "arr_0", BATCH):
+            for part in array_rows(self.path, "arr_0", size):
                 yield torch.from_numpy(part).permute(0, 3, 1, 2).contiguous()
             return
-        for start in range(0, self.count, BATCH):
-            yield torch.stack([_read(path, self.shape) for path in self.files[start : start + BATCH]])
+        for start in range(0, self.count, size):
+            yield torch.stack([_read(path, self.shape) for path in self.files[start : start + size]])
 
     def fingerprint(self) -> str:
         """SHA-256 over the files' own, in order: other bytes or another order give another one."""
