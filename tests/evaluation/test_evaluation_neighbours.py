@@ -69,6 +69,7 @@ def test_chunks_do_not_matter(monkeypatch):
     real, fake = random.standard_normal((70, 4)), random.standard_normal((50, 4))
     whole = precision_recall(real, fake), nearest_distance(fake, real)
     monkeypatch.setattr(neighbours, "_ENTRIES", 500)
+    monkeypatch.setattr(neighbours, "_ROWS", 1)
     parts = precision_recall(real, fake), nearest_distance(fake, real)
     assert whole[0] == parts[0]
     assert (whole[1] == parts[1]).all()
@@ -150,7 +151,8 @@ class TestDensityCoverage:
 
 @pytest.mark.parametrize("measure", [precision_recall, density_coverage, nearest_distance])
 def test_memory_grows_with_the_sets_and_not_with_their_pairs(measure, monkeypatch):
-    monkeypatch.setattr("var.evaluation.neighbours._ENTRIES", 1 << 14)
+    monkeypatch.setattr(neighbours, "_ENTRIES", 1 << 14)
+    monkeypatch.setattr(neighbours, "_ROWS", 1)
     real, fake = np.random.default_rng(0).standard_normal((2, 2000, 4))
     tracemalloc.start()
     measure(real, fake)

@@ -5,6 +5,7 @@ leaves in doubt is computed again from x - y. Results are those of the direct di
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
@@ -13,9 +14,30 @@ from var.errors import UserError
 from var.evaluation.features import Array, own_feature_rows, same_dimensions
 
 _ENTRIES = 1 << 22  # float64 values of a distance matrix, or of direct differences, that exist at once
+_ROWS = 256  # and at least so many rows of the matrix: products of fewer take twice as long
 _SPARE = 8  # neighbours that are looked at beyond those needed
 
 Rows = Float64[np.ndarray, "_n dimensions"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Points:
+    """Features and their squared lengths, which every chunk of a distance matrix needs."""
+
+    rows: Rows
+    lengths: Float64[np.ndarray, " _n"]
+
+    @classmethod
+    def around(cls, origin: Float64[np.ndarray, " dimensions"], rows: Rows) -> "_Points":
+        """The rows seen from `origin`, in their own memory: near the data, products lose fewer digits."""
+        rows -= origin
+        return cls(rows, np.einsum("nd,nd->n", rows, rows))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, chosen: slice) -> "_Points":
+        return _Points(self.rows[chosen], self.lengths[chosen])
 
 
 def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float]:
@@ -34,10 +56,9 @@ def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float
     if not 1 <= k < smaller:
         raise UserError(f"k must be from 1 to the size of the smaller set less one, {smaller - 1}, got {k}; change it")
     origin = real_rows.mean(axis=0)
-    real_rows -= origin
-    fake_rows -= origin
-    precision = _covered(fake_rows, real_rows, _squared_radii(real_rows, k)).mean()
-    recall = _covered(real_rows, fake_rows, _squared_radii(fake_rows, k)).mean()
+    reals, fakes = _Points.around(origin, real_rows), _Points.around(origin, fake_rows)
+    precision = _covered(fakes, reals, _squared_radii(reals, k)).mean()
+    recall = _covered(reals, fakes, _squared_radii(fakes, k)).mean()
     return float(precision), float(recall)
 
 
@@ -57,15 +78,14 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
     if not 1 <= k < len(real_rows):
         raise UserError(f"k must be from 1 to the size of the real set less one, {len(real_rows) - 1}, got {k}")
     origin = real_rows.mean(axis=0)
-    real_rows -= origin
-    fake_rows -= origin
-    squared_radii = _squared_radii(real_rows, k)
-    pairs, covered = 0, np.zeros(len(real_rows), dtype=bool)
-    for rows in _chunks(len(fake_rows), len(real_rows)):
-        inside = _inside(fake_rows[rows], real_rows, squared_radii)
+    reals, fakes = _Points.around(origin, real_rows), _Points.around(origin, fake_rows)
+    squared_radii = _squared_radii(reals, k)
+    pairs, covered = 0, np.zeros(len(reals), dtype=bool)
+    for rows in _chunks(len(fakes), len(reals)):
+        inside = _inside(fakes[rows], reals, squared_radii)
         pairs += int(inside.sum())
         covered |= inside.any(axis=0)
-    return pairs / (k * len(fake_rows)), float(covered.mean())
+    return pairs / (k * len(fakes)), float(covered.mean())
 
 
 def nearest_distance(queries: Array, references: Array) -> Float64[np.ndarray, " n"]:
@@ -78,16 +98,14 @@ def nearest_distance(queries: Array, references: Array) -> Float64[np.ndarray, "
     reference_rows = own_feature_rows(references, name="references", minimum=1)
     same_dimensions(query_rows, reference_rows, ("queries", "references"))
     origin = reference_rows.mean(axis=0)
-    query_rows -= origin
-    reference_rows -= origin
-    return np.sqrt(_kth_smallest(query_rows, reference_rows, 1))
+    return np.sqrt(_kth_smallest(_Points.around(origin, query_rows), _Points.around(origin, reference_rows), 1))
 
 
-def _squared_radii(rows: Rows, k: int) -> Float64[np.ndarray, " n"]:
-    return _kth_smallest(rows, rows, k + 1)  # one more, because each row is its own nearest
+def _squared_radii(points: _Points, k: int) -> Float64[np.ndarray, " n"]:
+    return _kth_smallest(points, points, k + 1)  # one more, because each row is its own nearest
 
 
-def _kth_smallest(queries: Rows, references: Rows, k: int) -> Float64[np.ndarray, " _queries"]:
+def _kth_smallest(queries: _Points, references: _Points, k: int) -> Float64[np.ndarray, " _queries"]:
     """The k-th smallest squared distance of each query to the references, from direct differences."""
     result = np.empty(len(queries))
     for rows in _chunks(len(queries), len(references)):
@@ -95,7 +113,7 @@ def _kth_smallest(queries: Rows, references: Rows, k: int) -> Float64[np.ndarray
     return result
 
 
-def _kth_smallest_of_chunk(queries: Rows, references: Rows, k: int) -> Float64[np.ndarray, " _queries"]:
+def _kth_smallest_of_chunk(queries: _Points, references: _Points, k: int) -> Float64[np.ndarray, " _queries"]:
     n, m = len(queries), len(references)
     proposed, error = _proposed_squares(queries, references)
     candidates = min(k + _SPARE, m)
@@ -104,7 +122,8 @@ def _kth_smallest_of_chunk(queries: Rows, references: Rows, k: int) -> Float64[n
     found = np.partition(exact.reshape(n, candidates), k - 1, axis=1)[:, k - 1]
     if candidates < m:
         # Whatever was not proposed is at least this far; a query that cannot rely on it is compared with everything.
-        limit = np.take_along_axis(proposed - error, nearest, axis=1).max(axis=1) - error.max(axis=1)
+        proposed -= error
+        limit = np.take_along_axis(proposed, nearest, axis=1).max(axis=1) - error.max(axis=1)
         for query in np.flatnonzero((found > limit) & (found > 0)):
             everything = _exact_squares(queries, references, np.full(m, query), np.arange(m))
             found[query] = np.partition(everything, k - 1)[k - 1]
@@ -112,7 +131,7 @@ def _kth_smallest_of_chunk(queries: Rows, references: Rows, k: int) -> Float64[n
 
 
 def _covered(
-    queries: Rows, references: Rows, squared_radii: Float64[np.ndarray, " _references"]
+    queries: _Points, references: _Points, squared_radii: Float64[np.ndarray, " _references"]
 ) -> Bool[np.ndarray, " _queries"]:
     """True where a query lies within the radius of at least one reference."""
     covered = np.zeros(len(queries), dtype=bool)
@@ -128,7 +147,7 @@ def _covered(
 
 
 def _inside(
-    queries: Rows, references: Rows, squared_radii: Float64[np.ndarray, " _references"]
+    queries: _Points, references: _Points, squared_radii: Float64[np.ndarray, " _references"]
 ) -> Bool[np.ndarray, "_queries _references"]:
     """True where a query lies nearer to a reference than its radius."""
     proposed, error = _proposed_squares(queries, references)
@@ -141,33 +160,31 @@ def _inside(
 
 def _chunks(rows: int, columns: int) -> Iterator[slice]:
     """Runs of rows such that a matrix of this many columns stays small."""
-    step = max(_ENTRIES // max(columns, 1), 1)
+    step = max(_ENTRIES // max(columns, 1), _ROWS)
     for start in range(0, rows, step):
         yield slice(start, start + step)
 
 
-def _proposed_squares(
-    x: Rows, y: Float64[np.ndarray, "m dimensions"]
-) -> tuple[Float64[np.ndarray, "n m"], Float64[np.ndarray, "n m"]]:
+def _proposed_squares(x: _Points, y: _Points) -> tuple[Float64[np.ndarray, "_n _m"], Float64[np.ndarray, "_n _m"]]:
     """Squared distances through a matrix product, and a bound of their rounding errors."""
-    norms = np.einsum("nd,nd->n", x, x)[:, None] + np.einsum("md,md->m", y, y)
-    squares = x @ y.T
+    lengths = x.lengths[:, None] + y.lengths
+    squares = x.rows @ y.rows.T
     squares *= -2
-    squares += norms
-    norms *= 4 * (x.shape[1] + 4) * np.finfo(np.float64).eps
-    return squares, norms
+    squares += lengths
+    lengths *= 4 * (x.rows.shape[1] + 4) * np.finfo(np.float64).eps
+    return squares, lengths
 
 
 def _exact_squares(
-    x: Rows,
-    y: Float64[np.ndarray, "m dimensions"],
+    x: _Points,
+    y: _Points,
     of_x: Int64[np.ndarray, " pairs"],
     of_y: Int64[np.ndarray, " pairs"],
 ) -> Float64[np.ndarray, " pairs"]:
     """Squared distances of the pairs (x[of_x], y[of_y]), each summed in the same order wherever it is asked for."""
     squares = np.empty(len(of_x))
-    step = max(_ENTRIES // x.shape[1], 1)
+    step = max(_ENTRIES // x.rows.shape[1], 1)
     for start in range(0, len(of_x), step):
-        difference = x[of_x[start : start + step]] - y[of_y[start : start + step]]
+        difference = x.rows[of_x[start : start + step]] - y.rows[of_y[start : start + step]]
         squares[start : start + step] = np.square(difference, out=difference).sum(axis=1)
     return squares
