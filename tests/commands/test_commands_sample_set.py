@@ -119,6 +119,7 @@ def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(sample_set, 
         while processes[0].poll() is None and not list(together.glob("*.png")):
             time.sleep(0.05)
         processes[0].send_signal(signal.SIGKILL)
+        processes[0].wait()
         _, errors = processes[1].communicate(timeout=300)
         assert processes[1].returncode == 0, errors
     finally:

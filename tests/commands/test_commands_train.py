@@ -4,7 +4,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 import yaml
 from PIL import Image
 
@@ -217,11 +217,11 @@ def test_a_killed_run_and_a_stopped_one_go_on_to_the_same_weights(vqvae_run, tmp
         assert not (folder / "finished.json").exists()
 
         process = start(arguments)
-        wait_for_step(process, folder, 6)
+        wait_for_step(process, folder, 4)
         process.send_signal(signal.SIGTERM)
         out, error = process.communicate(timeout=240)
-        assert process.returncode == 0, error
-        finished = (folder / "finished.json").exists()  # the machine may have been fast
+        finished = (folder / "finished.json").exists()  # this test may have been slow, and the run over by then
+        assert finished or process.returncode == 0, error
         assert finished or "run the same command again to go on" in out
     finally:
         process.kill()
@@ -251,10 +251,10 @@ def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, tmp_p
 
 
 def test_processes_with_other_settings_do_not_train_together(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    # They meet in a store of this process, whose port nobody else can take.
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
     pair = [
         start(
             vqvae_command(tmp_path / "run", settings=[f"training.seed={rank}", f"training.log_every={rank + 1}"]),
@@ -268,7 +268,9 @@ def test_processes_with_other_settings_do_not_train_together(tmp_path):
         for rank, process in enumerate(pair):
             _, error = process.communicate(timeout=240)
             assert process.returncode == 2, error
-            assert f"process {rank} to process {1 - rank}: training.seed was {rank}, now {1 - rank}; start" in error
+            assert f"process {rank} to process {1 - rank}: training.seed was {rank}, now {1 - rank}; " in error
+            # A run may go on with another one of these, but two processes with two of them would wait for ever.
+            assert f"training.log_every was {rank + 1}, now {2 - rank}; start" in error
     finally:
         for process in pair:
             process.kill()

@@ -28,7 +28,9 @@ def draw_together(log, name):
 
     def draw_watched(labels, seeds):
         (log / f"{name}-{seeds[0]}").touch()
+        until = time.monotonic() + 120
         while len({each.name.partition("-")[0] for each in log.iterdir()}) < 2:
+            assert time.monotonic() < until, "the other process drew nothing"
             time.sleep(0.01)
         return draw(labels, seeds)
 

@@ -15,7 +15,7 @@ from var.data.bad_images import skipped_summary
 from var.data.base import ImageData, fingerprint
 from var.data.catalog import open_data
 from var.errors import UserError
-from var.runs.folder import FREE, RunFolder
+from var.runs.folder import RunFolder
 from var.runs.parts import CheckpointSettings, DataSettings, EvaluationSettings
 from var.runs.plan import Plan, count
 from var.runs.settings import FACTS, differences, settings_to_dict
@@ -174,7 +174,8 @@ def _enter(session: Session, job: Job, facts: dict[str, Any]) -> bool:
     own = {**plain, FACTS: facts}
     # All wait here for each other: the folder changes as soon as one of them takes it.
     for rank, other in enumerate(processes.gather(own)):
-        if changed := [text for text in differences(own, other) if not text.startswith(FREE)]:
+        # The place of the data may be another one on another machine; what they are is in their fingerprint.
+        if changed := [text for text in differences(own, other) if not text.startswith("data.source ")]:
             raise UserError(
                 "all processes of a run must have the same settings and data, but from process "
                 f"{processes.rank} to process {rank}: {'; '.join(changed)}; start all with one command, on one data set"
