@@ -35,6 +35,7 @@ def dataset(labels=(1, 0, 2, 1), kind=None, cut=None):
 def test_images_labels_and_names():
     data = HuggingFaceData(dataset(), size=6)
     assert isinstance(data, ImageData)
+    assert not data.dataset.features["image"].decode  # not by the library
     assert data.classes == NAMES
     assert data.labels.tolist() == [1, 0, 2, 1]
     assert len(data) == 4

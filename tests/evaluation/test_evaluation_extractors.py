@@ -53,8 +53,13 @@ def weights(network_file, monkeypatch):
 class TestInception:
     def test_all_three_kinds_of_features(self, weights, images):
         extractor = open_extractor("inception", weights=weights)
+        precisions: list[str] = []
+        extractor.network.register_forward_pre_hook(
+            lambda *_: precisions.append(torch.backends.cuda.matmul.fp32_precision)
+        )
         batch = images(2, 0)
         found = extractor(batch)
+        assert precisions == ["ieee"]
         assert found.logits is not None
         assert label_logits(extractor, found) is None  # another order than that of labels
         assert found.spatial is not None

@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from var.errors import UserError
-from var.files import make_folder, sweep
+from var.files import make_folder
 from var.image_sets.claims import Claims
 from var.image_sets.record import Recipe
 from var.image_sets.work import Item, WorkList, existing
@@ -120,8 +120,7 @@ def _draw_batch(items: list[Item], files: set[str], draw: Draw, recipe: Recipe, 
 
 
 def _sweep(work: WorkList, root: Path) -> None:
-    """Remove the unfinished files of killed processes: the set's own record, and pictures."""
-    sweep(root)
+    """Remove the unfinished pictures of killed processes."""
     for folder in work.folders:
         for path in (root / folder).glob(".*.png.*.tmp"):
             path.unlink(missing_ok=True)

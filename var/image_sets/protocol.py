@@ -13,7 +13,7 @@ from typing import Any
 
 from var.command_line import whole_number
 from var.errors import UserError
-from var.files import atomic_file, check_output
+from var.files import atomic_file, check_output, sweep
 from var.image_sets.command import LoadedModel, add_batch_arguments, draw_work
 from var.image_sets.seeds import SpreadSeeds
 from var.image_sets.work import ClassOfSeed
@@ -83,6 +83,7 @@ def draw_sample_set(
             file.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
+    sweep(arguments.output, lambda name: name == MANIFEST)
 
 
 def _written(shape: tuple[int, int, int]) -> str:
