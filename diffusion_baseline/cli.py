@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from var.command_line import run
+from var.command_line.frame import run
 
 COMMANDS = {
     "generate": "diffusion_baseline.commands.generate",

@@ -17,15 +17,8 @@ from diffusion_baseline.unet import UNet
 from var.errors import UserError, suggestion
 from var.hub import PretrainedPipeline
 from var.images import format_images
-from var.requests import (
-    ClassLabels,
-    Generators,
-    checked_class_names,
-    count_images,
-    label_of,
-    random_streams,
-    resolve_labels,
-)
+from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_labels
+from var.sampling.streams import Generators, random_streams
 
 SAMPLERS = ("ddim", "ddpm")
 
@@ -86,7 +79,7 @@ class DiffusionPipeline(PretrainedPipeline):
         return self
 
     def label_of(self, name: str) -> int:
-        """Label of the class with this name; see `var.requests.label_of`."""
+        """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return label_of(name, self.unet.config.num_classes, self.class_names)
 
     @torch.inference_mode()

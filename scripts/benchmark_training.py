@@ -45,7 +45,7 @@ def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
     from training_benchmark.steps import WAYS, Models, Step, fastest, fitting_batch, matmul_peak
 
     from var import VAR, VARConfig, VQVAEConfig
-    from var.recipes.transformer_job import transformer_cost
+    from var.recipes.transformer.job import transformer_cost
 
     torch.set_num_threads(options.threads)
     depth = options.depth

@@ -55,11 +55,11 @@ def _parser() -> argparse.ArgumentParser:
 def _compare(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     # Imported here, so that --help answers at once.
+    from comparison.report.verdict import verdict
     from comparison.run import run
     from comparison.settings import comparison
 
-    from var.evaluation.score_text import text
-    from var.evaluation.verdict import verdict
+    from var.evaluation.report.text import text
 
     plan = comparison(options.data, quick=options.quick)
     suffix = ("-quick" if options.quick else "") + ("-equal-flops" if options.equal_flops else "")

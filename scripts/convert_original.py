@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from var.image_sets.command import DTYPES
+from var.command_line.sampling_options import DTYPES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,7 +58,7 @@ def _convert(options: argparse.Namespace) -> None:
     import torch
 
     from var import VARPipeline
-    from var.generation.original.published import save_whole
+    from var.original.published import save_whole
 
     pipe = VARPipeline.from_original(
         options.vqvae,

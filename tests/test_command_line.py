@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from var import __version__
-from var.command_line import one_of, run, whole_number
+from var.command_line.frame import one_of, run, whole_number
 from var.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -146,7 +146,7 @@ def test_a_reader_who_leaves_is_no_error():
     # The reading end is closed before the program writes.
     program = """
 import sys, types
-from var.command_line import run
+from var.command_line.frame import run
 module = sys.modules["talk"] = types.ModuleType("talk")
 module.HELP, module.add_arguments, module.run = "talk", lambda parser: None, lambda arguments: print("word " * 10**5)
 sys.exit(run("prog", "A program.", {"talk": "talk"}, ["talk"]))

@@ -1,33 +1,33 @@
-"""Next-scale autoregressive image generation (VAR); the public names are loaded when they are first used."""
+"""Next-scale autoregressive image generation (VAR), and what it shares with every other generator.
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+VAR, top to bottom: `recipes` (how both stages are trained), `generation`, `original` (published checkpoints),
+`transformer` and `vqvae` (the two stages), `scales`.
+Shared, and ignorant of any model: `runs`, `training`, `evaluation`, `data`, `hub`, `sampling`, `command_line` and the
+modules beside them; `diffusion_baseline` stands on these too, and CONTRIBUTING.md has the plan of all floors.
 
-from var.version import __version__
+The public names are loaded when they are first used.
+"""
+
+from typing import TYPE_CHECKING
+
+from var.lazy import lazy_names
+from var.version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from var.generation import VARPipeline
-    from var.scales import ScaleSchedule
-    from var.transformer import VAR, VARConfig
-    from var.vqvae import VQVAE, VQVAEConfig
+    from var.generation import VARPipeline as VARPipeline
+    from var.scales import ScaleSchedule as ScaleSchedule
+    from var.transformer import VAR as VAR
+    from var.transformer import VARConfig as VARConfig
+    from var.vqvae import VQVAE as VQVAE
+    from var.vqvae import VQVAEConfig as VQVAEConfig
 
-_HOMES = {
-    "VAR": "var.transformer",
-    "VARConfig": "var.transformer",
-    "VARPipeline": "var.generation",
-    "VQVAE": "var.vqvae",
-    "VQVAEConfig": "var.vqvae",
-    "ScaleSchedule": "var.scales",
-}
-
-__all__ = ["VAR", "VQVAE", "ScaleSchedule", "VARConfig", "VARPipeline", "VQVAEConfig", "__version__"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'var' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    return getattr(import_module(_HOMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return [*globals(), *__all__]
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "var.generation": "VARPipeline",
+        "var.scales": "ScaleSchedule",
+        "var.transformer": "VAR VARConfig",
+        "var.vqvae": "VQVAE VQVAEConfig",
+    },
+    "__version__",
+)

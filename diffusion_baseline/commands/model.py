@@ -2,7 +2,8 @@
 
 import argparse
 
-from var.image_sets.command import LoadedModel, add_model_arguments, placement
+from var.command_line.sampling_options import add_model_arguments
+from var.sampling.command import LoadedModel, placement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -13,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load(arguments: argparse.Namespace) -> LoadedModel:
     """The pipeline that the options name."""
     from diffusion_baseline.pipeline import DiffusionPipeline
-    from var.image_sets.record import fingerprint
+    from var.sampling.record import fingerprint
 
     pipeline = DiffusionPipeline.from_pretrained(arguments.model, revision=arguments.revision, **placement(arguments))
     record = {

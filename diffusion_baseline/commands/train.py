@@ -2,7 +2,7 @@
 
 import argparse
 
-from var.runs.arguments import RESUMES, add_run_arguments
+from var.command_line.run_options import RESUMES, add_run_arguments
 
 HELP = "train the diffusion baseline, or go on with it"
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or go on, or show the plan."""
-    from diffusion_baseline.training import DiffusionJob
+    from diffusion_baseline.job import DiffusionJob
     from var.runs.session import Session, carry_out
 
     session = Session.of(arguments)

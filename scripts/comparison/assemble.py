@@ -11,17 +11,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from comparison.judging import all_images
+from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
+from comparison.report.page import Pictures, page
+from comparison.report.results import Report
+from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import Setting, network_evaluations, sample_labels
+from comparison.scoring import all_images
 from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
-from var.evaluation.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
-from var.evaluation.html import save
-from var.evaluation.page import Pictures, page
-from var.evaluation.report import Report
-from var.evaluation.tradeoff import tradeoff_plot
+from var.evaluation.report.html import save
 from var.files import atomic_file
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png

@@ -4,12 +4,12 @@ from dataclasses import replace
 
 from comparison.costs import training_flops
 from comparison.settings import Comparison
-from diffusion_baseline.recipe import DiffusionTask
+from diffusion_baseline.task import DiffusionTask
 from var.data.catalog import open_data
 from var.recipes.presets import shortened
-from var.recipes.tokens import TokenCache
-from var.recipes.transformer import TransformerTask
-from var.recipes.vqvae import VQVAETask
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.transformer.token_cache import TokenCache
+from var.recipes.vqvae.task import VQVAETask
 
 
 def equal_flops(plan: Comparison) -> Comparison:

@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from comparison.assemble import environment, keep_pipelines, result_row, write_page, write_samples
-from comparison.judging import Jury, controls, score_report, tokenizer_numbers
+from comparison.report.results import Report
 from comparison.sampling import (
     Setting,
     diffusion_settings,
@@ -24,11 +24,11 @@ from comparison.sampling import (
     timing_stage,
     var_settings,
 )
+from comparison.scoring import Jury, controls, score_report, tokenizer_numbers
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, train_branch
 from var.errors import UserError
-from var.evaluation.report import Report
 from var.files import make_folder
 from var.vqvae import VQVAE
 

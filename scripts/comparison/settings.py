@@ -3,10 +3,10 @@
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from diffusion_baseline.recipe import Preset as DiffusionPreset
-from diffusion_baseline.recipe import preset as diffusion_preset
+from diffusion_baseline.presets import preset as diffusion_preset
+from diffusion_baseline.settings import DiffusionRun
 from var.errors import UserError, suggestion
-from var.evaluation.classifier import ClassifierConfig
+from var.evaluation.features.classifier import ClassifierConfig
 from var.recipes.presets import Preset as VARPreset
 from var.recipes.presets import preset as var_preset
 from var.recipes.presets import shortened
@@ -22,7 +22,7 @@ class Comparison:
     data: str  # what `var.data.open_data` opens
     reference: str  # in words: what distances are measured to
     var: VARPreset
-    diffusion: DiffusionPreset
+    diffusion: DiffusionRun
     judge: ClassifierConfig  # the network whose features give the distance
     second_judge: ClassifierConfig  # of another shape, used for no choice: does it agree?
     judge_steps: int

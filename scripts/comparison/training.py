@@ -12,13 +12,13 @@ from comparison.costs import training_flops
 from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage, StageStore
 from diffusion_baseline.pipeline import DiffusionPipeline
-from diffusion_baseline.recipe import DiffusionTask
+from diffusion_baseline.task import DiffusionTask
 from var.data.catalog import open_data
-from var.evaluation.classifier import Classifier, ClassifierConfig, train_classifier
+from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.generation import VARPipeline
-from var.recipes.tokens import TokenCache
-from var.recipes.transformer import TransformerTask
-from var.recipes.vqvae import VQVAETask
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.transformer.token_cache import TokenCache
+from var.recipes.vqvae.task import VQVAETask
 from var.training import TrainingResult, train
 from var.vqvae import VQVAE
 

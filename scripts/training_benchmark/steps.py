@@ -12,8 +12,8 @@ from var.data import ArrayData, Batch, batches
 from var.data.base import without_images
 from var.errors import UserError
 from var.randomness import keyed_generator, keyed_global_stream
-from var.recipes.tokens import TokenCache
-from var.recipes.transformer import TransformerTask
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.transformer.token_cache import TokenCache
 from var.training import TrainingConfig
 from var.training.label_drop import drop_labels
 from var.training.optimization import build_optimizers

@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from var.evaluation.classifier import Classifier, ClassifierConfig
+from var.evaluation.features.classifier import Classifier, ClassifierConfig
 
 
 def write_images(folder, seed, count=40):

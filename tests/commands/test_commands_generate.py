@@ -6,7 +6,7 @@ from PIL import Image
 
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
-from var.image_sets.record import read_record
+from var.sampling.record import read_record
 
 PACKAGES = ("var", "diffusion_baseline")
 PIPELINES = {"var": VARPipeline, "diffusion_baseline": DiffusionPipeline}

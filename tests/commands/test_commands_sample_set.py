@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from saved_pipelines import diffusion_pipeline, var_pipeline
 
-from var.evaluation.protocols import PROTOCOLS
-from var.image_sets.record import read_record
+from var.evaluation.sets.protocols import PROTOCOLS
+from var.sampling.record import read_record
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("var", "diffusion_baseline")

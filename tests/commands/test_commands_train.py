@@ -19,8 +19,8 @@ from var import VQVAE, VARPipeline
 from var.cli import main
 from var.data import open_data
 from var.evaluation import Classifier
-from var.recipes.vqvae import VQVAETask
-from var.recipes.vqvae_job import VQVAEJob
+from var.recipes.vqvae.job import VQVAEJob
+from var.recipes.vqvae.task import VQVAETask
 
 ROOT = Path(__file__).parents[2]
 STEPS = 12

@@ -4,7 +4,7 @@ import pytest
 
 from var.data.imagenet import imagenet_class_names
 from var.errors import UserError
-from var.requests import label_of
+from var.sampling.labels import label_of
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from var.evaluation.features import Features
+from var.evaluation.features.extraction import Features
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import torch
 from var.data.arrays import ArrayData
 from var.errors import UserError
 from var.evaluation import Classifier, ClassifierConfig, FeatureExtractor, train_classifier
-from var.evaluation.classifier import ClassifierTask, jitter
+from var.evaluation.features.classifier import ClassifierTask, jitter
 from var.images import to_uint8
 
 TINY = ClassifierConfig(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from var.errors import UserError
-from var.evaluation.copying import memorisation
+from var.evaluation.metrics.memorization import memorisation
 
 TRAIN = np.array([[0.0], [10.0]])
 

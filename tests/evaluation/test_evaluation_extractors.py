@@ -12,14 +12,14 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from var.errors import UserError
-from var.evaluation import dinov2, inception_network
-from var.evaluation.classifier import Classifier, ClassifierConfig
-from var.evaluation.dinov2 import DINOv2Extractor, fitted, resized, resized_positions
-from var.evaluation.extractors import distance_name, open_extractor
-from var.evaluation.features import label_logits
-from var.evaluation.inception_network import INCEPTION, InceptionExtractor, spatial_features
-from var.evaluation.precision import full_float32
-from var.evaluation.published import PublishedWeights
+from var.evaluation.features.catalog import distance_name, open_extractor
+from var.evaluation.features.classifier import Classifier, ClassifierConfig
+from var.evaluation.features.dinov2 import DINOv2Extractor, fitted, resized, resized_positions
+from var.evaluation.features.extraction import dinov2, label_logits
+from var.evaluation.features.extraction import inception as inception_network
+from var.evaluation.features.full_precision import full_float32
+from var.evaluation.features.inception import INCEPTION, InceptionExtractor, spatial_features
+from var.evaluation.features.published_weights import PublishedWeights
 
 
 def test_spatial_features_have_the_order_of_the_reference(arrays):

@@ -10,10 +10,9 @@ from var.evaluation import FeatureExtractor, extract
 
 
 def test_every_public_name_is_there_and_none_costs_an_import():
-    assert sorted(evaluation.__all__) == sorted(evaluation._HOME)
     assert dir(evaluation) == sorted(evaluation.__all__)
     for name in evaluation.__all__:
-        assert getattr(evaluation, name).__module__ == f"var.evaluation.{evaluation._HOME[name]}"
+        assert getattr(evaluation, name).__module__.startswith("var.evaluation.")
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = evaluation.nothing
     code = "import sys, var.evaluation; sys.exit('torch' in sys.modules or 'numpy' in sys.modules)"

@@ -9,13 +9,13 @@ from PIL import Image
 
 from var.errors import UserError
 from var.evaluation import Reference, evaluate, frechet_distance
-from var.evaluation.cautions import cautions
 from var.evaluation.judging import floor, judge
-from var.evaluation.protocols import PROTOCOLS, SamplingProtocol
-from var.evaluation.reference import build_statistics
-from var.evaluation.score_diff import diff_reports
-from var.evaluation.score_report import ScoreReport, read_reports
-from var.evaluation.statistics import Statistics
+from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.report.cautions import cautions
+from var.evaluation.report.diff import diff_reports
+from var.evaluation.report.score_report import ScoreReport, read_reports
+from var.evaluation.sets.protocols import PROTOCOLS, SamplingProtocol
+from var.evaluation.sets.reference_statistics import build_statistics
 
 pytestmark = pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
 

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from var.errors import UserError
-from var.evaluation import density_coverage, nearest_distance, neighbours, precision_recall
+from var.evaluation import density_coverage, nearest_distance, precision_recall
+from var.evaluation.metrics import neighbours
 
 
 def by_definition(real: np.ndarray, fake: np.ndarray, k: int) -> tuple[float, float]:

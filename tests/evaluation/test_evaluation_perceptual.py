@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional as F
 
 from var.errors import UserError
-from var.evaluation.perceptual import LPIPS
-from var.evaluation.published import PublishedWeights, find_weights
+from var.evaluation.features.published_weights import PublishedWeights, find_weights
+from var.evaluation.metrics.lpips import LPIPS
 
 ENDS = (3, 8, 15, 22, 29)  # the last ReLU of each group
 

@@ -4,9 +4,9 @@ import json
 import pytest
 
 from diffusion_baseline import DiffusionPipeline
-from diffusion_baseline.recipe import preset as diffusion_preset
+from diffusion_baseline.presets import preset as diffusion_preset
 from var.errors import UserError
-from var.evaluation.protocols import PROTOCOLS, protocol
+from var.evaluation.sets.protocols import PROTOCOLS, protocol
 from var.generation import VARPipeline
 from var.images import ROUNDINGS
 from var.recipes.presets import preset

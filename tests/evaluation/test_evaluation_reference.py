@@ -8,7 +8,7 @@ from PIL import Image
 
 from var.errors import UserError
 from var.evaluation import Statistics, evaluate, extract
-from var.evaluation.reference import ReferenceStatistics, build_statistics, check_comparable
+from var.evaluation.sets.reference_statistics import ReferenceStatistics, build_statistics, check_comparable
 
 
 @pytest.fixture

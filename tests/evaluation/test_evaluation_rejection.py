@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from var.errors import UserError
-from var.evaluation.rejection import keep_most_confident
+from var.evaluation.sets.rejection import keep_most_confident
 
 LOGITS = torch.tensor([[3.0, 0], [1, 0], [2, 0], [0, 5], [4, 0]])
 LABELS = torch.tensor([0, 0, 0, 1, 1])

@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from var.errors import UserError
-from var.evaluation.samples import MANIFEST, open_samples, save_npz
+from var.evaluation.sets.samples import MANIFEST, open_samples, save_npz
 
 
 def draw(path, pixels, label=None):

@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from var.errors import UserError
-from var.evaluation.extractors import distance_name, open_extractor
-from var.evaluation.timm_classifier import TimmClassifier
+from var.evaluation.features.catalog import distance_name, open_extractor
+from var.evaluation.features.timm_classifier import TimmClassifier
 
 NAME = "test_resnet.r160_in1k"  # timm's own for tests: 0.5 million parameters, 160 pixels
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from var import VARConfig, VARPipeline, VQVAEConfig
-from var.generation.original.sides import read_sides
+from var.original.sides import read_sides
 
 OFFICIAL = json.loads((Path(__file__).parents[1] / "golden" / "parity" / "official_shapes.json").read_text())
 TOKENIZER = "vae_ch160v4096z32.pth"

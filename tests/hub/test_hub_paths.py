@@ -10,7 +10,7 @@ from huggingface_hub import errors
 from huggingface_hub.utils import httpx
 from tiny_models import Tiny, one_line
 
-from var.remote import existing_path, find_file
+from var.hub.remote import existing_path, find_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -113,6 +113,6 @@ def test_what_is_here_and_what_may_be_an_id(no_hub, saved):
 
 
 def test_a_missing_path_is_named_without_torch():
-    code = "import sys; from var.remote import existing_path; existing_path('a/b'); print('torch' in sys.modules)"
+    code = "import sys; from var.hub.remote import existing_path; existing_path('a/b'); print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, check=True)
     assert found.stdout == "False\n"

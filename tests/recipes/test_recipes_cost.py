@@ -8,15 +8,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from var.data.batches import Batch
-from var.recipes.tokenizers import vqvae_run
-from var.recipes.transformer import TransformerTask
-from var.recipes.transformer_job import transformer_cost
-from var.recipes.vqvae import VQVAETask
-from var.recipes.vqvae_cost import loss_networks, vqvae_cost
+from var.recipes.transformer.job import transformer_cost
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.vqvae.cost import loss_networks, vqvae_cost
+from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.presets import vqvae_run
+from var.recipes.vqvae.task import VQVAETask
 from var.runs.cost import Cost
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig
-from var.vqvae.losses import VQVAELosses
 
 BATCH = 2
 VQVAE_CONFIG = VQVAEConfig(

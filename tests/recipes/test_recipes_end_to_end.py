@@ -5,8 +5,8 @@ import torch
 from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
 from var.data import digits
 from var.randomness import keyed_global_stream
-from var.recipes.transformer import TransformerTask
-from var.recipes.vqvae import VQVAETask
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.vqvae.task import VQVAETask
 from var.training import TrainingConfig, train
 
 VQVAE_CONFIG = VQVAEConfig(

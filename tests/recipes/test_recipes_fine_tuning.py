@@ -1,18 +1,17 @@
 """Starting from trained weights: which rows stay, what is refused, and where models are found."""
 
-import importlib.util
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
+from official_layout import official_pair
 
 from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
 from var.errors import UserError
 from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
-from var.runs.classes import kept_rows
-from var.runs.settings import RUN_FILE
+from var.runs.class_rows import kept_rows
+from var.runs.overrides import RUN_FILE
 
 SIDES = (1, 2)
 VQVAE_CONFIG = VQVAEConfig(
@@ -104,12 +103,8 @@ def test_an_unfinished_run_is_no_model(tmp_path):
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
     """Files in the layout of the official code."""
-    path = Path(__file__).parents[1] / "generation" / "official_layout.py"
-    spec = importlib.util.spec_from_file_location("official_layout_for_fine_tuning", path)
-    layout = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(layout)
     folder = tmp_path_factory.mktemp("official")
-    pair = layout.official_pair(0, sides=(1, 2, 3), width=16, depth=1, heads=2, num_classes=10)
+    pair = official_pair(0, sides=(1, 2, 3), width=16, depth=1, heads=2, num_classes=10)
     for name, weights in zip(("vae.pth", "var.pth"), pair, strict=True):
         torch.save(weights, folder / name)
     return folder

@@ -5,9 +5,9 @@ import torch
 
 from var.errors import UserError
 from var.recipes.presets import PRESETS, preset, shortened
-from var.recipes.tokenizers import IMAGENET, TOKENIZERS, vqvae_run
-from var.recipes.transformers import TRANSFORMERS, transformer_run
-from var.runs.settings import settings_from_dict, settings_to_dict
+from var.recipes.transformer.presets import TRANSFORMERS, transformer_run
+from var.recipes.vqvae.presets import IMAGENET, TOKENIZERS, vqvae_run
+from var.runs.overrides import settings_from_dict, settings_to_dict
 from var.training import TrainingConfig
 from var.transformer import VAR
 from var.vqvae import VQVAE

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from var.data.batches import Batch
-from var.recipes.transformer import TransformerTask
+from var.recipes.transformer.task import TransformerTask
 from var.training.label_drop import drop_labels
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig

@@ -7,9 +7,9 @@ from var.data import ArrayData, Compose, HorizontalFlip, Shift
 from var.data.batches import Batch
 from var.errors import UserError
 from var.randomness import keyed_generator
-from var.recipes.token_files import tokenizer_digest
-from var.recipes.tokens import BATCH, TokenCache
-from var.recipes.transformer import TransformerTask
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.transformer.token_cache import BATCH, TokenCache
+from var.recipes.transformer.token_cache_files import tokenizer_digest
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig
 
@@ -124,7 +124,7 @@ PART = 2 * BATCH
 
 @pytest.fixture(autouse=True)
 def _small_files(monkeypatch):
-    monkeypatch.setattr("var.recipes.tokens.PART", PART)
+    monkeypatch.setattr("var.recipes.transformer.token_cache.PART", PART)
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import torch
 from var.data.batches import Batch
 from var.data.shapes import shapes
 from var.errors import UserError
-from var.evaluation.perceptual import LPIPS
-from var.recipes.vqvae import VQVAETask
+from var.evaluation.metrics.lpips import LPIPS
+from var.recipes.vqvae.gan_losses import adaptive_weight, generator_loss
+from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.task import VQVAETask
 from var.training import PeriodicEvaluation, TrainingConfig, train
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask, WatchfulTask
 from var.vqvae import VQVAE, VQVAEConfig
-from var.vqvae.adversarial import adaptive_weight, generator_loss
-from var.vqvae.losses import VQVAELosses
 
 ADVERSARIAL = {"adversarial": 0.5, "patch_channels": 4, "patch_layers": 1, "augmentations": ()}
 

@@ -28,7 +28,7 @@ def test_a_signal_stops_the_preparation_and_handlers_are_put_back(number):
 
 
 def test_a_signal_before_the_first_step_leaves_a_run_that_goes_on(tmp_path, monkeypatch, capsys):
-    from var.recipes.vqvae_job import VQVAEJob
+    from var.recipes.vqvae.job import VQVAEJob
 
     command = ["train", "vqvae", "digits", "--preset", "digits", "--output", str(tmp_path / "run"), "--quiet"]
     for setting in ("training.steps=1", "training.batch_size=4", "evaluation.every=0", "vqvae.kmeans_init=false"):

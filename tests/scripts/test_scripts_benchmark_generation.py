@@ -1,13 +1,8 @@
 """The parts of the generation benchmark that need no large model."""
 
-import sys
-from pathlib import Path
-
+import benchmark_generation
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
-import benchmark_generation
 from benchmarking.machine import machine
 from benchmarking.measuring import fastest, watch
 from generation_benchmark.agreement import parting

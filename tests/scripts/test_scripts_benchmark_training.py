@@ -9,7 +9,6 @@ import pytest
 import torch
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
-sys.path.insert(0, str(SCRIPTS))
 
 from training_benchmark.report import figures, table  # noqa: E402
 from training_benchmark.steps import (  # noqa: E402

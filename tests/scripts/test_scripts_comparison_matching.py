@@ -1,31 +1,14 @@
 """`scripts/compare.py --equal-flops`: what both trainings cost."""
 
-import sys
-from pathlib import Path
-
 import pytest
 
-SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 
-
-@pytest.fixture
-def comparison(monkeypatch):
-    """The modules of the script, which are found beside it."""
-    monkeypatch.syspath_prepend(SCRIPTS)
-    from comparison import costs, matching, settings
-
-    yield costs, matching, settings
-    for name in [name for name in sys.modules if name.partition(".")[0] == "comparison"]:
-        del sys.modules[name]
-
-
-def test_both_trainings_cost_the_same_operations(comparison):
-    costs, matching, settings = comparison
-    from diffusion_baseline.recipe import DiffusionTask
+def test_both_trainings_cost_the_same_operations():
+    from diffusion_baseline.task import DiffusionTask
     from var.data.catalog import open_data
-    from var.recipes.tokens import TokenCache
-    from var.recipes.transformer import TransformerTask
-    from var.recipes.vqvae import VQVAETask
+    from var.recipes.transformer.task import TransformerTask
+    from var.recipes.transformer.token_cache import TokenCache
+    from var.recipes.vqvae.task import VQVAETask
 
     before = settings.comparison("digits", quick=True)
     plan = matching.equal_flops(before)

@@ -4,6 +4,7 @@ import importlib.util
 import sys
 from pathlib import Path
 
+import official_layout
 import pytest
 import torch
 
@@ -20,13 +21,12 @@ def module(path):
 
 
 script = module(ROOT / "scripts" / "convert_original.py")
-layout = module(ROOT / "tests" / "generation" / "official_layout.py")
 
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("official")
-    vqvae, transformer = layout.official_pair(3, sides=(1, 2), width=32, heads=2, depth=1, l2_attention=False)
+    vqvae, transformer = official_layout.official_pair(3, sides=(1, 2), width=32, heads=2, depth=1, l2_attention=False)
     for name, weights in (("vae.pth", vqvae), ("var.pth", transformer)):
         torch.save(weights, folder / name)
     return [str(folder / name) for name in ("vae.pth", "var.pth")]

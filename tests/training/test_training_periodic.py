@@ -94,7 +94,7 @@ def test_a_signal_does_not_wait_for_an_evaluation_and_the_next_start_makes_up_fo
 
 
 def test_the_best_of_a_model_with_a_config_can_be_loaded(tmp_path):
-    from var.evaluation.classifier import Classifier, ClassifierConfig
+    from var.evaluation.features.classifier import Classifier, ClassifierConfig
     from var.training import CheckpointPolicy
 
     class Task:

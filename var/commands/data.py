@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from var.command_line import one_of, whole_number
+from var.command_line.frame import one_of, whole_number
 
 HELP = "write a data set out as a folder of class folders"
 

@@ -2,11 +2,12 @@
 
 import argparse
 
-from var.command_line import one_of, whole_number
+from var.command_line.frame import number, one_of, whole_number
+from var.command_line.sampling_options import add_drawing_arguments
 from var.commands import model
-from var.image_sets.command import add_drawing_arguments, draw_by_command, number
-from var.image_sets.seeds import parse_seeds
-from var.remote import existing_path
+from var.hub.remote import existing_path
+from var.sampling.command import draw_by_command
+from var.sampling.seeds import parse_seeds
 
 HELP = "draw images of chosen classes and seeds into files"
 RESUMES = True

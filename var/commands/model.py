@@ -2,7 +2,8 @@
 
 import argparse
 
-from var.image_sets.command import LoadedModel, add_model_arguments, placement
+from var.command_line.sampling_options import add_model_arguments
+from var.sampling.command import LoadedModel, placement
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load(arguments: argparse.Namespace) -> LoadedModel:
     """The pipeline that the options name."""
     from var.generation import VARPipeline
-    from var.image_sets.record import fingerprint
+    from var.sampling.record import fingerprint
 
     source = {"variant": arguments.variant, "revision": arguments.revision}
     pipeline = VARPipeline.from_pretrained(arguments.model, **source, **placement(arguments))

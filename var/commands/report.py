@@ -17,6 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Print both reports."""
-    from var.evaluation.score_diff import diff_reports
+    from var.evaluation.report.diff import diff_reports
 
     print(diff_reports(arguments.first, arguments.second, style="markdown" if arguments.markdown else "text"))

@@ -2,8 +2,8 @@
 
 import argparse
 
+from var.command_line.sampling_options import add_sample_set_arguments
 from var.commands import model
-from var.image_sets.protocol import add_sample_set_arguments
 
 HELP = "draw the samples that a protocol asks for"
 RESUMES = True
@@ -17,6 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Draw what is missing of the set."""
-    from var.evaluation.sample_set import draw_protocol
+    from var.evaluation.sets.protocol_samples import draw_protocol
 
     draw_protocol(arguments, lambda: model.load(arguments), paradigm="var")

@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from var.command_line import whole_number
+from var.command_line.extractor_options import add_extractor_arguments
+from var.command_line.frame import whole_number
 from var.commands import extractor
 
 HELP = "make reference statistics of a folder of images"
@@ -18,12 +19,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--size", type=whole_number(least=1), help="side to resize and crop to (default: as they are)")
     build.add_argument("--channels", type=int, choices=(1, 3), default=3, help="1 (grey) or 3 (default 3)")
     build.add_argument("--quiet", action="store_true", help="show no progress bar")
-    extractor.add_arguments(build)
+    add_extractor_arguments(build)
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the statistics."""
-    from var.evaluation.reference import build_statistics
+    from var.evaluation.sets.reference_statistics import build_statistics
     from var.files import check_output
 
     check_output(arguments.output)

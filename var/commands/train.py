@@ -2,7 +2,7 @@
 
 import argparse
 
-from var.runs.arguments import RESUMES, add_run_arguments
+from var.command_line.run_options import RESUMES, add_run_arguments
 
 HELP = "train a tokenizer or a transformer, or go on with it"
 
@@ -29,11 +29,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     session = Session.of(arguments)
     if arguments.stage == "vqvae":
-        from var.recipes.vqvae_job import VQVAEJob
+        from var.recipes.vqvae.job import VQVAEJob
 
         job = VQVAEJob.of(arguments)
     else:
-        from var.recipes.transformer_job import TransformerJob
+        from var.recipes.transformer.job import TransformerJob
 
         job = TransformerJob.of(arguments)
     carry_out(job, session, plan_only=arguments.plan)

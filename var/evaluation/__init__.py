@@ -1,105 +1,62 @@
 """Features -> statistics -> numbers: one evaluation for every kind of generator.
 
-Names are loaded when they are first used, so that importing this package costs nothing.
+Four wings: `features` (networks and what they say), `sets` (what is judged), `metrics` (the numbers) and `report` (how
+they are shown); `scores` and `judging` join them. Names are loaded when they are first used.
 """
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
+from var.lazy import lazy_names
+
 if TYPE_CHECKING:
-    from var.evaluation.classifier import Classifier, ClassifierConfig, train_classifier
-    from var.evaluation.controls import gaussian_per_class, real_halves, token_marginals
-    from var.evaluation.copying import Memorisation, memorisation
-    from var.evaluation.features import FeatureExtractor, Features, extract
-    from var.evaluation.frechet import RankDeficientWarning, frechet_distance
-    from var.evaluation.inception import inception_score, sequential_inception_score, sharpness_and_diversity
-    from var.evaluation.infinity import Extrapolation, frechet_infinity
-    from var.evaluation.kernel import kernel_distance
-    from var.evaluation.neighbours import density_coverage, nearest_distance, precision_recall
-    from var.evaluation.perceptual import LPIPS
-    from var.evaluation.reconstruction import ReconstructionScores, evaluate_reconstructions, psnr, ssim
-    from var.evaluation.scores import Neighbourhood, Reference, Scores, evaluate
-    from var.evaluation.statistics import Statistics
+    from var.evaluation.features.classifier import Classifier as Classifier
+    from var.evaluation.features.classifier import ClassifierConfig as ClassifierConfig
+    from var.evaluation.features.classifier import train_classifier as train_classifier
+    from var.evaluation.features.extraction import FeatureExtractor as FeatureExtractor
+    from var.evaluation.features.extraction import Features as Features
+    from var.evaluation.features.extraction import extract as extract
+    from var.evaluation.metrics.frechet import RankDeficientWarning as RankDeficientWarning
+    from var.evaluation.metrics.frechet import frechet_distance as frechet_distance
+    from var.evaluation.metrics.inception_score import inception_score as inception_score
+    from var.evaluation.metrics.inception_score import sequential_inception_score as sequential_inception_score
+    from var.evaluation.metrics.inception_score import sharpness_and_diversity as sharpness_and_diversity
+    from var.evaluation.metrics.infinity import Extrapolation as Extrapolation
+    from var.evaluation.metrics.infinity import frechet_infinity as frechet_infinity
+    from var.evaluation.metrics.kernel import kernel_distance as kernel_distance
+    from var.evaluation.metrics.lpips import LPIPS as LPIPS
+    from var.evaluation.metrics.memorization import Memorisation as Memorisation
+    from var.evaluation.metrics.memorization import memorisation as memorisation
+    from var.evaluation.metrics.neighbours import density_coverage as density_coverage
+    from var.evaluation.metrics.neighbours import nearest_distance as nearest_distance
+    from var.evaluation.metrics.neighbours import precision_recall as precision_recall
+    from var.evaluation.metrics.reconstruction import ReconstructionScores as ReconstructionScores
+    from var.evaluation.metrics.reconstruction import evaluate_reconstructions as evaluate_reconstructions
+    from var.evaluation.metrics.reconstruction import psnr as psnr
+    from var.evaluation.metrics.reconstruction import ssim as ssim
+    from var.evaluation.metrics.statistics import Statistics as Statistics
+    from var.evaluation.scores import Neighbourhood as Neighbourhood
+    from var.evaluation.scores import Reference as Reference
+    from var.evaluation.scores import Scores as Scores
+    from var.evaluation.scores import evaluate as evaluate
+    from var.evaluation.sets.controls import gaussian_per_class as gaussian_per_class
+    from var.evaluation.sets.controls import real_halves as real_halves
+    from var.evaluation.sets.controls import token_marginals as token_marginals
 
-_HOME = {
-    "Classifier": "classifier",
-    "ClassifierConfig": "classifier",
-    "Extrapolation": "infinity",
-    "FeatureExtractor": "features",
-    "Features": "features",
-    "LPIPS": "perceptual",
-    "Memorisation": "copying",
-    "Neighbourhood": "scores",
-    "RankDeficientWarning": "frechet",
-    "ReconstructionScores": "reconstruction",
-    "Reference": "scores",
-    "Scores": "scores",
-    "Statistics": "statistics",
-    "density_coverage": "neighbours",
-    "evaluate": "scores",
-    "evaluate_reconstructions": "reconstruction",
-    "extract": "features",
-    "frechet_distance": "frechet",
-    "frechet_infinity": "infinity",
-    "gaussian_per_class": "controls",
-    "inception_score": "inception",
-    "kernel_distance": "kernel",
-    "memorisation": "copying",
-    "nearest_distance": "neighbours",
-    "precision_recall": "neighbours",
-    "psnr": "reconstruction",
-    "real_halves": "controls",
-    "sequential_inception_score": "inception",
-    "sharpness_and_diversity": "inception",
-    "ssim": "reconstruction",
-    "token_marginals": "controls",
-    "train_classifier": "classifier",
-}
-
-__all__ = [
-    "LPIPS",
-    "Classifier",
-    "ClassifierConfig",
-    "Extrapolation",
-    "FeatureExtractor",
-    "Features",
-    "Memorisation",
-    "Neighbourhood",
-    "RankDeficientWarning",
-    "ReconstructionScores",
-    "Reference",
-    "Scores",
-    "Statistics",
-    "density_coverage",
-    "evaluate",
-    "evaluate_reconstructions",
-    "extract",
-    "frechet_distance",
-    "frechet_infinity",
-    "gaussian_per_class",
-    "inception_score",
-    "kernel_distance",
-    "memorisation",
-    "nearest_distance",
-    "precision_recall",
-    "psnr",
-    "real_halves",
-    "sequential_inception_score",
-    "sharpness_and_diversity",
-    "ssim",
-    "token_marginals",
-    "train_classifier",
-]
-
-
-def __getattr__(name: str) -> object:
-    """Load a public name from its module on first use (PEP 562)."""
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return __all__
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {
+        "var.evaluation.features.classifier": "Classifier ClassifierConfig train_classifier",
+        "var.evaluation.sets.controls": "gaussian_per_class real_halves token_marginals",
+        "var.evaluation.metrics.memorization": "Memorisation memorisation",
+        "var.evaluation.features.extraction": "FeatureExtractor Features extract",
+        "var.evaluation.metrics.frechet": "RankDeficientWarning frechet_distance",
+        "var.evaluation.metrics.inception_score": "inception_score sequential_inception_score sharpness_and_diversity",
+        "var.evaluation.metrics.infinity": "Extrapolation frechet_infinity",
+        "var.evaluation.metrics.kernel": "kernel_distance",
+        "var.evaluation.metrics.neighbours": "density_coverage nearest_distance precision_recall",
+        "var.evaluation.metrics.lpips": "LPIPS",
+        "var.evaluation.metrics.reconstruction": "ReconstructionScores evaluate_reconstructions psnr ssim",
+        "var.evaluation.scores": "Neighbourhood Reference Scores evaluate",
+        "var.evaluation.metrics.statistics": "Statistics",
+    },
+)

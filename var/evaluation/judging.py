@@ -13,19 +13,19 @@ import torch
 from torch import Tensor
 
 from var.errors import UserError
-from var.evaluation.cautions import UNKNOWN_ORIGIN, cautions
-from var.evaluation.class_judges import UNKNOWN_CLASSES, class_judge, class_logits
-from var.evaluation.extractors import distance_name
-from var.evaluation.features import FeatureExtractor
-from var.evaluation.frechet import RankDeficientWarning, frechet_distance
-from var.evaluation.protocols import PROTOCOLS, Paradigm, SamplingProtocol
-from var.evaluation.protocols import protocol as find_protocol
-from var.evaluation.reference import ReferenceStatistics
-from var.evaluation.rejection import check_share, keep_most_confident
-from var.evaluation.samples import SampleSet, open_samples
-from var.evaluation.score_report import ScoreReport, values_of
+from var.evaluation.features.catalog import distance_name
+from var.evaluation.features.extraction import FeatureExtractor
+from var.evaluation.metrics.frechet import RankDeficientWarning, frechet_distance
+from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.report.cautions import UNKNOWN_ORIGIN, cautions
+from var.evaluation.report.score_report import ScoreReport, values_of
 from var.evaluation.scores import Neighbourhood, Reference, Seen, look, neighbourhood, score
-from var.evaluation.statistics import Statistics
+from var.evaluation.sets.class_judges import UNKNOWN_CLASSES, class_judge, class_logits
+from var.evaluation.sets.protocols import PROTOCOLS, Paradigm, SamplingProtocol
+from var.evaluation.sets.protocols import protocol as find_protocol
+from var.evaluation.sets.reference_statistics import ReferenceStatistics
+from var.evaluation.sets.rejection import check_share, keep_most_confident
+from var.evaluation.sets.samples import SampleSet, open_samples
 from var.randomness import keyed_generator
 
 

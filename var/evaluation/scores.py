@@ -11,15 +11,23 @@ from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from var.errors import UserError
-from var.evaluation.copying import compare_nearest
-from var.evaluation.feature_store import FeatureStore
-from var.evaluation.features import Array, FeatureExtractor, Features, Images, extract, label_logits, uint8_batches
-from var.evaluation.frechet import frechet_distance
-from var.evaluation.inception import inception_score, sharpness_and_diversity
-from var.evaluation.infinity import frechet_infinity
-from var.evaluation.kernel import kernel_distance
-from var.evaluation.neighbours import density_coverage, nearest_distance, precision_recall
-from var.evaluation.statistics import Statistics
+from var.evaluation.features.extraction import (
+    Array,
+    FeatureExtractor,
+    Features,
+    Images,
+    extract,
+    label_logits,
+    uint8_batches,
+)
+from var.evaluation.features.feature_store import FeatureStore
+from var.evaluation.metrics.frechet import frechet_distance
+from var.evaluation.metrics.inception_score import inception_score, sharpness_and_diversity
+from var.evaluation.metrics.infinity import frechet_infinity
+from var.evaluation.metrics.kernel import kernel_distance
+from var.evaluation.metrics.memorization import compare_nearest
+from var.evaluation.metrics.neighbours import density_coverage, nearest_distance, precision_recall
+from var.evaluation.metrics.statistics import Statistics
 from var.images import from_uint8
 
 MAX_PIXELS = 3 * 64 * 64

@@ -19,22 +19,21 @@ from var.generation.engine import Engine
 from var.generation.guidance import guidance_scales
 from var.generation.logits import Sampling
 from var.generation.loop import generate
-from var.generation.original import load_original, published
-from var.generation.original.reading import Checkpoint
 from var.hub import PretrainedPipeline
 from var.hub.models import check_placement
+from var.hub.remote import Source
 from var.images import format_images
-from var.remote import Source
-from var.requests import (
+from var.original import load_original, published
+from var.original.reading import Checkpoint
+from var.sampling.labels import (
     ClassLabels,
-    Generators,
     asks_for_random,
     checked_class_names,
     count_images,
     label_of,
-    random_streams,
     resolve_labels,
 )
+from var.sampling.streams import Generators, random_streams
 from var.scales import Side
 from var.transformer.model import VAR
 from var.vqvae.model import VQVAE
@@ -142,7 +141,7 @@ class VARPipeline(PretrainedPipeline):
         return {"class_names": None if self.class_names is None else list(self.class_names)}
 
     def label_of(self, name: str) -> int:
-        """Label of the class with this name; see `var.requests.label_of`."""
+        """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return label_of(name, self.transformer.config.num_classes, self.class_names)
 
     @property

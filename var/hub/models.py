@@ -14,8 +14,8 @@ from var.hub.cards import ModelCard
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.hub.publishing import publish, write_card
 from var.hub.reading import read_weights
+from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size, written_weights
-from var.remote import Source, find_folder
 
 Model = TypeVar("Model", bound=nn.Module)
 Loaded = TypeVar("Loaded", bound="PretrainedModel")  # not Self, which annotation checkers refuse in methods
@@ -98,8 +98,8 @@ def load_model(
     """The model of class `cls` saved in a folder, or on the Hub under "name" or "owner/name", in eval mode.
 
     `dtype` (a float type) and `device` default to the model's own; the global random stream is left as it was.
-    `source` are the keywords of `var.remote.Source`: revision, token, cache_dir, local_files_only, subfolder. Raises
-    `UserError` if anything is missing, unexpected, of another shape or kind, damaged, or not to be had.
+    `source` are the keywords of `var.hub.remote.Source`: revision, token, cache_dir, local_files_only, subfolder.
+    Raises `UserError` if anything is missing, unexpected, of another shape or kind, damaged, or not to be had.
     """
     check_placement(dtype, device)
     return load_folder(cls, find_folder(path_or_id, (), **source), dtype, device)

@@ -15,8 +15,8 @@ from var.hub.cards import ModelCard
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.hub.models import check_class, check_placement, load_folder, save_model
 from var.hub.publishing import publish, write_card
+from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size
-from var.remote import Source, find_folder
 
 Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")  # not Self, which annotation checkers refuse in methods
 

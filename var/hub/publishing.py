@@ -7,7 +7,7 @@ from pathlib import Path
 from var.files import atomic_file
 from var.hub.cards import ModelCard, card_text
 from var.hub.layout import CARD, is_weights_file
-from var.remote import create_repository, upload
+from var.hub.remote import create_repository, upload
 
 
 def write_card(card: ModelCard | None, cls: type, directory: Path | str) -> None:

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from var.configs import read_json
 from var.errors import UserError
+from var.hub.file_kinds import check_file, damaged, pickles_in
 from var.hub.layout import SHARD, WEIGHTS, WEIGHTS_INDEX
-from var.weight_files import check_file, damaged, pickles_in
 
 Header = tuple[tuple[int, ...], str]
 """Shape and kind of a stored tensor."""

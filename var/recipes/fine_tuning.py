@@ -8,11 +8,11 @@ import torch
 
 from var.errors import UserError
 from var.generation import VARPipeline
-from var.generation.original import load_original_vqvae
 from var.hub.layout import CONFIG, PIPELINE_INDEX
-from var.remote import find_folder
-from var.runs.classes import kept_rows
-from var.runs.settings import RUN_FILE
+from var.hub.remote import find_folder
+from var.original import load_original_vqvae
+from var.runs.class_rows import kept_rows
+from var.runs.overrides import RUN_FILE
 from var.scales import Side
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE

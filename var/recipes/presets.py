@@ -5,13 +5,13 @@ from dataclasses import dataclass, field, replace
 from var.errors import UserError, suggestion
 from var.generation import VARPipeline
 from var.randomness import keyed_global_stream
-from var.recipes.runs import SamplingDefaults
-from var.recipes.tokenizers import vqvae_run
-from var.recipes.transformers import transformer_run
+from var.recipes.transformer.presets import transformer_run
+from var.recipes.transformer.settings import SamplingDefaults
+from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.presets import vqvae_run
 from var.training import TrainingConfig
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig
-from var.vqvae.losses import VQVAELosses
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,9 @@ from typing import Any
 from var.configs import read_json
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder, sweep
-from var.runs.settings import FACTS, RUN_FILE, differences, read_settings, write_settings
+from var.runs.overrides import FACTS, RUN_FILE, differences, read_settings, write_settings
 from var.training.checkpoints import checkpoints, step_of
-from var.training.length import check_length
+from var.training.longer_training import check_length
 
 FREE = (
     "data.source",

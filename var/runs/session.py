@@ -16,9 +16,9 @@ from var.data.base import ImageData, fingerprint
 from var.data.catalog import open_data
 from var.errors import UserError
 from var.runs.folder import RunFolder
-from var.runs.parts import CheckpointSettings, DataSettings, EvaluationSettings
+from var.runs.overrides import FACTS, differences, settings_to_dict
 from var.runs.plan import Plan, count
-from var.runs.settings import FACTS, differences, settings_to_dict
+from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import CheckpointPolicy, PeriodicEvaluation, Task, TrainingConfig, train
 from var.training.distributed import Processes
 from var.version import __version__

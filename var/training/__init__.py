@@ -2,9 +2,9 @@
 
 from var.training.checkpoints import CheckpointPolicy
 from var.training.loop import TrainingResult, train
+from var.training.non_finite import NonFiniteLossError
 from var.training.optimization import TrainingConfig
 from var.training.periodic import PeriodicEvaluation
-from var.training.refusal import NonFiniteLossError
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask, WatchfulTask
 
 __all__ = [

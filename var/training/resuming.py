@@ -27,7 +27,7 @@ from var.training.checkpoints import (
     sweep,
 )
 from var.training.distributed import Processes
-from var.training.length import length_note
+from var.training.longer_training import length_note
 from var.training.sharding import whole
 from var.training.state import Kind, TrainingState
 

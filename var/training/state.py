@@ -15,8 +15,8 @@ from var.training.averaging import AveragedWeights
 from var.training.distributed import Processes
 from var.training.learner import Learner, Loss, Numbers
 from var.training.moving import MovingState
+from var.training.non_finite import refusal
 from var.training.optimization import TrainingConfig, learning_rate_factor
-from var.training.refusal import refusal
 from var.training.sharding import whole, write
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask
 

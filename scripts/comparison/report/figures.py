@@ -1,0 +1,109 @@
+"""The pictures of a report, from plain data: samples, strips, reconstructions, code usage and losses, as SVG text."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from var.errors import UserError
+from var.evaluation.report.drawing import LIGHT, chart, image_table, plain_log_ticks, svg
+
+
+def class_grid(
+    images: Float[Tensor, "n channels height width"],
+    labels: Int[Tensor, " n"],
+    classes: Sequence[str],
+    *,
+    columns: int = 10,
+    magnify: int = 4,
+) -> str:
+    """The first `columns` images of each class as one labelled row a class; images in [-1, 1]."""
+    rows = []
+    for index, name in enumerate(classes):
+        chosen = images[labels == index][:columns]
+        if len(chosen) < columns:
+            raise UserError(f"a grid of {columns} columns needs as many images of class {name!r}, got {len(chosen)}")
+        rows.append(chosen)
+    return image_table(torch.cat(rows), columns, row_labels=classes, magnify=magnify)
+
+
+def stage_strip(
+    stages: Sequence[Float[Tensor, "n channels height width"]],
+    labels: Sequence[str],
+    *,
+    row_labels: Sequence[str] = (),
+    magnify: int = 8,
+) -> str:
+    """How samples come about: a labelled column a stage, a row a sample; images in [-1, 1]."""
+    if not stages or len(labels) != len(stages):
+        raise UserError(
+            f"a strip needs a label for each of its stages, got {len(labels)} for {len(stages)}; match them"
+        )
+    images = torch.stack(list(stages), dim=1).flatten(0, 1)
+    return image_table(images, len(stages), column_labels=labels, row_labels=row_labels, magnify=magnify)
+
+
+def reconstruction_pairs(
+    originals: Float[Tensor, "n channels height width"],
+    reconstructions: Float[Tensor, "n channels height width"],
+    *,
+    magnify: int = 5,
+) -> str:
+    """Originals above their reconstructions; images in [-1, 1]."""
+    images = torch.cat([originals, reconstructions])
+    return image_table(images, len(originals), row_labels=("original", "decoded"), magnify=magnify)
+
+
+def loss_curve(history: Sequence[Mapping[str, float | int]], *, color: str = "other", key: str = "loss") -> str:
+    """The values of `key` over "step" in a training history, in a colour of the palette, named by `color`."""
+    points = [(row["step"], row[key]) for row in history if key in row]
+    if not points:
+        raise UserError(f"a loss curve needs rows with 'step' and {key!r}, got {len(history)} rows without; log it")
+    steps, values = zip(*points, strict=True)
+    figure, (axes,) = chart(300, 200)
+    axes.plot(steps, values, color=LIGHT[color], linewidth=1.8, solid_capstyle="round")
+    axes.plot(steps[-1:], values[-1:], "o", color=LIGHT[color], markersize=5, clip_on=False)
+    if min(values) > 0 and max(values) > 8 * min(values):
+        axes.set_yscale("log")
+        plain_log_ticks(axes.yaxis)
+    axes.annotate(
+        f"{values[-1]:.3g}",
+        (steps[-1], values[-1]),
+        (7, 0),
+        textcoords="offset points",
+        va="center",
+        color=LIGHT["ink"],
+        fontweight="bold",
+    )
+    axes.margins(y=0.1)
+    axes.set_xlim(0, steps[-1])
+    axes.locator_params(axis="x", nbins=4)
+    axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    axes.set_xlabel("training step")
+    return svg(figure)
+
+
+def code_usage_chart(
+    sides: Sequence[int | Sequence[int]], usage: Sequence[float | int], perplexity: Sequence[float | int]
+) -> str:
+    """Two bars a scale: the share of the codebook in use (`usage`, in [0, 1]) and its perplexity, coarse to fine."""
+    names = [f"{side}x{side}" if isinstance(side, int) else "x".join(map(str, side)) for side in sides]
+    figure, (left, right) = chart(620, 64 + 30 * len(names), panels=2)
+    for axes, values, title, limit in (
+        (left, [100 * share for share in usage], "codes in use, % of the vocabulary", 118),
+        (right, list(perplexity), "perplexity, codes", 1.18 * max(perplexity)),
+    ):
+        axes.barh(names, values, height=0.62, color=LIGHT["var"])
+        for place, value in enumerate(values):
+            text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
+            axes.annotate(text, (value, place), (6, 0), textcoords="offset points", va="center", color=LIGHT["ink"])
+        axes.set_xlim(0, limit)
+        axes.invert_yaxis()
+        axes.grid(visible=False)
+        axes.spines["bottom"].set_visible(False)
+        axes.set_xticks([])
+        axes.set_title(title, loc="left", fontsize=12, color=LIGHT["muted"])
+    left.set_ylabel("scale")
+    right.set_yticks([])
+    return svg(figure)

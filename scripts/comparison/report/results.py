@@ -1,0 +1,234 @@
+"""What a comparison measured: one row of scores a sampler setting, beside the controls that give them a meaning."""
+
+import json
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from comparison.report.columns import MODELS, control_title, score_columns, setting
+from var.errors import UserError, suggestion
+from var.evaluation.report.formats import quantity, significant
+from var.evaluation.report.score_report import ScoreReport
+from var.files import atomic_file
+
+SAMPLERS = ("next-scale", "ddim", "ddpm")
+TABLE_WIDTH = 100
+
+_COUNTS = ("steps", "parameters", "samples", "seed")
+_NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images", "train_seconds")
+_SHARES = ("precision", "recall", "class_consistency")
+# These may be None: without labels there is no class to be consistent with, without training images none to be near.
+_SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
+_OPTIONAL = (
+    *("headline", "fd_second", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops"),
+    *("closer_share", "sfd", "fd_infinity", "fd_infinity_error", "fd_infinity_slope", "kd_subsets"),
+    *("inception_score_splits", "density", "coverage"),
+)
+_BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
+_TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *_BY_SCALE)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything a comparison found; written as `report.json`, and shown as a table or as a page.
+
+    `settings["extractor"]` names the feature network, so that the distance is written FD-name. Raises `UserError` for
+    a missing, unknown or ill-typed entry.
+    """
+
+    results: list[dict[str, Any]]  # a row a sampler setting; one a model carries "headline": True, fixed beforehand
+    controls: dict[str, dict[str, Any]]  # control -> scores, keys as in `results`; "fd" at least
+    tokenizer: dict[str, Any]  # psnr_test and psnr_train in dB, codes_used and usage_by_scale in [0, 1], ...
+    environment: dict[str, Any]  # versions, machine, threads, seconds of each stage
+    settings: dict[str, Any]  # what was fixed beforehand
+    # Model -> its `ScoreReport` as a mapping: the headline setting over several generation seeds.
+    scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for index, row in enumerate(self.results):
+            _check_row(row, f"results[{index}]")
+        sizes = {row["samples"] for row in self.results}
+        if len(sizes) > 1:
+            # A Frechet distance is biased by about 1/n, far more than models differ.
+            raise UserError(f"all results need one number of samples, got {sorted(sizes)}; distances depend on it")
+        for name, scores in self.controls.items():
+            _check_number(scores.get("fd"), f"controls.{name}.fd")
+            _check_scores(scores, f"controls.{name}")
+        for key in _TOKENIZER:
+            if key not in self.tokenizer:
+                raise UserError(f"a report needs tokenizer.{key}, which is missing; add it")
+        lengths = [len(self.tokenizer[key]) for key in _BY_SCALE]
+        if len(set(lengths)) != 1:
+            raise UserError(
+                f"tokenizer {', '.join(_BY_SCALE)} need an entry a scale, got {lengths}; add the missing ones"
+            )
+        self.score_reports()
+        extractor = self.settings.get("extractor")
+        if not isinstance(extractor, str):
+            raise UserError(f'settings.extractor must name the feature network, got {extractor!r}; set it, as "digits"')
+
+    @property
+    def distance_name(self) -> str:
+        """FD-name: the Frechet distance in the features of the network that this report used."""
+        return f"FD-{self.settings['extractor']}"
+
+    def rows(self, model: str) -> list[dict[str, Any]]:
+        """All rows of a model, "var" or "diffusion"."""
+        return [row for row in self.results if row["model"] == model]
+
+    def headline(self, model: str) -> dict[str, Any]:
+        """The row of `model` whose settings were fixed beforehand; raises `UserError` unless exactly one is flagged."""
+        flagged = [row for row in self.rows(model) if row.get("headline")]
+        if len(flagged) != 1:
+            raise UserError(
+                f'one row of model {model!r} must carry "headline": true, got {len(flagged)}; flag just one'
+            )
+        return flagged[0]
+
+    def score_reports(self) -> list[ScoreReport]:
+        """The reports of scores over generation seeds, one a model; raises `UserError` for one that is not whole."""
+        return [ScoreReport.from_dict(content, f"scores of {name}") for name, content in self.scores.items()]
+
+    def relative_deviation(self, model: str) -> float | None:
+        """Standard deviation of a model's distance over generation seeds, over the mean; None of fewer than two."""
+        if model not in self.scores:
+            return None
+        spread = ScoreReport.from_dict(self.scores[model], f"scores of {model}").spread("fd")
+        if spread is None or spread.deviation is None:
+            return None
+        return spread.deviation / spread.mean if spread.mean > 0 else 0.0
+
+    def labelled_rows(self) -> list[tuple[str, dict[str, Any]]]:
+        """The results table, row by row, with labels: the headline rows, then the controls."""
+        heads = [(setting(row), row) for row in self.results if row.get("headline")]
+        return heads + [(control_title(name), scores) for name, scores in self.controls.items()]
+
+    def to_json(self, path: Path | str) -> None:
+        """Write the report whole or not at all; raises `UserError` for NaN, infinity or what JSON cannot hold."""
+        content = asdict(self)
+        _check_json(content, "")
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, path: Path | str) -> "Report":
+        """Read a report; raises `UserError` naming the file if an entry is missing, unknown or ill-typed."""
+        try:
+            content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+            if not isinstance(content, dict):
+                raise UserError(
+                    f"a report must be a JSON object, got a {type(content).__name__}; write it with to_json"
+                )
+            parts = [one.name for one in fields(cls)]
+            _check_keys(content, [name for name in parts if name != "scores"], "the report", optional=("scores",))
+            for name, value in content.items():
+                _check_shape(name, value)
+            return cls(**content)
+        except OSError as error:
+            raise UserError(f"cannot read the report {path}: {error.strerror}; give a report.json") from error
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"{path} must be JSON, but: {error}; write it again") from error
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from error
+
+    def table(self) -> str:
+        """The headline rows and the controls as plain text of at most 100 columns."""
+        columns = [column for column in score_columns(self.distance_name) if column.heading]
+        rows = self.labelled_rows()
+        header = [["", *(column.heading[line] for column in columns if column.heading)] for line in (0, 1)]
+        body = [[label[:20], *(column.cell(row) for column in columns)] for label, row in rows]
+        widths = [max(len(line[place]) for line in header + body) for place in range(len(columns) + 1)]
+        lines = [_aligned(line, widths) for line in header + body]
+        rule = "-" * max(len(line) for line in lines)
+        split = 2 + sum("model" in row for _, row in rows)
+        lines = [*lines[:2], rule, *lines[2:split], rule, *lines[split:]]
+        return "\n".join([*lines, "", *textwrap.wrap(self._footnote(), TABLE_WIDTH)])
+
+    def _footnote(self) -> str:
+        name = self.settings["extractor"]
+        notes = [f"{self.distance_name}, KD: Frechet and kernel distance in the features of the network {name!r}."]
+        notes.append("g: guidance scale, 1 is off.")
+        for row in self.results:
+            if row.get("headline"):
+                size, seconds = quantity(row["parameters"]), significant(row["train_seconds"])
+                notes.append(f"{MODELS[row['model']]}: {size} parameters, trained in {seconds} s.")
+        return " ".join(notes)
+
+
+def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
+    return "  ".join([line[0].ljust(widths[0]), *cells])
+
+
+def _check_row(row: Mapping[str, Any], where: str) -> None:
+    _check_keys(row, ("model", "sampler", *_COUNTS, *_NUMBERS, *_SCORES), where, optional=_OPTIONAL)
+    for key, known in (("model", MODELS), ("sampler", SAMPLERS)):
+        if row[key] not in known:
+            raise UserError(f"{where}.{key}: unknown {row[key]!r}; {suggestion(str(row[key]), known)}")
+    for key in _COUNTS:
+        if type(row[key]) is not int:
+            raise UserError(f"{where}.{key} must be an integer, got {row[key]!r}; count it")
+    for key in _NUMBERS:
+        _check_number(row[key], f"{where}.{key}")
+    _check_scores(row, where)
+    if row["seconds_per_1000_images"] <= 0:
+        seconds = row["seconds_per_1000_images"]
+        raise UserError(f"{where}.seconds_per_1000_images must be positive, got {seconds}; time the sampler")
+
+
+def _check_scores(scores: Mapping[str, Any], where: str) -> None:
+    for key in _SCORES:
+        if scores.get(key) is not None:
+            _check_number(scores[key], f"{where}.{key}")
+            if key in _SHARES and not 0 <= scores[key] <= 1:
+                raise UserError(
+                    f"{where}.{key} is a share in [0, 1], got {scores[key]}; divide by the number of images"
+                )
+
+
+def _check_keys(given: Mapping[str, Any], known: Iterable[str], where: str, optional: Iterable[str] = ()) -> None:
+    known = list(known)
+    allowed = {*known, *optional}
+    for key in given:
+        if key not in allowed:
+            raise UserError(f"{where}: unknown key {key!r}; {suggestion(key, allowed)}")
+    for key in known:
+        if key not in given:
+            raise UserError(f"{where}: key {key!r} is missing; add it")
+
+
+def _check_shape(name: str, value: Any) -> None:
+    """What the types of `Report` say, for content that comes from a file."""
+    rows = (
+        value if name == "results" else list(value.values()) if name == "controls" and isinstance(value, dict) else []
+    )
+    if not isinstance(value, list if name == "results" else dict) or not all(isinstance(row, dict) for row in rows):
+        expected = "a list of objects" if name == "results" else "an object"
+        raise UserError(f"{name} must be {expected}, got {type(value).__name__}; write the report with to_json")
+
+
+def _check_number(value: Any, where: str) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise UserError(f"{where} must be a finite number, got {value!r}; look at how it was measured")
+
+
+def _check_json(value: Any, where: str) -> None:
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_json(item, f"{where}.{key}" if where else str(key))
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_json(item, f"{where}[{index}]")
+    elif isinstance(value, float):
+        _check_number(value, where)
+    elif not (value is None or isinstance(value, str | int)):
+        raise UserError(
+            f"{where} must be a number, a text, a list or a mapping, got {type(value).__name__}; convert it"
+        )
+
+
+def _refuse_constant(text: str) -> None:
+    raise UserError(f"numbers must be finite, got {text}; look at how it was measured")

@@ -1,0 +1,126 @@
+"""The numbers of a report: scores of all samples, the controls beside them, and the tokenizer's health."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from comparison.settings import Comparison
+from var.data.arrays import ArrayData
+from var.data.base import ImageData
+from var.data.catalog import open_data
+from var.evaluation import Reference, evaluate, frechet_distance, psnr
+from var.evaluation.features.catalog import distance_name
+from var.evaluation.features.classifier import Classifier
+from var.evaluation.features.extraction import extract
+from var.evaluation.judging import environment, floor
+from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.report.cautions import cautions
+from var.evaluation.report.score_report import ScoreReport, values_of
+from var.evaluation.sets.controls import gaussian_per_class, real_halves, token_marginals
+from var.images import to_uint8
+from var.recipes.vqvae.codebook_health import code_use, count_codes
+from var.vqvae import VQVAE
+
+
+def all_images(data: ImageData) -> Tensor:
+    """Every image of a data set, (n, channels, height, width) in [-1, 1]."""
+    return data.images if isinstance(data, ArrayData) else torch.stack([data.load(i) for i in range(len(data))])
+
+
+@dataclass(frozen=True, slots=True)
+class Jury:
+    """Both feature networks and the real images as they see them."""
+
+    judge: Classifier
+    second: Classifier
+    reference: Reference
+    second_reference: Reference
+
+    @classmethod
+    def convene(cls, plan: Comparison, judge: Classifier, second: Classifier) -> "Jury":
+        """The reference is all real images; copies are looked for among those that were trained on."""
+        real = to_uint8(all_images(open_data(plan.data, split="all")))
+        train, test = (to_uint8(all_images(open_data(plan.data, split=split))) for split in ("train", "test"))
+        return cls(
+            judge,
+            second,
+            Reference.from_images(real, judge, train_images=train, test_images=test),
+            Reference.from_images(real, second),
+        )
+
+    def scores(self, images: Tensor, labels: Tensor | None = None, *, thorough: bool = False) -> dict[str, Any]:
+        """Scores of uint8 images, and "fd_second": their distance in the features of the second network."""
+        scores = asdict(evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough))
+        second = Statistics.from_features(extract(images, self.second).features)
+        known = {key: value for key, value in scores.items() if value is not None}
+        return known | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
+
+
+def score_report(
+    jury: Jury, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
+) -> ScoreReport:
+    """The report that `var evaluate` makes, of sets of samples that were drawn with different seeds."""
+    results = [jury.scores(images, labels, thorough=True) for images in sets]
+    count = len(sets[0])
+    return ScoreReport(
+        name=name,
+        distance=distance_name(jury.judge.name, jury.judge.digest),
+        sets=[{"path": f"set {number}", "samples": len(images)} for number, images in enumerate(sets)],
+        scores=values_of(results),
+        extractor={"name": jury.judge.name, "digest": jury.judge.digest},
+        reference={"path": reference, "images": jury.reference.statistics.count},
+        floor=floor(jury.reference, count),
+        protocol=protocol,
+        warnings=cautions([(len(images), labels) for images in sets], jury.reference.statistics),
+        environment=environment(),
+    )
+
+
+def controls(jury: Jury, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[str, dict[str, Any]]:
+    """What the scores of a model are to be read against; see the titles in `comparison.report.columns`."""
+    train = open_data(plan.data, split="train")
+    test = open_data(plan.data, split="test")
+    images, classes = all_images(train), len(train.classes)
+    test_images = to_uint8(all_images(test))
+    half, other_half = real_halves(all_images(open_data(plan.data, split="all")), seed)
+    wanted = torch.arange(classes).repeat_interleave(plan.per_class)
+    gaussian = gaussian_per_class(images, train.labels, plan.per_class, seed)
+    with torch.inference_mode():
+        maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, seed)
+        marginals = vqvae.decode(maps)
+    return {
+        "real_test": jury.scores(test_images, test.labels),
+        "test_against_train": _pair_scores(jury, to_uint8(images), test_images),
+        "real_halves": _pair_scores(jury, to_uint8(half), to_uint8(other_half)),
+        "class_gaussian": jury.scores(to_uint8(gaussian), wanted),
+        "token_marginals": jury.scores(to_uint8(marginals), wanted),
+    }
+
+
+def _pair_scores(jury: Jury, reference: Tensor, images: Tensor) -> dict[str, Any]:
+    """Scores of real images against other real images than the report's reference."""
+    scores = asdict(evaluate(images, Reference.from_images(reference, jury.judge), jury.judge))
+    return {key: value for key, value in scores.items() if value is not None}
+
+
+def tokenizer_numbers(jury: Jury, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:
+    """Reconstruction of test and training images, and how much of the codebook they use, by scale."""
+    train, test = (all_images(open_data(plan.data, split=split)) for split in ("train", "test"))
+    with torch.inference_mode():
+        token_maps = vqvae.encode(train)
+        decoded_train, decoded_test = vqvae.decode(token_maps), vqvae.reconstruct(test)
+    counts = count_codes(token_maps, vqvae.config.vocabulary)
+    usage, perplexity = code_use(counts)
+    return {
+        "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
+        "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
+        "reconstruction_fd": jury.scores(to_uint8(decoded_train))["fd"],
+        "codes_used": float(code_use(counts.sum(0))[0]),
+        "sides": list(vqvae.config.sides),
+        "usage_by_scale": usage.tolist(),
+        "perplexity_by_scale": perplexity.tolist(),
+        "parameters": record["parameters"],
+        "train_seconds": record["train_seconds"],
+    }

@@ -1,0 +1,163 @@
+"""The frame of all command lines here: a table of commands, one line for a mistake, and what the exit code says.
+
+A command is a module with `HELP`, a sentence; `add_arguments(parser)`; `run(arguments)`; and `RESUMES = True` if it
+goes on where an earlier run was interrupted. Only the module of the command that was named is imported, and it imports
+what is heavy inside `run`, so that help and mistakes are instant.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import Any, NoReturn, TypeVar
+
+from var.errors import UserError, suggestion
+
+Value = TypeVar("Value")
+
+OK, MISTAKE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
+"""The exit codes: all is well; the user's mistake; Ctrl-C; nobody reads the output any more."""
+
+
+def run(program: str, description: str, commands: Mapping[str, str], argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (default: the process's arguments) names; returns the exit code.
+
+    `commands` maps a name to the module of the command. A `UserError`, which unknown commands and options are too,
+    becomes one line on standard error, `program command: error: ...`, and code 2; Ctrl-C becomes code 130.
+    """
+    try:
+        code = _run(program, description, commands, list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # What is still in the buffer would fail again when Python closes the stream.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return code
+
+
+def parsed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """`parse` as the `type` of an argument: its `UserError` is told in its own words, after the argument's name."""
+
+    def parse_argument(text: str) -> Value:
+        try:
+            return parse(text)
+        except UserError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return parse_argument
+
+
+def one_of(*names: str) -> Callable[[str], str]:
+    """The `type` of an argument that is one of `names`; the nearest ones are suggested for any other."""
+
+    def parse(text: str) -> str:
+        if text not in names:
+            raise UserError(f"unknown value {text!r}; {suggestion(text, names)}")
+        return text
+
+    return parsed(parse)
+
+
+def whole_number(*, least: int = 0) -> Callable[[str], int]:
+    """The `type` of an argument that is a whole number from `least` on."""
+
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.removeprefix("-").isdigit() or int(text) < least:
+            raise UserError(f"expected a whole number from {least} on, got {text!r}")
+        return int(text)
+
+    return parsed(parse)
+
+
+@parsed
+def number(text: str) -> float:
+    """The `type` of an option that takes any finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = float("nan")
+    if not abs(value) < float("inf"):
+        raise UserError(f"expected a number, got {text!r}")
+    return value
+
+
+class CommandParser(argparse.ArgumentParser):
+    """An `ArgumentParser` that tells mistakes in one line, suggests names, and takes no abbreviations."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**{"allow_abbrev": False, **settings})
+
+    def error(self, message: str) -> NoReturn:
+        """Raise the mistake, which `run` prints."""
+        raise _ArgumentError(self.prog, f"{message}; `{self.prog} --help` tells what is possible")
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse as the base class does, but refuse what is left over; this is how subcommands are parsed too."""
+        known, rest = super().parse_known_args(args, namespace)
+        if rest:
+            unknown = next((each for each in rest if each.startswith("-")), rest[0])
+            if not unknown.startswith("-"):
+                self.error(f"unexpected argument {unknown!r}")
+            name = unknown.partition("=")[0]
+            near = suggestion(name, [option for action in self._actions for option in action.option_strings])
+            remedy = near if near.startswith("did you mean") else f"`{self.prog} --help` lists them all"
+            raise _ArgumentError(self.prog, f"unknown option {name!r}; {remedy}")
+        return known, rest
+
+
+class _ArgumentError(UserError):
+    """A mistake in the arguments of `speaker`, the program or one of its commands."""
+
+    def __init__(self, speaker: str, message: str) -> None:
+        super().__init__(message)
+        self.speaker = speaker
+
+
+def _run(program: str, description: str, commands: Mapping[str, str], argv: list[str]) -> int:
+    speaker, command = program, None
+    try:
+        if not argv or argv[0].startswith("-"):
+            _overview(program, description, commands).parse_args(argv)
+            raise UserError(f"a command must be named, got none; {suggestion('', commands)}")
+        name = argv[0]
+        if name not in commands:
+            raise UserError(f"unknown command {name!r}; {suggestion(name, commands)}")
+        speaker = f"{program} {name}"
+        command = import_module(commands[name])
+        parser = CommandParser(prog=speaker, description=command.HELP)
+        command.add_arguments(parser)
+        command.run(parser.parse_args(argv[1:]))
+    except _ArgumentError as mistake:
+        return _refuse(mistake.speaker, mistake)
+    except UserError as mistake:
+        return _refuse(speaker, mistake)
+    except KeyboardInterrupt:
+        remedy = "; run the same command again to go on" if getattr(command, "RESUMES", False) else ""
+        print(f"\n{speaker}: interrupted{remedy}", file=sys.stderr)
+        return INTERRUPTED
+    except SystemExit as end:  # argparse ends the process after --help and --version
+        return end.code if isinstance(end.code, int) else OK
+    return OK
+
+
+def _refuse(speaker: str, mistake: UserError) -> int:
+    print(f"{speaker}: error: {' '.join(str(mistake).split())}", file=sys.stderr)
+    return MISTAKE
+
+
+def _overview(program: str, description: str, commands: Mapping[str, str]) -> CommandParser:
+    """The parser of what stands before a command; its help lists all commands."""
+    from var.version import __version__
+
+    width = max(len(name) for name in commands) + 2
+    lines = [f"  {name:{width}}{import_module(module).HELP}" for name, module in commands.items()]
+    parser = CommandParser(
+        prog=program,
+        usage=f"{program} COMMAND ...",
+        description=description,
+        epilog="\n".join(["commands:", *lines, "", f"`{program} COMMAND --help` tells the options of a command."]),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"next-scale {__version__}")
+    return parser

@@ -1,0 +1,1 @@
+"""The first wing: what networks say about images, and the networks themselves."""

@@ -1,0 +1,197 @@
+"""What a network says about images: features and logits, and the checks that every metric makes on them."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Float64, UInt8
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from var.errors import UserError
+from var.evaluation.features.feature_store import FeatureStore
+
+Array = np.ndarray | Tensor
+"""What every metric takes; sizes are in the docstrings, because bad ones get an error of ours."""
+
+Images = Array | Iterable[Array]
+"""uint8 NCHW images in 0..255: one array of all, or an iterable of batches."""
+
+BATCH = 500  # images in one call of the extractor, when they come as one array
+
+
+@dataclass(frozen=True, kw_only=True)
+class Features:
+    """What an extractor makes of a batch: penultimate features, and logits where it is a classifier."""
+
+    features: Float[Tensor, "batch dimensions"]
+    logits: Float[Tensor, "batch classes"] | None = None  # class i is label i, but for extractors of `own_classes`
+    spatial: Float[Tensor, "batch places"] | None = None  # of an inner map, in which sFID is measured
+
+
+@runtime_checkable
+class FeatureExtractor(Protocol):
+    """A network that judges; a distance in its features is called `FD-{name}`."""
+
+    @property
+    def name(self) -> str:
+        """A short word for tables, for example `digits`."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the weights: scores compare only where it is equal."""
+        ...
+
+    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+        """Features of a batch; each row depends on its own image only."""
+        ...
+
+
+def label_logits(extractor: FeatureExtractor, found: Features) -> Float[Tensor, "n classes"] | None:
+    """Logits in which class i is label i; None where the extractor has none, or (`own_classes`) another order."""
+    return None if getattr(extractor, "own_classes", False) else found.logits
+
+
+def extract(
+    images: Images,
+    extractor: FeatureExtractor,
+    *,
+    name: str = "images",
+    progress: bool = False,
+    total: int | None = None,
+) -> Features:
+    """Features of all images, in their order, on the CPU; they lie in a file that is mapped into memory.
+
+    `progress` shows a bar of images, up to `total` where that is known.
+
+    Raises:
+        UserError: an array that is not uint8 NCHW (`name` says whose), images of several sizes, or fewer than 2 images.
+    """
+    if isinstance(images, Array):
+        total = len(images)
+    bar = tqdm(total=total, desc=f"features of {name}", unit="image", disable=not progress)
+    with FeatureStore() as features, FeatureStore() as logits, FeatureStore() as spatial, bar:
+        count, has_logits, has_spatial = 0, True, True
+        for batch in uint8_batches(images, name=name):
+            part = extractor(batch)
+            features.add(part.features)
+            has_logits = has_logits and _add(logits, part.logits)
+            has_spatial = has_spatial and _add(spatial, part.spatial)
+            count += len(batch)
+            bar.update(len(batch))
+        if count < 2:
+            raise UserError(f"{name} must hold at least 2 images, got {count}; a distribution needs more than one")
+        return Features(
+            features=features.rows(),
+            logits=logits.rows() if has_logits else None,
+            spatial=spatial.rows() if has_spatial else None,
+        )
+
+
+def _add(store: FeatureStore, rows: Tensor | None) -> bool:
+    if rows is not None:
+        store.add(rows)
+    return rows is not None
+
+
+def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+    """The checked, non-empty batches of `images`; one array is cut into batches."""
+    if isinstance(images, Array):
+        images = [images[start : start + BATCH] for start in range(0, max(len(images), 1), BATCH)]
+    shape: tuple[int, ...] | None = None
+    for batch in images:
+        if not isinstance(batch, Array):
+            raise UserError(f"{name} must be uint8 NCHW arrays, got {type(batch).__name__}; give batches of images")
+        tensor = torch.as_tensor(batch)
+        if tensor.dtype != torch.uint8:
+            raise UserError(f"{name} must be uint8 in 0..255, got {tensor.dtype}; use var.images.to_uint8")
+        if tensor.ndim != 4:
+            raise UserError(f"{name} must be (batch, channels, height, width), got {tuple(tensor.shape)}; add the axes")
+        if tensor.shape[1] not in (1, 2, 3, 4) and tensor.shape[3] in (1, 3, 4):
+            raise UserError(f"{name} must be NCHW, got {tuple(tensor.shape)}, which looks like NHWC; permute the axes")
+        shape = tuple(tensor.shape[1:]) if shape is None else shape
+        if tuple(tensor.shape[1:]) != shape:
+            raise UserError(
+                f"{name} must have one shape, got {tuple(tensor.shape[1:])} after {shape}; resize or crop them alike"
+            )
+        if len(tensor):
+            yield tensor
+
+
+def feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n dimensions"]:
+    """The set as float64 rows, on the CPU.
+
+    Raises:
+        UserError: not (n, dimensions), fewer than `minimum` rows, or NaN/Inf in it; `name` says whose set it is.
+    """
+    rows = _rows(values, name=name, minimum=minimum)
+    usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
+    _check_rows(usable, name=name, rule="finite", found="NaN or Inf")
+    return rows
+
+
+def own_feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n dimensions"]:
+    """Like `feature_rows`, but never the caller's memory: for changes in place, where a second copy is too large."""
+    rows = feature_rows(values, name=name, minimum=minimum)
+    shared = values.dtype in (torch.float64, np.float64)  # what needs no conversion is not copied
+    return rows.copy() if shared else rows
+
+
+def feature_chunks(values: Array, *, name: str, rows: int) -> Iterator[Float64[np.ndarray, "_n _dimensions"]]:
+    """The set as runs of `rows` float64 rows, at least one run, so that only one is held; raises as `feature_rows`."""
+    for start in range(0, max(len(values), 1), rows):
+        yield feature_rows(values[start : start + rows], name=name)
+
+
+def logit_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n classes"]:
+    """Like `feature_rows`; -inf is allowed as the logit of a probability of zero, but not in a whole row."""
+    rows = _rows(values, name=name, minimum=minimum)
+    # The largest is NaN where any is, and -inf where all are.
+    usable = np.isfinite(np.maximum.reduce(rows, axis=1))
+    _check_rows(usable, name=name, rule="finite or -inf", found="NaN, +Inf or only -Inf")
+    return rows
+
+
+def same_dimensions(
+    a: Float64[np.ndarray, "n d"], b: Float64[np.ndarray, "m e"], names: tuple[str, str] = ("real", "fake")
+) -> None:
+    """Raise `UserError` unless both sets live in one space."""
+    if a.shape[1] != b.shape[1]:
+        raise UserError(
+            f"{names[0]} and {names[1]} must have the same dimensions, got {a.shape[1]} and {b.shape[1]}; "
+            f"use the same extractor, or images of the same size, for both"
+        )
+
+
+def _rows(values: Array, *, name: str, minimum: int) -> Float64[np.ndarray, "n dimensions"]:
+    if isinstance(values, Tensor):
+        # bfloat16 is unknown to numpy, so the cast comes first.
+        rows = values.detach().to("cpu", torch.float64).numpy()
+    else:
+        rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] == 0:
+        raise UserError(
+            f"{name} must be (n, dimensions >= 1), got {rows.shape}; for one dimension pass values[:, None]"
+        )
+    if len(rows) < minimum:
+        raise UserError(f"{name} must hold at least {minimum} rows, got {len(rows)}; use more samples")
+    return rows
+
+
+def _check_rows(good: Bool[np.ndarray, " n"], *, name: str, rule: str, found: str) -> None:
+    if not good.all():
+        raise UserError(
+            f"{name} must be {rule}, got {found} in {int((~good).sum())} of {len(good)} rows "
+            f"(the first is row {int(good.argmin())}); check the images and the network that they come from"
+        )
+
+
+def check_rgb(images: UInt8[Tensor, "batch channels height width"], judge: str) -> None:
+    """Raise `UserError` unless the images have 3 channels, as the network called `judge` needs."""
+    if images.shape[1] != 3:
+        raise UserError(
+            f"{judge} judges RGB images of 3 channels, got {images.shape[1]}; repeat the grey channel if you must"
+        )

@@ -1,0 +1,1 @@
+"""The second wing: from features, logits or pixels to statistics and numbers."""

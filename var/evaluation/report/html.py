@@ -1,0 +1,117 @@
+"""Building blocks of a page that needs no other file: text is escaped, pictures and style are within."""
+
+import base64
+import html
+import re
+import struct
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+from pathlib import Path
+
+from var.errors import UserError
+from var.evaluation.report.drawing import style_variables
+from var.files import atomic_file
+
+Picture = bytes | str
+"""A PNG's bytes, or SVG text."""
+
+_PNG = b"\x89PNG\r\n\x1a\n"
+_VOID = ("img", "meta")
+
+
+class Html(str):
+    """Text that is markup already; `element` escapes every other text."""
+
+    __slots__ = ()
+
+
+def element(tag: str, *children: str, **attributes: str) -> Html:
+    """An element; children that are not `Html` are escaped, `class_` stands for the attribute class."""
+    named = "".join(f' {name.rstrip("_")}="{html.escape(value)}"' for name, value in attributes.items())
+    if tag in _VOID:
+        return Html(f"<{tag}{named}>")
+    return Html(f"<{tag}{named}>{joined(children)}</{tag}>")
+
+
+def joined(children: Iterable[str]) -> Html:
+    """Children one after the other; those that are not `Html` are escaped."""
+    return Html("".join(child if isinstance(child, Html) else html.escape(child, quote=False) for child in children))
+
+
+def document(title: str, *children: str) -> Html:
+    """A whole page with the report's style inside and no reference to the outside."""
+    style = style_variables() + files("var.evaluation.report").joinpath("page.css").read_text(encoding="utf-8")
+    head = element(
+        "head",
+        element("meta", charset="utf-8"),
+        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
+        element("title", title),
+        # An empty icon: without it browsers ask the server for one.
+        Html('<link rel="icon" href="data:,">'),
+        element("style", Html(style)),
+    )
+    return Html(f"<!doctype html>\n{element('html', head, element('body', *children), lang='en')}\n")
+
+
+def section(name: str, title: str, *children: str) -> Html:
+    """A section that links can reach as #`name`."""
+    return element("section", element("h2", title), *children, id=name)
+
+
+def image(picture: Picture, alt: str) -> Html:
+    """The picture as a data URI, shown in its own size where the page has room."""
+    kind, data = ("svg+xml", picture.encode()) if isinstance(picture, str) else ("png", picture)
+    width, height = picture_size(picture)
+    return element(
+        "img",
+        src=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
+        alt=alt,
+        width=f"{width:.0f}",
+        height=f"{height:.0f}",
+        style=f"--natural:{width:.0f}px" + ("" if kind == "svg+xml" else ";image-rendering:pixelated"),
+    )
+
+
+def picture_size(picture: Picture) -> tuple[float, float]:
+    """(width, height) of a picture in pixels; raises `UserError` for what is neither PNG nor SVG of a stated size."""
+    if isinstance(picture, bytes) and picture.startswith(_PNG):
+        width, height = struct.unpack(">II", picture[16:24])
+        return float(width), float(height)
+    if isinstance(picture, str) and picture.startswith("<svg"):
+        root = picture[: picture.index(">")]
+        found = [re.search(rf'\s{name}="([\d.]+)"', root) for name in ("width", "height")]
+        if all(found):
+            width, height = (float(match[1]) for match in found if match)
+            return width, height
+    raise UserError(
+        f"a picture must be PNG bytes or SVG text with width and height, got {picture[:24]!r}; render it anew"
+    )
+
+
+def figure(picture: Picture, caption: str, *, alt: str, title: str = "", wide: bool = False) -> Html:
+    """A picture with its caption; a `wide` one scrolls on narrow screens instead of shrinking."""
+    shown = image(picture, alt)
+    body = element("div", shown, class_="scroll wide", tabindex="0") if wide else shown
+    heading = [element("h3", title)] if title else []
+    return element("figure", *heading, body, element("figcaption", caption))
+
+
+def facts(rows: Iterable[tuple[str, str]]) -> Html:
+    """A table of names and values."""
+    lines = [element("tr", element("th", name, scope="row"), element("td", value)) for name, value in rows]
+    return element("table", element("tbody", *lines), class_="facts")
+
+
+def bullets(items: Sequence[str], class_: str = "") -> Html:
+    """A list; the words up to the first colon of each item are set in bold."""
+    lines = []
+    for item in items:
+        lead, colon, rest = item.partition(": ")
+        lines.append(element("li", *([element("strong", f"{lead}:"), f" {rest}"] if colon else [item])))
+    return element("ul", *lines, class_=class_)
+
+
+def save(page: str, path: Path | str) -> None:
+    """Write a page whole or not at all; raises `UserError` if the place cannot be written."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")

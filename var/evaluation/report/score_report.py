@@ -1,0 +1,170 @@
+"""The report on one model: every score with its spread over generation seeds, and what it must be read against."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+from var.errors import UserError, suggestion
+from var.files import atomic_file, make_folder
+
+KIND = "next-scale scores"
+"""What tells a file of scores from other JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One score over sets that were drawn with different seeds."""
+
+    values: tuple[float, ...]  # of at least one set
+
+    @property
+    def mean(self) -> float:
+        """Mean over the sets."""
+        return fmean(self.values)
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation (divisor n - 1); None of one set."""
+        return stdev(self.values) if len(self.values) > 1 else None
+
+    @property
+    def minimum(self) -> float:
+        """The smallest, which some papers report."""
+        return min(self.values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreReport:
+    """All scores of one model on one reference; written as JSON, and shown as text, Markdown or a page.
+
+    `scores` maps a field of `Scores` to a value for each set; a set is one generation seed. Raises `UserError` for
+    lists that do not match, numbers that are none, and names that are unknown.
+    """
+
+    name: str  # of the model
+    distance: str  # FID, or FD-name
+    sets: list[dict[str, Any]]  # path, samples, seed, fingerprint of each
+    scores: dict[str, list[float]]
+    extractor: dict[str, Any]  # name, digest
+    classifier: dict[str, Any] | None = None  # name and digest of who told the classes, where the extractor did not
+    reference: dict[str, Any]  # file, SHA-256, count, provenance
+    floor: dict[str, Any] | None = None  # what two halves of the real images score, see `judging.floor`
+    protocol: dict[str, Any] | None = None
+    rejection: dict[str, Any] | None = None  # share, samples and scores of the samples that were kept: another model's
+    warnings: list[str] = field(default_factory=list)
+    environment: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.sets:
+            raise UserError("a report needs the scores of at least one set, got none; judge some samples")
+        kept = [] if self.rejection is None else [(f"rejection.{k}", v) for k, v in self.rejection["scores"].items()]
+        for key, values in [*self.scores.items(), *kept]:
+            if len(values) != len(self.sets):
+                raise UserError(f"{key} needs a value for each of {len(self.sets)} sets, got {len(values)}; match them")
+            for value in values:
+                if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                    raise UserError(f"{key} must be finite numbers, got {value!r}; look at how it was measured")
+        if "fd" not in self.scores:
+            raise UserError(f"a report needs the distance 'fd', got {sorted(self.scores)}; add it")
+
+    def spread(self, key: str) -> Spread | None:
+        """The score `key` over the sets; None if it was not measured."""
+        values = self.scores.get(key)
+        return None if values is None else Spread(tuple(values))
+
+    @property
+    def samples(self) -> int:
+        """Images of each set; of the smallest where they differ."""
+        return min(one["samples"] for one in self.sets)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, fit for JSON."""
+        return {"kind": KIND, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: Path | str = "the report") -> "ScoreReport":
+        """The report in `content`; raises `UserError`, which names `source`, for a missing or unknown entry."""
+        values = {key: value for key, value in content.items() if key != "kind"}
+        known = [one.name for one in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise UserError(f"{source}: unknown entry {key!r}; {suggestion(key, known)}")
+        try:
+            return cls(**values)
+        except TypeError as error:
+            raise UserError(f"{source} must be a whole report of scores, but: {error}; write it again") from error
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
+
+    def to_json(self, path: Path | str) -> None:
+        """Write the report whole or not at all."""
+        with atomic_file(path) as temporary:
+            temporary.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+    @classmethod
+    def from_json(cls, path: Path | str) -> "ScoreReport":
+        """Read a report; raises `UserError`, naming the file, if it is none."""
+        reports = read_reports(path)
+        if len(reports) != 1:
+            raise UserError(f"{path} must hold the scores of one model, got {sorted(reports)}; pick one")
+        return next(iter(reports.values()))
+
+    def text(self) -> str:
+        """Plain text of at most 100 columns."""
+        from var.evaluation.report.text import text
+
+        return text([self])
+
+    def markdown(self) -> str:
+        """Markdown with one table."""
+        from var.evaluation.report.text import markdown
+
+        return markdown([self])
+
+    def html(self) -> str:
+        """A page with plots that needs no other file; raises `UserError` without matplotlib."""
+        from var.evaluation.report.page import html
+
+        return html([self])
+
+    def save(self, folder: Path | str) -> None:
+        """Write `scores.json`, `scores.md` and `scores.html` into `folder`."""
+        folder = make_folder(folder)
+        self.to_json(folder / "scores.json")
+        for name, content in (("scores.md", self.markdown()), ("scores.html", self.html())):
+            with atomic_file(folder / name) as temporary:
+                temporary.write_text(content, encoding="utf-8")
+
+
+def read_reports(path: Path | str) -> dict[str, ScoreReport]:
+    """The reports of scores in a JSON file, by model: one in `scores.json`, two in `report.json` of a comparison.
+
+    Raises:
+        UserError: no such file, not JSON, or no reports of scores in it.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"cannot read the report {path}: {error.strerror}; give its JSON file") from error
+    except ValueError as error:
+        raise UserError(f"{path} must be JSON, but: {error}; give the JSON file of a report") from error
+    if isinstance(content, dict) and content.get("kind") == KIND:
+        report = ScoreReport.from_dict(content, path)
+        return {report.name: report}
+    found = content.get("scores") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not found:
+        raise UserError(
+            f"{path} must hold scores, as `var evaluate --output` writes them; give scores.json or report.json"
+        )
+    return {name: ScoreReport.from_dict(value, f"{path} ({name})") for name, value in found.items()}
+
+
+def values_of(all_scores: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
+    """A list for each score that was measured of all sets, from the fields of their `Scores`."""
+    first = all_scores[0]
+    keys = [key for key in first if key != "samples" and all(one[key] is not None for one in all_scores)]
+    return {key: [one[key] for one in all_scores] for key in keys}

@@ -1,0 +1,121 @@
+"""Reports of scores as text and as Markdown; both say the same."""
+
+import textwrap
+from collections.abc import Iterable, Sequence
+
+from var.evaluation.report.measures import Measure, measures
+from var.evaluation.report.score_report import ScoreReport, Spread
+
+WIDTH = 100
+
+
+def score_table(reports: Sequence[ScoreReport]) -> list[list[str]]:
+    """Rows of cells, a heading first: each score that some report has, with mean, deviation and minimum of each."""
+    rows = [["", *(part for report in reports for part in (_short(report.name), "sd", "min"))]]
+    for measure in measures(reports[0].distance):
+        spreads = [report.spread(measure.key) for report in reports]
+        if any(spread is not None for spread in spreads):
+            rows.append([_title(measure), *(cell for spread in spreads for cell in cells(measure, spread))])
+    rows += _context(reports)
+    return rows
+
+
+def cells(measure: Measure, spread: Spread | None) -> tuple[str, str, str]:
+    """Mean, deviation and minimum; "-" for what is not known."""
+    if spread is None:
+        return "-", "-", "-"
+    deviation = "-" if spread.deviation is None else measure.show(spread.deviation)
+    return measure.show(spread.mean), deviation, measure.show(spread.minimum)
+
+
+def text(reports: Sequence[ScoreReport]) -> str:
+    """Plain text of at most 100 columns for one or two models."""
+    rows = score_table(reports)
+    lines = aligned(rows)
+    rule = "-" * max(map(len, lines))
+    notes = [line for note in notes_on(reports) for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+    return "\n".join([lines[0], rule, *lines[1:], rule, *notes])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of cells as lines, the first column to the left, the others to the right."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return [
+        "  ".join(cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(pairs))
+        for pairs in (zip(row, widths, strict=True) for row in rows)
+    ]
+
+
+def markdown(reports: Sequence[ScoreReport]) -> str:
+    """A table and the notes under it."""
+    rows = [[cell.strip().replace("|", "\\|") for cell in row] for row in score_table(reports)]
+    head, rule = rows[0], ["---", *["---:"] * (len(rows[0]) - 1)]
+    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows[1:])]
+    title = " and ".join(report.name for report in reports)
+    return "\n".join([f"# Scores of {title}", "", *lines, "", *(f"- {note}" for note in notes_on(reports)), ""])
+
+
+def notes_on(reports: Sequence[ScoreReport]) -> list[str]:
+    """Protocol, floor, rejection, cautions and origin; what is not true of all models begins with the model's name."""
+    by_model = {report.name: _notes(report) for report in reports}
+    shared = [note for note in by_model[reports[0].name] if all(note in notes for notes in by_model.values())]
+    own = [f"{name}: {note}" for name, notes in by_model.items() for note in notes if note not in shared]
+    return own + shared
+
+
+def rejection_rows(report: ScoreReport) -> Iterable[tuple[Measure, Spread]]:
+    """The scores of the samples that rejection sampling kept."""
+    kept = {} if report.rejection is None else report.rejection["scores"]
+    return [(one, Spread(tuple(kept[one.key]))) for one in measures(report.distance) if one.key in kept]
+
+
+def _notes(report: ScoreReport) -> list[str]:
+    notes = []
+    if report.protocol is not None:
+        sampling = ", ".join(f"{key} {value}" for key, value in report.protocol["sampling"].items())
+        rounding = f", rounding {report.protocol['rounding']}" if "rounding" in report.protocol else ""
+        notes.append(
+            f"Protocol {report.protocol['name']}: {sampling}{rounding}; {report.protocol['per_class']} images a class."
+        )
+    if report.floor is not None:
+        size, apart, at = (report.floor[key] for key in ("samples", "fd", "at_samples"))
+        notes.append(
+            f"Floor: two disjoint sets of {size} real images are {apart:.3f} apart, so {report.samples} real ones "
+            f"would score about {at:.3f} here; no generator can be told from real data below that."
+        )
+    if report.rejection is not None:
+        kept = ", ".join(f"{one.title.strip()} {one.show(spread.mean)}" for one, spread in rejection_rows(report))
+        notes.append(
+            f"Rejection sampling, reported apart: the surest {report.rejection['share']:.0%} of each class, "
+            f"{report.rejection['samples'][0]} images: {kept}."
+        )
+    notes += [f"Caution. {caution}" for caution in report.warnings]
+    judge = f"{report.extractor['name']} {report.extractor['digest'][:12]}"
+    if report.classifier is not None:
+        judge += f" (classes by {report.classifier['name']} {report.classifier['digest'][:12]})"
+    reference = f"{report.reference.get('path', 'real images')} {str(report.reference.get('digest', ''))[:12]}".strip()
+    notes.append(f"Judged by {judge} against {reference}, {_versions(report)}.")
+    return notes
+
+
+def _versions(report: ScoreReport) -> str:
+    found = report.environment.get("versions", {})
+    return "with " + ", ".join(f"{name} {found[name]}" for name in sorted(found)) if found else "versions unknown"
+
+
+def _context(reports: Sequence[ScoreReport]) -> list[list[str]]:
+    floors = [("-" if report.floor is None else f"{report.floor['at_samples']:.3f}", "-", "-") for report in reports]
+    return [
+        ["floor: real images at n", *(cell for floor in floors for cell in floor)],
+        ["n", *(cell for report in reports for cell in (str(report.samples), "-", "-"))],
+        ["generation seeds", *(cell for report in reports for cell in (str(len(report.sets)), "-", "-"))],
+    ]
+
+
+def _title(measure: Measure) -> str:
+    arrow = {"lower": " (lower)", "higher": " (higher)", None: ""}[measure.better]
+    return measure.title + arrow
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 18 else f"{name[:17]}~"

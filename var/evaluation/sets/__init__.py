@@ -1,0 +1,1 @@
+"""Sets of images that are judged or judged against: on disk, by protocol, as statistics, as controls."""

@@ -1,0 +1,229 @@
+"""What samples are compared with: statistics of real images in one file, which says where they come from."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from var.data.folder import FolderData
+from var.errors import UserError
+from var.evaluation.features.extraction import FeatureExtractor, extract
+from var.evaluation.features.published_weights import file_digest
+from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.scores import Neighbourhood, Reference
+from var.evaluation.sets.archives import array_rows, array_shape
+from var.evaluation.sets.samples import open_samples
+from var.files import atomic_file
+from var.images import to_uint8
+from var.randomness import keyed_generator
+
+KEPT_FEATURES = 10_000
+"""Features that are kept beside the statistics, for precision, recall, kernel distances and the floor."""
+
+_BATCH = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """Where statistics come from; whatever of it moves a distance must agree with the samples'."""
+
+    source: str  # name of the folder
+    images: int
+    fingerprint: str  # SHA-256 over those of the files, in order
+    height: int
+    width: int
+    channels: int
+    resize: str
+    crop: str
+    rounding: str
+    extractor: str
+    extractor_digest: str
+
+
+COMPARED = ("extractor", "extractor_digest", "height", "width", "channels", "resize", "crop", "rounding")
+"""Fields of `Provenance` in which two files must agree for their distances to be comparable."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReferenceStatistics:
+    """Mean and covariance of features of real images; of sFID's too where the network has them."""
+
+    statistics: Statistics
+    spatial: Statistics | None = None
+    features: Float[Tensor, "n dimensions"] | None = None  # of some of the images
+    provenance: Provenance | None = None  # None: a file of somebody else, which does not say
+    images_file: Path | None = None  # an npz with some of the images (ADM's arr_0)
+    digest: str = ""  # SHA-256 of the file, once there is one
+
+    def save(self, path: Path | str) -> None:
+        """Write an npz in ADM's layout (`mu`, `sigma`, `mu_s`, `sigma_s`), with our additions, whole or not at all."""
+        count = self.statistics.count
+        arrays: dict[str, Any] = {"mu": self.statistics.mean, "sigma": self.statistics.cov}
+        arrays |= {} if count is None else {"count": np.array(count)}
+        if self.spatial is not None:
+            arrays |= {"mu_s": self.spatial.mean, "sigma_s": self.spatial.cov}
+        if self.features is not None:
+            arrays["features"] = self.features.numpy()
+        if self.provenance is not None:
+            arrays["provenance"] = np.array(json.dumps(asdict(self.provenance)))
+        if self.images_file is not None:
+            arrays["arr_0"] = np.concatenate(list(array_rows(self.images_file, "arr_0", _BATCH)))
+        with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+
+    @classmethod
+    def load(cls, path: Path | str) -> "ReferenceStatistics":
+        """Read our own file, or ADM's, whose `mu` and `sigma` are used as they are; its images serve pairs of samples.
+
+        Raises:
+            UserError: no such file, not an npz, or arrays that are missing or misshapen.
+        """
+        path = Path(path).expanduser()
+        statistics = Statistics.load(path)
+        has_spatial = array_shape(path, "mu_s") is not None
+        return cls(
+            statistics=statistics,
+            spatial=Statistics.load(path, spatial=True) if has_spatial else None,
+            features=_features(path, statistics.dimensions),
+            provenance=_provenance(path),
+            images_file=path if array_shape(path, "arr_0") is not None else None,
+            digest=file_digest(path),
+        )
+
+    def reference(
+        self, extractor: FeatureExtractor, *, neighbourhood: Neighbourhood | None = None, progress: bool = False
+    ) -> Reference:
+        """The reference for `evaluate`; where the file holds images, they are seen by `extractor` now.
+
+        Raises:
+            UserError: the file was made with another network.
+        """
+        if self.provenance is not None and self.provenance.extractor_digest != extractor.digest:
+            own = self.provenance
+            raise UserError(
+                f"the reference must be made with the extractor of the samples, {extractor.name} "
+                f"{extractor.digest[:12]}, got one of {own.extractor} {own.extractor_digest[:12]}; build it again"
+            )
+        features = self.features
+        if features is None and self.images_file is not None:
+            batches = (nchw(part) for part in array_rows(self.images_file, "arr_0", _BATCH))
+            features = extract(batches, extractor, name="reference images", progress=progress).features
+            self.check_dimensions(features.shape[1], extractor)
+        return Reference(
+            features=features,
+            statistics=self.statistics,
+            digest=extractor.digest,
+            spatial=self.spatial,
+            neighbourhood=neighbourhood,
+        )
+
+    def check_dimensions(self, found: int, extractor: FeatureExtractor) -> None:
+        """Raise `UserError` unless the network gives as many features as the file has."""
+        if found != self.statistics.dimensions:
+            raise UserError(
+                f"the reference has {self.statistics.dimensions} features, and {extractor.name} gives {found}; "
+                "use the extractor that the reference was made with"
+            )
+
+
+def build_statistics(
+    folder: Path | str,
+    extractor: FeatureExtractor,
+    *,
+    size: int | None = None,
+    channels: int = 3,
+    keep_features: int = KEPT_FEATURES,
+    progress: bool = True,
+) -> ReferenceStatistics:
+    """Statistics of all images in `folder` (or in its class folders), with their provenance; memory stays bounded.
+
+    With `size`, images are resized with Pillow's antialiased bicubic filter until the shorter side fits, and cropped
+    around the centre; without it they are taken as they are. Of `keep_features` images, drawn by a fixed seed, the
+    features are kept too.
+
+    Raises:
+        UserError: nothing to read, an image that is corrupt or, without `size`, of another size (with its path).
+    """
+    folder = Path(folder).expanduser()
+    batches, files, shape = _open(folder, size, channels)
+    found = extract(batches, extractor, name=folder.name or "images", progress=progress, total=len(files))
+    order = torch.randperm(len(files), generator=keyed_generator("kept features"))[:keep_features]
+    provenance = Provenance(
+        source=folder.resolve().name,
+        images=len(files),
+        fingerprint=sha256("".join(file_digest(path) for path in files).encode()).hexdigest(),
+        height=shape[1],
+        width=shape[2],
+        channels=shape[0],
+        resize="none" if size is None else "shorter side, Pillow bicubic, antialiased",
+        crop="none" if size is None else "centre",
+        rounding="none" if size is None else "to the nearest of 0..255, once, by the resize",
+        extractor=extractor.name,
+        extractor_digest=extractor.digest,
+    )
+    return ReferenceStatistics(
+        statistics=Statistics.from_features(found.features),
+        spatial=None if found.spatial is None else Statistics.from_features(found.spatial),
+        features=found.features[order.sort().values] if keep_features > 0 else None,
+        provenance=provenance,
+    )
+
+
+def check_comparable(first: Provenance, second: Provenance, names: tuple[str, str] = ("first", "second")) -> None:
+    """Raise `UserError`, naming the field, unless distances to both references can be compared."""
+    for name in COMPARED:
+        a, b = getattr(first, name), getattr(second, name)
+        if a != b:
+            raise UserError(
+                f"statistics must agree in {name} to be compared, got {a!r} ({names[0]}) and {b!r} ({names[1]}); "
+                "build one of them again"
+            )
+
+
+def nchw(images: UInt8[np.ndarray, "batch height width channels"]) -> UInt8[Tensor, "batch channels height width"]:
+    """A batch of images as networks take them."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def _open(folder: Path, size: int | None, channels: int) -> tuple[Iterator[Tensor], list[Path], tuple[int, int, int]]:
+    """Batches of uint8 images, the files in the same order, and the shape of all."""
+    if size is None:
+        samples = open_samples(folder, channels=channels)
+        if not samples.files:
+            raise UserError(f"reference images are files in a folder, got {folder}; unpack them")
+        return samples.batches(), list(samples.files), samples.shape
+    data = FolderData(folder, size=size, channels=channels)
+    batches = (
+        to_uint8(torch.stack([data.load(index) for index in range(start, min(start + _BATCH, len(data)))]))
+        for start in range(0, len(data), _BATCH)
+    )
+    return batches, [Path(path) for path in data.paths], (channels, size, size)
+
+
+def _features(path: Path, dimensions: int) -> Float[Tensor, "n d"] | None:
+    found = array_shape(path, "features")
+    if found is None:
+        return None
+    shape, kind = found
+    if len(shape) != 2 or shape[1] != dimensions or kind.kind != "f":
+        raise UserError(f"{path}: features must be (n, {dimensions}) floats, got {kind} {shape}; build it again")
+    return torch.cat([torch.from_numpy(part) for part in array_rows(path, "features", 8192)])
+
+
+def _provenance(path: Path) -> Provenance | None:
+    if array_shape(path, "provenance") is None:
+        return None
+    with np.load(path, allow_pickle=False) as archive:
+        text = str(archive["provenance"])
+    try:
+        values = json.loads(text)
+        return Provenance(**{field.name: values[field.name] for field in fields(Provenance)})
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path}: its provenance must be whole, but: {error}; build it again") from error

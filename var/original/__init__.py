@@ -1,0 +1,108 @@
+"""Checkpoints of the official code (github.com/FoundationVision/VAR) as our models."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from var.errors import UserError
+from var.hub.building import build
+from var.original.inference import transformer_config, vqvae_config
+from var.original.reading import TRANSFORMER, VQVAE_PART, Checkpoint, read_part
+from var.original.renames import TRANSFORMER_TABLE, VQVAE_TABLE, renamed
+from var.original.sides import read_sides
+from var.scales import Side
+from var.transformer import VAR
+from var.vqvae import VQVAE
+
+Model = TypeVar("Model", bound=nn.Module)
+
+USAGE = "quantize.ema_vocab_hit_SV"
+
+
+def load_original(
+    vqvae: Checkpoint,
+    transformer: Checkpoint,
+    *,
+    num_heads: int | None = None,
+    normalize_codes: bool = False,
+    sides: Sequence[Side] | None = None,
+    dtype: torch.dtype = torch.float32,
+    progress: bool = False,
+) -> tuple[VQVAE, VAR]:
+    """Both models of official checkpoints, in eval mode; see `VARPipeline.from_original`."""
+    source, tensors = read_part(transformer, TRANSFORMER)
+    sides = read_sides(tensors, sides, source)
+    theirs = transformer_config(tensors, sides, num_heads=num_heads, source=source)
+    parts = (
+        _vqvae_part(vqvae, sides, normalize_codes),
+        (VAR, theirs, renamed(tensors, TRANSFORMER_TABLE, source), source),
+    )
+    models: list[Any] = _loaded(parts, dtype, progress)
+    return models[0], models[1]
+
+
+def load_original_vqvae(
+    vqvae: Checkpoint,
+    *,
+    sides: Sequence[Side],
+    normalize_codes: bool = False,
+    dtype: torch.dtype = torch.float32,
+    progress: bool = False,
+) -> VQVAE:
+    """The tokenizer of an official checkpoint alone, in eval mode; its file does not tell the `sides`."""
+    model: Any = _loaded((_vqvae_part(vqvae, sides, normalize_codes),), dtype, progress)[0]
+    return model
+
+
+Part = tuple[type[nn.Module], Any, Mapping[str, tuple[str, Tensor]], str]
+"""A model's class, its config, its weights under our names with the names found, and what messages call the file."""
+
+
+def _vqvae_part(vqvae: Checkpoint, sides: Sequence[Side], normalize_codes: bool) -> Part:
+    source, tensors = read_part(vqvae, VQVAE_PART)
+    config = vqvae_config(tensors, sides, normalize_codes=normalize_codes, source=source)
+    # As in the official code, statistics of another number of scales (the 512 px models have the tokenizer of 256 px,
+    # but other sides) start afresh. Nothing but training reads them.
+    usage = tensors.get(USAGE)
+    if usage is None or (usage.ndim == 2 and usage.shape[0] != len(sides)):
+        place = tensors["quantize.embedding.weight"].device
+        tensors = {**tensors, USAGE: torch.zeros(len(sides), config.vocabulary, device=place)}
+    return VQVAE, config, renamed(tensors, VQVAE_TABLE, source), source
+
+
+def _loaded(parts: Sequence[Part], dtype: torch.dtype, progress: bool) -> list[nn.Module]:
+    empty = [_compared(*part) for part in parts]  # all is compared before anything is copied
+    with tqdm(total=sum(len(part[2]) for part in parts), desc="weights", leave=False, disable=not progress) as bar:
+        for model, (_, _, found, _) in zip(empty, parts, strict=True):
+            copies = {}
+            for ours, (_, tensor) in found.items():
+                place = tensor.device if tensor.is_meta else "cpu"
+                # Copies even on the CPU, because a file's tensors are only mapped into memory.
+                copies[ours] = tensor.detach().to(place, dtype, copy=True, memory_format=torch.contiguous_format)
+                bar.update()
+            model.load_state_dict(copies, assign=True)
+    return [model.eval() for model in empty]
+
+
+def _compared(model_class: type[Model], config: Any, found: Mapping[str, tuple[str, Tensor]], source: str) -> Model:
+    """The model without weights, after the names, shapes and kinds of all have been compared with those found."""
+    model = build(model_class, config)
+    wanted = model.state_dict()
+    faults = [f"our {name} is missing" for name in wanted if name not in found]
+    for ours, (name, tensor) in found.items():
+        if ours not in wanted:
+            faults.append(f"unexpected {name}")
+        elif tensor.shape != wanted[ours].shape:
+            faults.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(wanted[ours].shape)}")
+        elif not tensor.is_floating_point():
+            faults.append(f"{name} has kind {tensor.dtype} instead of a float type")
+    if faults:
+        listed = ", ".join(faults[:10]) + (f" and {len(faults) - 10} more" if len(faults) > 10 else "")
+        raise UserError(
+            f"{source} must hold exactly the weights of one official {model_class.__name__}, but: {listed}; "
+            "give an unchanged official file"
+        )
+    return model

@@ -1,0 +1,106 @@
+"""The checkpoints that the authors published: which files there are, and their conversions beside the download."""
+
+import hashlib
+import os
+import shutil
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple, Unpack
+
+import torch
+
+from var.errors import UserError, suggestion
+from var.files import make_folder, unwritable
+from var.hub.models import check_placement
+from var.hub.remote import Source, find_file
+
+REPOSITORY = "FoundationVision/var"
+TOKENIZER = "vae_ch160v4096z32.pth"
+TRANSFORMERS = {
+    "d16": "var_d16.pth",  # 256 px
+    "d20": "var_d20.pth",
+    "d24": "var_d24.pth",
+    "d30": "var_d30.pth",
+    "d36": "var_d36.pth",  # 512 px
+}
+
+LAYOUT = 1
+"""Raised when a conversion would come out differently, so that old ones are not read any more."""
+
+
+class Files(NamedTuple):
+    """Where the two files of a model lie."""
+
+    vqvae: Path
+    transformer: Path
+
+
+def refuse_without_variant(path_or_id: Path | str) -> None:
+    """Raise `UserError` if this is the authors' repository, or a folder of their files: a model must be chosen."""
+    path = Path(path_or_id).expanduser()
+    official = str(path_or_id).casefold() == REPOSITORY.casefold() and not path.exists()
+    if official or ((path / TOKENIZER).is_file() and not (path / "pipeline_index.json").exists()):
+        variants = ", ".join(TRANSFORMERS)
+        raise UserError(f"{path_or_id} holds several official models, got no variant; pass variant=, one of {variants}")
+
+
+def load(
+    cls: type[Any],
+    path_or_id: Path | str,
+    variant: str,
+    *,
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+    progress: bool,
+    **source: Unpack[Source],
+) -> Any:
+    """The pipeline of class `cls` of a published model, converted at its first use; see `VARPipeline.from_pretrained`.
+
+    What is converted from a download stays beside it in the cache of the Hub, under the identity of both files; a
+    conversion that cannot be read (any more) is made again. A local folder is left as it is.
+    """
+    if variant not in TRANSFORMERS:
+        raise UserError(f"unknown variant {variant!r}; {suggestion(variant, TRANSFORMERS)}")
+    check_placement(dtype, device)
+    local = Path(path_or_id).expanduser().exists()
+    files = Files(*(find_file(path_or_id, name, **source) for name in (TOKENIZER, TRANSFORMERS[variant])))
+    if local:
+        return cls.from_original(*files, progress=progress).to(device=device, dtype=dtype)
+    folder = _converted_folder(files, variant)
+    if folder.is_dir():
+        try:
+            return cls.from_pretrained(folder, dtype=dtype, device=device)
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+    pipeline = cls.from_original(*files, progress=progress)
+    try:
+        save_whole(pipeline, folder)
+    except UserError as error:
+        warnings.warn(f"the conversion is not kept: {error}", stacklevel=3)
+    return pipeline.to(device=device, dtype=dtype)
+
+
+def _converted_folder(files: Files, variant: str) -> Path:
+    """The place of a conversion: in the repository's folder in the cache, named by what the Hub calls the contents."""
+    # .../models--owner--name/snapshots/COMMIT/FILE, which is a link to ../../blobs/ETAG where there are links.
+    identities = [file.resolve().name if file.is_symlink() else f"{file.parent.name}/{file.name}" for file in files]
+    digest = hashlib.sha256("\n".join(identities).encode()).hexdigest()[:16]
+    repository = next(above.parent for above in files.transformer.parents if above.name == "snapshots")
+    return repository / "next-scale" / f"{variant}-{LAYOUT}-{digest}"
+
+
+def save_whole(pipeline: Any, folder: Path) -> None:
+    """Save `pipeline` as a new `folder`, which exists whole or not at all.
+
+    What another process has put there meanwhile stays. Raises `UserError` if the place cannot be written.
+    """
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    try:
+        make_folder(folder.parent)
+        pipeline.save_pretrained(temporary)
+        os.replace(temporary, folder)
+    except OSError as error:
+        if not folder.is_dir() or not any(folder.iterdir()):
+            raise unwritable(folder, error) from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)

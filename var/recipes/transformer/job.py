@@ -1,0 +1,263 @@
+"""`var train transformer`: from the command line's options to a run of stage 2."""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from var.command_line.run_options import assignments
+from var.data.base import ImageData, without_images
+from var.errors import UserError
+from var.generation import VARPipeline
+from var.randomness import keyed_global_stream
+from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
+from var.recipes.transformer.presets import transformer_run
+from var.recipes.transformer.settings import TransformerRun
+from var.recipes.transformer.task import TransformerTask
+from var.recipes.transformer.token_cache import TokenCache
+from var.recipes.transformer.token_cache_files import tokenizer_digest
+from var.recipes.vqvae.presets import TOKENIZERS, vqvae_run
+from var.runs.cost import Cost, cost_of
+from var.runs.evaluation import GeneratorJudge, LossJudge, data_name, held_out
+from var.runs.overrides import overridden
+from var.runs.plan import Network, Plan, size
+from var.runs.session import Prepared, Session, open_training_data
+from var.runs.settings import DataSettings
+from var.training import Task
+from var.training.optimization import optimizer_flops
+from var.transformer import VAR, VARConfig
+from var.vqvae import VQVAE
+
+
+class TransformerJob:
+    """Training of a transformer, new or from `start`, on the tokens of `vqvae`."""
+
+    kind = "transformer"
+
+    def __init__(
+        self,
+        settings: TransformerRun,
+        data: ImageData,
+        vqvae: VQVAE,
+        *,
+        start: Start | None = None,
+        init: str | None = None,
+    ) -> None:
+        _check_fit(settings.transformer, vqvae, data)
+        self.settings = settings
+        self.data = data
+        self.vqvae = vqvae
+        self.start = start
+        self.init = init
+
+    @classmethod
+    def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
+        """As the options say; loads the tokenizer and, for fine-tuning, the weights to start from."""
+        run = transformer_run(arguments.preset)
+        start = None
+        if arguments.init is not None:
+            start = load_start(arguments.init, variant=arguments.variant, tokenizer=arguments.vqvae)
+        vqvae = _tokenizer(arguments.vqvae, start, run, plan=arguments.plan)
+        shape = (vqvae.config.in_channels, *vqvae.config.image_size)
+        data = open_training_data(DataSettings(source=arguments.data), arguments, shape)
+        model = run.transformer if start is None else _kept(start.transformer.config, run.transformer)
+        model = replace(
+            model,
+            sides=vqvae.config.sides,
+            vocabulary=vqvae.config.vocabulary,
+            code_width=vqvae.config.width,
+            num_classes=len(data.classes),
+        )
+        run = overridden(replace(run, transformer=model), files=arguments.files, assignments=assignments(arguments))
+        run = replace(run, data=replace(run.data, source=arguments.data))
+        return cls(run, data, vqvae, start=start, init=arguments.init)
+
+    def facts(self) -> dict[str, Any]:
+        """The tokenizer, by a digest of its weights, and where the training started."""
+        return {"tokenizer": tokenizer_digest(self.vqvae), "init": self.init}
+
+    def plan(self, processes: int) -> Plan:
+        """The run in numbers."""
+        settings, scales = self.settings, self.settings.transformer.schedule
+        with torch.device("meta"):
+            model = VAR(settings.transformer)
+        notes = []
+        if settings.tokens.cached:
+            cached = settings.tokens.variants * len(self.data) * scales.length * 2
+            notes.append(
+                f"tokens are encoded once: {settings.tokens.variants} x {len(self.data):,} images, {size(cached)}"
+            )
+        return Plan(
+            title=f"{self.kind} in {settings.training.mixed_precision.replace('no', 'float32')}",
+            networks=(
+                Network(name="transformer", parameters=sum(weight.numel() for weight in model.parameters())),
+                Network(
+                    name="tokenizer",
+                    parameters=sum(weight.numel() for weight in self.vqvae.parameters()),
+                    trained=False,
+                ),
+            ),
+            data=f"{settings.data.source}, {'x'.join(map(str, self.data.shape[1:]))}",
+            images=len(self.data),
+            classes=len(self.data.classes),
+            tokens=scales.length,
+            sides=" ".join(f"{height}x{width}" for height, width in scales.shapes),
+            image_cost=self._cost(model),
+            optimizer_flops=optimizer_flops(model, settings.training),
+            training=settings.training,
+            processes=processes,
+            notes=notes,
+        )
+
+    def _cost(self, model: VAR) -> Cost:
+        """A step's pass of one image, encoding included where tokens are not cached."""
+        settings, config = self.settings, self.vqvae.config
+        half, checkpointing = settings.training.mixed_precision == "bf16", settings.gradient_checkpointing
+        cost = transformer_cost(model, half=half, checkpointing=checkpointing)
+        if settings.tokens.cached:
+            return cost
+        with torch.device("meta"):
+            vqvae, image = VQVAE(config), torch.zeros(1, config.in_channels, *config.image_size)
+        return cost + cost_of(vqvae, lambda: vqvae.latent(image), backward=False)
+
+    def prepare(self, session: Session) -> Prepared:
+        """Build the transformer, encode the images, train the judge."""
+        settings, processes = self.settings, session.processes
+        model = self._model(session)
+        model.gradient_checkpointing = settings.gradient_checkpointing
+        cache = self._cache(session) if settings.tokens.cached else None
+        task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache)
+        judge = GeneratorJudge.of(
+            self.data,
+            settings.evaluation,
+            session.folder.path / "judge",
+            name=data_name(settings.data.source),
+            processes=processes,
+            progress=session.progress,
+        )
+        other = held_out(settings.data.source, self.data, session.on_bad_image)
+        loss = LossJudge.of(other, settings.evaluation)
+        exact = TransformerTask(model, self.vqvae, label_drop=0.0)
+
+        def look(model: nn.Module, picture: Path) -> dict[str, float]:
+            assert isinstance(model, VAR)
+            pipeline = VARPipeline(self.vqvae.to(model.position.device), model)
+            return loss.look(exact, model) | judge.look(
+                lambda labels, seeds: self._draw(pipeline, labels, seeds), picture
+            )
+
+        return Prepared(
+            task=task,
+            data=self.data if cache is None else without_images(self.data),
+            vary=cache is None,
+            look=look,
+            best=judge.best or loss.best,
+        )
+
+    def _draw(self, pipeline: VARPipeline, labels: list[int], seeds: list[int]) -> Tensor:
+        how = self.settings.sampling
+        images = pipeline(
+            labels,
+            guidance_scale=how.guidance_scale,
+            guidance_schedule=how.guidance_schedule,
+            temperature=how.temperature,
+            top_k=how.top_k,
+            top_p=how.top_p,
+            seeds=seeds,
+            output_type="pt",
+            progress=False,
+        ).images
+        return images * 2 - 1
+
+    def _model(self, session: Session) -> VAR:
+        config = self.settings.transformer
+        if self.start is None:
+            with keyed_global_stream("transformer", self.settings.training.seed):
+                return VAR(config)
+        model, words = with_classes(self.start, config, self.data.classes)
+        session.say(words)
+        return model
+
+    def _cache(self, session: Session) -> TokenCache:
+        settings, processes = self.settings, session.processes
+        self.vqvae.to(processes.device).eval()
+        return TokenCache.at(
+            session.folder.path / "tokens",
+            self.data,
+            self.vqvae,
+            variants=settings.tokens.variants,
+            temperature=settings.tokens.temperature,
+            seed=settings.training.seed,
+            augment=settings.data.augmentation(),
+            progress=session.progress,
+            workers=session.workers,
+            rank=processes.rank,
+            world_size=processes.count,
+            wait=processes.accelerator.wait_for_everyone,
+        )
+
+    def save(self, task: Task, folder: Path) -> str:
+        """Save tokenizer and transformer as one pipeline."""
+        assert isinstance(task.model, VAR)
+        VARPipeline(self.vqvae, task.model, class_names=self.data.classes).save_pretrained(folder)
+        return f"saved a VARPipeline: var generate --model {folder}"
+
+
+def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = False) -> Cost:
+    """A training pass of one image, in 16 bits if `half`; `model` is on the meta device."""
+    config, scales = model.config, model.scales
+    model.train().to(torch.bfloat16 if half else torch.float32)
+
+    def loss() -> Tensor:
+        rest = scales.length - scales.lengths[0]
+        inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
+        # As `VAR.forward`, which looks at the labels; on the meta device there is nothing to look at.
+        conditioning = model.conditioning(torch.zeros(1, dtype=torch.long, device="meta"))
+        embedded = model.embed(inputs, slice(scales.lengths[0], scales.length))
+        logits = model.predict(torch.cat((conditioning.start, embedded), dim=1), conditioning)
+        return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
+
+    cost = cost_of(model, loss)
+    if not checkpointing:
+        return cost
+    # Of every block its input is kept, and within one block everything.
+    inputs = config.depth * scales.length * config.width * (2 if half else 4)
+    return Cost(flops=cost.flops, kept=inputs + cost.kept // config.depth)
+
+
+def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> VQVAE:
+    """The trained tokenizer; for a plan, which needs none, one without weights of a preset that fits."""
+    if source is None:
+        if start is not None and start.vqvae is not None:
+            return start.vqvae
+        fitting = [vqvae_run(name).vqvae for name in TOKENIZERS] if plan else []
+        for config in fitting:
+            mine = (config.sides, config.vocabulary, config.width)
+            if mine == (run.transformer.sides, run.transformer.vocabulary, run.transformer.code_width):
+                with torch.device("meta"):
+                    return VQVAE(config)
+        raise UserError("a transformer needs a trained tokenizer, got none; add --vqvae FOLDER")
+    if start is not None and start.vqvae is not None and Path(source).expanduser().is_file():
+        return start.vqvae  # of the pair of official files
+    return load_tokenizer(source, run.transformer.sides)
+
+
+def _kept(trained: VARConfig, preset: VARConfig) -> VARConfig:
+    """The architecture of trained weights with the regularisation of the preset."""
+    return replace(trained, dropout=preset.dropout, drop_path=preset.drop_path)
+
+
+def _check_fit(config: VARConfig, vqvae: VQVAE, data: ImageData) -> None:
+    mine = vqvae.config
+    for name, given, wanted, owner in (
+        ("sides", config.sides, mine.sides, "the tokenizer"),
+        ("vocabulary", config.vocabulary, mine.vocabulary, "the tokenizer"),
+        ("code_width", config.code_width, mine.width, "the tokenizer"),
+        ("num_classes", config.num_classes, len(data.classes), "the data"),
+    ):
+        if given != wanted:
+            raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {given}; leave it out")

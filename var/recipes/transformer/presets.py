@@ -1,0 +1,171 @@
+"""The transformers as a table.
+
+| preset | trained here | hyperparameters |
+|---|---|---|
+| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
+| d16, d20, d24, d30, d36 | no | published (arXiv 2404.02905 and its authors' commands), save for two: float16 is bfloat16 here, and the weight decay of d30 and d36 stays at 0.05 instead of rising to 0.08 |
+
+d16 to d30 are for the 256 px tokenizer, d36 for the 512 px one.
+"""  # noqa: E501 (a row of a table)
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from var.errors import UserError, suggestion
+from var.recipes.transformer.settings import SamplingDefaults, TokenSettings, TransformerRun
+from var.recipes.vqvae.presets import (
+    CIFAR,
+    IMAGENET,
+    SIDES_32,
+    SIDES_64,
+    SIDES_256,
+    SIDES_512,
+    SIDES_CIFAR,
+    SIDES_DIGITS,
+)
+from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
+from var.training import TrainingConfig
+from var.transformer import VARConfig
+
+
+def _digits() -> TransformerRun:
+    return TransformerRun(
+        tokens=TokenSettings(variants=8, temperature=0.15),
+        transformer=VARConfig(
+            sides=SIDES_DIGITS,
+            vocabulary=128,
+            code_width=8,
+            num_classes=10,
+            depth=3,
+            width=96,
+            heads=2,
+            activation="gelu",
+            l2_attention=False,
+            shared_adaln=True,
+        ),
+        training=TrainingConfig(steps=1100, batch_size=32, optimizer="muon", learning_rate=6e-3, ema_decay=0.999),
+        sampling=SamplingDefaults(guidance_scale=1.1, guidance_schedule="constant"),
+        evaluation=EvaluationSettings(every=550, samples=500),
+    )
+
+
+def _shapes_32() -> TransformerRun:
+    return TransformerRun(
+        data=DataSettings(flip=0.5),
+        tokens=TokenSettings(variants=2),
+        transformer=VARConfig(
+            sides=SIDES_32,
+            vocabulary=256,
+            code_width=8,
+            num_classes=12,
+            depth=4,
+            width=128,
+            heads=4,
+            activation="gelu",
+            shared_adaln=True,
+        ),
+        training=TrainingConfig(steps=2000, batch_size=16, optimizer="muon", learning_rate=8e-3, ema_decay=0.998),
+        sampling=SamplingDefaults(guidance_scale=3.0),
+        evaluation=EvaluationSettings(every=1000, judge_steps=900),
+        checkpoints=CheckpointSettings(every=100),
+    )
+
+
+def _published(
+    depth: int,
+    *,
+    epochs: int,
+    batch_size: int = 768,
+    base_rate: float = 1e-4,
+    gate: float,
+    last: float,
+    sides: tuple[int, ...] = SIDES_256,
+    shared_adaln: bool = False,
+) -> TransformerRun:
+    """A row of the authors' table: learning rate for 256 images, initial size of the gates, last learning rate."""
+    width = 64 * depth
+    spread = (3 * width) ** -0.5
+    return TransformerRun(
+        data=DataSettings(crop=1.125),
+        tokens=TokenSettings(variants=10),
+        transformer=VARConfig(
+            sides=sides,
+            depth=depth,
+            width=width,
+            heads=depth,
+            drop_path=0.1 * depth / 24,
+            shared_adaln=shared_adaln,
+            modulation_std=0.5 * spread,
+            gate_std=gate * spread,
+        ),
+        training=TrainingConfig(
+            steps=round(epochs * IMAGENET / batch_size),
+            batch_size=batch_size,
+            learning_rate=base_rate * batch_size / 256,
+            schedule="linear",
+            warmup=0.02,
+            hold=0.049,
+            final_learning_rate=last,
+            mixed_precision="bf16",
+        ),
+        sampling=SamplingDefaults(guidance_scale=2.5, top_k=900, top_p=0.96),
+        evaluation=EvaluationSettings(every=5000, samples=64, grid=64, judge_steps=0),
+        checkpoints=CheckpointSettings(every=1000),
+    )
+
+
+def _smaller(
+    depth: int,
+    *,
+    epochs: int,
+    images: int,
+    batch_size: int,
+    sides: tuple[int, ...],
+    vocabulary: int,
+    num_classes: int,
+    flip: float,
+) -> TransformerRun:
+    """The published recipe for a smaller model on smaller images."""
+    like = _published(depth, epochs=epochs, gate=1e-3, last=0.1)
+    return replace(
+        like,
+        data=DataSettings(crop=1.125, flip=flip),
+        transformer=replace(
+            like.transformer, sides=sides, vocabulary=vocabulary, code_width=16, num_classes=num_classes
+        ),
+        training=replace(
+            like.training,
+            steps=round(epochs * images / batch_size),
+            batch_size=batch_size,
+            learning_rate=1e-4 * batch_size / 256,
+            ema_decay=0.9999,
+        ),
+        sampling=SamplingDefaults(guidance_scale=2.0),
+        evaluation=EvaluationSettings(every=5000, samples=1000, grid=64, judge_steps=2000),
+    )
+
+
+TRANSFORMERS: dict[str, Callable[[], TransformerRun]] = {
+    "digits": _digits,
+    "shapes-32": _shapes_32,
+    "cifar-32": lambda: _smaller(
+        10, epochs=400, images=CIFAR, batch_size=256, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10, flip=0.5
+    ),
+    "imagenet-64": lambda: _smaller(
+        12, epochs=200, images=IMAGENET, batch_size=768, sides=SIDES_64, vocabulary=2048, num_classes=1000, flip=0.0
+    ),
+    "d16": lambda: _published(16, epochs=200, gate=1e-3, last=0.1),
+    "d20": lambda: _published(20, epochs=250, gate=1e-3, last=0.1),
+    "d24": lambda: _published(24, epochs=350, base_rate=8e-5, gate=1e-4, last=0.01),
+    "d30": lambda: _published(30, epochs=350, batch_size=1024, base_rate=8e-5, gate=1e-5, last=0.01),
+    "d36": lambda: _published(36, epochs=350, base_rate=8e-5, gate=5e-6, last=0.01, sides=SIDES_512, shared_adaln=True),
+}
+"""The function that makes each transformer's run, by its name."""
+
+
+def transformer_run(name: str) -> TransformerRun:
+    """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
+    if name not in TRANSFORMERS:
+        raise UserError(f"unknown transformer preset {name!r}; {suggestion(name, TRANSFORMERS)}")
+    return TRANSFORMERS[name]()

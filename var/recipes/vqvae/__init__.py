@@ -1,0 +1,1 @@
+"""Stage 1, trained: task, settings, presets and job of the tokenizer, with its losses and its discriminator."""

@@ -1,0 +1,168 @@
+"""The tokenizers as a table.
+
+| preset | trained here | hyperparameters |
+|---|---|---|
+| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| cifar-32, imagenet-64 | no | those of imagenet-256, for smaller images |
+| imagenet-256, imagenet-512 | no | model: published (arXiv 2404.02905); training: the recipe of LlamaGen (arXiv 2406.06525), since the authors of VAR published none; 512 is the model of 256 with other sides |
+"""  # noqa: E501 (a row of a table)
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from var.errors import UserError, suggestion
+from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.settings import VQVAERun
+from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
+from var.training import TrainingConfig
+from var.vqvae import VQVAEConfig
+
+IMAGENET, CIFAR = 1_281_167, 50_000
+"""Training images of ImageNet-1k and of CIFAR-10."""
+
+SIDES_256 = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
+SIDES_512 = (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
+SIDES_64 = (1, 2, 3, 4, 5, 6, 8)
+SIDES_CIFAR = (1, 2, 3, 4, 6, 8)
+SIDES_32 = (1, 2, 4, 8)
+
+# Tokens of one map are drawn independently of each other, so that small steps between the maps pay: with these six
+# the distance was lower than with (1, 2, 3, 4) at the same training time (one seed, two judges).
+SIDES_DIGITS = (1, (1, 2), 2, (2, 3), 3, 4)
+
+
+def _digits() -> VQVAERun:
+    return VQVAERun(
+        vqvae=VQVAEConfig(
+            sides=SIDES_DIGITS,
+            in_channels=1,
+            base_channels=16,
+            channel_multipliers=(1, 2),
+            residual_blocks=1,
+            attention=False,
+            norm_groups=8,
+            width=8,
+            vocabulary=128,
+            codebook="ema",
+            kmeans_init=True,
+            restart_below=0.05,
+        ),
+        training=TrainingConfig(
+            steps=650,
+            batch_size=64,
+            optimizer="muon",
+            momentum=0.9,
+            learning_rate=5e-3,
+            weight_decay=0.01,
+            clip_norm=1.0,
+            ema_decay=0.995,
+        ),
+        evaluation=EvaluationSettings(every=325),
+    )
+
+
+def _shapes_32() -> VQVAERun:
+    # GroupNorm takes away the level of flat grounds. At the usual commitment of 0.25 the pull towards what the coarse
+    # maps alone can say cost half a decibel. The codes wait until there are latents to place them on.
+    return VQVAERun(
+        vqvae=VQVAEConfig(
+            sides=SIDES_32,
+            base_channels=16,
+            channel_multipliers=(1, 2, 4),
+            residual_blocks=1,
+            attention=False,
+            norm_groups=0,
+            zero_init=True,
+            width=8,
+            vocabulary=256,
+            commitment=0.02,
+            codebook="ema",
+            codebook_decay=0.95,
+            kmeans_init=True,
+            restart_below=0.5,
+        ),
+        losses=VQVAELosses(quantize_from=100),
+        training=TrainingConfig(
+            steps=1500,
+            batch_size=12,
+            optimizer="muon",
+            momentum=0.9,
+            learning_rate=5e-3,
+            weight_decay=0.01,
+            clip_norm=1.0,
+            ema_decay=0.99,
+        ),
+        evaluation=EvaluationSettings(every=500),
+        checkpoints=CheckpointSettings(every=100),
+    )
+
+
+def _llamagen(config: VQVAEConfig, *, epochs: int, images: int, flip: float = 0.5) -> VQVAERun:
+    """Squared error 1, LPIPS 1, and after 20,000 steps a hinge PatchGAN 0.5; batch 128 at a constant rate."""
+    return VQVAERun(
+        data=DataSettings(flip=flip, crop=1.125),
+        vqvae=config,
+        losses=VQVAELosses(
+            l2=1.0,
+            perceptual=1.0,
+            adversarial=0.5,
+            adaptive=False,
+            adversarial_start=20_000,
+            augmentations=(),
+            discriminator_betas=(0.9, 0.95),
+            discriminator_weight_decay=0.05,
+        ),
+        training=TrainingConfig(
+            steps=round(epochs * images / 128),
+            batch_size=128,
+            learning_rate=1e-4,
+            betas=(0.9, 0.95),
+            weight_decay=0.05,
+            warmup=0.0,
+            schedule="constant",
+            clip_norm=1.0,
+            ema_decay=0.9999,
+            mixed_precision="bf16",
+        ),
+        evaluation=EvaluationSettings(every=5000, samples=256),
+        checkpoints=CheckpointSettings(every=1000),
+    )
+
+
+def _cifar_32() -> VQVAERun:
+    config = VQVAEConfig(
+        sides=SIDES_CIFAR,
+        base_channels=64,
+        channel_multipliers=(1, 2, 4),
+        width=16,
+        vocabulary=1024,
+        codebook="ema",
+        kmeans_init=True,
+        restart_below=0.05,
+    )
+    run = _llamagen(config, epochs=200, images=CIFAR)
+    # No discriminator for images as small as a few of its patches.
+    return replace(run, losses=VQVAELosses(l2=1.0, perceptual=1.0))
+
+
+def _imagenet_64() -> VQVAERun:
+    config = VQVAEConfig(sides=SIDES_64, base_channels=128, channel_multipliers=(1, 2, 2, 4), width=16, vocabulary=2048)
+    return _llamagen(config, epochs=40, images=IMAGENET)
+
+
+TOKENIZERS: dict[str, Callable[[], VQVAERun]] = {
+    "digits": _digits,
+    "shapes-32": _shapes_32,
+    "cifar-32": _cifar_32,
+    "imagenet-64": _imagenet_64,
+    "imagenet-256": lambda: _llamagen(VQVAEConfig(), epochs=40, images=IMAGENET),
+    "imagenet-512": lambda: _llamagen(VQVAEConfig(sides=SIDES_512), epochs=40, images=IMAGENET),
+}
+"""The function that makes each tokenizer's run, by its name."""
+
+
+def vqvae_run(name: str) -> VQVAERun:
+    """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
+    if name not in TOKENIZERS:
+        raise UserError(f"unknown tokenizer preset {name!r}; {suggestion(name, TOKENIZERS)}")
+    return TOKENIZERS[name]()

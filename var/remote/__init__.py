@@ -1,7 +1,0 @@
-"""The one place that talks to the Hugging Face Hub."""
-
-from var.remote.downloads import Source, find_file, find_folder
-from var.remote.places import existing_path
-from var.remote.uploads import create_repository, upload
-
-__all__ = ["Source", "create_repository", "existing_path", "find_file", "find_folder", "upload"]

@@ -1,0 +1,241 @@
+"""Looks at a model in training: a picture of samples or reconstructions, and the scores of the shared evaluation."""
+
+import re
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from var.data.arrays import ArrayData
+from var.data.base import ImageData
+from var.data.batches import Batch
+from var.data.catalog import open_data
+from var.errors import UserError
+from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
+from var.evaluation.metrics.frechet import RankDeficientWarning
+from var.evaluation.metrics.reconstruction import psnr
+from var.evaluation.scores import Reference, evaluate
+from var.images import image_grid, save_png, to_uint8
+from var.randomness import keyed_generator
+from var.runs.settings import EvaluationSettings
+from var.training import Task
+from var.training.distributed import Processes
+
+BATCH = 50  # images generated at once
+JUDGE_BATCH = 50  # images of a step of the classifier's training
+MEMORY = 2**25  # numbers of the images that the classifier is trained on, 128 MiB
+REFERENCE = 2000  # real images at most that samples are compared with
+
+Draw = Callable[[list[int], list[int]], Float[Tensor, "batch channels height width"]]
+"""(labels, seeds) -> images in [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorJudge:
+    """Judges a generator by the distance of its samples to real images; without a classifier it only shows them."""
+
+    settings: EvaluationSettings
+    num_classes: int
+    judge: Classifier | None
+    reference: Reference | None
+
+    @classmethod
+    def of(
+        cls,
+        data: ImageData,
+        settings: EvaluationSettings,
+        folder: Path,
+        *,
+        name: str,
+        processes: Processes,
+        progress: bool,
+    ) -> "GeneratorJudge":
+        """A judge of `data`: its classifier is trained on them once, by all `processes`, and kept in `folder`.
+
+        Data of one class have no classifier.
+        """
+        if len(data.classes) < 2 or not settings.judge_steps or not settings.every:
+            return cls(settings, len(data.classes), None, None)
+        judge = _classifier(data, settings, folder, name, processes, progress)
+        some = _spread(len(data), REFERENCE).tolist()
+        real = to_uint8(torch.stack([data.load(index) for index in some]))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RankDeficientWarning)
+            return cls(settings, len(data.classes), judge, Reference.from_images(real, judge))
+
+    @property
+    def best(self) -> str | None:
+        """The name of the score by which the best weights are kept; None without a classifier."""
+        return None if self.judge is None else f"fd_{self.judge.name}"
+
+    def look(self, draw: Draw, picture: Path) -> dict[str, float]:
+        """Draw samples, the same labels and seeds every time; write some to `picture`; return the scores."""
+        count = self.settings.samples if self.judge is not None else self.settings.grid
+        labels, seeds = [index % self.num_classes for index in range(count)], list(range(count))
+        parts = [
+            draw(labels[start : start + BATCH], seeds[start : start + BATCH]).float().cpu()
+            for start in range(0, count, BATCH)
+        ]
+        images = torch.cat(parts)
+        save_grid(images[: self.settings.grid], picture)
+        if self.judge is None or self.reference is None:
+            return {}
+        with warnings.catch_warnings():
+            # Few samples make a biased distance, but the same bias at every look.
+            warnings.simplefilter("ignore", RankDeficientWarning)
+            scores = evaluate(to_uint8(images), self.reference, self.judge, labels=labels)
+        found = {
+            f"fd_{self.judge.name}": scores.fd,
+            "precision": scores.precision,
+            "recall": scores.recall,
+            "class_consistency": scores.class_consistency,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class ReconstructionJudge:
+    """Judges an autoencoder by what it makes of images that it was not trained on, if there are such."""
+
+    settings: EvaluationSettings
+    images: Float[Tensor, "n channels height width"]
+
+    @classmethod
+    def of(cls, data: ImageData, settings: EvaluationSettings) -> "ReconstructionJudge":
+        """A judge on the first images of `data`, evenly spread."""
+        some = _spread(len(data), settings.samples).tolist()
+        return cls(settings, torch.stack([data.load(index) for index in some]))
+
+    def look(self, reconstruct: Callable[[Tensor], Tensor], picture: Path) -> dict[str, float]:
+        """Write images above their reconstructions to `picture`; return PSNR (mean over images) and squared error."""
+        parts = [reconstruct(part).float().cpu() for part in self.images.split(BATCH)]
+        again = torch.cat(parts)
+        shown = _spread(len(again), self.settings.grid)
+        save_pairs(self.images[shown], again[shown], picture)
+        error = (again - self.images).square().mean().item()
+        return {"psnr": psnr(to_uint8(self.images), to_uint8(again)).mean().item(), "squared_error": error}
+
+
+@dataclass(frozen=True, slots=True)
+class LossJudge:
+    """Judges by the loss on the same images, labels and noise every time."""
+
+    batches: tuple[Batch, ...]
+    best: str = "evaluation_loss"
+
+    @classmethod
+    def of(cls, data: ImageData, settings: EvaluationSettings) -> "LossJudge":
+        """A judge on images of `data`, evenly spread."""
+        some = _spread(len(data), settings.samples)
+        return cls(tuple(_batch(data, part) for part in some.split(BATCH)))
+
+    def look(self, task: Task, model: nn.Module) -> dict[str, float]:
+        """The mean loss of `task` over the images."""
+        device = next(model.parameters()).device
+        total = 0.0
+        for number, batch in enumerate(self.batches):
+            generator = keyed_generator("evaluation", number, device=device)
+            loss, _ = task.loss(model, batch.to(device), generator)
+            total += loss.item() * len(batch.labels)
+        return {self.best: total / sum(len(batch.labels) for batch in self.batches)}
+
+
+def _batch(data: ImageData, indices: Tensor) -> Batch:
+    images = torch.stack([data.load(index) for index in indices.tolist()])
+    return Batch(images, data.labels.index_select(0, indices), indices)
+
+
+def data_name(source: str) -> str:
+    """A short word for the data: what distances in the features of their classifier are called after."""
+    return re.sub(r"[^A-Za-z0-9-]+", "-", Path(source).expanduser().resolve().name).strip("-") or "data"
+
+
+def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> ImageData:
+    """Images like `data` that are not trained on, if `source` has a split of them; else `data` itself."""
+    channels, *size = data.shape
+    try:
+        other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
+    except UserError:
+        return data
+    return other if other.classes == data.classes else data
+
+
+def save_grid(images: Float[Tensor, "n channels height width"], path: Path) -> None:
+    """Images in [-1, 1] as one square picture."""
+    columns = max(round(len(images) ** 0.5), 1)
+    save_png(image_grid(images, columns, magnify=_magnification(images)), path)
+
+
+def save_pairs(
+    images: Float[Tensor, "n channels height width"], others: Float[Tensor, "n channels height width"], path: Path
+) -> None:
+    """Rows of images, each above a row of `others`."""
+    columns = max(round(len(images) ** 0.5), 1)
+    rows = [part for pair in zip(images.split(columns), others.split(columns), strict=True) for part in pair]
+    # A last row that is not full would let its pair slide into its empty places.
+    full = [part for part in rows if len(part) == columns] or rows[:2]
+    save_png(image_grid(torch.cat(full), len(full[0]), magnify=_magnification(images)), path)
+
+
+def _spread(length: int, count: int) -> Int64[Tensor, " _some"]:
+    """At most `count` places, evenly spread: data lie class by class."""
+    return torch.linspace(0, length - 1, min(length, count)).long()
+
+
+def _magnification(images: Tensor) -> int:
+    return max(64 // images.shape[-1], 1)
+
+
+def _classifier(
+    data: ImageData, settings: EvaluationSettings, folder: Path, name: str, processes: Processes, progress: bool
+) -> Classifier:
+    if processes.from_main((folder / "config.json").exists):
+        return Classifier.from_pretrained(folder)
+    some = in_memory(data)
+    # A batch is cut into equal parts, one a process.
+    batch_size = min(max(JUDGE_BATCH, processes.count), len(some)) // processes.count * processes.count
+    judge = train_classifier(
+        some,
+        config=judge_config(some, name),
+        steps=settings.judge_steps,
+        batch_size=batch_size,
+        device=processes.device.type,
+        progress=progress,
+    )
+    processes.from_main(lambda: judge.save_pretrained(folder))
+    return judge.to("cpu")
+
+
+def in_memory(data: ImageData) -> ImageData:
+    """As many images of `data`, evenly spread, as a small classifier may have at hand; large ones stay where they are.
+
+    Decoding takes longer than training on images of 32 pixels.
+    """
+    channels, height, width = data.shape
+    places = _spread(len(data), MEMORY // (channels * height * width))
+    if len(places) < min(len(data), REFERENCE):
+        return data
+    images = torch.stack([data.load(index) for index in places.tolist()])
+    return ArrayData(images, data.labels[places], data.classes)
+
+
+def judge_config(data: ImageData, name: str) -> ClassifierConfig:
+    """A small classifier for images of any size: strides until the side is about 4."""
+    channels, height, width = data.shape
+    shrinkings = max(round(torch.tensor(min(height, width) / 4).log2().item()), 1)
+    widths = [min(24 * 2**level, 64) for level in range(max(shrinkings, 3))]
+    strides = [2 if level < shrinkings else 1 for level in range(len(widths))]
+    return ClassifierConfig(
+        name=name,
+        channels=channels,
+        height=height,
+        width=width,
+        num_classes=len(data.classes),
+        widths=(*widths, 64),
+        strides=(*strides, 1),
+        activation="gelu",
+    )

@@ -1,0 +1,198 @@
+"""The settings of a run: nested frozen dataclasses, overridden by files and by `key=value`, typed and checked."""
+
+import dataclasses
+import json
+import math
+import types
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+from var.configs import config_from_dict
+from var.errors import UserError, suggestion
+from var.files import atomic_file
+
+Settings = TypeVar("Settings")
+
+RUN_FILE = "run.yaml"
+"""The resolved settings of a run, in its folder; `--config` reads it again."""
+
+FACTS = "run"
+"""The group in a run's file that tells what was trained on what; it is no setting."""
+
+WORDS = {"true": True, "false": False, "none": None, "null": None}
+
+
+def settings_to_dict(settings: Any) -> dict[str, Any]:
+    """The fields of a dataclass by name, those of dataclasses within it nested; tuples become lists, as JSON has it."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def settings_from_dict(cls: type[Settings], values: Mapping[str, Any], source: str = "the settings") -> Settings:
+    """The inverse of `settings_to_dict`; fields that are left out take their defaults.
+
+    A value is read as its field wants it, so that the text "1e-4" is a number where a number belongs. Raises
+    `UserError`, which names `source` and the dotted field, for an unknown field and a value of the wrong type.
+    """
+    return _build(cls, values, source, "")
+
+
+def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested mappings, each under its dotted name: `training.steps`."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from dotted(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: Sequence[str] = ()) -> Settings:
+    """`settings` with fields replaced by those in YAML or JSON `files`, then by `assignments` as `name.field=value`.
+
+    Raises `UserError` for an unknown field, with the nearest known ones, a value of the wrong type, a file that cannot
+    be read, and whatever a config refuses.
+    """
+    changes = [(str(path), pair) for path in files for pair in dotted(_without_facts(read_settings(path)))]
+    changes += [(f"--set {text}", _assignment(text)) for text in assignments]
+    values = settings_to_dict(settings)
+    for source, (name, value) in changes:
+        _put(values, name, value, source)
+    named = " and ".join(dict.fromkeys(source for source, _ in changes)) or "the settings"
+    return settings_from_dict(type(settings), values, named)
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The mapping in a YAML or JSON file; raises `UserError` if there is none."""
+    import yaml
+
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"the settings file {path} must exist, but it is missing; check the path") from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} must be a readable YAML or JSON file, but: {reason}; correct it") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
+        raise UserError(f"{path} must hold named settings, got {type(values).__name__}; write `training: {{steps: 9}}`")
+    return values
+
+
+def write_settings(path: Path, values: Mapping[str, Any]) -> None:
+    """Write nested settings as YAML, whole or not at all."""
+    import yaml
+
+    with atomic_file(path) as temporary:
+        temporary.write_text(yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None), encoding="utf-8")
+
+
+def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
+    """The fields in which two runs' settings differ, in words: `training.steps was 100, now 200`."""
+    before, after = dict(dotted(saved)), dict(dotted(given))
+    names = [*before, *(name for name in after if name not in before)]
+    missing = "not there"
+    return [
+        f"{name} was {before.get(name, missing)!r}, now {after.get(name, missing)!r}"
+        for name in names
+        if before.get(name, missing) != after.get(name, missing)
+    ]
+
+
+def _without_facts(values: dict[str, Any]) -> dict[str, Any]:
+    """The settings in a run's own file, which tells other things too."""
+    return {name: value for name, value in values.items() if name != FACTS}
+
+
+def _put(values: dict[str, Any], name: str, value: Any, source: str) -> None:
+    """Replace the leaf `name` of nested `values`; a whole group is replaced leaf by leaf."""
+    *groups, leaf = name.split(".")
+    place: Any = values
+    for group in groups:
+        place = place.get(group) if isinstance(place, dict) else None
+    if not isinstance(place, dict) or leaf not in place or isinstance(place[leaf], dict):
+        raise UserError(f"{source}: unknown setting {name!r}; {_nearest(name, values)}")
+    place[leaf] = value
+
+
+def _nearest(name: str, values: Mapping[str, Any]) -> str:
+    known = [known for known, _ in dotted(values)]
+    leaf = name.rpartition(".")[2]
+    same = [other for other in known if leaf in other.split(".")]
+    return f"did you mean {' or '.join(map(repr, same[:3]))}?" if same else suggestion(name, known)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip():
+        raise UserError(f"an override must be written name=value, got {text!r}; for example training.steps=100")
+    return name.strip(), value.strip()
+
+
+def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any:
+    hints = get_type_hints(cls)
+    fitted = {}
+    for name, value in values.items():
+        hint = hints.get(name)
+        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+            fitted[name] = _build(hint, value, source, f"{prefix}{name}.")
+        else:
+            fitted[name] = read_value(value, hint)
+    where = f"{source}: {prefix.removesuffix('.')}" if prefix else source
+    return config_from_dict(cls, fitted, source=where)
+
+
+def read_value(value: Any, hint: Any) -> Any:
+    """`value` as the type `hint` wants it where its text says so, else unchanged, for the check that comes after."""
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        options = [read_value(value, option) for option in sorted(get_args(hint), key=lambda option: option is str)]
+        changed = [option for option in options if type(option) is not type(value) or option != value]
+        return changed[0] if changed else value
+    if origin is tuple:
+        return _read_tuple(value, get_args(hint))
+    if hint in (int, float):
+        return _read_number(value, hint)
+    if not isinstance(value, str):
+        return value
+    if origin is Literal:
+        named = [option for option in get_args(hint) if str(option) == value]
+        return named[0] if named else value
+    word = WORDS.get(value.lower(), value)
+    if (hint is bool and isinstance(word, bool)) or (hint is types.NoneType and word is None):
+        return word
+    return value
+
+
+def _read_tuple(value: Any, hints: tuple[Any, ...]) -> Any:
+    if isinstance(value, str):
+        text = value.replace("(", "[").replace(")", "]").replace(",]", "]")
+        try:
+            value = json.loads(text if text.startswith("[") else f"[{text}]")
+        except ValueError:
+            return value
+    if not isinstance(value, (list, tuple)):
+        return value
+    if len(hints) == 2 and hints[1] is Ellipsis:
+        hints = (hints[0],) * len(value)
+    if len(hints) != len(value):
+        return tuple(value)
+    return tuple(read_value(part, hint) for part, hint in zip(value, hints, strict=True))
+
+
+def _read_number(value: Any, hint: type[int] | type[float]) -> Any:
+    """A finite number as `hint`; what is none stays text, which the check of the config refuses."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return value
+    try:
+        if hint is int and not isinstance(value, float):
+            return int(value)
+    except ValueError:
+        pass  # "1e5" is a whole number too, but not for int()
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    if not math.isfinite(number):
+        return str(value)
+    if hint is float:
+        return number
+    return int(number) if number.is_integer() else value

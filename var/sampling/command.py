@@ -1,0 +1,117 @@
+"""What the drawing commands of both packages have in common: options, classes, records, the grid."""
+
+import argparse
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from var.command_line.sampling_options import DTYPES
+from var.errors import UserError
+from var.sampling.seeds import Seeds, parse_seeds
+from var.sampling.work import ClassOfSeed, EverySeedForEveryClass, WorkList, class_folder
+
+
+def placement(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The `dtype` and `device` that the options ask for, as keywords of `from_pretrained`."""
+    import torch
+
+    dtype = None if arguments.dtype is None else getattr(torch, DTYPES[arguments.dtype])
+    return {"dtype": dtype, "device": chosen_device(arguments.device)}
+
+
+def chosen_device(name: str | None) -> str:
+    """The device asked for; without a wish, the GPU where there is one, and each of several processes its own.
+
+    Raises `UserError` for one that cannot be used here.
+    """
+    import torch
+
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
+    try:
+        torch.zeros(1, device=name).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).split(". ")[0].splitlines()[0]
+        raise UserError(
+            f"device {name!r} cannot be used here ({reason}); use 'cpu', or leave the choice out"
+        ) from error
+    return name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A pipeline that a command has loaded."""
+
+    pipeline: Callable[..., Any]
+    num_classes: int
+    image_shape: tuple[int, int, int]  # (channels, height, width)
+    class_names: Sequence[str] | None
+    record: Mapping[str, Any]  # what the records of images say of it
+
+    @property
+    def names(self) -> Sequence[str]:
+        """A name for every class: its number where it has no other."""
+        return self.class_names or [str(label) for label in range(self.num_classes)]
+
+
+def draw_by_command(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[str, Any]) -> None:
+    """Draw what the options of `add_drawing_arguments` ask for; `options` are keywords of the pipeline's call."""
+    from var.sampling.grid import check_grid, save_grid
+    from var.sampling.record import Recipe
+
+    work = _work(arguments.classes, parse_seeds(arguments.seeds), model)
+    if arguments.grid is not None:
+        check_grid(work, arguments.grid)
+    recipe = Recipe({**model.record, **options}, model.names)
+    draw_work(arguments, work, model, recipe, options)
+    if arguments.grid is not None:
+        save_grid(work, recipe, arguments.output, arguments.grid)
+        print(f"all of them in {arguments.grid}")
+
+
+def draw_work(
+    arguments: argparse.Namespace,
+    work: WorkList,
+    model: LoadedModel,
+    recipe: Any,
+    options: Mapping[str, Any],
+    *,
+    rounding: str = "nearest",
+    on_start: Callable[[], None] = lambda: None,
+) -> None:
+    """Draw a work list as the options of `add_batch_arguments` say, into the folder `arguments.output`."""
+    from var.images import to_pil
+    from var.sampling.drawing import draw_image_set
+
+    def draw(labels: list[int] | None, seeds: list[int]) -> Sequence[Any]:
+        images = model.pipeline(labels, seeds=seeds, progress=False, output_type="pt", **options).images
+        return to_pil(images * 2 - 1, rounding)  # loses nothing: levels are made of x + 1, which "pt" holds exactly
+
+    drawn = draw_image_set(
+        work,
+        draw,
+        recipe,
+        arguments.output,
+        batch_size=arguments.batch_size,
+        overwrite=arguments.overwrite,
+        progress=not arguments.quiet,
+        on_start=on_start,
+    )
+    print(f"{drawn.count} images in {arguments.output}, {drawn.new} of them new")
+
+
+def _work(classes: Sequence[str], seeds: Seeds, model: LoadedModel) -> WorkList:
+    """The work list of classes as they were typed: names, labels, or the word "random"."""
+    from var.sampling.labels import asks_for_random, label_of, resolve_labels
+
+    if len(classes) == 1 and asks_for_random(classes[0], model.class_names):
+        return ClassOfSeed(seeds, lambda seed: int(resolve_labels(classes[0], 1, model.num_classes, [seed])))
+    labels = [label_of(text, model.num_classes, model.class_names) for text in classes]
+    if len(labels) < 2:
+        return EverySeedForEveryClass(seeds, (labels[0] if labels else None,), ("",))
+    twice = next((text for text, label in zip(classes, labels, strict=True) if labels.count(label) > 1), None)
+    if twice is not None:
+        raise UserError(f"classes must differ, got {twice!r} more than once; name each of them once")
+    folders = [class_folder(label, model.names[label], model.num_classes) for label in labels]
+    return EverySeedForEveryClass(seeds, tuple(labels), tuple(folders))

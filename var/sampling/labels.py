@@ -1,0 +1,158 @@
+"""Which images users ask a pipeline for, with one meaning in both paradigms: how many, and of which classes."""
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from functools import lru_cache
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from var.errors import UserError, suggestion
+from var.randomness import keyed_seed
+
+ClassLabels = int | str | Sequence[int | str] | Tensor | None
+
+RANDOM = "random"
+"""The word for classes drawn at random."""
+
+
+def count_images(class_labels: ClassLabels, num_images: int | None, seeds: Sequence[int] | None) -> int:
+    """Number of images that a call asks for; raises ValueError where its arguments disagree or say nothing."""
+    counts = {
+        "class_labels": _count_labels(class_labels),
+        "num_images": num_images,
+        "seeds": None if seeds is None else len(seeds),
+    }
+    given = {name: count for name, count in counts.items() if count is not None}
+    if not given:
+        return 1
+    if len(set(given.values())) > 1:
+        listed = ", ".join(f"{name} for {count}" for name, count in given.items())
+        raise UserError(f"all arguments must ask for the same number of images, got {listed}; drop one of them")
+    count = next(iter(given.values()))
+    if count < 1:
+        raise UserError(f"a call makes at least one image, got {next(iter(given))} for {count}; raise it")
+    return count
+
+
+def resolve_labels(
+    class_labels: ClassLabels,
+    count: int,
+    num_classes: int,
+    seeds: Sequence[int],
+    class_names: Sequence[str] | None = None,
+) -> Int64[Tensor, " batch"]:
+    """Labels of the images: as given, the null label for None, or for "random" a class that follows from the seed.
+
+    Where there are `class_names`, a class may be given by its name (see `label_of`). Raises ValueError for labels
+    outside [0, num_classes), of another number than `count`, for unknown names and for what is no whole number; the
+    null label is asked for by None.
+    """
+    if class_labels is None:
+        return torch.full((count,), num_classes)
+    if asks_for_random(class_labels, class_names):
+        return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
+    given: object = class_labels
+    if isinstance(class_labels, str):
+        given = label_of(class_labels, num_classes, class_names)
+    elif isinstance(class_labels, Sequence) and class_names is not None:
+        given = [label_of(each, num_classes, class_names) if isinstance(each, str) else each for each in class_labels]
+    try:
+        labels = torch.as_tensor(given)
+    except (TypeError, ValueError, RuntimeError):  # words, lists of unequal length, numbers beyond 64 bits
+        labels = torch.empty(0)
+    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.ndim > 1:
+        raise UserError(f"class_labels must be whole numbers, got {class_labels!r}; pass for example [3, 7]")
+    if labels.ndim and len(labels) != count:
+        raise UserError(f"expected one class label or one for each of {count} images, got {len(labels)}")
+    bad = [int(label) for label in labels.flatten() if not 0 <= label < num_classes]
+    if bad:
+        raise UserError(
+            f"class labels must lie in [0, {num_classes}), got {bad[0]}; pass None for images without a class"
+        )
+    return labels.long().cpu().expand(count).clone()
+
+
+def asks_for_random(class_labels: ClassLabels, class_names: Sequence[str] | None = None) -> bool:
+    """Whether the labels are the word "random" and no class has that name."""
+    return isinstance(class_labels, str) and class_labels == RANDOM and not _named(RANDOM, class_names or ())
+
+
+def checked_class_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
+    """The names as a tuple, one for each of `num_classes`; raises ValueError for anything else."""
+    if class_names is None:
+        return None
+    if not isinstance(class_names, (list, tuple)) or not all(isinstance(name, str) for name in class_names):
+        raise UserError(f"class_names must be a list of words, got {class_names!r:.100}; give one a class")
+    if len(class_names) != num_classes:
+        raise UserError(f"class_names must name {num_classes} classes, got {len(class_names)}; give one a class")
+    return tuple(class_names)
+
+
+def label_of(name: str, num_classes: int, class_names: Sequence[str] | None) -> int:
+    """The label of the class with this name.
+
+    A class may have several names, separated by commas, the main one first: a class's main name wins over the same name
+    further back in another's. Case, underscores and hyphens do not matter. Digits that name no class are the label
+    itself. Raises ValueError for an unknown name and for one that several classes have.
+    """
+    labels = _named(name, class_names or ())
+    if len(labels) == 1:
+        return labels[0]
+    if labels:
+        assert class_names is not None
+        several = ", ".join(f"{label} ({class_names[label]})" for label in labels)
+        raise UserError(f"a class name must mean one class, got {name!r}, which is {several}; pass the number")
+    if re.fullmatch(r"[0-9]{1,18}", name):
+        if int(name) >= num_classes:
+            raise UserError(f"class labels must lie in [0, {num_classes}), got {name}; correct it")
+        return int(name)
+    if class_names is None:
+        raise UserError(
+            f"class_labels takes label numbers, None or 'random', got {name!r}; pass a number, as no class has a name"
+        )
+    raise UserError(f"class_labels must name known classes, got {name!r}; {_nearest_names(name, class_names)}")
+
+
+def _named(name: str, class_names: Sequence[str]) -> list[int]:
+    """Labels of the classes that have this name: the whole of it, else the main one, else any."""
+    wanted = _plain(name)
+    return next((names[wanted] for names in _labels_by_name(tuple(class_names)) if wanted in names), [])
+
+
+@lru_cache(maxsize=8)
+def _labels_by_name(class_names: tuple[str, ...]) -> tuple[dict[str, list[int]], ...]:
+    """Labels by whole names (where there are several to a class), by main names, and by all names."""
+    whole: dict[str, list[int]] = {}
+    main: dict[str, list[int]] = {}
+    every: dict[str, list[int]] = {}
+    for label, full in enumerate(class_names):
+        parts = list(dict.fromkeys(map(_plain, full.split(","))))
+        if "," in full:
+            whole.setdefault(_plain(full), []).append(label)
+        main.setdefault(parts[0], []).append(label)
+        for part in parts:
+            every.setdefault(part, []).append(label)
+    return whole, main, every
+
+
+def _plain(name: str) -> str:
+    return " ".join(re.sub(r"[_-]", " ", name).casefold().split())
+
+
+def _nearest_names(name: str, class_names: Sequence[str]) -> str:
+    """The remedy for an unknown class: the names nearest to it, in their own spelling."""
+    spelled = {_plain(part): part.strip() for full in class_names for part in full.split(",")}
+    near = get_close_matches(_plain(name), spelled, n=3, cutoff=0.5)
+    if near:
+        return f"did you mean {' or '.join(repr(spelled[each]) for each in near)}?"
+    return suggestion("", spelled.values()) if len(spelled) <= 20 else "see the pipeline's class_names"
+
+
+def _count_labels(class_labels: ClassLabels) -> int | None:
+    """Number of labels; None for none, one for all images, and "random"."""
+    if class_labels is None or isinstance(class_labels, (int, str)) or getattr(class_labels, "ndim", 1) == 0:
+        return None
+    return len(class_labels)

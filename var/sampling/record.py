@@ -1,0 +1,110 @@
+"""What an image file says of its making: enough to make it again, and to know whether it is the one wanted."""
+
+import hashlib
+import json
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import PIL
+import torch
+from PIL import Image
+from torch import nn
+
+from var.errors import UserError
+from var.sampling.work import Item
+from var.version import __version__
+
+KEY = "next-scale"
+"""The text chunk of the PNG that holds the record, as JSON."""
+
+NOT_COMPARED = ("versions", "model", "variant", "revision")
+"""Of a model, its fingerprint is compared."""
+
+SAMPLED = 4096
+"""Elements of each tensor that the fingerprint of a model looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How the images of a set are made."""
+
+    settings: Mapping[str, Any]  # what all images share, fit for JSON
+    class_names: Sequence[str]
+    versions: Mapping[str, str] = field(default_factory=lambda: versions())
+
+    def record(self, item: Item) -> dict[str, Any]:
+        """All that is needed to make an image again."""
+        name = None if item.label is None else self.class_names[item.label]
+        own = {"class_label": item.label, "class_name": name, "seed": item.seed}
+        return {**self.settings, **own, "versions": dict(self.versions)}
+
+    def text(self, item: Item) -> dict[str, str]:
+        """The record as text chunks of a PNG."""
+        return {KEY: json.dumps(self.record(item), ensure_ascii=False)}
+
+    def is_finished(self, item: Item, root: Path) -> bool:
+        """Whether the file of `item` is there and whole; raises `UserError` if it was made in another way.
+
+        Other versions of the software are no other way, nor is another place of the same model.
+        """
+        path = root / item.file
+        found = read_record(path)
+        if found is None:
+            return False
+        wanted = self.record(item)
+        for name in dict.fromkeys((*wanted, *found)):
+            if name not in NOT_COMPARED and wanted.get(name) != found.get(name):
+                raise UserError(
+                    f"{path} was drawn with {name} = {found.get(name)!r}, and now {wanted.get(name)!r} is asked for; "
+                    "choose another --output, or pass --overwrite to draw such images again"
+                )
+        return True
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """The record in an image file; None if the file is missing, cut off or damaged.
+
+    Raises `UserError` for a picture without a record, which somebody else made.
+    """
+    try:
+        with Image.open(path, formats=["PNG"]) as image:
+            text = image.info.get(KEY)
+            image.verify()  # the checksums of all chunks, without decoding the picture
+        record = {} if text is None else json.loads(text)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+    if not record or not isinstance(record, dict):
+        raise UserError(
+            f"{path} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
+        )
+    return record
+
+
+def versions() -> dict[str, str]:
+    """Versions of the software that has a say in the pixels of an image."""
+    return {
+        "next-scale": __version__,
+        "torch": torch.__version__,
+        "pillow": PIL.__version__,
+        "python": platform.python_version(),
+    }
+
+
+def fingerprint(*models: nn.Module, settings: object = None) -> str:
+    """16 hexadecimal digits that tell models apart, by configs, `settings` and at most 4096 elements of every tensor.
+
+    A new training changes all tensors, so looking at a part of each finds it, at no cost that would be felt.
+    """
+    digest = hashlib.blake2b(repr(settings).encode(), digest_size=8)
+    for model in models:
+        digest.update(repr(getattr(model, "config", None)).encode())
+        for name, tensor in model.state_dict().items():
+            elements = tensor.detach().flatten()
+            elements = elements[:: max(1, len(elements) // SAMPLED)].cpu()
+            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
+            # Bytes, because numpy knows no bfloat16.
+            digest.update(elements.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

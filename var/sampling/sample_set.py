@@ -1,0 +1,77 @@
+"""Sets of samples to be judged: which seeds and classes a protocol asks for, and the file that says so.
+
+Beside the images, `sample-set.json` tells the protocol that the set follows (or that it is a part of), the number of
+images and what all records have in common.
+"""
+
+import argparse
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from var.errors import UserError
+from var.files import atomic_file, check_output, sweep
+from var.sampling.command import LoadedModel, draw_work
+from var.sampling.seeds import SpreadSeeds
+from var.sampling.work import ClassOfSeed
+
+MANIFEST = "sample-set.json"
+
+
+def draw_sample_set(
+    arguments: argparse.Namespace,
+    model: LoadedModel,
+    *,
+    labels: Sequence[int],
+    options: Mapping[str, Any],
+    rounding: str,
+    num_classes: int,
+    image_shape: tuple[int, int, int],
+) -> None:
+    """Draw the set that the options of `add_sample_set_arguments` ask for.
+
+    `labels` are those of all images of the protocol; `options` are keywords of the pipeline's call; `rounding` makes
+    its images uint8, and stands in their records and in the manifest as the options do. Any number of processes may do
+    this at the same time. Raises `UserError` unless the model has `num_classes` and makes images of `image_shape`
+    (channels, height, width).
+    """
+    from var.sampling.record import Recipe
+
+    if (model.num_classes, model.image_shape) != (num_classes, image_shape):
+        raise UserError(
+            f"protocol {arguments.protocol!r} is for models of {num_classes} classes and {_written(image_shape)} "
+            f"images, got one of {model.num_classes} and {_written(model.image_shape)}; choose another"
+        )
+    if arguments.npz is not None:
+        check_output(arguments.npz)
+    total = len(labels)
+    seeds = SpreadSeeds(arguments.seed * total, total, arguments.count or total)
+    work = ClassOfSeed(seeds, lambda seed: labels[seed % total])
+    recipe = Recipe({**model.record, "protocol": arguments.protocol, "rounding": rounding, **options}, model.names)
+    whole = seeds.count == total
+    about = {
+        "protocol": arguments.protocol if whole else None,
+        "part_of": None if whole else arguments.protocol,
+        "seed": arguments.seed,
+        "count": seeds.count,
+        "settings": dict(recipe.settings),
+        "versions": dict(recipe.versions),
+    }
+
+    def write_manifest() -> None:
+        with atomic_file(arguments.output / MANIFEST) as file:
+            file.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
+    sweep(arguments.output, lambda name: name == MANIFEST)
+
+
+def _written(shape: tuple[int, int, int]) -> str:
+    channels, height, width = shape
+    return f"{height}x{width}x{channels}"
+
+
+def first_process() -> bool:
+    """Whether this is the process that does what only one of them should."""
+    return os.environ.get("RANK", "0") == "0"
