@@ -9,7 +9,7 @@ from torch import Tensor
 from diffusion_baseline.schedules import Denoiser
 
 
-def guided(cond: Denoiser, null: Denoiser, scale: float | int) -> Denoiser:
+def guided(cond: Denoiser, null: Denoiser, scale: float) -> Denoiser:
     """Wrap a conditional and an unconditional denoiser into a guided one; scale 1 is exactly `cond`, 0 `null`."""
     if scale == 1:
         return cond
@@ -22,7 +22,7 @@ def guided_in_one_call(
     predict: Callable[[Tensor, Tensor, Tensor], Tensor],
     labels: Int[Tensor, " batch"],
     null_label: int,
-    scale: float | int,
+    scale: float,
 ) -> Denoiser:
     """Guide a network `predict(x, t, labels)` as `guided` does, in one call of twice the batch."""
     null_labels = torch.full_like(labels, null_label)

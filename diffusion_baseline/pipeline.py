@@ -88,10 +88,10 @@ class DiffusionPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: int | None = None,
         *,
-        guidance_scale: float | int = 1.5,
+        guidance_scale: float = 1.5,
         num_inference_steps: int | None = None,
         sampler: str = "ddim",
-        eta: float | int = 0.0,
+        eta: float = 0.0,
         clip_sample: bool = False,
         generator: Generators = None,
         seeds: Sequence[int] | None = None,
@@ -149,7 +149,7 @@ class DiffusionPipeline(PretrainedPipeline):
             return min(50, total) if sampler == "ddim" else total
         return len(timestep_pairs(num_inference_steps, total))
 
-    def _denoiser(self, labels: Tensor, scale: float | int, clip: bool, predicted: list[Tensor] | None) -> Denoiser:
+    def _denoiser(self, labels: Tensor, scale: float, clip: bool, predicted: list[Tensor] | None) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
         null_label = self.unet.config.num_classes
         if bool((labels == null_label).all()):

@@ -55,7 +55,7 @@ def ddim_step(
     schedule: NoiseSchedule,
     *,
     previous: int | Int[Tensor, ""] | Int[Tensor, " batch"] | None = None,
-    eta: float | int = 0.0,
+    eta: float = 0.0,
 ) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "..."]]:
     """Return mean and variance of the step from x_t to x_previous (Song et al. 2021, Eq. 12 and 16); eta 0 has none."""
     now = schedule.alpha_bar(t)
@@ -94,7 +94,7 @@ def sample_ddim(
     schedule: NoiseSchedule,
     *,
     steps: int = 50,
-    eta: float | int = 0.0,
+    eta: float = 0.0,
     generator: Generators = None,
     on_step: OnStep | None = None,
 ) -> Float[Tensor, "batch *shape"]:

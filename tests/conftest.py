@@ -11,7 +11,7 @@ with warnings.catch_warnings():
     import timm.layers  # noqa: F401
     from jaxtyping import install_import_hook
 
-install_import_hook(["var", "diffusion_baseline"], "beartype.beartype")
+install_import_hook(["var", "diffusion_baseline"], "annotations.checked")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402

@@ -41,7 +41,7 @@ class Shift(_ManyAtOnce):
     """
 
     pixels: int
-    fill: float | int | None = None
+    fill: float | None = None
 
     def __post_init__(self):
         if self.pixels < 0:
@@ -64,7 +64,7 @@ class Shift(_ManyAtOnce):
 class HorizontalFlip(_ManyAtOnce):
     """Swap left and right with `probability`."""
 
-    probability: float | int = 0.5
+    probability: float = 0.5
 
     def __post_init__(self):
         if not 0 <= self.probability <= 1:
@@ -83,7 +83,7 @@ class RandomCrop(_ManyAtOnce):
     Pictures of a folder are not enlarged but brought to that size, and the window moves along the longer side too.
     """
 
-    scale: float | int = 1.125
+    scale: float = 1.125
 
     def __post_init__(self):
         if not 1 <= self.scale <= 4:
@@ -111,8 +111,8 @@ class RandomResizedCrop(_ManyAtOnce):
     Of ten draws the first that fits is taken, as torchvision does; if none does, the largest square in the middle.
     """
 
-    area: tuple[float | int, float | int] = (0.2, 1.0)
-    aspect: tuple[float | int, float | int] = (3 / 4, 4 / 3)
+    area: tuple[float, float] = (0.2, 1.0)
+    aspect: tuple[float, float] = (3 / 4, 4 / 3)
 
     def __post_init__(self):
         if not 0 < self.area[0] <= self.area[1] <= 1:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,7 +15,6 @@ class BadImageError(UserError):
     """An image that is not whole, or not to be trusted; the message names it. `SkipBadImages` passes over these."""
 
 
-@runtime_checkable
 class ImageData(Protocol):
     """Labelled images of one shape, with random access. Implementations must survive pickling for worker processes."""
 

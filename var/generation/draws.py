@@ -1,7 +1,7 @@
 """Where tokens' randomness comes from: a stream for each image, or the one stream of the official code."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -10,7 +10,6 @@ from torch import Tensor
 from var.generation.logits import Candidates
 
 
-@runtime_checkable
 class Draws(Protocol):
     """Random choices among candidates."""
 

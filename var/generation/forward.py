@@ -1,7 +1,7 @@
 """How the logits of a scale come about; and the plain way, through the model's own modules."""
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int64
@@ -15,7 +15,6 @@ from var.vqvae.model import VQVAE
 from var.vqvae.quantizer import MultiScaleQuantizer
 
 
-@runtime_checkable
 class Pass(Protocol):
     """A transformer on its way through the scales of one call."""
 
@@ -26,7 +25,6 @@ class Pass(Protocol):
         ...
 
 
-@runtime_checkable
 class Forward(Protocol):
     """A transformer as generation uses it; what a call needs is in the `Pass` that it begins."""
 

@@ -12,7 +12,7 @@ from var.errors import UserError, suggestion
 GuidanceSchedule = Literal["constant", "linear"]
 
 
-def guidance_scales(scale: float | int | Sequence[float | int], schedule: str, scales: int) -> list[float]:
+def guidance_scales(scale: float | Sequence[float], schedule: str, scales: int) -> list[float]:
     """Guidance scale of every scale: `constant`, or `linear` from 1 as 1 + (gamma - 1) k / (K - 1); or as listed.
 
     1 means off. The official `cfg=c` is `1 + c` with the linear schedule. Raises ValueError for an unknown schedule and

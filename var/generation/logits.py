@@ -13,9 +13,9 @@ from var.errors import UserError
 class Sampling:
     """How tokens are drawn from logits."""
 
-    temperature: float | int = 1.0  # divides the logits
+    temperature: float = 1.0  # divides the logits
     top_k: int = 0  # keep the k likeliest codes; 0 keeps all
-    top_p: float | int = 0.0  # keep the smallest set of likeliest codes with this much probability; 0 or 1 keep all
+    top_p: float = 0.0  # keep the smallest set of likeliest codes with this much probability; 0 or 1 keep all
 
     def __post_init__(self) -> None:
         if not self.temperature > 0:

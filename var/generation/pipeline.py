@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar, Unpack
+from typing import Any, Self, Unpack
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +37,6 @@ from var.sampling.streams import Generators, random_streams
 from var.scales import Side
 from var.transformer.model import VAR
 from var.vqvae.model import VQVAE
-
-Pipeline = TypeVar("Pipeline", bound="VARPipeline")  # not Self, which annotation checkers refuse in methods
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +78,7 @@ class VARPipeline(PretrainedPipeline):
 
     @classmethod
     def from_original(
-        cls: type[Pipeline],
+        cls,
         vqvae: Checkpoint,
         transformer: Checkpoint,
         *,
@@ -90,7 +88,7 @@ class VARPipeline(PretrainedPipeline):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str | None = None,
         progress: bool = False,
-    ) -> Pipeline:
+    ) -> Self:
         """The pipeline of two checkpoints of the official code: `.pth` or `.safetensors` files, or state dicts.
 
         Training checkpoints, which hold both models, may stand for either. All is read off the tensors but what they do
@@ -116,7 +114,7 @@ class VARPipeline(PretrainedPipeline):
 
     @classmethod
     def from_pretrained(
-        cls: type[Pipeline],
+        cls,
         path_or_id: Path | str,
         *,
         variant: str | None = None,
@@ -124,7 +122,7 @@ class VARPipeline(PretrainedPipeline):
         device: torch.device | str | None = None,
         progress: bool = True,
         **source: Unpack[Source],
-    ) -> Pipeline:
+    ) -> Self:
         """Load from a folder or the Hub, strictly; see `load_model`.
 
         `variant` ("d16", "d20", "d24", "d30" or "d36") picks one of the models that the authors published, from their
@@ -184,11 +182,11 @@ class VARPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: int | None = None,
         *,
-        guidance_scale: float | int | Sequence[float | int] = 1.5,
+        guidance_scale: float | Sequence[float] = 1.5,
         guidance_schedule: str = "linear",
-        temperature: float | int = 1.0,
+        temperature: float = 1.0,
         top_k: int = 0,
-        top_p: float | int = 0.0,
+        top_p: float = 0.0,
         smooth: bool = False,
         generator: Generators = None,
         seeds: Sequence[int] | None = None,

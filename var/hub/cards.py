@@ -17,7 +17,7 @@ class ModelCard:
     license: str = "mit"  # the Hub's name of a licence, such as "apache-2.0" or "cc-by-nc-4.0"
     tags: tuple[str, ...] = ()  # besides "image-generation" and the name of the class
     dataset: str | None = None  # what it was trained and measured on
-    metrics: Mapping[str, float | int] = field(default_factory=dict)  # by name: {"FD-digits": 0.16}
+    metrics: Mapping[str, float] = field(default_factory=dict)  # by name: {"FD-digits": 0.16}
     description: str = ""  # Markdown, below the title
     task: str = "unconditional-image-generation"  # the Hub's name of the task that the metrics judge
 

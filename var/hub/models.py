@@ -1,7 +1,7 @@
 """Models as folders: a config and weights."""
 
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import torch
 from torch import nn
@@ -18,7 +18,6 @@ from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size, written_weights
 
 Model = TypeVar("Model", bound=nn.Module)
-Loaded = TypeVar("Loaded", bound="PretrainedModel")  # not Self, which annotation checkers refuse in methods
 
 
 class PretrainedModel:
@@ -35,13 +34,13 @@ class PretrainedModel:
 
     @classmethod
     def from_pretrained(
-        cls: type[Loaded],
+        cls,
         path_or_id: Path | str,
         *,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         **source: Unpack[Source],
-    ) -> Loaded:
+    ) -> Self:
         """Load from a folder or the Hub, strictly; see `load_model`."""
         model_class: Any = cls
         return load_model(model_class, path_or_id, dtype=dtype, device=device, **source)

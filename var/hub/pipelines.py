@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import torch
 from torch import nn
@@ -18,7 +18,7 @@ from var.hub.publishing import publish, write_card
 from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size
 
-Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")  # not Self, which annotation checkers refuse in methods
+Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")
 
 
 class PretrainedPipeline:
@@ -43,13 +43,13 @@ class PretrainedPipeline:
 
     @classmethod
     def from_pretrained(
-        cls: type[Pipeline],
+        cls,
         path_or_id: Path | str,
         *,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
         **source: Unpack[Source],
-    ) -> Pipeline:
+    ) -> Self:
         """Load from a folder or the Hub, strictly; see `load_model`."""
         return load_pipeline(cls, path_or_id, dtype=dtype, device=device, **source)
 

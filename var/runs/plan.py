@@ -100,12 +100,12 @@ def learning_rate(training: TrainingConfig) -> str:
     return ", ".join([*parts, f"then {training.schedule} down to {end} at step {training.steps:,}"])
 
 
-def flops(number: float | int) -> str:
+def flops(number: float) -> str:
     """A number of floating-point operations: `7.4 TFLOP`."""
     return f"{_scaled(number, 1000, ('', 'k', 'M', 'G', 'T', 'P', 'E', 'Z'))}FLOP"
 
 
-def size(number: float | int) -> str:
+def size(number: float) -> str:
     """A number of bytes: `1.2 GiB`."""
     return f"{_scaled(number, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B"
 
@@ -115,7 +115,7 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
-def _scaled(number: float | int, base: int, prefixes: Sequence[str]) -> str:
+def _scaled(number: float, base: int, prefixes: Sequence[str]) -> str:
     power = 0
     while number >= base and power + 1 < len(prefixes):
         number, power = number / base, power + 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -28,7 +28,6 @@ class StoppedError(Exception):
     """A signal asked to stop while the run was being prepared."""
 
 
-@runtime_checkable
 class RunSettings(Protocol):
     """What the settings of every run have."""
 
@@ -93,7 +92,6 @@ class Prepared:
     best: str  # the score by which the best weights are kept
 
 
-@runtime_checkable
 class Job(Protocol):
     """One kind of training."""
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +25,6 @@ _TASK = "task_"  # files of what the task remembers, one a process
 Kind = tuple[tuple[int, ...], torch.dtype]
 
 
-@runtime_checkable
 class SavedTensors(Protocol):
     """Tensors of a checkpoint, by file and name."""
 

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from var.data.batches import Batch
 
 
-@runtime_checkable
 class Task(Protocol):
     """A model and its training loss. Effects (logging, saving, devices) belong to the loop."""
 
@@ -30,7 +29,6 @@ class Task(Protocol):
         ...
 
 
-@runtime_checkable
 class OpponentSettings(Protocol):
     """How an opponent is trained; a `TrainingConfig` has all of it."""
 

@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -21,7 +21,6 @@ has a fixed cost a pair: 3 times at 30 keys, by a third at 100, not at 256. They
 ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh")}
 
 
-@runtime_checkable
 class Cache(Protocol):
     """Keys and values of the scales so far; what generation hands to the blocks."""
 

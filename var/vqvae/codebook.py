@@ -52,7 +52,7 @@ class Codebook(nn.Module):
     def nearest(
         self,
         vectors: Float[Tensor, "batch width h w"],
-        temperature: float | int = 0,
+        temperature: float = 0,
         generator: torch.Generator | None = None,
     ) -> Int64[Tensor, "batch h w"]:
         """Nearest code at every position: by squared distance, or by cosine where codes are normalised.
@@ -75,7 +75,7 @@ class Codebook(nn.Module):
         return chosen.view(vectors.shape[0], *vectors.shape[2:])
 
     def entropies(
-        self, vectors: Float[Tensor, "n width"], temperature: float | int
+        self, vectors: Float[Tensor, "n width"], temperature: float
     ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
         """Mean entropy of the soft choices of `vectors`, and entropy of their mean, in nats; both carry gradients.
 

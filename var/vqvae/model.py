@@ -53,7 +53,7 @@ class VQVAE(PretrainedModel, nn.Module):
         self,
         images: Float[Tensor, "batch channels height width"],
         *,
-        temperature: float | int = 0,
+        temperature: float = 0,
         generator: torch.Generator | None = None,
     ) -> list[Int64[Tensor, "batch _h _w"]]:
         """Token maps of images in [-1, 1], coarse to fine; raises ValueError for images that do not fit the model.
@@ -91,7 +91,7 @@ class VQVAE(PretrainedModel, nn.Module):
         self,
         images: Float[Tensor, "batch channels height width"],
         generator: torch.Generator | None = None,
-        entropy_temperature: float | int | None = None,
+        entropy_temperature: float | None = None,
         quantize: bool = True,
     ) -> VQVAEOutput:
         """A training pass; in training mode the codebook learns from it (see `Codebook.observe`).

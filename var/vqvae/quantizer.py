@@ -43,7 +43,7 @@ class MultiScaleQuantizer(nn.Module):
     def encode(
         self,
         latent: Float[Tensor, "batch width h w"],
-        temperature: float | int = 0,
+        temperature: float = 0,
         generator: torch.Generator | None = None,
     ) -> list[Int64[Tensor, "batch _h _w"]]:
         """Token maps of a latent, coarse to fine; see `Codebook.nearest` for `temperature`.
@@ -107,7 +107,7 @@ class MultiScaleQuantizer(nn.Module):
         self,
         latent: Float[Tensor, "batch width height width_"],
         generator: torch.Generator | None = None,
-        entropy_temperature: float | int | None = None,
+        entropy_temperature: float | None = None,
     ) -> Quantized:
         """Quantise in training: straight-through latent, loss, and the codebook's own learning.
 

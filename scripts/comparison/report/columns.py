@@ -26,7 +26,7 @@ class Column:
     unit: str
     heading: tuple[str, str] | None  # two lines in the text table; None: not shown there
     better: Literal["lower", "higher"] | None
-    show: Callable[[float | int], str]
+    show: Callable[[float], str]
     meaning: str
 
     def cell(self, row: Mapping[str, Any]) -> str:

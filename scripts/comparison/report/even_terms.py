@@ -61,7 +61,7 @@ def _speed_at(report: Report, target: Row, lead: str, whose: str) -> str:
         text = f"none of the {NAMES[other]} settings that were tried reaches {goal}; the nearest, {in_words(nearest)}, "
         return f"{lead}{text}stays at {distance(nearest['fd'])}. So there is no ratio to give."
 
-    def compared(seconds: float | int) -> str:
+    def compared(seconds: float) -> str:
         return times(target[TIME], seconds) if model == "var" else times(seconds, target[TIME])
 
     slow = cost.row[TIME]

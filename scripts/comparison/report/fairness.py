@@ -22,7 +22,7 @@ class EqualDistance:
     """What it costs to reach a given distance."""
 
     row: Row  # the fastest measured setting that reaches it
-    seconds: float | int  # per 1000 images, interpolated along the front: log(seconds) is linear in the distance
+    seconds: float  # per 1000 images, interpolated along the front: log(seconds) is linear in the distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +44,7 @@ def front(rows: Iterable[Row]) -> list[Row]:
     return best
 
 
-def equal_distance(rows: Iterable[Row], fd: float | int) -> EqualDistance | None:
+def equal_distance(rows: Iterable[Row], fd: float) -> EqualDistance | None:
     """The cost of distance `fd` or less among `rows`; None if none of them reaches it."""
     before = None
     for row in front(rows):
@@ -58,14 +58,14 @@ def equal_distance(rows: Iterable[Row], fd: float | int) -> EqualDistance | None
     return None
 
 
-def equal_time(rows: Iterable[Row], seconds: float | int) -> Row | None:
+def equal_time(rows: Iterable[Row], seconds: float) -> Row | None:
     """The row of least distance that takes at most `seconds` per 1000 images; None if all take longer."""
     within = [row for row in rows if row["seconds_per_1000_images"] <= seconds]
     return min(within, key=lambda row: row["fd"], default=None)
 
 
 def speed_ratio(
-    mine: Row, others: Sequence[Row], *, deviations: tuple[float | int, float | int] = (0.0, 0.0), seed: int = 0
+    mine: Row, others: Sequence[Row], *, deviations: tuple[float, float] = (0.0, 0.0), seed: int = 0
 ) -> SpeedRatio | None:
     """Time of the other model to reach the distance of `mine`, over the time of `mine`.
 

@@ -55,7 +55,7 @@ def reconstruction_pairs(
     return image_table(images, len(originals), row_labels=("original", "decoded"), magnify=magnify)
 
 
-def loss_curve(history: Sequence[Mapping[str, float | int]], *, color: str = "other", key: str = "loss") -> str:
+def loss_curve(history: Sequence[Mapping[str, float]], *, color: str = "other", key: str = "loss") -> str:
     """The values of `key` over "step" in a training history, in a colour of the palette, named by `color`."""
     points = [(row["step"], row[key]) for row in history if key in row]
     if not points:
@@ -84,9 +84,7 @@ def loss_curve(history: Sequence[Mapping[str, float | int]], *, color: str = "ot
     return svg(figure)
 
 
-def code_usage_chart(
-    sides: Sequence[int | Sequence[int]], usage: Sequence[float | int], perplexity: Sequence[float | int]
-) -> str:
+def code_usage_chart(sides: Sequence[int | Sequence[int]], usage: Sequence[float], perplexity: Sequence[float]) -> str:
     """Two bars a scale: the share of the codebook in use (`usage`, in [0, 1]) and its perplexity, coarse to fine."""
     names = [f"{side}x{side}" if isinstance(side, int) else "x".join(map(str, side)) for side in sides]
     figure, (left, right) = chart(620, 64 + 30 * len(names), panels=2)

@@ -15,7 +15,7 @@ _MARKS = {"next-scale": "o", "ddim": "s", "ddpm": "^"}
 _SHOWN_CONTROLS = {"real_test": "-", "class_gaussian": "--"}
 _LETTER, _LINE = 6.2, 14.0  # about the size of a letter at 11 pixels, in pixels
 
-Point = tuple[float | int, float | int]
+Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
 

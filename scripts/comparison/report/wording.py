@@ -22,7 +22,7 @@ def in_words(row: Mapping[str, Any]) -> str:
     return f"{'unguided' if row['guidance_scale'] == 1 else 'guided'} {name} ({guidance})"
 
 
-def times(var: float | int, diffusion: float | int) -> str:
+def times(var: float, diffusion: float) -> str:
     """Which of two times is the shorter, and by what factor."""
     ratio = diffusion / var
     if 1 / LEVEL_RATIO <= ratio <= LEVEL_RATIO:
@@ -31,7 +31,7 @@ def times(var: float | int, diffusion: float | int) -> str:
     return f"{faster} is {factor(how_much)} times as fast"
 
 
-def factor(value: float | int) -> str:
+def factor(value: float) -> str:
     """A ratio with two digits: 2.5, 14."""
     return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 

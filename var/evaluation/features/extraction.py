@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -31,7 +31,6 @@ class Features:
     spatial: Float[Tensor, "batch places"] | None = None  # of an inner map, in which sFID is measured
 
 
-@runtime_checkable
 class FeatureExtractor(Protocol):
     """A network that judges; a distance in its features is called `FD-{name}`."""
 

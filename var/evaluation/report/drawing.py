@@ -77,7 +77,7 @@ def image_table(
     )
 
 
-def _text(x: float | int, y: float | int, label: str, anchor: str) -> str:
+def _text(x: float, y: float, label: str, anchor: str) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{html.escape(label)}</text>'
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable
 CELL_WIDTH = 7
 
 
-def fixed(decimals: int) -> Callable[[float | int], str]:
+def fixed(decimals: int) -> Callable[[float], str]:
     """A format with `decimals` places, fewer for large numbers, of at most 7 characters."""
 
-    def show(value: float | int) -> str:
+    def show(value: float) -> str:
         for places in range(decimals, -1, -1):
             text = f"{value:.{places}f}"
             if len(text) <= CELL_WIDTH:
@@ -19,7 +19,7 @@ def fixed(decimals: int) -> Callable[[float | int], str]:
     return show
 
 
-def significant(value: float | int) -> str:
+def significant(value: float) -> str:
     """Three significant digits in at most 7 characters, with an exponent only if they do not fit: 0.412, 9.25, 1480."""
     if value == 0:
         return "0"
@@ -28,7 +28,7 @@ def significant(value: float | int) -> str:
     return fixed(max(0, 2 - math.floor(math.log10(abs(value)))))(value)
 
 
-def quantity(value: float | int) -> str:
+def quantity(value: float) -> str:
     """A count in at most 6 characters: 512, 48.2k, 1.25M."""
     for unit, size in (("", 1), ("k", 1e3), ("M", 1e6), ("G", 1e9), ("T", 1e12), ("P", 1e15), ("E", 1e18)):
         if abs(value) < (9999.5 if unit == "" else 999.5 * size):
@@ -36,7 +36,7 @@ def quantity(value: float | int) -> str:
     return _with_exponent(value)
 
 
-def _with_exponent(value: float | int) -> str:
+def _with_exponent(value: float) -> str:
     for places in (1, 0):
         mantissa, exponent = f"{value:.{places}e}".split("e")
         text = f"{mantissa}e{int(exponent)}"

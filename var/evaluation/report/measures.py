@@ -14,7 +14,7 @@ class Measure:
     key: str
     title: str
     better: Literal["lower", "higher"] | None
-    show: Callable[[float | int], str]
+    show: Callable[[float], str]
     meaning: str
 
 

@@ -10,7 +10,7 @@ from var.errors import UserError
 
 
 def keep_most_confident(
-    logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " _n"], share: float | int, *, per_class: bool = True
+    logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " _n"], share: float, *, per_class: bool = True
 ) -> Int64[Tensor, " kept"]:
     """Indices, in order, of the `share` of samples with the highest probability of their own class.
 
@@ -43,7 +43,7 @@ def keep_most_confident(
     return torch.cat(kept).sort().values if kept else labels[:0]
 
 
-def check_share(share: float | int) -> None:
+def check_share(share: float) -> None:
     """Raise `UserError` unless so much of a set can be kept."""
     if not 0 < share <= 1:
         raise UserError(f"the share that is kept must be above 0 and at most 1, got {share}; 0.5 keeps half")

@@ -41,7 +41,7 @@ class TokenCache:
         vqvae: VQVAE,
         *,
         variants: int = 1,
-        temperature: float | int = 0,
+        temperature: float = 0,
         seed: int = 0,
         augment: Augmentation | None = None,
         progress: bool = True,
@@ -66,7 +66,7 @@ class TokenCache:
         vqvae: VQVAE,
         *,
         variants: int = 1,
-        temperature: float | int = 0,
+        temperature: float = 0,
         seed: int = 0,
         augment: Augmentation | None = None,
         progress: bool = True,
@@ -132,7 +132,7 @@ class _Encoder:
     data: ImageData
     vqvae: VQVAE
     variants: int
-    temperature: float | int
+    temperature: float
     seed: int
     augment: Augmentation | None
     workers: int

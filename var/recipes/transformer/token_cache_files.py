@@ -40,7 +40,7 @@ class TokenFiles:
         data: ImageData,
         vqvae: VQVAE,
         variants: int,
-        temperature: float | int,
+        temperature: float,
         seed: int,
         augment: Augmentation | None,
         *,

@@ -34,7 +34,7 @@ class Adversary:
         reconstruction: Float[Tensor, "batch channels height width"],
         reconstruction_loss: Float[Tensor, ""],
         last_layer: Tensor,
-        weight: float | int,
+        weight: float,
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, float | Tensor]]:
         """The weighted loss of reconstructions (in about [-1, 1]) that do not look real, and numbers to log.

@@ -1,0 +1,33 @@
+"""The checker that enforces annotations while the tests run: beartype, with three habits of Python's own typing.
+
+An int may stand where a float is annotated (PEP 484), `Self` may stand in a method, and a protocol needs no decorator
+to be looked at.
+"""
+
+import types
+import typing
+
+from beartype import BeartypeConf, beartype
+
+_check = beartype(conf=BeartypeConf(is_pep484_tower=True))
+
+
+def checked(thing):
+    """`thing`, a function or a class, which checks what it is called with."""
+    hints = getattr(thing, "__annotations__", {})
+    for protocol in _parts(hints.values(), lambda hint: getattr(hint, "_is_protocol", False)):
+        typing.runtime_checkable(protocol)
+    if isinstance(thing, types.FunctionType) and any(_parts(hints.values(), lambda hint: hint is typing.Self)):
+        # Beartype knows `Self` only where it decorates the whole class.
+        for name, hint in list(hints.items()):
+            if any(_parts([hint], lambda part: part is typing.Self)):
+                del hints[name]
+    return _check(thing)
+
+
+def _parts(hints, wanted):
+    """All parts of `hints`, nested as deep as they may be, that are `wanted`."""
+    for hint in hints:
+        if wanted(hint):
+            yield hint
+        yield from _parts((part for part in typing.get_args(hint) if not isinstance(part, list)), wanted)
