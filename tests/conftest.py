@@ -4,6 +4,7 @@ import os
 import warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the Hub serves one on loopback
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of all processes that tests start: each core has one of its own
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party imports may warn; our own code may not
