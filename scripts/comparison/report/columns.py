@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from var.evaluation.report.formats import fixed, quantity, significant
+from var.quantities import fixed, quantity, significant
 
 MODELS = {"var": "VAR", "diffusion": "Diffusion"}
 CONTROLS = {

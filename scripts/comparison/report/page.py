@@ -7,9 +7,9 @@ from typing import Any
 from comparison.report.columns import MODELS, Column, score_columns, setting
 from comparison.report.results import Report
 from comparison.report.verdict import verdict, winners
-from var.evaluation.report.formats import fixed, quantity, significant
 from var.evaluation.report.html import Html, Picture, bullets, document, element, facts, figure, image, section
 from var.evaluation.report.page import spread_body
+from var.quantities import fixed, quantity, significant
 
 SECTIONS = {
     "verdict": "Who wins at what",

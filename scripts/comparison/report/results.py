@@ -10,9 +10,9 @@ from typing import Any
 
 from comparison.report.columns import MODELS, control_title, score_columns, setting
 from var.errors import UserError, suggestion
-from var.evaluation.report.formats import quantity, significant
 from var.evaluation.report.score_report import ScoreReport
 from var.files import atomic_file
+from var.quantities import quantity, significant
 
 SAMPLERS = ("next-scale", "ddim", "ddpm")
 TABLE_WIDTH = 100

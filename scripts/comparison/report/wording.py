@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comparison.report.columns import setting
-from var.evaluation.report.formats import fixed
+from var.quantities import fixed
 
 LEVEL_RATIO = 1.1
 """Distances, speeds and costs closer than this are called level: retraining with another seed moves them as much."""

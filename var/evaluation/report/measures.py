@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from var.evaluation.report.formats import fixed, significant
+from var.quantities import fixed, significant
 
 
 @dataclass(frozen=True, slots=True)

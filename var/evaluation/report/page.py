@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from var.evaluation.report.drawing import LIGHT, chart, svg
-from var.evaluation.report.formats import fixed
 from var.evaluation.report.html import Html, bullets, document, element, facts, figure, section
 from var.evaluation.report.measures import measures
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import notes_on, score_table
+from var.quantities import fixed
 
 _COLORS = ("var", "diffusion", "other")
 
