@@ -1,6 +1,6 @@
 """The numbers of a report: scores of all samples, the controls beside them, and the tokenizer's health."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -52,7 +52,7 @@ class Jury:
 
     def scores(self, images: Tensor, labels: Tensor | None = None, *, thorough: bool = False) -> dict[str, Any]:
         """Scores of uint8 images, and "fd_second": their distance in the features of the second network."""
-        scores = asdict(evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough))
+        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough).to_dict()
         second = Statistics.from_features(extract(images, self.second).features)
         known = {key: value for key, value in scores.items() if value is not None}
         return known | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
@@ -101,7 +101,7 @@ def controls(jury: Jury, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[
 
 def _pair_scores(jury: Jury, reference: Tensor, images: Tensor) -> dict[str, Any]:
     """Scores of real images against other real images than the report's reference."""
-    scores = asdict(evaluate(images, Reference.from_images(reference, jury.judge), jury.judge))
+    scores = evaluate(images, Reference.from_images(reference, jury.judge), jury.judge).to_dict()
     return {key: value for key, value in scores.items() if value is not None}
 
 

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from var import nested
 from var.errors import UserError
-from var.evaluation.report.measures import Measure, measures
 from var.evaluation.report.score_report import ScoreReport, read_reports
 from var.evaluation.report.text import WIDTH, aligned, cells
+from var.evaluation.table import Score, titled
 
 
 def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text", "markdown"] = "text") -> str:
@@ -36,28 +36,28 @@ def differences(a: ScoreReport, b: ScoreReport) -> list[str]:
 
 def _rows(a: ScoreReport, b: ScoreReport) -> list[list[str]]:
     rows = [["", "A", "sd", "B", "sd", "B - A", "better"]]
-    for measure in measures(a.distance):
-        first, second = a.spread(measure.key), b.spread(measure.key)
+    for score in titled(a.distance):
+        first, second = a.spread(score.key), b.spread(score.key)
         if first is None and second is None:
             continue
-        (mean, deviation, _), (other, other_deviation, _) = cells(measure, first), cells(measure, second)
+        (mean, deviation, _), (other, other_deviation, _) = cells(score, first), cells(score, second)
         change, verdict = "-", ""
         if first is not None and second is not None:
             change = f"{second.mean - first.mean:+.3g}"
             error = math.hypot(*(_error(spread.deviation, len(spread.values)) for spread in (first, second)))
-            verdict = _verdict(measure, second.mean - first.mean, error)
-        rows.append([measure.title, mean, deviation, other, other_deviation, change, verdict])
+            verdict = _verdict(score, second.mean - first.mean, error)
+        rows.append([score.title, mean, deviation, other, other_deviation, change, verdict])
     return rows
 
 
-def _verdict(measure: Measure, change: float, error: float) -> str:
-    if measure.better is None or change == 0:
+def _verdict(score: Score, change: float, error: float) -> str:
+    if score.better is None or change == 0:
         return ""
     if math.isnan(error):
         return "unknown: one seed"
     if abs(change) <= 2 * error:
         return "level"
-    return "B" if (change < 0) == (measure.better == "lower") else "A"
+    return "B" if (change < 0) == (score.better == "lower") else "A"
 
 
 def _error(deviation: float | None, count: int) -> float:

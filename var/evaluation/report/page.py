@@ -5,9 +5,9 @@ from typing import Any
 
 from var.evaluation.report.drawing import LIGHT, chart, svg
 from var.evaluation.report.html import Html, bullets, document, element, facts, figure, section
-from var.evaluation.report.measures import measures
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import notes_on, score_table
+from var.evaluation.table import titled
 from var.quantities import fixed
 
 _COLORS = ("var", "diffusion", "other")
@@ -17,7 +17,7 @@ def html(reports: Sequence[ScoreReport]) -> str:
     """A page that needs no other file; raises `UserError` without matplotlib."""
     title = "Scores of " + " and ".join(report.name for report in reports)
     terms = [
-        part for one in measures(reports[0].distance) for part in (element("dt", one.title), element("dd", one.meaning))
+        part for one in titled(reports[0].distance) for part in (element("dt", one.title), element("dd", one.meaning))
     ]
     main = element(
         "main",
