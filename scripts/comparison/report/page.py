@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from comparison.report.columns import MODELS, Column, score_columns, setting
+from comparison.report.columns import MODELS, score_columns, setting
 from comparison.report.results import Report
 from comparison.report.verdict import verdict, winners
 from var.evaluation.report.html import Html, Picture, bullets, document, element, facts, figure, image, section
 from var.evaluation.report.page import spread_body
+from var.evaluation.table import Score
 from var.quantities import fixed, quantity, significant
 
 SECTIONS = {
@@ -102,27 +103,29 @@ def _tiles(report: Report) -> Html:
     )
 
 
-def _tile(report: Report, column: Column, title: str, direction: str) -> Html:
+def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
     rows = {model: report.headline(model) for model in MODELS}
     winner = winners(report).get(column.key)
     lines = [
         element(
             "tr",
             element("th", name, class_=model, scope="row"),
-            element("td", column.cell(rows[model]), class_="best" if model == winner else ""),
+            element("td", column.cell(rows[model].get(column.key)), class_="best" if model == winner else ""),
         )
         for model, name in MODELS.items()
     ]
     real = report.controls.get("real_test", {})
-    note = direction + (f"\nreal test images: {column.cell(real)}" if column.cell(real) != "-" else "")
+    note = direction + (
+        f"\nreal test images: {column.cell(real.get(column.key))}" if column.cell(real.get(column.key)) != "-" else ""
+    )
     return element("div", element("h3", title), element("table", *lines), element("p", note), class_="tile")
 
 
-def _best(column: Column, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+def _best(column: Score, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
     """The row with the better score as it is written; None if they look alike or the score has no better side."""
     if column.better is None or any(row.get(column.key) is None for row in rows):
         return None
-    if len({column.cell(row) for row in rows}) == 1:
+    if len({column.cell(row.get(column.key)) for row in rows}) == 1:
         return None
     choose = min if column.better == "lower" else max
     return choose(rows, key=lambda row: row[column.key])
@@ -198,7 +201,7 @@ def _results(report: Report) -> list[Html]:
 
 
 def _score_table(
-    columns: list[Column], bodies: dict[str, list[tuple[str, dict[str, Any]]]], *, mark_best: bool = False
+    columns: list[Score], bodies: dict[str, list[tuple[str, dict[str, Any]]]], *, mark_best: bool = False
 ) -> Html:
     """A table with one body for each class name in `bodies`."""
     arrows = {"lower": "lower", "higher": "higher", None: ""}
@@ -215,7 +218,8 @@ def _score_table(
         lines = []
         for label, row in rows:
             cells = [
-                element("td", column.cell(row), class_="best" if row is best[column.key] else "") for column in columns
+                element("td", column.cell(row.get(column.key)), class_="best" if row is best[column.key] else "")
+                for column in columns
             ]
             lines.append(element("tr", element("th", label, scope="row", class_=row.get("model", "")), *cells))
         parts.append(element("tbody", *lines, class_=name))
