@@ -21,8 +21,7 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
-from var.evaluation.report.html import save
-from var.files import atomic_file
+from var.files import atomic_file, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
@@ -138,7 +137,7 @@ def write_page(
         tradeoff=tradeoff_plot(report),
         loss_curves={name: loss_curve(rows, color=colors[name]) for name, rows in histories.items()},
     )
-    save(page(report, pictures), output / "report.html")
+    write_text(output / "report.html", page(report, pictures))
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:

@@ -6,11 +6,9 @@ import re
 import struct
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
-from pathlib import Path
 
 from var.errors import UserError
 from var.evaluation.report.drawing import style_variables
-from var.files import atomic_file
 
 Picture = bytes | str
 """A PNG's bytes, or SVG text."""
@@ -109,9 +107,3 @@ def bullets(items: Sequence[str], class_: str = "") -> Html:
         lead, colon, rest = item.partition(": ")
         lines.append(element("li", *([element("strong", f"{lead}:"), f" {rest}"] if colon else [item])))
     return element("ul", *lines, class_=class_)
-
-
-def save(page: str, path: Path | str) -> None:
-    """Write a page whole or not at all; raises `UserError` if the place cannot be written."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
