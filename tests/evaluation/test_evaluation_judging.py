@@ -234,7 +234,7 @@ class TestMismatches:
         np.savez(files / "large.npz", arr_0=np.zeros((9, 4, 4, 3), np.uint8))
         with pytest.raises(UserError, match=r"images of one shape .* \(3, 2, 2\) in .* and \(3, 4, 4\)"):
             judge([files / "set0.npz", files / "large.npz"], reference, extractor, progress=False)
-        with pytest.raises(UserError, match=r"samples and reference need one shape .* \(3, 4, 4\)"):
+        with pytest.raises(UserError, match=r"must agree in height .* got 2 \(the ref.*\) and 4 \(.*large\.npz\)"):
             judge([files / "large.npz"], reference, extractor, progress=False)
         (files / "train" / "sample-set.json").write_text(json.dumps({"settings": {"top_k": 5}}))
         with pytest.raises(UserError, match="got another 'top_k' in"):

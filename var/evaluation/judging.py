@@ -65,7 +65,7 @@ def judge(
         )
     followed, notes = _followed(sets, protocol, extractor)
     file = ReferenceStatistics.load(reference)
-    _check_size(file, sets[0])
+    file.check_samples(sets[0], extractor)
     real = file.reference(
         extractor, neighbourhood=_neighbourhood(train, test, extractor, sets[0].shape[0]), progress=progress
     )
@@ -209,17 +209,6 @@ def _demands(followed: SamplingProtocol, one: SampleSet, extractor: FeatureExtra
         yield "rounding", followed.rounding, settings.get("rounding", followed.rounding)
     if followed.extractor in ("inception", "dinov2"):
         yield "extractor", followed.extractor, extractor.name
-
-
-def _check_size(file: ReferenceStatistics, one: SampleSet) -> None:
-    if file.provenance is None:
-        return
-    made = (file.provenance.channels, file.provenance.height, file.provenance.width)
-    if made != one.shape:
-        raise UserError(
-            f"samples and reference need one shape (channels, height, width), got {one.shape} in {one.path} and {made} "
-            "in the reference; build it with the size of the samples"
-        )
 
 
 def _neighbourhood(
