@@ -20,7 +20,7 @@ from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.cautions import UNKNOWN_ORIGIN, cautions
 from var.evaluation.report.score_report import ScoreReport, values_of
 from var.evaluation.scores import Extracted, Neighbourhood, Reference, extract_samples, neighbourhood, score
-from var.evaluation.sets.class_judges import UNKNOWN_CLASSES, class_judge, class_logits
+from var.evaluation.sets.class_predictions import UNKNOWN_CLASSES, choose_classifier, class_logits
 from var.evaluation.sets.protocols import PROTOCOLS, Paradigm, SamplingProtocol
 from var.evaluation.sets.protocols import protocol as find_protocol
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
@@ -58,8 +58,8 @@ def judge(
     if keep_share is not None:
         check_share(keep_share)
         _check_labels(sets)
-    class_predictor = class_judge(sets, extractor, classifier)
-    if keep_share is not None and class_predictor is None:
+    chosen = choose_classifier(sets, extractor, classifier)
+    if keep_share is not None and chosen is None:
         raise UserError(
             f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
         )
@@ -73,11 +73,11 @@ def judge(
     for one in sets:
         found = extract_samples(one.batches(), real, extractor, progress=progress, total=one.count)
         file.check_dimensions(found.features.features.shape[1], extractor)
-        logits = class_logits(one, class_predictor, extractor, found.features, progress=progress)
+        logits = class_logits(one, chosen, extractor, found.features, progress=progress)
         results.append(_scored(found, real, one.labels, logits))
         if keep_share is not None:
             kept.append(_scored_after_rejection(found, real, one.labels, logits, keep_share))
-    unknown = class_predictor is None and any(one.labels is not None for one in sets)
+    unknown = chosen is None and any(one.labels is not None for one in sets)
     return ScoreReport(
         name=name or sets[0].path.stem,
         distance=distance_name(extractor.name, extractor.digest),
