@@ -47,7 +47,8 @@ def network_file(tmp_path_factory):
 @pytest.fixture
 def weights(network_file, monkeypatch):
     digest = hashlib.sha256(network_file.read_bytes()).hexdigest()
-    monkeypatch.setattr(inception_network, "INCEPTION", PublishedWeights(name="i.pth", url="file:///no", sha256=digest))
+    published = PublishedWeights(name="i.pth", url="file:///no", sha256=digest)
+    monkeypatch.setattr(InceptionExtractor, "published", published)
     return network_file
 
 
