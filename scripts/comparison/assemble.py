@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
-from comparison.report.page import Pictures, page
+from comparison.report.page import page
+from comparison.report.picture_sections import Pictures
 from comparison.report.results import Report
 from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import Setting, network_evaluations, sample_labels

@@ -4,11 +4,13 @@ import base64
 import html
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
+from typing import Any
 
 from var.errors import UserError
 from var.evaluation.report.drawing import style_variables
+from var.nested import leaves
 
 Picture = bytes | str
 """A PNG's bytes, or SVG text."""
@@ -98,6 +100,17 @@ def facts(rows: Iterable[tuple[str, str]]) -> Html:
     """A table of names and values."""
     lines = [element("tr", element("th", name, scope="row"), element("td", value)) for name, value in rows]
     return element("table", element("tbody", *lines), class_="facts")
+
+
+def settings_table(content: Mapping[str, Any]) -> Html:
+    """A table of the leaves of nested `content`, under their dotted names: `var.steps`."""
+    return facts((name, _written(value)) for name, value in leaves(content))
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def bullets(items: Sequence[str], class_: str = "") -> Html:
