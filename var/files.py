@@ -37,6 +37,12 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all; raises `UserError` if the place cannot be written."""
+    with atomic_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether `path` is the temporary sibling of a file that is being written, or that a killed process left so."""
     return _TEMPORARY.fullmatch(path.name) is not None

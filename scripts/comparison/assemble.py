@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
-from comparison.report.page import Pictures, page
+from comparison.report.page import page
+from comparison.report.picture_sections import Pictures
 from comparison.report.results import Report
 from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import Setting, network_evaluations, sample_labels
@@ -21,8 +22,7 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
-from var.evaluation.report.html import save
-from var.files import atomic_file
+from var.files import atomic_file, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
@@ -138,7 +138,7 @@ def write_page(
         tradeoff=tradeoff_plot(report),
         loss_curves={name: loss_curve(rows, color=colors[name]) for name, rows in histories.items()},
     )
-    save(page(report, pictures), output / "report.html")
+    write_text(output / "report.html", page(report, pictures))
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from var.runs.cost import Cost
-from var.runs.plan import Network, Plan, count, flops, learning_rate, size
+from var.runs.plan import Network, Plan, learning_rate
 from var.training import TrainingConfig
 from var.training.optimization import learning_rate_factor
 
@@ -92,13 +92,3 @@ def test_the_schedule_in_words_is_the_one_that_trains(settings, words):
     if "up to step 50" in words:
         assert learning_rate_factor(training, 49) == pytest.approx(1)
         assert learning_rate_factor(training, 51) < 1
-
-
-def test_large_numbers_are_short():
-    assert flops(7.44e12) == "7.44 TFLOP"
-    assert flops(999) == "999 FLOP"
-    assert flops(1000) == "1 kFLOP"
-    assert size(1536) == "1.5 KiB"
-    assert size(0) == "0 B"
-    assert size(1020) == "1020 B"
-    assert (count(1, "class", "classes"), count(2000, "class", "classes")) == ("1 class", "2,000 classes")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from var.quantities import count, flops, size
 from var.runs.cost import Cost
 from var.training import TrainingConfig
 
@@ -98,28 +99,6 @@ def learning_rate(training: TrainingConfig) -> str:
         parts.append(f"constant up to step {hold:,}")
     end = f"{training.learning_rate * training.final_learning_rate:g}"
     return ", ".join([*parts, f"then {training.schedule} down to {end} at step {training.steps:,}"])
-
-
-def flops(number: float) -> str:
-    """A number of floating-point operations: `7.4 TFLOP`."""
-    return f"{_scaled(number, 1000, ('', 'k', 'M', 'G', 'T', 'P', 'E', 'Z'))}FLOP"
-
-
-def size(number: float) -> str:
-    """A number of bytes: `1.2 GiB`."""
-    return f"{_scaled(number, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B"
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number of things: `1 class`, `1,000 classes`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def _scaled(number: float, base: int, prefixes: Sequence[str]) -> str:
-    power = 0
-    while number >= base and power + 1 < len(prefixes):
-        number, power = number / base, power + 1
-    return f"{number:.3g} {prefixes[power]}" if number < 999.5 else f"{number:.0f} {prefixes[power]}"
 
 
 def _frozen(network: Network) -> str:

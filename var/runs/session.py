@@ -15,9 +15,10 @@ from var.data.bad_images import skipped_summary
 from var.data.base import ImageData, fingerprint
 from var.data.catalog import open_data
 from var.errors import UserError
+from var.quantities import count
 from var.runs.folder import RunFolder
 from var.runs.overrides import FACTS, differences, settings_to_dict
-from var.runs.plan import Plan, count
+from var.runs.plan import Plan
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import CheckpointPolicy, PeriodicEvaluation, Task, TrainingConfig, train
 from var.training.distributed import Processes

@@ -19,6 +19,7 @@ from var.configs import config_to_dict
 from var.data.base import fingerprint
 from var.errors import UserError
 from var.files import make_folder
+from var.nested import differences
 from var.training.checkpoints import (
     CheckpointPolicy,
     CheckpointWriter,
@@ -200,17 +201,12 @@ def _kinds(path: Path) -> dict[str, dict[str, Kind]]:
 
 def _check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     bound = {name: value for name, value in saved["training"].items() if name not in _CHANGEABLE}
-    differing = list(_differences({**saved, "training": bound}, now, ""))
+    differing = [
+        f"{name} ({shorten(repr(there), 60)} there, {shorten(repr(here), 60)} here)"
+        for name, there, here in differences({**saved, "training": bound}, now)
+    ]
     if differing:
         raise UserError(
             f"{path} must belong to the same run, but differs in {', '.join(differing)}; go back to these settings, "
             f"or give another folder to begin anew"
         )
-
-
-def _differences(saved: Any, now: Any, name: str) -> Iterator[str]:
-    if isinstance(saved, dict) and isinstance(now, dict):
-        for key in {**saved, **now}:
-            yield from _differences(saved.get(key), now.get(key), f"{name}.{key}" if name else key)
-    elif saved != now:
-        yield f"{name} ({shorten(repr(saved), 60)} there, {shorten(repr(now), 60)} here)"

@@ -13,6 +13,7 @@ from var.command_line.run_options import assignments
 from var.data.base import ImageData, without_images
 from var.errors import UserError
 from var.generation import VARPipeline
+from var.quantities import size
 from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
 from var.recipes.transformer.presets import transformer_run
@@ -24,7 +25,7 @@ from var.recipes.vqvae.presets import TOKENIZERS, vqvae_run
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import GeneratorJudge, LossJudge, data_name, held_out
 from var.runs.overrides import overridden
-from var.runs.plan import Network, Plan, size
+from var.runs.plan import Network, Plan
 from var.runs.session import Prepared, Session, open_training_data
 from var.runs.settings import DataSettings
 from var.training import Task
