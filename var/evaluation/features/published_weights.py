@@ -1,6 +1,5 @@
 """Published weights of judging networks: found or downloaded, their SHA-256 checked before they are read."""
 
-import hashlib
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -9,7 +8,7 @@ from pathlib import Path
 import torch
 
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import atomic_file, file_digest
 
 _BLOCK = 1 << 20  # bytes that are read at once
 
@@ -38,15 +37,6 @@ def find_weights(published: PublishedWeights, path: Path | str | None = None, *,
     if not found.is_file():
         _download(published, found, progress=progress)
     return _checked(found, published)
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checked(path: Path, published: PublishedWeights) -> Path:
