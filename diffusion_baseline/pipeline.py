@@ -1,12 +1,11 @@
 """From class labels to images: the user's side of the diffusion baseline, called as the VAR pipeline is."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import Prediction, image_and_noise, named_prediction
@@ -15,6 +14,7 @@ from diffusion_baseline.samplers import normal, sample_ddim, sample_ddpm, timest
 from diffusion_baseline.schedules import Denoiser, named_schedule
 from diffusion_baseline.unet import UNet
 from var.errors import UserError, suggestion
+from var.eval_mode import eval_mode
 from var.hub import PretrainedPipeline
 from var.images import format_images
 from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_labels
@@ -121,7 +121,7 @@ class DiffusionPipeline(PretrainedPipeline):
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
         denoise = self._denoiser(labels.to(self.device), guidance_scale, clip_sample, predicted)
-        with evaluating(self.unet), tqdm(total=steps, desc=sampler, leave=False, disable=not progress) as bar:
+        with eval_mode(self.unet), tqdm(total=steps, desc=sampler, leave=False, disable=not progress) as bar:
 
             def on_step(index: int, timestep: int, x: Tensor) -> None:
                 bar.update()
@@ -166,15 +166,3 @@ class DiffusionPipeline(PretrainedPipeline):
             return eps
 
         return denoise
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold a model in eval mode inside the block, and give every module its own mode back after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -86,4 +86,6 @@ def test_the_plan_names_every_room():
     for folder in ("var", "diffusion_baseline"):
         for path in (ROOT / folder).iterdir():
             if path.is_dir() and path.name not in ("__pycache__", "commands"):
-                assert re.search(rf"`(?:[\w/]+/)?{path.name}/`", PLAN), f"CONTRIBUTING.md does not say what {path} is for"
+                assert re.search(rf"`(?:[\w/]+/)?{path.name}/`", PLAN), (
+                    f"CONTRIBUTING.md does not say what {path} is for"
+                )

@@ -22,7 +22,7 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
-from var.files import atomic_file, write_text
+from var.files import atomic_file, atomic_folder, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
@@ -94,11 +94,8 @@ def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:
     """Both trained pipelines as `models/var` and `models/diffusion`, for `from_pretrained`."""
     for model, stage in trained.items():
         target = output / "models" / model
-        unfinished = target.with_name(f".{model}.tmp")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(stage.folder / "model", unfinished)
-        shutil.rmtree(target, ignore_errors=True)
-        unfinished.replace(target)
+        with atomic_folder(target) as unfinished:
+            shutil.copytree(stage.folder / "model", unfinished, dirs_exist_ok=True)
 
 
 def write_page(
