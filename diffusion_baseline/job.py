@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from diffusion_baseline.pipeline import DiffusionPipeline
-from diffusion_baseline.presets import preset
+from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet, UNetConfig
@@ -49,7 +49,7 @@ class DiffusionJob:
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "DiffusionJob":
         """As the options say; loads, for fine-tuning, the pipeline to start from."""
-        run = preset(arguments.preset)
+        run = diffusion_run(arguments.preset)
         start = None
         if arguments.init is not None:
             start = DiffusionPipeline.from_pretrained(arguments.init)

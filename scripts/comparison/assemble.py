@@ -142,7 +142,7 @@ def write_page(
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
-    defaults = plan.var.sampling
+    defaults = plan.transformer.sampling
     out = pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
@@ -154,7 +154,7 @@ def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
         progress=False,
     )
     assert out.intermediates is not None
-    names = [f"{height}x{width}" for height, width in plan.var.vqvae.schedule.shapes]
+    names = [f"{height}x{width}" for height, width in plan.tokenizer.vqvae.schedule.shapes]
     return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
 
 

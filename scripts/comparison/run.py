@@ -96,7 +96,7 @@ def _judge(
     """Scores of all samples and controls, with the times, as a report."""
     jury = Jury.convene(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
     vqvae = VQVAE.from_pretrained(stages["tokenizer"].folder / "model")
-    labels = sample_labels(plan.var.transformer.num_classes, plan.per_class)
+    labels = sample_labels(plan.transformer.transformer.num_classes, plan.per_class)
     rows: list[dict[str, Any]] = []
     spreads: dict[str, dict[str, Any]] = {}
     with tqdm(total=sum(map(len, settings.values())), desc="judge") as bar:

@@ -49,9 +49,9 @@ class Setting:
 
 def var_settings(plan: Comparison) -> list[Setting]:
     """The headline setting first, then the sweep over guidance scales."""
-    defaults = asdict(plan.var.sampling)
+    defaults = asdict(plan.transformer.sampling)
     headline = defaults.pop("guidance_scale")
-    steps = len(plan.var.vqvae.schedule)
+    steps = len(plan.tokenizer.vqvae.schedule)
     return [
         Setting(
             model="var",
@@ -210,7 +210,7 @@ def _draw_timed(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, pla
 
 
 def _classes(plan: Comparison) -> int:
-    return plan.var.transformer.num_classes
+    return plan.transformer.transformer.num_classes
 
 
 def network_evaluations(setting: Setting) -> int:

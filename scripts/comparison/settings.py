@@ -1,18 +1,21 @@
 """What a comparison is made of: tables of everything that moves its numbers, fixed before any sample is looked at."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from diffusion_baseline.presets import preset as diffusion_preset
+from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.settings import DiffusionRun
-from var.errors import UserError, suggestion
+from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
-from var.recipes.presets import Preset as VARPreset
-from var.recipes.presets import preset as var_preset
-from var.recipes.presets import shortened
+from var.recipes.transformer.presets import transformer_run
+from var.recipes.transformer.settings import TransformerRun
+from var.recipes.vqvae.presets import vqvae_run
+from var.recipes.vqvae.settings import VQVAERun
 
 # Changes whenever the same settings would give other numbers, so that nothing older is reused.
 CODE_VERSION = 2
+
+Run = TypeVar("Run", VQVAERun, TransformerRun, DiffusionRun)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +24,8 @@ class Comparison:
 
     data: str  # what `var.data.open_data` opens
     reference: str  # in words: what distances are measured to
-    var: VARPreset
+    tokenizer: VQVAERun
+    transformer: TransformerRun
     diffusion: DiffusionRun
     judge: ClassifierConfig  # the network whose features give the distance
     second_judge: ClassifierConfig  # of another shape, used for no choice: does it agree?
@@ -43,12 +47,20 @@ class Comparison:
 HEADLINE_STEPS = 50  # of guided DDIM
 
 
+def shortened(run: Run, steps: int) -> Run:
+    """The same run with fewer steps of training; the averaging window shrinks with it."""
+    training = run.training
+    decay = 1 - min(1.0, (1 - training.ema_decay) * training.steps / steps) if training.ema_decay else 0.0
+    return replace(run, training=replace(training, steps=steps, ema_decay=decay))
+
+
 def _digits() -> Comparison:
     return Comparison(
         data="digits",
         reference="all 1797 real digits",
-        var=var_preset("digits"),
-        diffusion=diffusion_preset("digits"),
+        tokenizer=vqvae_run("digits"),
+        transformer=transformer_run("digits"),
+        diffusion=diffusion_run("digits"),
         judge=ClassifierConfig(name="digits"),
         second_judge=ClassifierConfig(
             name="digits-second", widths=(24, 48, 96, 48), strides=(1, 1, 2, 2), activation="relu"
@@ -68,12 +80,9 @@ def _digits_quick() -> Comparison:
     full = _digits()
     return replace(
         full,
-        var=replace(
-            full.var,
-            vqvae_training=shortened(full.var.vqvae_training, 120),
-            transformer_training=shortened(full.var.transformer_training, 150),
-        ),
-        diffusion=replace(full.diffusion, training=shortened(full.diffusion.training, 200)),
+        tokenizer=shortened(full.tokenizer, 120),
+        transformer=shortened(full.transformer, 150),
+        diffusion=shortened(full.diffusion, 200),
         judge_steps=150,
         per_class=20,
         var_guidance=(1.3,),
@@ -88,6 +97,4 @@ COMPARISONS = {"digits": (_digits, _digits_quick)}
 
 def comparison(name: str, *, quick: bool = False) -> Comparison:
     """The comparison `name`; raises ValueError with suggestions for an unknown one."""
-    if name not in COMPARISONS:
-        raise UserError(f"unknown comparison {name!r}; {suggestion(name, COMPARISONS)}")
-    return COMPARISONS[name][quick]()
+    return chosen(name, COMPARISONS, "comparison")[quick]()

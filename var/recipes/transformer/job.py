@@ -13,14 +13,13 @@ from var.command_line.run_options import assignments
 from var.data.base import ImageData, without_images
 from var.errors import UserError
 from var.generation import VARPipeline
-from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.settings import TransformerRun
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.recipes.transformer.token_cache_files import tokenizer_digest
-from var.recipes.vqvae.presets import TOKENIZERS, vqvae_run
+from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import GeneratorJudge, LossJudge, data_name, held_out
 from var.runs.overrides import overridden
@@ -174,11 +173,9 @@ class TransformerJob:
         return images * 2 - 1
 
     def _model(self, session: Session) -> VAR:
-        config = self.settings.transformer
         if self.start is None:
-            with keyed_global_stream("transformer", self.settings.training.seed):
-                return VAR(config)
-        model, words = with_classes(self.start, config, self.data.classes)
+            return self.settings.model(seed=self.settings.training.seed)
+        model, words = with_classes(self.start, self.settings.transformer, self.data.classes)
         session.say(words)
         return model
 
@@ -234,7 +231,7 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     if source is None:
         if start is not None and start.vqvae is not None:
             return start.vqvae
-        fitting = [vqvae_run(name).vqvae for name in TOKENIZERS] if plan else []
+        fitting = [run.vqvae for run in TOKENIZERS.values()] if plan else []
         for config in fitting:
             mine = (config.sides, config.vocabulary, config.width)
             if mine == (run.transformer.sides, run.transformer.vocabulary, run.transformer.code_width):

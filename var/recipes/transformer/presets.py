@@ -9,10 +9,9 @@
 d16 to d30 are for the 256 px tokenizer, d36 for the 512 px one.
 """  # noqa: E501 (a row of a table)
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from var.errors import UserError, suggestion
+from var.errors import chosen
 from var.recipes.transformer.settings import SamplingDefaults, TokenSettings, TransformerRun
 from var.recipes.vqvae.presets import (
     CIFAR,
@@ -146,26 +145,24 @@ def _smaller(
     )
 
 
-TRANSFORMERS: dict[str, Callable[[], TransformerRun]] = {
-    "digits": _digits,
-    "shapes-32": _shapes_32,
-    "cifar-32": lambda: _smaller(
+PRESETS: dict[str, TransformerRun] = {
+    "digits": _digits(),
+    "shapes-32": _shapes_32(),
+    "cifar-32": _smaller(
         10, epochs=400, images=CIFAR, batch_size=256, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10, flip=0.5
     ),
-    "imagenet-64": lambda: _smaller(
+    "imagenet-64": _smaller(
         12, epochs=200, images=IMAGENET, batch_size=768, sides=SIDES_64, vocabulary=2048, num_classes=1000, flip=0.0
     ),
-    "d16": lambda: _published(16, epochs=200, gate=1e-3, last=0.1),
-    "d20": lambda: _published(20, epochs=250, gate=1e-3, last=0.1),
-    "d24": lambda: _published(24, epochs=350, base_rate=8e-5, gate=1e-4, last=0.01),
-    "d30": lambda: _published(30, epochs=350, batch_size=1024, base_rate=8e-5, gate=1e-5, last=0.01),
-    "d36": lambda: _published(36, epochs=350, base_rate=8e-5, gate=5e-6, last=0.01, sides=SIDES_512, shared_adaln=True),
+    "d16": _published(16, epochs=200, gate=1e-3, last=0.1),
+    "d20": _published(20, epochs=250, gate=1e-3, last=0.1),
+    "d24": _published(24, epochs=350, base_rate=8e-5, gate=1e-4, last=0.01),
+    "d30": _published(30, epochs=350, batch_size=1024, base_rate=8e-5, gate=1e-5, last=0.01),
+    "d36": _published(36, epochs=350, base_rate=8e-5, gate=5e-6, last=0.01, sides=SIDES_512, shared_adaln=True),
 }
-"""The function that makes each transformer's run, by its name."""
+"""The run of each transformer, by its name."""
 
 
 def transformer_run(name: str) -> TransformerRun:
     """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
-    if name not in TRANSFORMERS:
-        raise UserError(f"unknown transformer preset {name!r}; {suggestion(name, TRANSFORMERS)}")
-    return TRANSFORMERS[name]()
+    return chosen(name, PRESETS, "transformer preset")

@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 
 from var.errors import UserError
+from var.randomness import keyed_global_stream
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import TrainingConfig
-from var.transformer import VARConfig
+from var.transformer import VAR, VARConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +55,8 @@ class TransformerRun:
     def __post_init__(self) -> None:
         if not 0 <= self.label_drop <= 1:
             raise UserError(f"label_drop is a probability and must lie in [0, 1], got {self.label_drop}; correct it")
+
+    def model(self, *, seed: int = 0) -> VAR:
+        """The untrained transformer; its weights depend on `seed` only."""
+        with keyed_global_stream("transformer", seed):
+            return VAR(self.transformer)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from var.command_line.run_options import assignments
 from var.data.base import ImageData
 from var.errors import UserError
-from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import load_tokenizer
 from var.recipes.vqvae.codebook_health import code_use, count_codes
 from var.recipes.vqvae.cost import loss_networks, vqvae_cost
@@ -97,8 +96,7 @@ class VQVAEJob:
     def prepare(self, session: Session) -> Prepared:
         """Build the tokenizer and the networks of its losses."""
         settings = self.settings
-        with keyed_global_stream("vqvae", settings.training.seed):
-            model = VQVAE(settings.vqvae)
+        model = settings.model(seed=settings.training.seed)
         if self.start is not None:
             model.continue_from(self.start)
         judge = ReconstructionJudge.of(
