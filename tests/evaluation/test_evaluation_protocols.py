@@ -1,13 +1,12 @@
-import inspect
 import json
 
 import pytest
 
-from diffusion_baseline import DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
+from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
 from var.errors import UserError
 from var.evaluation.sets.protocols import PROTOCOLS, protocol
-from var.generation import VARPipeline
+from var.generation.sampling_settings import SamplingSettings as VARSettings
 from var.images import ROUNDINGS
 from var.recipes.transformer.presets import transformer_run
 
@@ -36,8 +35,8 @@ def test_the_official_protocols_round_as_their_samplers_do():
 @pytest.mark.parametrize("key", PROTOCOLS)
 def test_every_protocol_is_a_call_of_its_pipeline_and_fit_for_json(key):
     found = PROTOCOLS[key]
-    pipeline = VARPipeline if found.paradigm == "var" else DiffusionPipeline
-    assert set(found.sampling) <= set(inspect.signature(pipeline.__call__).parameters)
+    settings = VARSettings if found.paradigm == "var" else DiffusionSettings
+    assert settings(**found.sampling).keywords().items() >= found.sampling.items()
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
     assert found.to_dict()["count"] == len(found.labels())
 

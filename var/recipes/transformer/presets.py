@@ -12,7 +12,8 @@ d16 to d30 are for the 256 px tokenizer, d36 for the 512 px one.
 from dataclasses import replace
 
 from var.errors import chosen
-from var.recipes.transformer.settings import SamplingDefaults, TokenSettings, TransformerRun
+from var.generation.sampling_settings import SamplingSettings
+from var.recipes.transformer.settings import TokenSettings, TransformerRun
 from var.recipes.vqvae.presets import (
     CIFAR,
     IMAGENET,
@@ -44,7 +45,7 @@ def _digits() -> TransformerRun:
             shared_adaln=True,
         ),
         training=TrainingConfig(steps=1100, batch_size=32, optimizer="muon", learning_rate=6e-3, ema_decay=0.999),
-        sampling=SamplingDefaults(guidance_scale=1.1, guidance_schedule="constant"),
+        sampling=SamplingSettings(guidance_scale=1.1, guidance_schedule="constant"),
         evaluation=EvaluationSettings(every=550, samples=500),
     )
 
@@ -65,7 +66,7 @@ def _shapes_32() -> TransformerRun:
             shared_adaln=True,
         ),
         training=TrainingConfig(steps=2000, batch_size=16, optimizer="muon", learning_rate=8e-3, ema_decay=0.998),
-        sampling=SamplingDefaults(guidance_scale=3.0),
+        sampling=SamplingSettings(guidance_scale=3.0),
         evaluation=EvaluationSettings(every=1000, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     )
@@ -108,7 +109,7 @@ def _published(
             final_learning_rate=last,
             mixed_precision="bf16",
         ),
-        sampling=SamplingDefaults(guidance_scale=2.5, top_k=900, top_p=0.96),
+        sampling=SamplingSettings(guidance_scale=2.5, top_k=900, top_p=0.96),
         evaluation=EvaluationSettings(every=5000, samples=64, grid=64, judge_steps=0),
         checkpoints=CheckpointSettings(every=1000),
     )
@@ -140,7 +141,7 @@ def _smaller(
             learning_rate=1e-4 * batch_size / 256,
             ema_decay=0.9999,
         ),
-        sampling=SamplingDefaults(guidance_scale=2.0),
+        sampling=SamplingSettings(guidance_scale=2.0),
         evaluation=EvaluationSettings(every=5000, samples=1000, grid=64, judge_steps=2000),
     )
 
