@@ -78,8 +78,7 @@ class DiffusionJob(Job[DiffusionRun]):
         settings = self.settings
         pipeline = self._pipeline(session)
         exact = DiffusionTask(pipeline, label_drop=0.0)
-        steps = min(settings.sampling_steps, settings.num_timesteps)
-        options = {"guidance_scale": settings.guidance_scale, "num_inference_steps": steps}
+        options = settings.sampling.keywords()
         return Prepared(
             task=DiffusionTask(pipeline, label_drop=settings.label_drop),
             data=self.data,

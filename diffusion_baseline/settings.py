@@ -6,6 +6,7 @@ from typing import Literal
 
 from diffusion_baseline.diffusion import Prediction
 from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.errors import UserError
 from var.randomness import keyed_global_stream
@@ -28,6 +29,12 @@ class DiffusionRun(GeneratorSettings):
         for name in ("num_timesteps", "sampling_steps"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+
+    @property
+    def sampling(self) -> SamplingSettings:
+        """How samples are drawn in between."""
+        steps = min(self.sampling_steps, self.num_timesteps)
+        return SamplingSettings(guidance_scale=self.guidance_scale, num_inference_steps=steps)
 
     def pipeline(self, class_names: Sequence[str] | None = None, *, seed: int = 0) -> DiffusionPipeline:
         """Build the untrained pipeline, for these classes if they are given; its weights depend on `seed` only."""

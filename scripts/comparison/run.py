@@ -129,7 +129,7 @@ def _judge(
 
 def _spread(jury: Jury, plan: Comparison, setting: Setting, sets: list[Tensor], labels: Tensor) -> dict[str, Any]:
     """The headline setting's scores over generation seeds, as `var evaluate` reports them."""
-    name, sampling = f"{plan.data} ({setting.model})", setting.arguments()
+    name, sampling = f"{plan.data} ({setting.model})", setting.sampling.keywords()
     protocol = {"name": name, "sampling": sampling, "per_class": plan.per_class, "rounding": plan.rounding}
     return score_report(jury, setting.model, sets, labels, plan.reference, protocol).to_dict()
 

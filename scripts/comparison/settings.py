@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeVar
 
 from diffusion_baseline.presets import diffusion_run
+from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
 from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
@@ -33,7 +34,8 @@ class Comparison:
     per_class: int  # samples of each class
     generation_seeds: int  # sets of samples of the headline settings, whose spread is told
     var_guidance: tuple[float, ...]  # guidance scales of the sweep, besides the headline's
-    diffusion_sweep: tuple[tuple[int, float], ...]  # DDIM steps and guidance scales, besides the headline's
+    diffusion_headline: SamplingSettings  # fixed beforehand, as VAR's is by its preset
+    diffusion_sweep: tuple[SamplingSettings, ...]  # of any samplers, besides the headline
     rounding: str  # of samples to uint8, one of `var.images.ROUNDINGS`
     timing_images: int  # of one timed call
     timing_repeats: int
@@ -44,7 +46,8 @@ class Comparison:
         return asdict(self)
 
 
-HEADLINE_STEPS = 50  # of guided DDIM
+def _ddim(steps: int, guidance_scale: float) -> SamplingSettings:
+    return SamplingSettings(sampler="ddim", num_inference_steps=steps, guidance_scale=guidance_scale)
 
 
 def shortened(run: Run, steps: int) -> Run:
@@ -69,7 +72,11 @@ def _digits() -> Comparison:
         per_class=100,
         generation_seeds=3,
         var_guidance=(1.0, 1.2, 1.35, 1.5, 2.0),
-        diffusion_sweep=((5, 1.0), (5, 1.1), (10, 1.0), (10, 1.1), (10, 1.5), (20, 1.0), (20, 1.1)),
+        diffusion_headline=_ddim(50, diffusion_run("digits").guidance_scale),
+        diffusion_sweep=tuple(
+            _ddim(steps, scale)
+            for steps, scale in ((5, 1.0), (5, 1.1), (10, 1.0), (10, 1.1), (10, 1.5), (20, 1.0), (20, 1.1))
+        ),
         rounding="nearest",
         timing_images=100,
         timing_repeats=3,
@@ -86,7 +93,7 @@ def _digits_quick() -> Comparison:
         judge_steps=150,
         per_class=20,
         var_guidance=(1.3,),
-        diffusion_sweep=((10, 1.0),),
+        diffusion_sweep=(_ddim(10, 1.0),),
         timing_images=20,
     )
 
