@@ -139,19 +139,16 @@ def write_page(
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
-    defaults = plan.var.sampling
     out = pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
-        guidance_scale=defaults.guidance_scale,
-        guidance_schedule=defaults.guidance_schedule,
-        temperature=defaults.temperature,
+        sampling=plan.transformer.sampling,
         output_type="pt",
         return_intermediates=True,
         progress=False,
     )
     assert out.intermediates is not None
-    names = [f"{height}x{width}" for height, width in plan.var.vqvae.schedule.shapes]
+    names = [f"{height}x{width}" for height, width in plan.tokenizer.vqvae.schedule.shapes]
     return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
 
 
@@ -160,8 +157,7 @@ def _denoising_strip(pipeline: DiffusionPipeline, plan: Comparison) -> str:
     pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
-        guidance_scale=plan.diffusion.guidance_scale,
-        num_inference_steps=50,
+        sampling=plan.diffusion_headline,
         output_type="pt",
         progress=False,
         callback_on_step_end=lambda _index, timestep, x: states.append((timestep, x.cpu().clamp(-1, 1))),
