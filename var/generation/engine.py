@@ -1,8 +1,8 @@
 """The transformer as generation runs it: the same arithmetic as its modules, in a third of the operators.
 
 What depends on the weights alone is prepared once and kept between calls; what depends on the labels alone is computed
-once a call; keys and values lie in storage that a call allocates once. `PlainForward` is the truth that this is tested
-against.
+once a call; keys and values lie in storage that a call allocates once. The teacher-forced pass of the modules is the
+truth that this is tested against.
 """
 
 import copy

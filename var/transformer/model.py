@@ -11,7 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from var.errors import UserError
 from var.hub import PretrainedModel
 from var.scales import block_causal_mask
-from var.transformer.blocks import AdaLN, Block, Cache, Modulation, modulated_norm
+from var.transformer.blocks import AdaLN, Block, Modulation, modulated_norm
 from var.transformer.config import VARConfig
 
 
@@ -101,23 +101,15 @@ class VAR(PretrainedModel, nn.Module):
         return self.token_projection(inputs) + self.place(where)
 
     def predict(
-        self,
-        x: Float[Tensor, "batch new width"],
-        conditioning: Conditioning,
-        *,
-        cache: Cache | None = None,
-        where: slice | None = None,
-    ) -> Float[Tensor, "batch new vocabulary"]:
-        """Logits of embedded inputs: of one scale at `where` given a cache, else of the whole sequence under the mask.
-
-        Logits are float32 at least, whatever the precision of the blocks.
-        """
-        mask = None if cache is not None else self.mask[: x.shape[1], : x.shape[1]]
+        self, x: Float[Tensor, "batch length width"], conditioning: Conditioning
+    ) -> Float[Tensor, "batch length vocabulary"]:
+        """Logits of embedded inputs from the first scale on, float32 at least whatever the precision of the blocks."""
+        mask = self.mask[: x.shape[1], : x.shape[1]]
         for block, modulation in zip(self.blocks, conditioning.blocks, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, modulation, mask, use_reentrant=False)
             else:
-                x = block(x, modulation, mask, cache, where)
+                x = block(x, modulation, mask)
         logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
