@@ -29,7 +29,7 @@ class LogitsRecorder:
     """A forward pass that keeps the logits it gives."""
 
     def __init__(self, forward):
-        self.forward, self.quantizer, self.outputs = forward, forward.quantizer, []
+        self.forward, self.accumulator, self.outputs = forward, forward.accumulator, []
 
     def begin(self, labels, *, guide):
         self.started = self.forward.begin(labels, guide=guide)
@@ -64,7 +64,7 @@ def test_a_cache_scale_by_scale_gives_the_logits_of_the_masked_pass(any_pipe):
     token_maps = [torch.randint(16, (3, *shape)) for shape in model.scales.shapes]
     started = Engine(vqvae, model).begin(labels, guide=False)
     started.cache.storage.fill_(float("nan"))  # what is not written yet must not be read
-    latents = [None, *vqvae.quantizer.accumulate(token_maps)]
+    latents = [None, *vqvae.accumulate(token_maps)]
     logits = [started.logits(scale, latents[scale], 1.0) for scale in range(len(model.scales))]
     expected = model(labels, vqvae.teacher_inputs(token_maps))
     torch.testing.assert_close(torch.cat(logits, dim=1), expected, atol=1e-4, rtol=1e-4)

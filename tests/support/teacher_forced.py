@@ -9,7 +9,7 @@ class TeacherForced:
     """Logits of scale k are those that `model(labels, inputs)` gives for the inputs of the scales up to k."""
 
     def __init__(self, vqvae, model):
-        self.quantizer, self.model = vqvae.quantizer, model
+        self.accumulator, self.model = vqvae.accumulator(), model
 
     def begin(self, labels, *, guide):
         null = torch.full_like(labels, self.model.config.num_classes)
@@ -23,7 +23,7 @@ class _Pass:
     def logits(self, scale, latent, guidance):
         model = self.forward.model
         if latent is not None:
-            self.inputs.append(self.forward.quantizer.shrink(latent, scale).flatten(2).mT)
+            self.inputs.append(self.forward.accumulator.shrink(latent, scale).flatten(2).mT)
         nothing = model.position.new_zeros(len(self.labels), 0, model.config.code_width)
         known = [part.repeat(1 + self.guide, 1, 1) for part in self.inputs]
         logits = model(self.labels, torch.cat([nothing, *known], dim=1))[:, list(model.scales.slices())[scale]]

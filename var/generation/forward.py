@@ -6,15 +6,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.tokenizer import Accumulator
 from var.transformer.config import VARConfig
-from var.vqvae.quantizer import MultiScaleQuantizer
 
 
 class Pass(Protocol):
     """A transformer on its way through the scales of one call."""
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width height width_"] | None, guidance: float
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float
     ) -> Float[Tensor, "batch new vocabulary"]:
         """Logits of the tokens of `scale`, given the latent accumulated before it (None at the first scale)."""
         ...
@@ -24,8 +24,8 @@ class Forward(Protocol):
     """A transformer as generation uses it; what a call needs is in the `Pass` that it begins."""
 
     @property
-    def quantizer(self) -> MultiScaleQuantizer:
-        """The quantiser that turns token maps into latents."""
+    def accumulator(self) -> Accumulator:
+        """What turns token maps into latents, and latents into inputs."""
         ...
 
     def begin(self, labels: Int64[Tensor, " batch"], *, guide: bool) -> Pass:

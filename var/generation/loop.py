@@ -23,7 +23,7 @@ class Generated:
     """Token maps, coarse to fine, and the accumulated latent after every scale."""
 
     token_maps: list[Int64[Tensor, "batch _h _w"]]
-    latents: list[Float[Tensor, "batch width height width_"]]
+    latents: list[Float[Tensor, "batch width h w"]]
 
 
 @torch.no_grad()
@@ -42,8 +42,8 @@ def generate(
     `guidance` holds a guidance scale for every scale; where all are 1 the null half is not computed at all. `scales`
     may wrap the scale indices, for a progress bar. Raises ValueError where the model computes NaN or infinity.
     """
-    quantizer = forward.quantizer
-    shapes = quantizer.scales.shapes
+    accumulator = forward.accumulator
+    shapes = accumulator.scales.shapes
     started = forward.begin(labels, guide=any(scale != 1 for scale in guidance))
     token_maps: list[Tensor] = []
     latents: list[Tensor] = []
@@ -53,10 +53,10 @@ def generate(
         token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
         if sampling.smooth:
             ratio = scale / max(len(shapes) - 1, 1)
-            codes = draws.mixtures(choice, quantizer.codebook.weight, ratio)
-            part = quantizer.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
+            codes = draws.mixtures(choice, accumulator.codes(scale), ratio)
+            part = accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
         else:
-            part = quantizer.contribution(token_maps[-1], scale)
+            part = accumulator.contribution(token_maps[-1], scale)
         latents.append(latents[-1] + part if latents else part)
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])

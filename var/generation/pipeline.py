@@ -35,8 +35,8 @@ from var.sampling.labels import (
 )
 from var.sampling.streams import Generators, random_streams
 from var.scales import Side
+from var.tokenizer import Tokenizer
 from var.transformer.model import VAR
-from var.vqvae.model import VQVAE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +56,9 @@ class VARPipeline(PretrainedPipeline):
     `class_names`, one a label (synonyms separated by commas), let calls name their classes.
     """
 
-    parts = {"vqvae": VQVAE, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
+    parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
 
-    def __init__(self, vqvae: VQVAE, transformer: VAR, class_names: Sequence[str] | None = None) -> None:
+    def __init__(self, vqvae: Tokenizer, transformer: VAR, class_names: Sequence[str] | None = None) -> None:
         mine, theirs = vqvae.config, transformer.config
         for name, left, right in (
             ("sides", mine.sides, theirs.sides),
@@ -264,7 +264,7 @@ class VARPipeline(PretrainedPipeline):
 
     @torch.no_grad()
     def log_likelihood(
-        self, images: Float[Tensor, "batch channels height width"], class_labels: ClassLabels = None
+        self, images: Float[Tensor, "batch c h w"], class_labels: ClassLabels = None
     ) -> Float[Tensor, " batch"]:
         """Log-probability in nats of each image's tokens, given the label or (None) without one.
 

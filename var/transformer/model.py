@@ -118,8 +118,8 @@ class VAR(PretrainedModel, nn.Module):
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Teacher-forced logits of all scales, or of the first ones if `inputs` end there.
 
-        `inputs` are `VQVAE.teacher_inputs`, of the scales after the first. Raises ValueError for labels out of range
-        and inputs that do not fill whole scales.
+        `inputs` are `Tokenizer.teacher_inputs`, of the scales after the first. Raises `UserError` for labels out of
+        range and inputs that do not fill whole scales.
         """
         self.check_labels(labels)
         length = self.scales.lengths[0] + inputs.shape[1]

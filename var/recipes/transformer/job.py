@@ -27,6 +27,7 @@ from var.runs.overrides import overridden
 from var.runs.plan import Network, Plan, size
 from var.runs.session import Prepared, Session, open_training_data
 from var.runs.settings import DataSettings
+from var.tokenizer import Tokenizer
 from var.training import Task
 from var.training.optimization import optimizer_flops
 from var.transformer import VAR, VARConfig
@@ -42,7 +43,7 @@ class TransformerJob:
         self,
         settings: TransformerRun,
         data: ImageData,
-        vqvae: VQVAE,
+        vqvae: Tokenizer,
         *,
         start: Start | None = None,
         init: str | None = None,
@@ -121,7 +122,7 @@ class TransformerJob:
         if settings.tokens.cached:
             return cost
         with torch.device("meta"):
-            vqvae, image = VQVAE(config), torch.zeros(1, config.in_channels, *config.image_size)
+            vqvae, image = type(self.vqvae)(config), torch.zeros(1, config.in_channels, *config.image_size)
         return cost + cost_of(vqvae, lambda: vqvae.latent(image), backward=False)
 
     def prepare(self, session: Session) -> Prepared:
@@ -229,7 +230,7 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     return Cost(flops=cost.flops, kept=inputs + cost.kept // config.depth)
 
 
-def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> VQVAE:
+def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:
     """The trained tokenizer; for a plan, which needs none, one without weights of a preset that fits."""
     if source is None:
         if start is not None and start.vqvae is not None:
@@ -251,7 +252,7 @@ def _kept(trained: VARConfig, preset: VARConfig) -> VARConfig:
     return replace(trained, dropout=preset.dropout, drop_path=preset.drop_path)
 
 
-def _check_fit(config: VARConfig, vqvae: VQVAE, data: ImageData) -> None:
+def _check_fit(config: VARConfig, vqvae: Tokenizer, data: ImageData) -> None:
     mine = vqvae.config
     for name, given, wanted, owner in (
         ("sides", config.sides, mine.sides, "the tokenizer"),

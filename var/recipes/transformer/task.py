@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from var.data.batches import Batch
 from var.recipes.transformer.token_cache import TokenCache
+from var.tokenizer import Tokenizer
 from var.training.label_drop import drop_labels
 from var.transformer import VAR
-from var.vqvae import VQVAE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class TransformerTask:
     """Predict the token maps of an image from the coarser ones and its label."""
 
     model: VAR
-    vqvae: VQVAE
+    vqvae: Tokenizer
     label_drop: float = 0.1  # probability of training an image without its label
     cache: TokenCache | None = None  # of the data that is trained on; None encodes every batch
 
@@ -57,13 +57,12 @@ class TransformerTask:
     ) -> tuple[Int64[Tensor, "batch length"], Float[Tensor, "batch rest code_width"]]:
         """What is to be predicted, and from what: the tokenizer's part of the step."""
         scales = self.model.scales
-        if next(self.vqvae.parameters()).device != batch.labels.device:
+        if self.vqvae.device != batch.labels.device:
             self.vqvae.to(batch.labels.device)
         # In full precision, as the images are generated later: it is a small part of the step.
         with torch.autocast(batch.labels.device.type, enabled=False):
             if self.cache is None:
                 token_maps = self.vqvae.encode(batch.images)
-                return scales.flatten(token_maps), self.vqvae.teacher_inputs(token_maps)
+                return scales.flatten(token_maps), self.vqvae.inputs(token_maps)
             tokens = self.cache.draw(batch.indices, generator)
-            # Past the checks of `VQVAE.teacher_inputs`, which wait for the device at every scale: these are valid.
-            return tokens, self.vqvae.quantizer.teacher_inputs(scales.split(tokens))
+            return tokens, self.vqvae.inputs(scales.split(tokens))
