@@ -128,8 +128,10 @@ def saved_class(cls: type[Class], saved: Any, path: Path) -> type[Class]:
     """The class that was saved: `cls`, or one of its subclasses that have been imported; nothing is imported for it."""
     known = {each.__name__: each for each in _family(cls)}
     if saved not in known:
-        listed = " or ".join(repr(name) for name, each in known.items() if not isabstract(each))
-        raise UserError(f"{path} must be of class {listed}, got {saved!r}; load it with the class that was saved")
+        listed = " or ".join(sorted(repr(name) for name, each in known.items() if not isabstract(each)))
+        raise UserError(
+            f"{path} must be of class {listed}, got {saved!r}; load the class that was saved, after its import"
+        )
     return known[saved]
 
 
