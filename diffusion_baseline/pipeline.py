@@ -14,10 +14,11 @@ from diffusion_baseline.guidance import guided_in_one_call
 from diffusion_baseline.samplers import normal, sample_ddim, sample_ddpm, timestep_pairs
 from diffusion_baseline.schedules import Denoiser, named_schedule
 from diffusion_baseline.unet import UNet
+from var.conditions import Condition
 from var.errors import UserError, suggestion
 from var.hub import PretrainedPipeline
 from var.images import format_images
-from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_labels
+from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_condition
 from var.sampling.streams import Generators, random_streams
 
 SAMPLERS = ("ddim", "ddpm")
@@ -103,9 +104,10 @@ class DiffusionPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed. `guidance_scale` 1 means off, 0 ignores the class.
-        `num_inference_steps`: 1 to T; None is 50 for DDIM and T for DDPM. `sampler`: "ddim", with randomness `eta` from
-        0 to 1, or "ddpm", which is ancestral. `clip_sample` keeps the predicted clean image in [-1, 1] at every step.
+        label), "random" for a class drawn from each image's seed; or a `Condition`. `guidance_scale` 1 means off, 0
+        ignores the class. `num_inference_steps`: 1 to T; None is 50 for DDIM and T for DDPM. `sampler`: "ddim", with
+        randomness `eta` from 0 to 1, or "ddpm", which is ancestral. `clip_sample` keeps the predicted clean image in
+        [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -114,13 +116,13 @@ class DiffusionPipeline(PretrainedPipeline):
         steps = self._steps(sampler, num_inference_steps)
         count = count_images(class_labels, num_images, seeds)
         generators, seeds = random_streams(count, generator, seeds)
-        labels = resolve_labels(class_labels, count, self.unet.config.num_classes, seeds, self.class_names)
+        condition = resolve_condition(class_labels, count, self.unet.config.num_classes, seeds, self.class_names)
         like = torch.empty(0, device=self.device)
         noise = normal((count, self.unet.config.image_channels, *self.unet.config.size), generators, like)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
-        denoise = self._denoiser(labels.to(self.device), guidance_scale, clip_sample, predicted)
+        denoise = self._denoiser(condition.to(self.device), guidance_scale, clip_sample, predicted)
         with evaluating(self.unet), tqdm(total=steps, desc=sampler, leave=False, disable=not progress) as bar:
 
             def on_step(index: int, timestep: int, x: Tensor) -> None:
@@ -135,7 +137,7 @@ class DiffusionPipeline(PretrainedPipeline):
                 x = sample_ddpm(denoise, noise, self.schedule, **settings)
         return DiffusionOutput(
             images=format_images(x, output_type),
-            labels=labels,
+            labels=condition.labels,
             seeds=seeds,
             intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
         )
@@ -149,12 +151,11 @@ class DiffusionPipeline(PretrainedPipeline):
             return min(50, total) if sampler == "ddim" else total
         return len(timestep_pairs(num_inference_steps, total))
 
-    def _denoiser(self, labels: Tensor, scale: float, clip: bool, predicted: list[Tensor] | None) -> Denoiser:
+    def _denoiser(self, condition: Condition, scale: float, clip: bool, predicted: list[Tensor] | None) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
-        null_label = self.unet.config.num_classes
-        if bool((labels == null_label).all()):
+        if not condition.given.any():
             scale = 0  # there is nothing to guide towards: one prediction is enough
-        predict = guided_in_one_call(self.unet, labels, null_label, scale)
+        predict = guided_in_one_call(self.unet, condition, scale)
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.

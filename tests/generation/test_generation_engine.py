@@ -11,6 +11,7 @@ from tiny_pipelines import make_pipeline
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from var import VARPipeline
+from var.conditions import Condition
 from var.errors import UserError
 from var.generation.cache import KVCache
 from var.generation.decoding import ImageDecoder
@@ -64,7 +65,9 @@ class Operators(TorchDispatchMode):
 def run(forward, sampling=None, guidance=(1.5, 2.0, 3.0), labels=(1, 4, 2)):
     streams = [torch.Generator().manual_seed(seed) for seed in range(len(labels))]
     sampling = sampling or SamplingSettings(top_k=9, top_p=0.9)
-    return generate(forward, torch.tensor(labels), guidance=guidance, sampling=sampling, draws=PerImageDraws(streams))
+    return generate(
+        forward, Condition.of(torch.tensor(labels)), guidance=guidance, sampling=sampling, draws=PerImageDraws(streams)
+    )
 
 
 @pytest.mark.parametrize(

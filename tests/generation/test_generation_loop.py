@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from teacher_forced import TeacherForced
 from tiny_pipelines import make_pipeline
 
+from var.conditions import Condition
 from var.generation.draws import PerImageDraws
 from var.generation.engine import Engine
 from var.generation.loop import generate
@@ -31,8 +32,8 @@ class LogitsRecorder:
     def __init__(self, forward):
         self.forward, self.accumulator, self.outputs = forward, forward.accumulator, []
 
-    def begin(self, labels, *, guide):
-        self.started = self.forward.begin(labels, guide=guide)
+    def begin(self, condition, *, guide):
+        self.started = self.forward.begin(condition, guide=guide)
         return self
 
     def logits(self, scale, latent, guidance):
@@ -62,7 +63,7 @@ def test_a_cache_scale_by_scale_gives_the_logits_of_the_masked_pass(any_pipe):
     vqvae, model = any_pipe.vqvae, any_pipe.transformer
     labels = torch.tensor([0, 5, 3])
     token_maps = [torch.randint(16, (3, *shape)) for shape in model.scales.shapes]
-    started = Engine(vqvae, model).begin(labels, guide=False)
+    started = Engine(vqvae, model).begin(Condition.of(labels), guide=False)
     started.cache.storage.fill_(float("nan"))  # what is not written yet must not be read
     latents = [None, *vqvae.accumulate(token_maps)]
     logits = [started.logits(scale, latents[scale], 1.0) for scale in range(len(model.scales))]
@@ -77,7 +78,9 @@ def test_the_logits_of_every_scale_are_the_teacher_forced_ones(any_pipe, kind):
     guidance = [1.5, 2.0, 3.0]
     recorder = LogitsRecorder(kind(any_pipe.vqvae, any_pipe.transformer))
     streams = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    made = generate(recorder, labels, guidance=guidance, sampling=SamplingSettings(), draws=PerImageDraws(streams))
+    made = generate(
+        recorder, Condition.of(labels), guidance=guidance, sampling=SamplingSettings(), draws=PerImageDraws(streams)
+    )
     found = torch.cat(recorder.outputs, dim=1)
     expected = teacher_forced(any_pipe, labels, made.token_maps, guidance)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

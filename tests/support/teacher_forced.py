@@ -2,7 +2,7 @@
 
 import torch
 
-from var.generation.guidance import guided
+from var.conditions import guided
 
 
 class TeacherForced:
@@ -11,7 +11,8 @@ class TeacherForced:
     def __init__(self, vqvae, model):
         self.accumulator, self.model = vqvae.accumulator(), model
 
-    def begin(self, labels, *, guide):
+    def begin(self, condition, *, guide):
+        labels = condition.labels
         null = torch.full_like(labels, self.model.config.num_classes)
         return _Pass(self, torch.cat((labels, null)) if guide else labels, guide)
 

@@ -1,8 +1,8 @@
 """The transformer as generation runs it: the same arithmetic as its modules, in a third of the operators.
 
-What depends on the weights alone is prepared once and kept between calls; what depends on the labels alone is computed
-once a call; keys and values lie in storage that a call allocates once. The teacher-forced pass of the modules is the
-truth that this is tested against.
+What depends on the weights alone is prepared once and kept between calls; what depends on the condition alone is
+computed once a call; keys and values lie in storage that a call allocates once. The teacher-forced pass of the modules
+is the truth that this is tested against.
 """
 
 import math
@@ -11,13 +11,12 @@ from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
+from var.conditions import Condition, guided
 from var.generation.cache import KVCache
-from var.generation.forward import with_null
 from var.generation.graphs import record
-from var.generation.guidance import guided
 from var.generation.projection import Activation, Projection, computing_type
 from var.tokenizer import Tokenizer
 from var.transformer.blocks import Block, attend
@@ -85,15 +84,15 @@ class Engine:
         """Whether the engine was prepared from these models and their weights as they now are."""
         return self.fingerprint == _fingerprint(tokenizer, model)
 
-    def begin(self, labels: Int64[Tensor, " batch"], *, guide: bool) -> "EnginePass":
-        """Compute what the labels contribute (AdaLN, once a call), and make room for keys and values."""
+    def begin(self, condition: Condition, *, guide: bool) -> "EnginePass":
+        """Compute what the condition contributes (AdaLN, once a call), and make room for keys and values."""
         if guide:
-            labels = with_null(labels, self.config)
-        if self.kept is not None and self.kept.cache.rows == len(labels):
-            self.kept.renew(self.model.conditioning(labels), guide=guide)
+            condition = condition.with_null()
+        if self.kept is not None and self.kept.cache.rows == len(condition):
+            self.kept.renew(self.model.conditioning(condition), guide=guide)
             return self.kept
         self.kept = None  # frees the old one first
-        started = EnginePass(self, self.model.conditioning(labels), guide=guide)
+        started = EnginePass(self, self.model.conditioning(condition), guide=guide)
         if self.graphs:
             self.kept = started
         return started

@@ -2,12 +2,11 @@
 
 from typing import Protocol
 
-import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
+from var.conditions import Condition
 from var.tokenizer import Accumulator
-from var.transformer.config import VARConfig
 
 
 class Pass(Protocol):
@@ -28,11 +27,6 @@ class Forward(Protocol):
         """What turns token maps into latents, and latents into inputs."""
         ...
 
-    def begin(self, labels: Int64[Tensor, " batch"], *, guide: bool) -> Pass:
-        """The pass of a call for these labels; with `guide` the model is run without them too."""
+    def begin(self, condition: Condition, *, guide: bool) -> Pass:
+        """The pass of a call for this condition; with `guide` the model is run without it too."""
         ...
-
-
-def with_null(labels: Int64[Tensor, " batch"], config: VARConfig) -> Int64[Tensor, " twice_batch"]:
-    """The labels, and after them as many null labels, as guidance wants them."""
-    return torch.cat((labels, torch.full_like(labels, config.num_classes)))

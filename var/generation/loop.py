@@ -8,6 +8,7 @@ from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.conditions import Condition
 from var.errors import UserError
 from var.generation.draws import Draws
 from var.generation.forward import Forward
@@ -29,7 +30,7 @@ class Generated:
 @torch.no_grad()
 def generate(
     forward: Forward,
-    labels: Int64[Tensor, " batch"],
+    condition: Condition,
     *,
     guidance: Sequence[float],
     sampling: SamplingSettings,
@@ -37,14 +38,14 @@ def generate(
     scales: Iterable[int] | None = None,
     on_scale: OnScale | None = None,
 ) -> Generated:
-    """Draw the token maps of `labels` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
+    """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; where all are 1 the null half is not computed at all. `scales`
     may wrap the scale indices, for a progress bar. Raises ValueError where the model computes NaN or infinity.
     """
     accumulator = forward.accumulator
     shapes = accumulator.scales.shapes
-    started = forward.begin(labels, guide=any(scale != 1 for scale in guidance))
+    started = forward.begin(condition, guide=any(scale != 1 for scale in guidance))
     token_maps: list[Tensor] = []
     latents: list[Tensor] = []
     for scale in range(len(shapes)) if scales is None else scales:
