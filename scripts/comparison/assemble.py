@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from comparison.report.columns import COLORS
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
@@ -122,7 +123,7 @@ def write_page(
     with torch.inference_mode():
         originals = all_images(test)[:16]
         decoded = var.vqvae.reconstruct(originals.to(var.device)).cpu()
-    colors = {"tokenizer": "var", "transformer": "var", "diffusion": "diffusion"}
+    colors = {"tokenizer": COLORS["var"], "transformer": COLORS["var"], "diffusion": COLORS["diffusion"]}
     pictures = Pictures(
         real=grid(all_images(data), data.labels),
         var=grid(from_uint8(samples["var"]), labels),

@@ -21,7 +21,7 @@ from var.evaluation.report.cautions import UNKNOWN_ORIGIN, cautions
 from var.evaluation.report.score_report import ScoreReport, values_of
 from var.evaluation.scores import Extracted, Neighbourhood, Reference, extract_samples, neighbourhood, score
 from var.evaluation.sets.class_predictions import UNKNOWN_CLASSES, choose_classifier, class_logits
-from var.evaluation.sets.protocols import PROTOCOLS, Paradigm, SamplingProtocol
+from var.evaluation.sets.protocols import SamplingProtocol, followed_paradigm
 from var.evaluation.sets.protocols import protocol as find_protocol
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
 from var.evaluation.sets.rejection import check_share, keep_most_confident
@@ -173,7 +173,7 @@ def _followed(
     wanted = name or (next(iter(said)) if len(said) == 1 else None)
     if wanted is None:
         return None, []
-    followed = find_protocol(wanted, paradigm=_paradigm(sets[0], wanted))
+    followed = find_protocol(wanted, paradigm=followed_paradigm(wanted, sets[0].manifest))
     for one in sets:
         for field, value, found in _demands(followed, one, extractor):
             if value != found:
@@ -186,13 +186,6 @@ def _followed(
                 )
     silent = ", ".join(one.path.name for one in sets if not one.manifest)
     return followed, [f"Protocol: taken on trust, since the drawing of {silent} is not recorded."] if silent else []
-
-
-def _paradigm(one: SampleSet, name: str) -> Paradigm:
-    """Which paradigm's protocol `name` a set follows; one that does not say is VAR's, where VAR has that protocol."""
-    if one.manifest:
-        return "diffusion" if "num_inference_steps" in one.manifest.get("settings", {}) else "var"
-    return "var" if (name, "var") in PROTOCOLS or (name, "diffusion") not in PROTOCOLS else "diffusion"
 
 
 def _demands(followed: SamplingProtocol, one: SampleSet, extractor: FeatureExtractor) -> Iterator[tuple[str, Any, Any]]:
