@@ -2,8 +2,6 @@
 
 import platform
 import shutil
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
+from var.evaluation import judging
 from var.files import atomic_file, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
@@ -51,16 +50,11 @@ def result_row(
 
 def environment(threads: int, device: str, seconds_by_stage: dict[str, float]) -> dict[str, Any]:
     """Machine, versions and times that the numbers depend on."""
-    packages = ("torch", "timm", "accelerate", "numpy", "scikit-learn")
-    return {
+    return judging.environment("accelerate", "scikit-learn") | {
         "cpu": cpu_name(),
         "cores": torch.multiprocessing.cpu_count(),
         "device": device if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-        "date": time.strftime("%Y-%m-%d"),
         "seconds_by_stage": seconds_by_stage,
     }
 

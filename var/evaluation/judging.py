@@ -4,6 +4,7 @@ import platform
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -121,15 +122,12 @@ def floor(reference: Reference, count: int, *, seed: int = 0) -> dict[str, Any] 
     return {"samples": size, "fd": distance, "at_samples": expected}
 
 
-def environment() -> dict[str, Any]:
-    """Versions that scores may depend on."""
-    packages = ("next-scale", "torch", "numpy", "timm", "pillow", "torch-fidelity")
+def environment(*others: str) -> dict[str, Any]:
+    """Versions that scores may depend on, and those of `others`; packages that are not installed are left out."""
     found = {}
-    for package in packages:
-        try:
+    for package in ("next-scale", "torch", "numpy", "timm", "pillow", "torch-fidelity", *others):
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return {
         "versions": found,
         "python": platform.python_version(),
