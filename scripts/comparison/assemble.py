@@ -22,7 +22,7 @@ from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
 from var.evaluation import judging
-from var.files import atomic_file, write_text
+from var.files import atomic_file, atomic_folder, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
@@ -89,11 +89,8 @@ def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:
     """Both trained pipelines as `models/var` and `models/diffusion`, for `from_pretrained`."""
     for model, stage in trained.items():
         target = output / "models" / model
-        unfinished = target.with_name(f".{model}.tmp")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(stage.folder / "model", unfinished)
-        shutil.rmtree(target, ignore_errors=True)
-        unfinished.replace(target)
+        with atomic_folder(target) as unfinished:
+            shutil.copytree(stage.folder / "model", unfinished, dirs_exist_ok=True)
 
 
 def write_page(
@@ -137,19 +134,16 @@ def write_page(
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
-    defaults = plan.var.sampling
     out = pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
-        guidance_scale=defaults.guidance_scale,
-        guidance_schedule=defaults.guidance_schedule,
-        temperature=defaults.temperature,
+        sampling=plan.transformer.sampling,
         output_type="pt",
         return_intermediates=True,
         progress=False,
     )
     assert out.intermediates is not None
-    names = [f"{height}x{width}" for height, width in plan.var.vqvae.schedule.shapes]
+    names = [f"{height}x{width}" for height, width in plan.tokenizer.vqvae.schedule.shapes]
     return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
 
 
@@ -158,8 +152,7 @@ def _denoising_strip(pipeline: DiffusionPipeline, plan: Comparison) -> str:
     pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
-        guidance_scale=plan.diffusion.guidance_scale,
-        num_inference_steps=50,
+        sampling=plan.diffusion_headline,
         output_type="pt",
         progress=False,
         callback_on_step_end=lambda _index, timestep, x: states.append((timestep, x.cpu().clamp(-1, 1))),

@@ -96,7 +96,7 @@ def _judge(
     """Scores of all samples and controls, with the times, as a report."""
     evaluator = Evaluator.of(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
     vqvae = VQVAE.from_pretrained(stages["tokenizer"].folder / "model")
-    labels = sample_labels(plan.var.transformer.num_classes, plan.per_class)
+    labels = sample_labels(plan.transformer.transformer.num_classes, plan.per_class)
     rows: list[dict[str, Any]] = []
     spreads: dict[str, dict[str, Any]] = {}
     with tqdm(total=sum(map(len, settings.values())), desc="judge") as bar:
@@ -131,7 +131,7 @@ def _spread(
     evaluator: Evaluator, plan: Comparison, setting: Setting, sets: list[Tensor], labels: Tensor
 ) -> dict[str, Any]:
     """The headline setting's scores over generation seeds, as `var evaluate` reports them."""
-    name, sampling = f"{plan.data} ({setting.model})", setting.arguments()
+    name, sampling = f"{plan.data} ({setting.model})", setting.sampling.keywords()
     protocol = {"name": name, "sampling": sampling, "per_class": plan.per_class, "rounding": plan.rounding}
     return score_report(evaluator, setting.model, sets, labels, plan.reference, protocol).to_dict()
 

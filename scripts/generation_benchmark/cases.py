@@ -15,8 +15,9 @@ from var import VARPipeline
 from var.generation.draws import Draws, OfficialDraws, PerImageDraws
 from var.generation.forward import PlainForward
 from var.generation.guidance import guidance_scales
-from var.generation.logits import Sampling, candidates
+from var.generation.logits import candidates
 from var.generation.loop import generate
+from var.generation.sampling_settings import SamplingSettings
 
 GUIDANCE, TOP_K, TOP_P = 2.5, 900, 0.96  # the official code's cfg 1.5
 
@@ -76,13 +77,15 @@ def _ours(pipeline: VARPipeline, case: Case, **settings: Any) -> Any:
 
 
 @torch.no_grad()
-def _plain(pipeline: VARPipeline, case: Case, draws: Draws | None = None, sampling: Sampling | None = None) -> Any:
+def _plain(
+    pipeline: VARPipeline, case: Case, draws: Draws | None = None, sampling: SamplingSettings | None = None
+) -> Any:
     streams = [torch.Generator(case.device).manual_seed(seed) for seed in range(case.batch)]
     generated = generate(
         PlainForward(pipeline.vqvae, pipeline.transformer),
         case.labels,
-        guidance=guidance_scales(GUIDANCE, "linear", len(pipeline.transformer.scales)),
-        sampling=sampling or Sampling(top_k=TOP_K, top_p=TOP_P),
+        guidance=guidance_scales(SamplingSettings(guidance_scale=GUIDANCE), len(pipeline.transformer.scales)),
+        sampling=sampling or SamplingSettings(top_k=TOP_K, top_p=TOP_P),
         draws=draws or PerImageDraws(streams),
     )
     pipeline.vqvae.decode_latent(generated.latents[-1])
@@ -112,7 +115,7 @@ def _autocast(case: Case) -> contextlib.AbstractContextManager[Any]:
 def _agreement(models: Models, pipeline: VARPipeline, case: Case) -> dict[str, Any]:
     """Whether the engine's tokens are those of the official code (or the plain modules); where greedy ones part."""
     found, parted = {}, None
-    scales = guidance_scales(GUIDANCE, "linear", len(pipeline.transformer.scales))
+    scales = guidance_scales(SamplingSettings(guidance_scale=GUIDANCE), len(pipeline.transformer.scales))
     for name, top_k, top_p in (("greedy", 1, 0.0), ("official stream", TOP_K, TOP_P)):
         stream = torch.Generator(case.device).manual_seed(0)
         draws = OfficialDraws(torch.Generator(case.device).manual_seed(0), pipeline.transformer.config.vocabulary)
@@ -120,7 +123,7 @@ def _agreement(models: Models, pipeline: VARPipeline, case: Case) -> dict[str, A
             pipeline, case, top_k=top_k, top_p=top_p, seeds=None, generator=stream, official_stream=True
         ).tokens
         if models.official is None:
-            theirs = _plain(pipeline, case, draws, Sampling(top_k=top_k, top_p=top_p))
+            theirs = _plain(pipeline, case, draws, SamplingSettings(top_k=top_k, top_p=top_p))
         else:
             theirs = _official(models, case, top_k, top_p)
         pairs = zip(ours, theirs, strict=True)
@@ -152,7 +155,7 @@ def _samplers(models: Models, case: Case) -> dict[str, Callable[[], Any]]:
     generator = torch.Generator(case.device).manual_seed(0)
     logits = 3 * torch.randn((case.batch, 256, 4096), generator=generator, device=case.device)
     streams = [torch.Generator(case.device).manual_seed(seed) for seed in range(case.batch)]
-    sampling = Sampling(top_k=TOP_K, top_p=TOP_P)
+    sampling = SamplingSettings(top_k=TOP_K, top_p=TOP_P)
     samplers: dict[str, Callable[[], Any]] = {
         "engine": lambda: PerImageDraws(streams).codes(candidates(logits, sampling))
     }

@@ -17,9 +17,10 @@ from var.generation.draws import OfficialDraws, PerImageDraws
 from var.generation.engine import Engine
 from var.generation.forward import PlainForward
 from var.generation.graphs import record
-from var.generation.logits import Sampling, candidates
+from var.generation.logits import candidates
 from var.generation.loop import generate
 from var.generation.projection import Projection, can_pack, computing_type
+from var.generation.sampling_settings import SamplingSettings
 
 SETTINGS = {"output_type": "pt", "progress": False}
 SIDES = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
@@ -62,7 +63,7 @@ class Operators(TorchDispatchMode):
 
 def run(forward, sampling=None, guidance=(1.5, 2.0, 3.0), labels=(1, 4, 2)):
     streams = [torch.Generator().manual_seed(seed) for seed in range(len(labels))]
-    sampling = sampling or Sampling(top_k=9, top_p=0.9)
+    sampling = sampling or SamplingSettings(top_k=9, top_p=0.9)
     return generate(forward, torch.tensor(labels), guidance=guidance, sampling=sampling, draws=PerImageDraws(streams))
 
 
@@ -327,7 +328,7 @@ def test_images_of_the_published_size_are_decoded_one_by_one_on_a_cpu():
 
 def test_the_official_stream_asks_one_generator_over_the_whole_vocabulary():
     logits = 2 * torch.randn(2, 5, 16, generator=torch.Generator().manual_seed(1))
-    choice = candidates(logits, Sampling(top_k=6, top_p=0.9))
+    choice = candidates(logits, SamplingSettings(top_k=6, top_p=0.9))
     kept = torch.full_like(logits, -torch.inf).scatter(-1, choice.codes, choice.logits)
     expected = torch.multinomial(
         kept.softmax(-1).view(-1, 16), 1, replacement=True, generator=torch.Generator().manual_seed(3)

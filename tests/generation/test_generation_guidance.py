@@ -5,32 +5,37 @@ import torch
 
 from var.errors import UserError
 from var.generation.guidance import guidance_scales, guided
+from var.generation.sampling_settings import SamplingSettings
+
+
+def scales_of(scale, schedule, scales):
+    return guidance_scales(SamplingSettings().updated(guidance_scale=scale, guidance_schedule=schedule), scales)
 
 
 def test_constant_and_listed_scales():
-    assert guidance_scales(2.5, "constant", 3) == [2.5, 2.5, 2.5]
-    assert guidance_scales([1.0, 0.0, 4.0], "constant", 3) == [1.0, 0.0, 4.0]
-    assert guidance_scales((1, 2), "linear", 2) == [1.0, 2.0]
+    assert scales_of(2.5, "constant", 3) == [2.5, 2.5, 2.5]
+    assert scales_of([1.0, 0.0, 4.0], "constant", 3) == [1.0, 0.0, 4.0]
+    assert scales_of((1, 2), "linear", 2) == [1.0, 2.0]
 
 
 def test_the_linear_ramp_goes_from_one_to_the_scale():
-    assert guidance_scales(3.0, "linear", 5) == [1.0, 1.5, 2.0, 2.5, 3.0]
-    assert guidance_scales(0.0, "linear", 3) == [1.0, 0.5, 0.0]
-    assert guidance_scales(1.0, "linear", 4) == [1.0] * 4
-    assert guidance_scales(3.0, "linear", 1) == [1.0]
+    assert scales_of(3.0, "linear", 5) == [1.0, 1.5, 2.0, 2.5, 3.0]
+    assert scales_of(0.0, "linear", 3) == [1.0, 0.5, 0.0]
+    assert scales_of(1.0, "linear", 4) == [1.0] * 4
+    assert scales_of(3.0, "linear", 1) == [1.0]
 
 
 def test_the_ramp_is_that_of_the_published_sampler():
     # Published: (1 + t) cond - t null with t = cfg * k / (K - 1); ours: null + gamma (cond - null), gamma = 1 + t.
     cfg, scales = 1.5, 10
-    assert guidance_scales(1 + cfg, "linear", scales) == pytest.approx([1 + cfg * k / 9 for k in range(10)])
+    assert scales_of(1 + cfg, "linear", scales) == pytest.approx([1 + cfg * k / 9 for k in range(10)])
 
 
 def test_unknown_schedules_and_lists_of_another_length():
     with pytest.raises(UserError, match="unknown guidance_schedule 'lineer'; did you mean 'linear'"):
-        guidance_scales(2.0, "lineer", 3)
+        scales_of(2.0, "lineer", 3)
     with pytest.raises(UserError, match="one for each of 3 scales, got 2"):
-        guidance_scales([1.0, 2.0], "constant", 3)
+        scales_of([1.0, 2.0], "constant", 3)
 
 
 def test_guided_logits():

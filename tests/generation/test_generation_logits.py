@@ -8,7 +8,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from var.errors import UserError
 from var.generation.draws import PerImageDraws
-from var.generation.logits import Candidates, Sampling, candidates
+from var.generation.logits import Candidates, candidates
+from var.generation.sampling_settings import SamplingSettings
 
 PROBABILITIES = [0.05, 0.4, 0.15, 0.3, 0.1]
 
@@ -19,7 +20,7 @@ def logits_of(probabilities=PROBABILITIES):
 
 def kept(**settings):
     """The codes that may still be drawn, likeliest first, with their probabilities."""
-    choice = candidates(logits_of(), Sampling(**settings))
+    choice = candidates(logits_of(), SamplingSettings(**settings))
     shares = choice.logits[0, 0].softmax(-1)
     codes = range(5) if choice.codes is None else choice.codes[0, 0].tolist()
     pairs = sorted(((float(share), code) for share, code in zip(shares, codes, strict=True) if share > 0), reverse=True)
@@ -82,14 +83,14 @@ def test_temperature_divides_the_logits():
 
 def test_rows_are_narrowed_each_on_its_own():
     logits = torch.stack((logits_of()[0], logits_of(PROBABILITIES[::-1])[0]))
-    choice = candidates(logits, Sampling(top_k=2))
+    choice = candidates(logits, SamplingSettings(top_k=2))
     assert choice.codes[:, 0].tolist() == [[1, 3], [3, 1]]
 
 
 def test_after_a_top_k_nothing_sorts_or_reads_the_whole_vocabulary():
     logits = torch.randn(2, 3, 4096)
     with Operations() as operations:
-        candidates(logits, Sampling(top_k=50, top_p=0.9))
+        candidates(logits, SamplingSettings(top_k=50, top_p=0.9))
     names = [name for name, _ in operations.seen]
     assert names.count("topk") == 1
     assert not [name for name in names if "sort" in name]
@@ -101,7 +102,7 @@ def test_after_a_top_k_nothing_sorts_or_reads_the_whole_vocabulary():
 def test_codes_are_drawn_with_the_frequencies_of_the_softmax():
     count = 20000
     logits = logits_of().expand(1, count, 5)
-    drawn = torch.bincount(PerImageDraws(streams(1)).codes(candidates(logits, Sampling()))[0], minlength=5)
+    drawn = torch.bincount(PerImageDraws(streams(1)).codes(candidates(logits, SamplingSettings()))[0], minlength=5)
     expected = count * torch.tensor(PROBABILITIES)
     chi_square = ((drawn - expected).square() / expected).sum()
     assert chi_square < 18.5  # 0.999 quantile with 4 degrees of freedom
@@ -109,7 +110,7 @@ def test_codes_are_drawn_with_the_frequencies_of_the_softmax():
 
 def test_codes_are_drawn_from_what_is_left_only():
     count = 20000
-    choice = candidates(logits_of().expand(1, count, 5), Sampling(top_k=3, top_p=0.81))
+    choice = candidates(logits_of().expand(1, count, 5), SamplingSettings(top_k=3, top_p=0.81))
     drawn = torch.bincount(PerImageDraws(streams(1)).codes(choice)[0], minlength=5)
     expected = count * torch.tensor([4 / 7, 3 / 7])
     assert drawn.sum() == drawn[[1, 3]].sum()
@@ -129,9 +130,9 @@ def test_no_random_number_draws_a_code_that_is_ruled_out(extreme, monkeypatch):
 
 def test_each_sample_draws_from_its_own_stream():
     logits = torch.randn(1, 40, 16).expand(3, -1, -1)
-    together = PerImageDraws(streams(3)).codes(candidates(logits, Sampling()))
+    together = PerImageDraws(streams(3)).codes(candidates(logits, SamplingSettings()))
     for index in range(3):
-        alone = PerImageDraws(streams(3)[index : index + 1]).codes(candidates(logits[:1], Sampling()))
+        alone = PerImageDraws(streams(3)[index : index + 1]).codes(candidates(logits[:1], SamplingSettings()))
         assert torch.equal(together[index], alone[0])
     assert not torch.equal(together[0], together[1])
 
@@ -140,7 +141,9 @@ def test_the_likeliest_code_needs_no_randomness():
     generator = torch.Generator().manual_seed(3)
     before = generator.get_state()
     logits = torch.randn(1, 10, 16)
-    assert torch.equal(PerImageDraws([generator]).codes(candidates(logits, Sampling(top_k=1))), logits.argmax(-1))
+    assert torch.equal(
+        PerImageDraws([generator]).codes(candidates(logits, SamplingSettings(top_k=1))), logits.argmax(-1)
+    )
     assert torch.equal(generator.get_state(), before)
 
 
@@ -149,13 +152,13 @@ def test_one_certain_code_is_mixed_into_itself():
     certain = torch.full((1, 4, 5), -1e4)
     certain[0, range(4), [2, 0, 4, 2]] = 0
     for top_k in (0, 3):
-        mixed = PerImageDraws(streams(1)).mixtures(candidates(certain, Sampling(top_k=top_k)), codebook, 0.5)
+        mixed = PerImageDraws(streams(1)).mixtures(candidates(certain, SamplingSettings(top_k=top_k)), codebook, 0.5)
         torch.testing.assert_close(mixed[0], codebook[[2, 0, 4, 2]])
 
 
 def test_smoothed_codes_are_gumbel_softmax_mixtures():
     codebook = torch.randn(5, 3)
-    choice = candidates(logits_of().expand(2, 4, 5), Sampling())
+    choice = candidates(logits_of().expand(2, 4, 5), SamplingSettings())
     for ratio, temperature in ((0.0, 0.27), (0.5, 0.27 * 0.525), (1.0, 0.0135)):
         gumbel = torch.stack([-torch.empty(4, 5).exponential_(generator=g).log() for g in streams(2)])
         weights = ((choice.logits * (1 + ratio) + gumbel) / temperature).softmax(-1)
@@ -185,4 +188,4 @@ def test_smoothed_codes_of_some_candidates_are_those_of_all_with_the_others_rule
 )
 def test_impossible_settings(settings, message):
     with pytest.raises(UserError, match=message):
-        Sampling(**settings)
+        SamplingSettings(**settings)

@@ -9,8 +9,8 @@ from var.generation.cache import KVCache
 from var.generation.draws import PerImageDraws
 from var.generation.engine import Engine
 from var.generation.forward import PlainForward
-from var.generation.logits import Sampling
 from var.generation.loop import generate
+from var.generation.sampling_settings import SamplingSettings
 from var.transformer.blocks import AdaLN
 
 SETTINGS = {"output_type": "pt", "progress": False}
@@ -86,7 +86,7 @@ def test_the_logits_of_every_scale_are_the_teacher_forced_ones(any_pipe, kind):
     guidance = [1.5, 2.0, 3.0]
     recorder = LogitsRecorder(kind(any_pipe.vqvae, any_pipe.transformer))
     streams = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    made = generate(recorder, labels, guidance=guidance, sampling=Sampling(), draws=PerImageDraws(streams))
+    made = generate(recorder, labels, guidance=guidance, sampling=SamplingSettings(), draws=PerImageDraws(streams))
     found = torch.cat(recorder.outputs, dim=1)
     expected = teacher_forced(any_pipe, labels, made.token_maps, guidance)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from var.data import ArrayData
 from var.runs.cost import Cost
 from var.runs.plan import Network, Plan, learning_rate
+from var.runs.settings import DataSettings, RunSettings
 from var.training import TrainingConfig
 from var.training.optimization import learning_rate_factor
 
@@ -13,15 +16,12 @@ from var.training.optimization import learning_rate_factor
 def make_plan(**training):
     settings = {"steps": 1000, "batch_size": 64, "ema_decay": 0.99, **training}
     return Plan(
-        title="a run",
+        kind="a run",
+        settings=RunSettings(data=DataSettings(source="pictures"), training=TrainingConfig(**settings)),
+        data=ArrayData(torch.zeros(6400, 1, 8, 8), [0] * 6400, classes=["a", "b", "c"]),
         networks=(Network(name="model", parameters=1000), Network(name="tokenizer", parameters=500, trained=False)),
-        data="pictures, 8x8",
-        images=6400,
-        classes=3,
-        tokens=21,
-        sides="1x1 2x2 4x4",
+        shapes=((1, 1), (2, 2), (4, 4)),
         image_cost=Cost(flops=7_000_000, kept=3000),
-        training=TrainingConfig(**settings),
         processes=2,
         notes=("by the way",),
     )
@@ -56,7 +56,7 @@ def test_muon_remembers_half_of_adamw_and_multiplies_itself():
 
 def test_the_text_says_them_all():
     lines = make_plan(accumulation=4).text().splitlines()
-    assert lines[0] == "a run"
+    assert lines[0] == "a run in float32"
     assert [line.split("  ", 2)[-1].strip().replace("  ", " ") for line in lines[1:3]] != []
     text = "\n".join(lines)
     for part in (

@@ -1,5 +1,14 @@
-"""Both stages joined: sampling token maps scale by scale and decoding them."""
+"""Both stages joined: sampling token maps scale by scale and decoding them.
 
-from var.generation.pipeline import VAROutput, VARPipeline
+Names are loaded when they are first used: command lines read `var.generation.sampling_settings` before torch is needed.
+"""
 
-__all__ = ["VAROutput", "VARPipeline"]
+from typing import TYPE_CHECKING
+
+from var.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from var.generation.pipeline import VAROutput as VAROutput
+    from var.generation.pipeline import VARPipeline as VARPipeline
+
+__getattr__, __dir__, __all__ = lazy_names(__name__, {"var.generation.pipeline": "VAROutput VARPipeline"})

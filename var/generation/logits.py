@@ -1,29 +1,14 @@
-"""From logits to the codes that may be drawn: temperature, top-k, top-p."""
+"""From logits to the codes that may be drawn: temperature, top-k, top-p, min-p."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from var.errors import UserError
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sampling:
-    """How tokens are drawn from logits."""
-
-    temperature: float = 1.0  # divides the logits
-    top_k: int = 0  # keep the k likeliest codes; 0 keeps all
-    top_p: float = 0.0  # keep the smallest set of likeliest codes with this much probability; 0 or 1 keep all
-
-    def __post_init__(self) -> None:
-        if not self.temperature > 0:
-            raise UserError(f"temperature must be positive, got {self.temperature}; for the likeliest code use top_k=1")
-        if self.top_k < 0:
-            raise UserError(f"top_k must be a count of codes or 0 for all, got {self.top_k}; raise it")
-        if not 0 <= self.top_p <= 1:
-            raise UserError(f"top_p must be a probability in [0, 1], got {self.top_p}; correct it")
+from var.generation.sampling_settings import SamplingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,21 +19,52 @@ class Candidates:
     codes: Int64[Tensor, "batch new candidates"] | None  # None: candidate i is code i
 
 
-def candidates(logits: Float[Tensor, "batch new vocabulary"], sampling: Sampling) -> Candidates:
-    """Apply temperature, top-k, then top-p.
+def temper(choice: Candidates, settings: SamplingSettings) -> Candidates:
+    """Divide the logits by the temperature."""
+    return choice if settings.temperature == 1 else Candidates(choice.logits / settings.temperature, choice.codes)
 
-    After a top-k, which comes sorted, the top-p looks at those k only; the vocabulary is sorted for a top-p alone.
+
+def keep_top_k(choice: Candidates, settings: SamplingSettings) -> Candidates:
+    """Keep the k likeliest codes, which come sorted; 0 keeps all."""
+    return _sorted(choice, settings.top_k) if 0 < settings.top_k < choice.logits.shape[-1] else choice
+
+
+def keep_top_p(choice: Candidates, settings: SamplingSettings) -> Candidates:
+    """Keep the smallest set of likeliest codes with this much of the probability that is left; 0 and 1 keep all.
+
+    After a top-k only those k are looked at; the vocabulary is sorted for a top-p alone.
     """
-    logits = logits / sampling.temperature if sampling.temperature != 1 else logits
-    narrow_p = 0 < sampling.top_p < 1
-    k = sampling.top_k or logits.shape[-1]
-    if k < logits.shape[-1] or narrow_p:
-        logits, codes = logits.topk(min(k, logits.shape[-1]), dim=-1)
-    else:
-        return Candidates(logits, None)
-    if narrow_p:
-        probabilities = logits.softmax(dim=-1)
-        # A code stays while the codes likelier than it do not yet hold top_p: the likeliest always does.
-        before = probabilities.cumsum(dim=-1) - probabilities
-        logits = logits.masked_fill(before >= sampling.top_p, -torch.inf)
-    return Candidates(logits, codes)
+    if not 0 < settings.top_p < 1:
+        return choice
+    if choice.codes is None:
+        choice = _sorted(choice, choice.logits.shape[-1])
+    probabilities = choice.logits.softmax(dim=-1)
+    # A code stays while the codes likelier than it do not yet hold top_p: the likeliest always does.
+    before = probabilities.cumsum(dim=-1) - probabilities
+    return Candidates(choice.logits.masked_fill(before >= settings.top_p, -torch.inf), choice.codes)
+
+
+def keep_min_p(choice: Candidates, settings: SamplingSettings) -> Candidates:
+    """Keep the codes at least `min_p` times as probable as the likeliest (arXiv 2407.01082); 0 keeps all."""
+    if not settings.min_p:
+        return choice
+    least = choice.logits.amax(dim=-1, keepdim=True) + math.log(settings.min_p)
+    return Candidates(choice.logits.masked_fill(choice.logits < least, -torch.inf), choice.codes)
+
+
+RULES: list[Callable[[Candidates, SamplingSettings], Candidates]] = [temper, keep_top_k, keep_top_p, keep_min_p]
+"""What narrows the choice, in this order. A new rule is a function here and a field of `SamplingSettings`."""
+
+
+def candidates(logits: Float[Tensor, "batch new vocabulary"], settings: SamplingSettings) -> Candidates:
+    """The codes that are left after all `RULES`."""
+    choice = Candidates(logits, None)
+    for rule in RULES:
+        choice = rule(choice, settings)
+    return choice
+
+
+def _sorted(choice: Candidates, count: int) -> Candidates:
+    """The `count` likeliest of all codes, likeliest first."""
+    assert choice.codes is None
+    return Candidates(*choice.logits.topk(count, dim=-1))

@@ -11,7 +11,8 @@ from torch import Tensor
 from var.errors import UserError
 from var.generation.draws import Draws
 from var.generation.forward import Forward
-from var.generation.logits import Sampling, candidates
+from var.generation.logits import candidates
+from var.generation.sampling_settings import SamplingSettings
 
 OnScale = Callable[[int, Tensor, Tensor], None]
 """Called after every scale with its index, its token map and the latent accumulated so far."""
@@ -31,9 +32,8 @@ def generate(
     labels: Int64[Tensor, " batch"],
     *,
     guidance: Sequence[float],
-    sampling: Sampling,
+    sampling: SamplingSettings,
     draws: Draws,
-    smooth: bool = False,
     scales: Iterable[int] | None = None,
     on_scale: OnScale | None = None,
 ) -> Generated:
@@ -51,7 +51,7 @@ def generate(
         logits = started.logits(scale, latents[-1] if latents else None, guidance[scale])
         choice = candidates(logits, sampling)
         token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
-        if smooth:
+        if sampling.smooth:
             ratio = scale / max(len(shapes) - 1, 1)
             codes = draws.mixtures(choice, quantizer.codebook.weight, ratio)
             part = quantizer.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)

@@ -17,8 +17,8 @@ from var.generation.decoding import ImageDecoder
 from var.generation.draws import Draws, OfficialDraws, PerImageDraws
 from var.generation.engine import Engine
 from var.generation.guidance import guidance_scales
-from var.generation.logits import Sampling
 from var.generation.loop import generate
+from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub import PretrainedPipeline
 from var.hub.models import check_placement
 from var.hub.remote import Source
@@ -182,12 +182,7 @@ class VARPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: int | None = None,
         *,
-        guidance_scale: float | Sequence[float] = 1.5,
-        guidance_schedule: str = "linear",
-        temperature: float = 1.0,
-        top_k: int = 0,
-        top_p: float = 0.0,
-        smooth: bool = False,
+        sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: Sequence[int] | None = None,
         official_stream: bool = False,
@@ -195,25 +190,28 @@ class VARPipeline(PretrainedPipeline):
         return_intermediates: bool = False,
         callback_on_step_end: Callable[[int, Tensor, Tensor], None] | None = None,
         progress: bool = True,
+        **keywords: Unpack[SamplingKeywords],
     ) -> VAROutput:
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed. `guidance_scale` 1 means off; `guidance_schedule` is
-        "constant" or "linear", or `guidance_scale` lists one number a scale. `smooth` mixes codes by Gumbel-softmax.
+        label), "random" for a class drawn from each image's seed. How tokens are drawn is said by `sampling`, by its
+        fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear"
+        or "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
+        Gumbel-softmax.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch. With `official_stream`, one generator is asked as the official code asks the one it seeds with
         `g_seed`: same weights, same tokens; the whole batch is then one draw, so that classes must be given, and the
         seeds of the result, all the same, stand for it and not for single images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
-        receives the scale's index, its token map and the latent accumulated so far. Raises ValueError for requests
+        receives the scale's index, its token map and the latent accumulated so far. Raises `UserError` for requests
         that make no sense.
         """
         # Refused before the work and not after it: an unknown type, or channels that no picture has.
         format_images(torch.empty(0, self.vqvae.config.in_channels, 1, 1), output_type)
-        sampling = Sampling(temperature=temperature, top_k=top_k, top_p=top_p)
+        sampling = (sampling or SamplingSettings()).updated(**keywords)
         scales = len(self.transformer.scales)
-        guidance = guidance_scales(guidance_scale, guidance_schedule, scales)
+        guidance = guidance_scales(sampling, scales)
         count = count_images(class_labels, num_images, seeds)
         if official_stream:
             self._check_official(class_labels, generator, seeds)
@@ -227,7 +225,6 @@ class VARPipeline(PretrainedPipeline):
                 guidance=guidance if class_labels is not None else [1.0] * scales,
                 sampling=sampling,
                 draws=draws,
-                smooth=smooth,
                 scales=bar,
                 on_scale=callback_on_step_end,
             )

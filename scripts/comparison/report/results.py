@@ -9,14 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
+from diffusion_baseline.samplers import SAMPLERS
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import WIDTH, aligned
 from var.files import write_text
 from var.quantities import quantity, significant
-
-SAMPLERS = ("next-scale", "ddim", "ddpm")
 
 _COUNTS = ("steps", "parameters", "samples", "seed")
 _NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images", "train_seconds")
@@ -157,7 +156,7 @@ class Report:
 def _check_row(row: Mapping[str, Any], where: str) -> None:
     scores = [score.key for score in table.TABLE]
     _check_keys(row, ("model", "sampler", *_COUNTS, *_NUMBERS, *_SCORES), where, optional=(*_OPTIONAL, *scores))
-    for key, known in (("model", MODELS), ("sampler", SAMPLERS)):
+    for key, known in (("model", MODELS), ("sampler", ("next-scale", *SAMPLERS))):
         if row[key] not in known:
             raise UserError(f"{where}.{key}: unknown {row[key]!r}; {suggestion(str(row[key]), known)}")
     for key in _COUNTS:

@@ -1,6 +1,5 @@
 """Published networks that judge: their weights are found or downloaded, and their SHA-256 checked before reading."""
 
-import hashlib
 import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import atomic_file, file_digest
 from var.hub.foreign_weights import read_tensors
 
 _BLOCK = 1 << 20  # bytes that are read at once
@@ -71,15 +70,6 @@ class PublishedExtractor(ABC):
         """
         tensors = read_tensors(find_weights(cls.published, weights, progress=progress))
         return cls(cls.build(tensors).to(device), cls.published.sha256)
-
-
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def _checked(path: Path, published: PublishedWeights) -> Path:

@@ -15,12 +15,11 @@ from torch import Tensor
 from var.data.folder import FolderData
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
-from var.evaluation.features.published_weights import file_digest
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.scores import Neighbourhood, Reference
 from var.evaluation.sets.archives import array_rows, array_shape
 from var.evaluation.sets.samples import SampleSet, open_samples
-from var.files import atomic_file
+from var.files import atomic_file, file_digest
 from var.images import to_uint8
 from var.randomness import keyed_generator
 

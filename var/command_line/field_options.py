@@ -1,0 +1,47 @@
+"""Options made from the fields of a settings class, which alone says what there is and what the defaults are."""
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from typing import Any, TypeVar, get_type_hints
+
+from var.command_line.frame import number, one_of, whole_number
+
+Settings = TypeVar("Settings")
+
+
+def add_field_options(parser: argparse.ArgumentParser, settings_class: type) -> None:
+    """An option for every field, with the "help" of its metadata, named after the field or by "option" there.
+
+    A bool becomes a flag, and "words" are all that is allowed; an int counts from 0, or from 1 if it may be left out;
+    all else is a number.
+    """
+    hints = get_type_hints(settings_class)
+    for field in fields(settings_class):
+        hint, about = hints[field.name], field.metadata
+        option = about.get("option", f"--{field.name.replace('_', '-')}")
+        given: dict[str, Any] = {"dest": field.name, "help": about["help"]}
+        if hint is bool:
+            given |= {"action": "store_true"}
+        else:
+            default = f"{field.default:g}" if isinstance(field.default, float) else field.default
+            given |= {"type": _type_of(hint, about), "default": field.default}
+            if default is not None:
+                given["help"] += f" (default {default})"
+            if "words" in about:
+                given["metavar"] = f"{{{','.join(about['words'])}}}"
+        parser.add_argument(option, **given)
+
+
+def _type_of(hint: Any, about: Mapping[str, Any]) -> Callable[[str], Any]:
+    if "words" in about:
+        return one_of(*about["words"])
+    if hint in (int, int | None):
+        return whole_number(least=0 if hint is int else 1)
+    return number
+
+
+def settings_of(settings_class: type[Settings], arguments: argparse.Namespace) -> Settings:
+    """The settings that the options of `add_field_options` say; raises `UserError` for what the class refuses."""
+    given: Any = settings_class
+    return given(**{field.name: getattr(arguments, field.name) for field in fields(given)})

@@ -1,0 +1,73 @@
+"""How token maps are drawn: the one owner of these settings, for calls, command lines and runs alike."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Self, TypedDict, Unpack
+
+from var.errors import UserError, suggestion
+
+SCHEDULES = ("linear", "constant")
+
+FIRST = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p", "smooth")
+"""What the first records of images listed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingSettings:
+    """How tokens are drawn from logits; every field is a keyword of a pipeline's call and has an option.
+
+    A tuple of guidance scales, one for each scale, needs no schedule. Raises `UserError` for what is impossible.
+    """
+
+    guidance_scale: float | tuple[float, ...] = field(
+        default=1.5, metadata={"help": "guidance scale; 1 is off", "option": "--guidance"}
+    )
+    guidance_schedule: str = field(
+        default="linear", metadata={"help": "linear, from 1 at the first scale, or constant", "words": SCHEDULES}
+    )
+    temperature: float = field(default=1.0, metadata={"help": "divides the logits"})
+    top_k: int = field(default=0, metadata={"help": "draw among the k likeliest codes; 0: all"})
+    top_p: float = field(default=0.0, metadata={"help": "draw among the likeliest codes of this probability; 0: all"})
+    min_p: float = field(
+        default=0.0, metadata={"help": "draw among codes at least so probable, as a share of the likeliest; 0: all"}
+    )
+    smooth: bool = field(default=False, metadata={"help": "mix codes by Gumbel-softmax instead of drawing one"})
+
+    def __post_init__(self) -> None:
+        if self.guidance_schedule not in SCHEDULES:
+            known = suggestion(self.guidance_schedule, SCHEDULES)
+            raise UserError(f"unknown guidance_schedule {self.guidance_schedule!r}; {known}")
+        if not self.temperature > 0:
+            raise UserError(f"temperature must be positive, got {self.temperature}; for the likeliest code use top_k=1")
+        if self.top_k < 0:
+            raise UserError(f"top_k must be a count of codes or 0 for all, got {self.top_k}; raise it")
+        for name in ("top_p", "min_p"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"{name} must be a probability in [0, 1], got {getattr(self, name)}; correct it")
+
+    def updated(self, **keywords: "Unpack[SamplingKeywords]") -> Self:
+        """These settings but for the keywords of a call, in which scales may be any sequence."""
+        given: dict[str, Any] = {**keywords}
+        if isinstance(scales := given.get("guidance_scale"), Sequence):
+            given["guidance_scale"] = tuple(float(scale) for scale in scales)
+        return replace(self, **given)
+
+    def keywords(self) -> dict[str, Any]:
+        """The settings as keywords of a call, and as the records of images list them.
+
+        Settings that are younger than the first records are left out at their defaults, so that files of before match.
+        """
+        values = {each.name: (getattr(self, each.name), each.default) for each in fields(self)}
+        return {name: value for name, (value, default) in values.items() if name in FIRST or value != default}
+
+
+class SamplingKeywords(TypedDict, total=False):
+    """The fields of `SamplingSettings` as keywords of a call."""
+
+    guidance_scale: float | Sequence[float]
+    guidance_schedule: str
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    smooth: bool
