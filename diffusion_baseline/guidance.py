@@ -7,6 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffusion_baseline.schedules import Denoiser
+from var import conditions
+from var.conditions import Condition
 
 
 def guided(cond: Denoiser, null: Denoiser, scale: float) -> Denoiser:
@@ -19,19 +21,15 @@ def guided(cond: Denoiser, null: Denoiser, scale: float) -> Denoiser:
 
 
 def guided_in_one_call(
-    predict: Callable[[Tensor, Tensor, Tensor], Tensor],
-    labels: Int[Tensor, " batch"],
-    null_label: int,
-    scale: float,
+    predict: Callable[[Tensor, Tensor, Condition], Tensor], condition: Condition, scale: float
 ) -> Denoiser:
-    """Guide a network `predict(x, t, labels)` as `guided` does, in one call of twice the batch."""
-    null_labels = torch.full_like(labels, null_label)
+    """Guide a network `predict(x, t, condition)` as `guided` does, in one call of twice the batch."""
     if scale in (0, 1):
-        return guided(lambda x, t: predict(x, t, labels), lambda x, t: predict(x, t, null_labels), scale)
-    both = torch.cat([null_labels, labels])
+        null = condition.null()
+        return guided(lambda x, t: predict(x, t, condition), lambda x, t: predict(x, t, null), scale)
+    both = condition.with_null()
 
     def denoise(x: Float[Tensor, "batch *shape"], t: Int[Tensor, " batch"]) -> Float[Tensor, "batch *shape"]:
-        null, cond = predict(torch.cat([x, x]), torch.cat([t, t]), both).chunk(2)
-        return torch.lerp(null, cond, scale)
+        return conditions.guided(predict(torch.cat([x, x]), torch.cat([t, t]), both), scale)
 
     return denoise

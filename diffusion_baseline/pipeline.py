@@ -16,9 +16,11 @@ from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSetti
 from diffusion_baseline.schedules import Denoiser, named_schedule
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet
+from var.conditions import Condition
+from var.eval_mode import eval_mode
 from var.hub import PretrainedPipeline
 from var.images import format_images
-from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_labels
+from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_condition
 from var.sampling.streams import Generators, random_streams
 
 
@@ -99,11 +101,11 @@ class DiffusionPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed. The walk is said by `sampling`, by its fields as
-        keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores the class); `num_inference_steps`, 1 to
-        T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
-        "ddpm", which is ancestral, or another of `samplers`; `clip_sample` keeps the predicted clean image in [-1, 1]
-        at every step.
+        label), "random" for a class drawn from each image's seed; or a `Condition`. The walk is said by `sampling`, by
+        its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores the class);
+        `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with
+        randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; `clip_sample` keeps the
+        predicted clean image in [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -113,13 +115,13 @@ class DiffusionPipeline(PretrainedPipeline):
         sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds)
         generators, seeds = random_streams(count, generator, seeds)
-        labels = resolve_labels(class_labels, count, self.unet.config.num_classes, seeds, self.class_names)
+        condition = resolve_condition(class_labels, count, self.unet.config.num_classes, seeds, self.class_names)
         like = torch.empty(0, device=self.device)
         noise = normal((count, self.unet.config.image_channels, *self.unet.config.size), generators, like)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
-        denoise = self._denoiser(labels.to(self.device), settings, predicted)
+        denoise = self._denoiser(condition.to(self.device), settings, predicted)
         bar = tqdm(total=options["steps"], desc=settings.sampler, leave=False, disable=not progress)
         with eval_mode(self.unet), bar:
 
@@ -131,7 +133,7 @@ class DiffusionPipeline(PretrainedPipeline):
             x = sample(denoise, noise, self.schedule, generator=generators, on_step=on_step, **options)
         return DiffusionOutput(
             images=format_images(x, output_type),
-            labels=labels,
+            labels=condition.labels,
             seeds=seeds,
             intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
         )
@@ -146,12 +148,12 @@ class DiffusionPipeline(PretrainedPipeline):
         given = settings.keywords()
         return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
-    def _denoiser(self, labels: Tensor, settings: SamplingSettings, predicted: list[Tensor] | None) -> Denoiser:
+    def _denoiser(self, condition: Condition, settings: SamplingSettings, predicted: list[Tensor] | None) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
-        null_label, scale = self.unet.config.num_classes, settings.guidance_scale
-        if bool((labels == null_label).all()):
+        scale = settings.guidance_scale
+        if not condition.given.any():
             scale = 0  # there is nothing to guide towards: one prediction is enough
-        predict = guided_in_one_call(self.unet, labels, null_label, scale)
+        predict = guided_in_one_call(self.unet, condition, scale)
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.

@@ -7,7 +7,6 @@ from diffusion_baseline.diffusion import simplified_loss
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.batches import Batch
 from var.errors import UserError
-from var.training.label_drop import drop_labels
 
 
 class DiffusionTask:
@@ -28,15 +27,15 @@ class DiffusionTask:
     def loss(
         self, model: torch.nn.Module, batch: Batch, generator: Generator
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Return the simplified loss, with timesteps, noise and dropped labels drawn from `generator`."""
+        """Return the simplified loss, with timesteps, noise and what is dropped drawn from `generator`."""
         images, schedule = batch.images, self.pipeline.schedule
         device = images.device
         timesteps = torch.randint(schedule.num_timesteps, (len(images),), generator=generator, device=device)
         noise = torch.randn(images.shape, generator=generator, device=device)
-        labels = drop_labels(batch.labels, self.label_drop, self.pipeline.unet.config.num_classes, generator)
+        condition = batch.condition.dropped(self.label_drop, generator)
 
         def denoise(x: Tensor, t: Tensor) -> Tensor:
-            return model(x, t, labels)
+            return model(x, t, condition)
 
         losses = simplified_loss(denoise, images, noise, timesteps, schedule, self.pipeline.prediction)
         return losses.mean(), {}

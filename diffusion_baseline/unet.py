@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
 
@@ -98,8 +99,8 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Identity() if channels_in == channels else nn.Conv2d(channels_in, channels, 1)
 
     def forward(
-        self, x: Float[Tensor, "batch _ height width"], condition: Float[Tensor, "batch _"]
-    ) -> Float[Tensor, "batch _ height width"]:
+        self, x: Float[Tensor, "batch _ h w"], condition: Float[Tensor, "batch _"]
+    ) -> Float[Tensor, "batch _ h w"]:
         """Add the modulated branch to x."""
         h = self.conv1(F.silu(self.norm1(x)))
         scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
@@ -117,7 +118,7 @@ class AttentionBlock(nn.Module):
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
         self.project = zero_init(nn.Conv2d(channels, channels, 1))
 
-    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, x: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
         """Add to each position what it attends to."""
         qkv = self.qkv(self.norm(x)).flatten(2).unflatten(1, (3, self.heads, -1)).transpose(-1, -2)
         h = F.scaled_dot_product_attention(*qkv.unbind(1))  # (batch, heads, positions, head width)
@@ -133,8 +134,8 @@ class Stage(nn.Module):
         self.attention = AttentionBlock(channels, config) if attention else nn.Identity()
 
     def forward(
-        self, x: Float[Tensor, "batch _ height width"], condition: Float[Tensor, "batch _"]
-    ) -> Float[Tensor, "batch _ height width"]:
+        self, x: Float[Tensor, "batch _ h w"], condition: Float[Tensor, "batch _"]
+    ) -> Float[Tensor, "batch _ h w"]:
         """Apply both."""
         return self.attention(self.residual(x, condition))
 
@@ -173,7 +174,7 @@ class UNet(PretrainedModel, nn.Module):
             nn.SiLU(),
             nn.Linear(config.embedding_width, config.embedding_width),
         )
-        self.label = nn.Embedding(config.num_classes + 1, config.embedding_width)
+        self.label = ClassEmbedding(config.num_classes, config.embedding_width)
         self.stem = nn.Conv2d(config.image_channels, config.widths[0], 3, padding=1)
         self.down, self.middle, self.up = self._stages()
         self.norm = nn.GroupNorm(config.norm_groups, config.widths[0])
@@ -204,14 +205,14 @@ class UNet(PretrainedModel, nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch channels height width"],
+        x: Float[Tensor, "batch c h w"],
         timesteps: Int[Tensor, " batch"],
-        labels: Int[Tensor, " batch"],
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Return the prediction for x_t = `x`, in its shape and dtype."""
+        shown: Shown,
+    ) -> Float[Tensor, "batch c h w"]:
+        """Return the prediction for x_t = `x` under a condition, or labels, in its shape and dtype."""
         dtype = self.stem.weight.dtype
         features = timestep_features(timesteps, self.config.embedding_width).to(dtype)
-        condition = F.silu(self.time(features) + self.label(labels))
+        condition = F.silu(self.time(features) + self.label(shown))
         h = self.stem(x.to(dtype))
         skips = [h]
         for stage in self.down:

@@ -1,10 +1,11 @@
-"""Time generation: the engine, the plain modules, and (given a checkout of it) the official code, on the same weights.
+"""Time generation: the engine, as it is and compiled, and (given a checkout of it) the official code, same weights.
 
     python scripts/benchmark_generation.py [--official PATH] [--depth 16] [--batch 1 8] [--dtype float32 bfloat16]
         [--device cpu] [--threads 1] [--repeats 3] [--contenders engine official] [--json FILE]
 
 All contenders run in turn in one process; the figures are minima over the repeats, of process time on a CPU and of time
-between synchronisations on a GPU. Tokens are compared first, greedily and drawn from the official random stream.
+between synchronisations on a GPU. Tokens are first compared with the official code's, greedily and drawn
+from its random stream.
 """
 
 import argparse
@@ -60,7 +61,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Time generation beside the plain modules and the official code.")
+    parser = argparse.ArgumentParser(description="Time generation, beside the official code.")
     parser.add_argument("--official", type=Path, help="checkout of the official code, imported to run beside ours")
     parser.add_argument("--depth", type=int, default=16, help="of the transformer: 16 is d16 (default)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images a call")
@@ -68,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")
     parser.add_argument("--repeats", type=int, default=3, help="calls of each contender, in turn")
-    names = ("plain", "engine", "compiled", "official")
+    names = ("engine", "compiled", "official")
     parser.add_argument("--contenders", nargs="+", default=names, choices=names, help="who takes part (default all)")
     parser.add_argument("--json", type=Path, help="file for all figures")
     return parser

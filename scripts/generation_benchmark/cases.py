@@ -12,16 +12,14 @@ from benchmarking.measuring import clock, fastest, watch
 from generation_benchmark.agreement import parting
 from generation_benchmark.models import Models
 from var import VARPipeline
-from var.generation.draws import Draws, OfficialDraws, PerImageDraws
-from var.generation.forward import PlainForward
+from var.generation.draws import PerImageDraws
 from var.generation.guidance import guidance_scales
 from var.generation.logits import candidates
-from var.generation.loop import generate
 from var.generation.sampling_settings import SamplingSettings
 
 GUIDANCE, TOP_K, TOP_P = 2.5, 900, 0.96  # the official code's cfg 1.5
 
-CONTENDERS = ("plain", "engine", "compiled", "official")
+CONTENDERS = ("engine", "compiled", "official")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +43,6 @@ def measure(models: Models, case: Case) -> dict[str, Any]:
     pipeline = models.pipeline if case.dtype == torch.float32 else copy.deepcopy(models.pipeline).to(case.dtype)
     packed = VARPipeline(pipeline.vqvae, pipeline.transformer).compile()
     calls: dict[str, Callable[[], Any]] = {
-        "plain": lambda: _plain(pipeline, case),
         "engine": lambda: _ours(pipeline, case),
         "compiled": lambda: _ours(packed, case),
     }
@@ -76,22 +73,6 @@ def _ours(pipeline: VARPipeline, case: Case, **settings: Any) -> Any:
     return pipeline(labels, guidance_scale=GUIDANCE, progress=False, **{**given, **settings})
 
 
-@torch.no_grad()
-def _plain(
-    pipeline: VARPipeline, case: Case, draws: Draws | None = None, sampling: SamplingSettings | None = None
-) -> Any:
-    streams = [torch.Generator(case.device).manual_seed(seed) for seed in range(case.batch)]
-    generated = generate(
-        PlainForward(pipeline.vqvae, pipeline.transformer),
-        case.labels,
-        guidance=guidance_scales(SamplingSettings(guidance_scale=GUIDANCE), len(pipeline.transformer.scales)),
-        sampling=sampling or SamplingSettings(top_k=TOP_K, top_p=TOP_P),
-        draws=draws or PerImageDraws(streams),
-    )
-    pipeline.vqvae.decode_latent(generated.latents[-1])
-    return generated.token_maps
-
-
 def _official(models: Models, case: Case, top_k: int = TOP_K, top_p: float = TOP_P) -> list[torch.Tensor]:
     """Token maps of the official generator, under autocast where the case is in low precision."""
     assert models.official is not None
@@ -113,19 +94,15 @@ def _autocast(case: Case) -> contextlib.AbstractContextManager[Any]:
 
 
 def _agreement(models: Models, pipeline: VARPipeline, case: Case) -> dict[str, Any]:
-    """Whether the engine's tokens are those of the official code (or the plain modules); where greedy ones part."""
+    """Whether the engine's tokens are those of the official code, if it is there; where greedy ones part."""
     found, parted = {}, None
     scales = guidance_scales(SamplingSettings(guidance_scale=GUIDANCE), len(pipeline.transformer.scales))
-    for name, top_k, top_p in (("greedy", 1, 0.0), ("official stream", TOP_K, TOP_P)):
+    for name, top_k, top_p in (("greedy", 1, 0.0), ("official stream", TOP_K, TOP_P)) if models.official else ():
         stream = torch.Generator(case.device).manual_seed(0)
-        draws = OfficialDraws(torch.Generator(case.device).manual_seed(0), pipeline.transformer.config.vocabulary)
         ours = _ours(
             pipeline, case, top_k=top_k, top_p=top_p, seeds=None, generator=stream, official_stream=True
         ).tokens
-        if models.official is None:
-            theirs = _plain(pipeline, case, draws, SamplingSettings(top_k=top_k, top_p=top_p))
-        else:
-            theirs = _official(models, case, top_k, top_p)
+        theirs = _official(models, case, top_k, top_p)
         pairs = zip(ours, theirs, strict=True)
         found[name] = all(torch.equal(mine.flatten(), other.flatten()) for mine, other in pairs)
         if name == "greedy":

@@ -9,7 +9,7 @@ FLOORS = {(16, 1): 527, (16, 64): 797, (30, 1): 109, (30, 64): 190}
 def table(case: dict[str, Any], depth: int = 0, device: str = "") -> str:
     """The figures of a case in lines of at most 100 columns; on an H200 also the share of its `FLOORS` reached."""
     batch, seconds = case["batch"], case["seconds"]
-    reference = next(name for name in ("official", "plain", *seconds) if name in seconds)
+    reference = next(name for name in ("official", *seconds) if name in seconds)
     lines = [
         f"\n{case['dtype']}, batch {batch}; times faster than {reference} in brackets",
         f"{'':10} {'s a call':>10} {'images/s':>10} {'':>9} {'operators':>10} {'MiB more':>10}",
@@ -32,7 +32,8 @@ def table(case: dict[str, Any], depth: int = 0, device: str = "") -> str:
         lines.append(f"share of the {floor} images/s of a busy device: {shares}")
     lines.append("ms by scale: " + " ".join(f"{value:.0f}" for value in case["milliseconds_by_scale"]))
     agreed = ", ".join(f"{name} {'identical' if same else 'DIFFERENT'}" for name, same in case["same_tokens"].items())
-    lines.append(f"tokens as {reference}: {agreed}")
+    if agreed:
+        lines.append(f"tokens as official: {agreed}")
     if case.get("parting"):
         parting = case["parting"]
         lines.append(

@@ -15,7 +15,6 @@ from var.randomness import keyed_generator, keyed_global_stream
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.training import TrainingConfig
-from var.training.label_drop import drop_labels
 from var.training.optimization import build_optimizers
 
 PHASES = ("data", "encode", "forward", "backward", "optimizer")
@@ -82,12 +81,12 @@ class Step:
         generator = keyed_generator("benchmark", number, device=self.device)
         autocast = torch.autocast(torch.device(self.device).type, torch.bfloat16, enabled=self.way.bf16)
         batch = next(self._stream).to(self.device)
-        labels = drop_labels(batch.labels, task.label_drop, transformer.config.num_classes, generator)
+        condition = batch.condition.dropped(task.label_drop, generator)
         marks.append(clock(self.device))
         tokens, inputs = task.tokens_and_inputs(batch, generator)
         marks.append(clock(self.device))
         with autocast:
-            loss, _ = task.cross_entropy(self.model, labels, tokens, inputs)
+            loss, _ = task.cross_entropy(self.model, condition, tokens, inputs)
         marks.append(clock(self.device))
         loss.backward()
         marks.append(clock(self.device))

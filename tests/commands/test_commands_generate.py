@@ -11,11 +11,11 @@ from var.sampling.record import read_record
 PACKAGES = ("var", "diffusion_baseline")
 PIPELINES = {"var": VARPipeline, "diffusion_baseline": DiffusionPipeline}
 OPTIONS = {
-    "var": ["--guidance", "2.5", "--top-k", "9", "--top-p", "0.96", "--temperature", "1.1"],
+    "var": ["--guidance", "2.5", "--top-k", "9", "--top-p", "0.96", "--temperature", "1.1", "--min-p", "0.05"],
     "diffusion_baseline": ["--guidance", "2.5", "--steps", "4"],
 }
 CALLS = {
-    "var": {"guidance_scale": 2.5, "top_k": 9, "top_p": 0.96, "temperature": 1.1},
+    "var": {"guidance_scale": 2.5, "top_k": 9, "top_p": 0.96, "temperature": 1.1, "min_p": 0.05},
     "diffusion_baseline": {"guidance_scale": 2.5, "num_inference_steps": 4},
 }
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffusion_baseline.guidance import guided, guided_in_one_call
+from var.conditions import Condition
 
 
 def cond(x, t):
@@ -20,12 +21,12 @@ class Network:
     def __init__(self):
         self.batches = []
 
-    def __call__(self, x, t, labels):
+    def __call__(self, x, t, condition):
         self.batches.append(len(x))
-        return x.sin() * (labels[:, None] + 1) + t[:, None]
+        return x.sin() * (condition.labels.masked_fill(~condition.given, 9)[:, None] + 1) + t[:, None]
 
 
-X, T, LABELS = torch.linspace(-1, 1, 6).view(3, 2), torch.tensor([3, 1, 2]), torch.tensor([0, 4, 2])
+X, T, SHOWN = torch.linspace(-1, 1, 6).view(3, 2), torch.tensor([3, 1, 2]), Condition.of(torch.tensor([0, 4, 2]))
 
 
 def test_one_is_the_conditional_and_zero_the_unconditional_denoiser():
@@ -43,13 +44,13 @@ def test_between_and_beyond_is_the_line_through_both(scale):
 @pytest.mark.parametrize("scale", [0.0, 0.3, 1.0, 1.5, 4.0])
 def test_one_call_equals_two(scale):
     network = Network()
-    null_labels = torch.full((3,), 9)
-    two = guided(lambda x, t: network(x, t, LABELS), lambda x, t: network(x, t, null_labels), scale)
-    torch.testing.assert_close(guided_in_one_call(network, LABELS, 9, scale)(X, T), two(X, T))
+    nothing = Condition.of(torch.full((3,), 9))
+    two = guided(lambda x, t: network(x, t, SHOWN), lambda x, t: network(x, t, nothing), scale)
+    torch.testing.assert_close(guided_in_one_call(network, SHOWN, scale)(X, T), two(X, T))
 
 
 @pytest.mark.parametrize(("scale", "batch"), [(0.0, 3), (1.0, 3), (1.5, 6)])
 def test_the_network_is_called_once_and_only_for_what_counts(scale, batch):
     network = Network()
-    guided_in_one_call(network, LABELS, 9, scale)(X, T)
+    guided_in_one_call(network, SHOWN, scale)(X, T)
     assert network.batches == [batch]

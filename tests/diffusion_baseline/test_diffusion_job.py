@@ -15,6 +15,7 @@ from diffusion_baseline.cli import main
 from diffusion_baseline.job import DiffusionJob, unet_cost
 from diffusion_baseline.presets import PRESETS, diffusion_run
 from diffusion_baseline.task import DiffusionTask
+from var.conditions import Condition
 from var.data import open_data
 from var.data.batches import Batch
 from var.runs.overrides import settings_from_dict, settings_to_dict
@@ -137,7 +138,7 @@ def test_the_network_costs_what_a_step_takes():
     images, whole = torch.rand(2, 3, 16, 16) * 2 - 1, torch.arange(2)
     with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
         loss, _ = DiffusionTask(pipeline).loss(
-            pipeline.unet.train(), Batch(images, whole, whole), torch.Generator().manual_seed(0)
+            pipeline.unet.train(), Batch(images, Condition.of(whole), whole), torch.Generator().manual_seed(0)
         )
         loss.backward()
     with torch.device("meta"):

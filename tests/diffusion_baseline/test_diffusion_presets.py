@@ -9,6 +9,7 @@ from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet, UNetConfig
+from var.conditions import Condition
 from var.data import ArrayData, Batch
 from var.errors import UserError
 from var.training import TrainingConfig, train
@@ -33,7 +34,7 @@ def pipeline(prediction="v"):
 
 def batch(count=16):
     images = torch.rand(count, 1, 4, 4, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    return Batch(images, torch.arange(count) % 2, torch.arange(count))
+    return Batch(images, Condition.of(torch.arange(count) % 2), torch.arange(count))
 
 
 def loss(task, seed=0):

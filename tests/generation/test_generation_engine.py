@@ -1,4 +1,4 @@
-"""The engine against the plain modules, and what it must not do: copy, cast, concatenate or compute twice."""
+"""The engine against the teacher-forced pass, and what it must not do: copy, cast, concatenate or compute twice."""
 
 import collections
 import math
@@ -6,16 +6,17 @@ import weakref
 
 import pytest
 import torch
+from teacher_forced import TeacherForced
 from tiny_pipelines import make_pipeline
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from var import VARPipeline
+from var.conditions import Condition
 from var.errors import UserError
 from var.generation.cache import KVCache
 from var.generation.decoding import ImageDecoder
 from var.generation.draws import OfficialDraws, PerImageDraws
 from var.generation.engine import Engine
-from var.generation.forward import PlainForward
 from var.generation.graphs import record
 from var.generation.logits import candidates
 from var.generation.loop import generate
@@ -64,7 +65,9 @@ class Operators(TorchDispatchMode):
 def run(forward, sampling=None, guidance=(1.5, 2.0, 3.0), labels=(1, 4, 2)):
     streams = [torch.Generator().manual_seed(seed) for seed in range(len(labels))]
     sampling = sampling or SamplingSettings(top_k=9, top_p=0.9)
-    return generate(forward, torch.tensor(labels), guidance=guidance, sampling=sampling, draws=PerImageDraws(streams))
+    return generate(
+        forward, Condition.of(torch.tensor(labels)), guidance=guidance, sampling=sampling, draws=PerImageDraws(streams)
+    )
 
 
 @pytest.mark.parametrize(
@@ -79,9 +82,9 @@ def run(forward, sampling=None, guidance=(1.5, 2.0, 3.0), labels=(1, 4, 2)):
 )
 @pytest.mark.parametrize("guidance", [(1.0, 1.0, 1.0), (1.5, 0.0, 3.0)])
 @pytest.mark.parametrize("pack", [False, True])
-def test_the_engine_draws_the_tokens_of_the_plain_modules(settings, guidance, pack):
+def test_the_engine_draws_the_tokens_of_the_teacher_forced_pass(settings, guidance, pack):
     pipe = make_pipeline(**settings)
-    plain = run(PlainForward(pipe.vqvae, pipe.transformer), guidance=guidance)
+    plain = run(TeacherForced(pipe.vqvae, pipe.transformer), guidance=guidance)
     engine = run(Engine(pipe.vqvae, pipe.transformer, pack=pack), guidance=guidance)
     for left, right in zip(plain.token_maps, engine.token_maps, strict=True):
         assert torch.equal(left, right)
@@ -91,7 +94,7 @@ def test_the_engine_draws_the_tokens_of_the_plain_modules(settings, guidance, pa
 
 def test_many_images_take_the_attention_of_few_keys(pipe):
     labels = torch.arange(70) % 5  # times 4 heads, beyond the number from which plain operators are used
-    plain = run(PlainForward(pipe.vqvae, pipe.transformer), guidance=(1.0,) * 3, labels=labels.tolist())
+    plain = run(TeacherForced(pipe.vqvae, pipe.transformer), guidance=(1.0,) * 3, labels=labels.tolist())
     few = [
         run(Engine(pipe.vqvae, pipe.transformer), guidance=(1.0,) * 3, labels=labels[:3].tolist()).token_maps[scale]
         for scale in range(3)
@@ -281,7 +284,7 @@ def test_recorded_scales_keep_their_storage_between_calls(own_pipe):
         made = run(engine, labels=labels)
         kept = engine.kept
         addresses.append([t.data_ptr() for t in (kept.cache.storage, kept.modulation, kept.head_modulation)])
-        plain = run(PlainForward(own_pipe.vqvae, own_pipe.transformer), labels=labels)
+        plain = run(TeacherForced(own_pipe.vqvae, own_pipe.transformer), labels=labels)
         assert all(torch.equal(left, right) for left, right in zip(made.token_maps, plain.token_maps, strict=True))
     assert addresses[0] == addresses[1] == addresses[2]
     assert len(engine.kept.recorded) == 3

@@ -1,10 +1,9 @@
-"""Guidance scales over the scales, and the guided combination."""
+"""Guidance scales over the scales."""
 
 import pytest
-import torch
 
 from var.errors import UserError
-from var.generation.guidance import guidance_scales, guided
+from var.generation.guidance import guidance_scales
 from var.generation.sampling_settings import SamplingSettings
 
 
@@ -36,11 +35,3 @@ def test_unknown_schedules_and_lists_of_another_length():
         scales_of(2.0, "lineer", 3)
     with pytest.raises(UserError, match="one for each of 3 scales, got 2"):
         scales_of([1.0, 2.0], "constant", 3)
-
-
-def test_guided_logits():
-    cond, null = torch.randn(2, 3, 5), torch.randn(2, 3, 5)
-    both = torch.cat((cond, null))
-    torch.testing.assert_close(guided(both, 2.5), null + 2.5 * (cond - null))
-    assert torch.equal(guided(both, 1.0), cond)
-    assert torch.equal(guided(both, 0.0), null)

@@ -63,6 +63,16 @@ class Operations(TorchDispatchMode):
         # Of the first three, with 0.4, 0.3 and 0.15 of 0.85, the first two hold 0.82.
         ({"top_k": 3, "top_p": 0.81}, [1, 3]),
         ({"top_k": 3, "top_p": 0.83}, [1, 3, 2]),
+        # A share of the likeliest, which has 0.4; what top-k and top-p leave over does not move it.
+        ({"min_p": 1.0}, [1]),
+        ({"min_p": 0.76}, [1]),
+        ({"min_p": 0.74}, [1, 3]),
+        ({"min_p": 0.24}, [1, 3, 2, 4]),
+        ({"min_p": 1e-6}, [1, 3, 2, 4, 0]),
+        ({"min_p": 0.3, "top_k": 2}, [1, 3]),
+        ({"min_p": 0.3, "top_p": 0.99}, [1, 3, 2]),
+        ({"min_p": 0.74, "top_p": 0.41}, [1, 3]),
+        ({"min_p": 0.26, "top_p": 0.39}, [1]),
     ],
 )
 def test_which_codes_stay(settings, codes):
@@ -79,6 +89,8 @@ def test_temperature_divides_the_logits():
     assert found == pytest.approx({code: root / sum(roots) for code, root in enumerate(roots)}, rel=1e-5)
     # The set that top-p keeps is that of the tempered distribution.
     assert len(kept(temperature=5.0, top_p=0.7)) > len(kept(top_p=0.7))
+    assert list(kept(temperature=2.0, min_p=0.74)) == [1, 3]  # roots: the second has 0.87 of the first, the third 0.61
+    assert list(kept(temperature=2.0, min_p=0.6)) == [1, 3, 2]
 
 
 def test_rows_are_narrowed_each_on_its_own():
@@ -184,6 +196,7 @@ def test_smoothed_codes_of_some_candidates_are_those_of_all_with_the_others_rule
         ({"top_k": -1}, "top_k must be a count of codes or 0 for all, got -1"),
         ({"top_p": 1.5}, r"top_p must be a probability in \[0, 1\], got 1.5"),
         ({"top_p": -0.1}, r"top_p must be a probability"),
+        ({"min_p": 1.5}, r"min_p must be a probability in \[0, 1\], got 1.5"),
     ],
 )
 def test_impossible_settings(settings, message):

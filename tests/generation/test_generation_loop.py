@@ -3,12 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from teacher_forced import TeacherForced
 from tiny_pipelines import make_pipeline
 
-from var.generation.cache import KVCache
+from var.conditions import Condition
 from var.generation.draws import PerImageDraws
 from var.generation.engine import Engine
-from var.generation.forward import PlainForward
 from var.generation.loop import generate
 from var.generation.sampling_settings import SamplingSettings
 from var.transformer.blocks import AdaLN
@@ -30,10 +30,10 @@ class LogitsRecorder:
     """A forward pass that keeps the logits it gives."""
 
     def __init__(self, forward):
-        self.forward, self.quantizer, self.outputs = forward, forward.quantizer, []
+        self.forward, self.accumulator, self.outputs = forward, forward.accumulator, []
 
-    def begin(self, labels, *, guide):
-        self.started = self.forward.begin(labels, guide=guide)
+    def begin(self, condition, *, guide):
+        self.started = self.forward.begin(condition, guide=guide)
         return self
 
     def logits(self, scale, latent, guidance):
@@ -60,33 +60,27 @@ def teacher_forced(pipe, labels, token_maps, guidance=None):
 
 @torch.no_grad()
 def test_a_cache_scale_by_scale_gives_the_logits_of_the_masked_pass(any_pipe):
-    model = any_pipe.transformer
-    scales = model.scales
+    vqvae, model = any_pipe.vqvae, any_pipe.transformer
     labels = torch.tensor([0, 5, 3])
-    inputs = torch.randn(3, scales.length - scales.lengths[0], 4)
-    conditioning = model.conditioning(labels)
-    cache = KVCache(model.config, 3, dtype=torch.float32)
-    cache.storage.fill_(float("nan"))  # what is not written yet must not be read
-    start = scales.lengths[0]
-    logits = []
-    for scale, where in enumerate(scales.slices()):
-        x = (
-            conditioning.start
-            if scale == 0
-            else model.embed(inputs[:, where.start - start : where.stop - start], where)
-        )
-        logits.append(model.predict(x, conditioning, cache=cache, where=where))
-    torch.testing.assert_close(torch.cat(logits, dim=1), model(labels, inputs), atol=1e-4, rtol=1e-4)
+    token_maps = [torch.randint(16, (3, *shape)) for shape in model.scales.shapes]
+    started = Engine(vqvae, model).begin(Condition.of(labels), guide=False)
+    started.cache.storage.fill_(float("nan"))  # what is not written yet must not be read
+    latents = [None, *vqvae.accumulate(token_maps)]
+    logits = [started.logits(scale, latents[scale], 1.0) for scale in range(len(model.scales))]
+    expected = model(labels, vqvae.teacher_inputs(token_maps))
+    torch.testing.assert_close(torch.cat(logits, dim=1), expected, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize("kind", [PlainForward, Engine])
+@pytest.mark.parametrize("kind", [TeacherForced, Engine])
 @torch.no_grad()
 def test_the_logits_of_every_scale_are_the_teacher_forced_ones(any_pipe, kind):
     labels = torch.tensor([1, 4])
     guidance = [1.5, 2.0, 3.0]
     recorder = LogitsRecorder(kind(any_pipe.vqvae, any_pipe.transformer))
     streams = [torch.Generator().manual_seed(seed) for seed in (0, 1)]
-    made = generate(recorder, labels, guidance=guidance, sampling=SamplingSettings(), draws=PerImageDraws(streams))
+    made = generate(
+        recorder, Condition.of(labels), guidance=guidance, sampling=SamplingSettings(), draws=PerImageDraws(streams)
+    )
     found = torch.cat(recorder.outputs, dim=1)
     expected = teacher_forced(any_pipe, labels, made.token_maps, guidance)
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)

@@ -7,6 +7,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from var.conditions import Condition
 from var.data.batches import Batch
 from var.recipes.transformer.job import transformer_cost
 from var.recipes.transformer.task import TransformerTask
@@ -42,7 +43,7 @@ def counted(task, batch):
 
 def batch(size):
     images = torch.rand(BATCH, 3, size, size) * 2 - 1
-    return Batch(images, torch.arange(BATCH), torch.arange(BATCH))
+    return Batch(images, Condition.of(torch.arange(BATCH)), torch.arange(BATCH))
 
 
 def on_meta(model_class, config):

@@ -4,9 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from var.conditions import Condition
 from var.data.batches import Batch
 from var.recipes.transformer.task import TransformerTask
-from var.training.label_drop import drop_labels
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig
 
@@ -27,7 +27,7 @@ def make_transformer():
 
 def make_batch(count=6):
     images = torch.rand(count, 1, 6, 6) * 2 - 1
-    return Batch(images, torch.arange(count) % 5, torch.arange(count))
+    return Batch(images, Condition.of(torch.arange(count) % 5), torch.arange(count))
 
 
 def generator(seed=0):
@@ -55,7 +55,7 @@ def test_the_transformer_loss_is_the_cross_entropy_of_all_tokens():
 def test_dropped_labels_are_trained_as_the_null_label():
     vqvae, model, batch = make_vqvae(), make_transformer(), make_batch()
     dropped, _ = TransformerTask(model, vqvae, label_drop=1.0).loss(model, batch, generator())
-    null = Batch(batch.images, torch.full((6,), 5), batch.indices)
+    null = Batch(batch.images, Condition.of(torch.full((6,), 5)), batch.indices)
     expected, _ = TransformerTask(model, vqvae, label_drop=0.0).loss(model, null, generator())
     kept, _ = TransformerTask(model, vqvae, label_drop=0.0).loss(model, batch, generator())
     torch.testing.assert_close(dropped, expected)
@@ -75,23 +75,6 @@ def test_the_tokenizer_does_not_learn_from_the_transformer():
     assert all(torch.equal(value, before[name]) for name, value in vqvae.state_dict().items())
     untouched = [name for name, weight in model.named_parameters() if weight.grad is None]
     assert untouched == []
-
-
-def test_labels_are_dropped_with_their_probability():
-    labels = torch.arange(20000) % 5
-    dropped = drop_labels(labels, 0.1, 5, generator())
-    count = int((dropped == 5).sum())
-    assert abs(count - 2000) < 4 * (20000 * 0.1 * 0.9) ** 0.5
-    assert torch.equal(dropped[dropped != 5], labels[dropped != 5])
-    assert torch.equal(dropped, drop_labels(labels, 0.1, 5, generator()))
-    assert not torch.equal(dropped, drop_labels(labels, 0.1, 5, generator(1)))
-    assert torch.equal(labels, torch.arange(20000) % 5)
-
-
-def test_labels_are_never_or_always_dropped_at_the_extremes():
-    labels = torch.arange(1000) % 5
-    assert torch.equal(drop_labels(labels, 0.0, 5, generator()), labels)
-    assert (drop_labels(labels, 1.0, 5, generator()) == 5).all()
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory():

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from var.conditions import Condition
 from var.data import ArrayData, Compose, HorizontalFlip, Shift
 from var.data.batches import Batch
 from var.errors import UserError
@@ -78,7 +79,7 @@ def test_variants_at_temperature_zero_are_all_the_same(vqvae, data):
 def test_training_on_the_cache_is_training_on_the_images(vqvae, data):
     model = VAR(VARConfig(sides=(1, 2, 3), vocabulary=16, code_width=4, num_classes=5, depth=1, width=16, heads=2))
     indices = torch.tensor([110, 3, 3, 40])
-    batch = Batch(data.images[indices], data.labels[indices], indices)
+    batch = Batch(data.images[indices], Condition.of(data.labels[indices]), indices)
     task = TransformerTask(model, vqvae, label_drop=0.0)
     cached = TransformerTask(model, vqvae, label_drop=0.0, cache=make_cache(data, vqvae))
     expected, numbers = task.loss(model, batch, torch.Generator())
@@ -88,7 +89,7 @@ def test_training_on_the_cache_is_training_on_the_images(vqvae, data):
     found.backward()
     assert model.head.weight.grad.any()
     # The images themselves are not looked at.
-    blank = Batch(torch.zeros_like(batch.images), batch.labels, indices)
+    blank = Batch(torch.zeros_like(batch.images), batch.condition, indices)
     torch.testing.assert_close(cached.loss(model, blank, torch.Generator())[0], expected)
 
 

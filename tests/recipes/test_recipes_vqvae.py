@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from var.conditions import Condition
 from var.data.batches import Batch
 from var.data.shapes import shapes
 from var.errors import UserError
@@ -31,7 +32,9 @@ def make_vqvae(sides=(1, 2, 4), **settings):
 
 def make_batch(vqvae, count=4):
     channels, (height, width) = vqvae.config.in_channels, vqvae.config.image_size
-    return Batch(torch.rand(count, channels, height, width) * 2 - 1, torch.zeros(count).long(), torch.arange(count))
+    return Batch(
+        torch.rand(count, channels, height, width) * 2 - 1, Condition.of(torch.zeros(count).long()), torch.arange(count)
+    )
 
 
 def generator(seed=0):

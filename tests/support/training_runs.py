@@ -19,7 +19,6 @@ from var.data.batches import batches
 from var.errors import UserError
 from var.training import CheckpointPolicy, PeriodicEvaluation, TrainingConfig, train
 from var.training.checkpoints import CheckpointWriter, fault
-from var.training.label_drop import drop_labels
 
 
 def make_data(count=72):
@@ -93,7 +92,8 @@ class Rich:
 
     def loss(self, model, batch, generator):
         """Squared error of noisy labels, some dropped, with the opponent's opinion and the memory mixed in."""
-        labels = drop_labels(batch.labels, 0.2, 2, generator).float()
+        given = batch.condition.dropped(0.2, generator).given
+        labels = batch.labels.masked_fill(~given, 2).float()
         output = model(batch.images + 0.1 * torch.randn(batch.images.shape, generator=generator))
         self.output = output.detach()
         self.calls += 1

@@ -112,7 +112,7 @@ def test_adaln_by_hand():
 @pytest.mark.parametrize("l2_attention", [False, True])
 @torch.no_grad()
 def test_attention_by_hand(l2_attention):
-    attention = Attention(make_config(l2_attention=l2_attention), layer=0).eval()
+    attention = Attention(make_config(l2_attention=l2_attention)).eval()
     for parameter in attention.parameters():
         parameter.normal_()
     if l2_attention:  # the last head beyond the largest scale, 100

@@ -168,7 +168,7 @@ def test_teacher_inputs_are_the_accumulated_latents_at_the_next_resolution(sides
     quantizer = make_quantizer(sides)
     token_maps = quantizer.encode(make_latent(quantizer))
     scales = quantizer.scales
-    inputs = quantizer.teacher_inputs(token_maps)
+    inputs = quantizer.inputs(token_maps)
     assert inputs.shape == (3, scales.length - scales.lengths[0], 4)
     accumulated = torch.zeros(3, 4, *scales.shapes[-1])
     places = list(scales.slices())
@@ -179,13 +179,13 @@ def test_teacher_inputs_are_the_accumulated_latents_at_the_next_resolution(sides
         found = inputs[:, places[scale + 1].start - start : places[scale + 1].stop - start]
         torch.testing.assert_close(found, expected)
     # Fewer token maps give the first of the inputs; the last token map feeds nothing.
-    assert torch.equal(quantizer.teacher_inputs(token_maps[:-1]), inputs)
-    assert torch.equal(quantizer.teacher_inputs(token_maps[:1]), inputs[:, : scales.lengths[1]])
+    assert torch.equal(quantizer.inputs(token_maps[:-1]), inputs)
+    assert torch.equal(quantizer.inputs(token_maps[:1]), inputs[:, : scales.lengths[1]])
 
 
 def test_one_scale_has_no_teacher_inputs():
     quantizer = make_quantizer((4,))
-    assert quantizer.teacher_inputs(quantizer.encode(make_latent(quantizer))).shape == (3, 0, 4)
+    assert quantizer.inputs(quantizer.encode(make_latent(quantizer))).shape == (3, 0, 4)
 
 
 @pytest.mark.parametrize("sides", SCHEDULES.values(), ids=SCHEDULES)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.conditions import Condition
 from var.errors import UserError
 
 
@@ -54,9 +55,19 @@ class WrappedData:
     def __len__(self) -> int:
         return len(self.data)
 
+    def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
+        """What the images at `indices` show."""
+        return conditions_at(self.data, indices)
+
     def describe(self, index: int) -> str:
         """What the data call the image at `index`."""
         return self.data.describe(index)
+
+
+def conditions_at(data: ImageData | WrappedData, indices: Int64[Tensor, " batch"]) -> Condition:
+    """What the images at `indices` show: what `data` say by their own `condition(indices)`, else their labels."""
+    own = getattr(data, "condition", None)
+    return own(indices) if own else Condition.of(data.labels.index_select(0, indices))
 
 
 def fingerprint(data: ImageData | WrappedData) -> str:

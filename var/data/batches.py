@@ -11,10 +11,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from var.conditions import Condition
 from var.data.arrays import ArrayData
 from var.data.augment import Augmentation
 from var.data.bad_images import SkipBadImages
-from var.data.base import ImageData, WithoutImages
+from var.data.base import ImageData, WithoutImages, conditions_at
 from var.data.loading import load_images
 from var.data.workers import held_signals, live_with_parent, process_context
 from var.errors import UserError
@@ -26,21 +27,31 @@ Key = tuple[int, list[int]]
 
 @dataclass(frozen=True)
 class Batch:
-    """Images in [-1, 1], their labels, and their indices in the data."""
+    """Images in [-1, 1], what they show, and their indices in the data."""
 
-    images: Float[Tensor, "batch channels height width"]
-    labels: Int64[Tensor, " batch"]
+    images: Float[Tensor, "batch c h w"]
+    condition: Condition
     indices: Int64[Tensor, " batch"]
 
+    @property
+    def labels(self) -> Int64[Tensor, " batch"]:
+        """The classes of the images."""
+        return self.condition.labels
+
+    def split(self, count: int) -> "list[Batch]":
+        """The batch in `count` equal parts."""
+        size = len(self.indices) // count
+        rows = [slice(start, start + size) for start in range(0, len(self.indices), size)]
+        return [Batch(self.images[r], self.condition.each(lambda part, r=r: part[r]), self.indices[r]) for r in rows]
+
     def to(self, device: torch.device | str) -> "Batch":
-        """The batch with images and labels on `device`; the indices, which serve look-ups and messages, stay."""
-        # From pinned memory the copy runs beside the computation; from other memory the option changes nothing.
-        images, labels = (part.to(device, non_blocking=part.is_pinned()) for part in (self.images, self.labels))
-        return Batch(images, labels, self.indices)
+        """The batch with images and condition on `device`; the indices, which serve look-ups and messages, stay."""
+        images = self.images.to(device, non_blocking=self.images.is_pinned())
+        return Batch(images, self.condition.to(device), self.indices)
 
     def pin_memory(self) -> "Batch":
         """The batch in memory from which a GPU can copy on its own; the data loader calls it."""
-        return Batch(self.images.pin_memory(), self.labels.pin_memory(), self.indices)
+        return Batch(self.images.pin_memory(), self.condition.each(Tensor.pin_memory), self.indices)
 
 
 def batches(
@@ -151,7 +162,7 @@ class _Loader(Dataset):
         images = load_images(
             self.data, indices, self.augment, lambda index: keyed_generator("augment", self.seed, epoch, index)
         )
-        return Batch(images, self.data.labels.index_select(0, indices), indices)
+        return Batch(images, conditions_at(self.data, indices), indices)
 
     def __getitem__(self, key: Key) -> tuple[Batch, Found] | UserError:
         # Returned and not raised in a worker: the data loader would wrap the error into a traceback of many lines.

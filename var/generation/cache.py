@@ -18,13 +18,6 @@ class KVCache:
         self.rows = batch
         self.storage = torch.empty(shape, dtype=dtype, device=device)
 
-    def write(self, layer: int, where: slice, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v (batch, heads, new, head width) of the positions `where`; returns those of [0, where.stop)."""
-        keys, values = self.storage[layer]
-        keys[:, :, where] = k
-        values[:, :, where] = v
-        return keys[:, :, : where.stop], values[:, :, : where.stop]
-
     def views(self, where: slice) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
         """A layer each: the place of `where` (2, batch, heads, new, c); keys, and values, of [0, where.stop)."""
         known = self.storage[:, :, :, :, : where.stop]

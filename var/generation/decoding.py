@@ -4,10 +4,10 @@ import copy
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from var.generation.projection import computing_type
-from var.vqvae.model import VQVAE
+from var.tokenizer import Tokenizer
 
 CHUNK_PIXELS = {"cpu": 2**16}
 """Pixels of the images that are decoded together: one of 256x256 on a CPU, which gains nothing from more."""
@@ -18,27 +18,24 @@ MANY_PIXELS = 2**20
 class ImageDecoder:
     """Decodes with a tokenizer, whose decoder is laid out channels last by it (on a CPU that takes a quarter off)."""
 
-    def __init__(self, vqvae: VQVAE) -> None:
-        weight = vqvae.post_quant_conv.weight
-        dtype = computing_type(weight.dtype, weight.device)
-        parts = (vqvae.post_quant_conv, vqvae.decoder)
-        if dtype != weight.dtype:
-            parts = tuple(copy.deepcopy(part).to(dtype) for part in parts)
-        self.conv, self.decoder = (part.to(memory_format=torch.channels_last) for part in parts)
-        self.dtype = dtype
-        height, width = vqvae.config.image_size
-        pixels = CHUNK_PIXELS.get(weight.device.type, MANY_PIXELS)
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        stored, device = tokenizer.codes(0).dtype, tokenizer.device
+        self.dtype = computing_type(stored, device)
+        decoder = nn.Sequential(*tokenizer.decoding())
+        if self.dtype != stored:
+            decoder = copy.deepcopy(decoder).to(self.dtype)
+        self.decoder = decoder.to(memory_format=torch.channels_last)
+        height, width = tokenizer.config.image_size
+        pixels = CHUNK_PIXELS.get(device.type, MANY_PIXELS)
         self.chunk = max(pixels // (height * width), 1)
 
     @torch.no_grad()
-    def __call__(
-        self, latents: Float[Tensor, "batch latent_width latent_height latent_width_"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def __call__(self, latents: Float[Tensor, "batch width _h _w"]) -> Float[Tensor, "batch c h w"]:
         """Images in [-1, 1], float32, of accumulated latents; memory holds the features of a few images only."""
         images = None
         for start in range(0, len(latents), self.chunk):
             part = latents[start : start + self.chunk].to(self.dtype, memory_format=torch.channels_last)
-            decoded = self.decoder(self.conv(part)).float().clamp_(-1, 1)
+            decoded = self.decoder(part).float().clamp_(-1, 1)
             if images is None:
                 images = decoded.new_empty((len(latents), *decoded.shape[1:]))
             images[start : start + self.chunk] = decoded

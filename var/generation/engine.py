@@ -1,30 +1,26 @@
 """The transformer as generation runs it: the same arithmetic as its modules, in a third of the operators.
 
-What depends on the weights alone is prepared once and kept between calls; what depends on the labels alone is computed
-once a call; keys and values lie in storage that a call allocates once. `PlainForward` is the truth that this is tested
-against.
+What depends on the weights alone is prepared once and kept between calls; what depends on the condition alone is
+computed once a call; keys and values lie in storage that a call allocates once. The teacher-forced pass of the modules
+is the truth that this is tested against.
 """
 
-import copy
 import math
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor
 
+from var.conditions import Condition, guided
 from var.generation.cache import KVCache
-from var.generation.forward import with_null
 from var.generation.graphs import record
-from var.generation.guidance import guided
 from var.generation.projection import Activation, Projection, computing_type
+from var.tokenizer import Tokenizer
 from var.transformer.blocks import Block, attend
 from var.transformer.model import VAR, Conditioning
-from var.vqvae.model import VQVAE
-
-Module = TypeVar("Module", bound=torch.nn.Module)
 
 
 class Layer(NamedTuple):
@@ -65,12 +61,12 @@ class Engine:
     call, because recorded kernels read what lies at its addresses.
     """
 
-    def __init__(self, vqvae: VQVAE, model: VAR, *, pack: bool = False, graphs: bool = False) -> None:
+    def __init__(self, tokenizer: Tokenizer, model: VAR, *, pack: bool = False, graphs: bool = False) -> None:
         self.config = model.config
         self.model = model
         self.graphs = graphs
         self.places = list(model.scales.slices())
-        self.fingerprint = _fingerprint(vqvae, model)
+        self.fingerprint = _fingerprint(tokenizer, model)
         weight = model.head.weight
         self.dtype = computing_type(weight.dtype, weight.device)
         # Attention in bfloat16 is slower than in float32 on CPUs, on GPUs much faster.
@@ -81,22 +77,22 @@ class Engine:
         embedding = model.token_projection
         self.embedding = Projection.of(embedding.weight, embedding.bias, torch.float32)
         self.place = model.place(slice(0, len(model.scale_index))).detach().float()
-        self.quantizer = _in_float32(vqvae.quantizer)
+        self.accumulator = tokenizer.accumulator()
         self.kept: EnginePass | None = None
 
-    def fits(self, vqvae: VQVAE, model: VAR) -> bool:
+    def fits(self, tokenizer: Tokenizer, model: VAR) -> bool:
         """Whether the engine was prepared from these models and their weights as they now are."""
-        return self.fingerprint == _fingerprint(vqvae, model)
+        return self.fingerprint == _fingerprint(tokenizer, model)
 
-    def begin(self, labels: Int64[Tensor, " batch"], *, guide: bool) -> "EnginePass":
-        """Compute what the labels contribute (AdaLN, once a call), and make room for keys and values."""
+    def begin(self, condition: Condition, *, guide: bool) -> "EnginePass":
+        """Compute what the condition contributes (AdaLN, once a call), and make room for keys and values."""
         if guide:
-            labels = with_null(labels, self.config)
-        if self.kept is not None and self.kept.cache.rows == len(labels):
-            self.kept.renew(self.model.conditioning(labels), guide=guide)
+            condition = condition.with_null()
+        if self.kept is not None and self.kept.cache.rows == len(condition):
+            self.kept.renew(self.model.conditioning(condition), guide=guide)
             return self.kept
         self.kept = None  # frees the old one first
-        started = EnginePass(self, self.model.conditioning(labels), guide=guide)
+        started = EnginePass(self, self.model.conditioning(condition), guide=guide)
         if self.graphs:
             self.kept = started
         return started
@@ -123,7 +119,7 @@ class EnginePass:
             kept.copy_(new)
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width height width_"] | None, guidance: float
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float
     ) -> Float[Tensor, "batch new vocabulary"]:
         """Logits of the tokens of `scale`, guided where the call is.
 
@@ -140,7 +136,7 @@ class EnginePass:
     def _embed(self, latent: Tensor, scale: int) -> Tensor:
         """Embedded inputs of a scale after the first, (rows, new, width)."""
         engine = self.engine
-        inputs = engine.quantizer.shrink(latent, scale).flatten(2).mT
+        inputs = engine.accumulator.shrink(latent, scale).flatten(2).mT
         x = engine.embedding(inputs) + engine.place[:, engine.places[scale]]
         return x.expand(2, *x.shape).flatten(0, 1) if self.guide else x
 
@@ -185,15 +181,10 @@ def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=1e-6)
 
 
-def _in_float32(module: Module) -> Module:
-    """The module, or a copy of it in float32."""
-    return module if next(module.parameters()).dtype == torch.float32 else copy.deepcopy(module).float()
-
-
 def _fingerprint(*modules: torch.nn.Module) -> tuple[tuple[int, int, torch.dtype], ...]:
     """Where all weights lie and how often they were written to."""
     return tuple(
-        (parameter.data_ptr(), 0 if parameter.is_inference() else parameter._version, parameter.dtype)
+        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype)
         for module in modules
-        for parameter in module.parameters()
+        for tensor in (*module.parameters(), *module.buffers())
     )

@@ -2,10 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
 from var.errors import UserError
 from var.generation.sampling_settings import SamplingSettings
 
@@ -26,9 +22,3 @@ def guidance_scales(settings: SamplingSettings, scales: int) -> list[float]:
     if settings.guidance_schedule == "constant":
         return [float(scale)] * scales
     return [1 + (scale - 1) * k / max(scales - 1, 1) for k in range(scales)]
-
-
-def guided(logits: Float[Tensor, "twice_batch new vocabulary"], scale: float) -> Float[Tensor, "batch new vocabulary"]:
-    """The logits null + scale (cond - null) of those whose first half is conditional and second half is not."""
-    cond, null = logits.chunk(2)
-    return torch.lerp(null, cond, scale)

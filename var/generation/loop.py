@@ -8,6 +8,7 @@ from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.conditions import Condition
 from var.errors import UserError
 from var.generation.draws import Draws
 from var.generation.forward import Forward
@@ -23,13 +24,13 @@ class Generated:
     """Token maps, coarse to fine, and the accumulated latent after every scale."""
 
     token_maps: list[Int64[Tensor, "batch _h _w"]]
-    latents: list[Float[Tensor, "batch width height width_"]]
+    latents: list[Float[Tensor, "batch width h w"]]
 
 
 @torch.no_grad()
 def generate(
     forward: Forward,
-    labels: Int64[Tensor, " batch"],
+    condition: Condition,
     *,
     guidance: Sequence[float],
     sampling: SamplingSettings,
@@ -37,14 +38,14 @@ def generate(
     scales: Iterable[int] | None = None,
     on_scale: OnScale | None = None,
 ) -> Generated:
-    """Draw the token maps of `labels` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
+    """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; where all are 1 the null half is not computed at all. `scales`
     may wrap the scale indices, for a progress bar. Raises ValueError where the model computes NaN or infinity.
     """
-    quantizer = forward.quantizer
-    shapes = quantizer.scales.shapes
-    started = forward.begin(labels, guide=any(scale != 1 for scale in guidance))
+    accumulator = forward.accumulator
+    shapes = accumulator.scales.shapes
+    started = forward.begin(condition, guide=any(scale != 1 for scale in guidance))
     token_maps: list[Tensor] = []
     latents: list[Tensor] = []
     for scale in range(len(shapes)) if scales is None else scales:
@@ -53,10 +54,10 @@ def generate(
         token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
         if sampling.smooth:
             ratio = scale / max(len(shapes) - 1, 1)
-            codes = draws.mixtures(choice, quantizer.codebook.weight, ratio)
-            part = quantizer.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
+            codes = draws.mixtures(choice, accumulator.codes(scale), ratio)
+            part = accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
         else:
-            part = quantizer.contribution(token_maps[-1], scale)
+            part = accumulator.contribution(token_maps[-1], scale)
         latents.append(latents[-1] + part if latents else part)
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from var.conditions import Condition
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
 from var.generation.decoding import ImageDecoder
@@ -31,12 +32,12 @@ from var.sampling.labels import (
     checked_class_names,
     count_images,
     label_of,
-    resolve_labels,
+    resolve_condition,
 )
 from var.sampling.streams import Generators, random_streams
 from var.scales import Side
+from var.tokenizer import Tokenizer
 from var.transformer.model import VAR
-from var.vqvae.model import VQVAE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,9 @@ class VARPipeline(PretrainedPipeline):
     `class_names`, one a label (synonyms separated by commas), let calls name their classes.
     """
 
-    parts = {"vqvae": VQVAE, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
+    parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
 
-    def __init__(self, vqvae: VQVAE, transformer: VAR, class_names: Sequence[str] | None = None) -> None:
+    def __init__(self, vqvae: Tokenizer, transformer: VAR, class_names: Sequence[str] | None = None) -> None:
         mine, theirs = vqvae.config, transformer.config
         for name, left, right in (
             ("sides", mine.sides, theirs.sides),
@@ -195,10 +196,10 @@ class VARPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed. How tokens are drawn is said by `sampling`, by its
-        fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear"
-        or "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
-        Gumbel-softmax.
+        label), "random" for a class drawn from each image's seed; or a `Condition`. How tokens are drawn is said by
+        `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the
+        `guidance_schedule` "linear" or "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`;
+        `smooth` mixes codes by Gumbel-softmax.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch. With `official_stream`, one generator is asked as the official code asks the one it seeds with
         `g_seed`: same weights, same tokens; the whole batch is then one draw, so that classes must be given, and the
@@ -216,13 +217,13 @@ class VARPipeline(PretrainedPipeline):
         if official_stream:
             self._check_official(class_labels, generator, seeds)
         draws, seeds = self._draws(count, generator, seeds, official_stream)
-        labels = resolve_labels(class_labels, count, self.transformer.config.num_classes, seeds, self.class_names)
+        condition = self._condition(class_labels, count, seeds)
         engine, decode = self._prepare()
         with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
             result = generate(
                 engine,
-                labels.to(self.device),
-                guidance=guidance if class_labels is not None else [1.0] * scales,
+                condition.to(self.device),
+                guidance=guidance if condition.given.any() else [1.0] * scales,
                 sampling=sampling,
                 draws=draws,
                 scales=bar,
@@ -233,10 +234,13 @@ class VARPipeline(PretrainedPipeline):
         return VAROutput(
             images=images[-1],
             tokens=result.token_maps,
-            labels=labels,
+            labels=condition.labels,
             seeds=seeds,
             intermediates=images if return_intermediates else None,
         )
+
+    def _condition(self, class_labels: ClassLabels, count: int, seeds: Sequence[int]) -> Condition:
+        return resolve_condition(class_labels, count, self.transformer.config.num_classes, seeds, self.class_names)
 
     def _draws(
         self, count: int, generator: Generators, seeds: Sequence[int] | None, official: bool
@@ -264,7 +268,7 @@ class VARPipeline(PretrainedPipeline):
 
     @torch.no_grad()
     def log_likelihood(
-        self, images: Float[Tensor, "batch channels height width"], class_labels: ClassLabels = None
+        self, images: Float[Tensor, "batch c h w"], class_labels: ClassLabels = None
     ) -> Float[Tensor, " batch"]:
         """Log-probability in nats of each image's tokens, given the label or (None) without one.
 
@@ -272,9 +276,8 @@ class VARPipeline(PretrainedPipeline):
         """
         if asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
-        num_classes, no_seeds = self.transformer.config.num_classes, [0] * len(images)
-        labels = resolve_labels(class_labels, len(images), num_classes, no_seeds, self.class_names)
+        condition = self._condition(class_labels, len(images), [0] * len(images))
         token_maps = self.vqvae.encode(images.to(self.device))
-        logits = self.transformer(labels.to(self.device), self.vqvae.teacher_inputs(token_maps))
+        logits = self.transformer(condition.to(self.device), self.vqvae.inputs(token_maps))
         tokens = self.transformer.scales.flatten(token_maps)
         return -F.cross_entropy(logits.mT, tokens, reduction="none").sum(dim=1)

@@ -1,5 +1,7 @@
 """Models as folders: a config and weights."""
 
+from collections.abc import Iterator
+from inspect import isabstract
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, Unpack
 
@@ -18,6 +20,7 @@ from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size, written_weights
 
 Model = TypeVar("Model", bound=nn.Module)
+Class = TypeVar("Class")
 
 
 class PretrainedModel:
@@ -113,7 +116,7 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
             "a part as subfolder"
         )
     values = read_json(path)
-    check_class(cls, values.pop("class", None), path)
+    cls = saved_class(cls, values.pop("class", None), path)
     config_class: Any = getattr(cls, "config_class")  # noqa: B009 - any module may have one, nn.Module declares none
     model = build(cls, config_from_dict(config_class, values, source=path))
     state = read_weights(folder, model.state_dict(keep_vars=True), cls.__name__, dtype, device)
@@ -121,12 +124,21 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
     return model.to(dtype=dtype, device=device).eval()
 
 
-def check_class(cls: type, saved: Any, path: Path) -> None:
-    """Raise unless the class that was saved is `cls`."""
-    if saved != cls.__name__:
+def saved_class(cls: type[Class], saved: Any, path: Path) -> type[Class]:
+    """The class that was saved: `cls`, or one of its subclasses that have been imported; nothing is imported for it."""
+    known = {each.__name__: each for each in _family(cls)}
+    if saved not in known:
+        listed = " or ".join(sorted(repr(name) for name, each in known.items() if not isabstract(each)))
         raise UserError(
-            f"{path} must be of class {cls.__name__!r}, got {saved!r}; load it with the class that was saved"
+            f"{path} must be of class {listed}, got {saved!r}; load the class that was saved, after its import"
         )
+    return known[saved]
+
+
+def _family(cls: type[Class]) -> Iterator[type[Class]]:
+    yield cls
+    for subclass in cls.__subclasses__():
+        yield from _family(subclass)
 
 
 def check_placement(dtype: torch.dtype | None, device: torch.device | str | None) -> None:

@@ -13,7 +13,7 @@ from var.errors import UserError, suggestion
 from var.files import atomic_file, make_folder
 from var.hub.cards import ModelCard
 from var.hub.layout import CONFIG, PIPELINE_INDEX
-from var.hub.models import check_class, check_placement, load_folder, save_model
+from var.hub.models import check_placement, load_folder, save_model, saved_class
 from var.hub.publishing import publish, write_card
 from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size
@@ -99,27 +99,29 @@ def load_pipeline(
     """The pipeline of class `cls` saved in a folder or on the Hub; arguments and errors as for `load_model`."""
     check_placement(dtype, device)
     folder = find_folder(path_or_id, tuple(cls.parts), **source)
-    settings = _read_index(cls, folder / PIPELINE_INDEX)
+    cls, settings = _read_index(cls, folder / PIPELINE_INDEX)
     parts = {name: load_folder(part, folder / name, dtype, device) for name, part in cls.parts.items()}
     return cls(**parts, **settings)
 
 
-def _read_index(cls: type[PretrainedPipeline], path: Path) -> dict[str, Any]:
-    """The settings in a pipeline's index, after everything in it has been compared with the class."""
+def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[str, Any]]:
+    """The class and the settings in a pipeline's index, after everything in it has been compared with the class."""
     if not path.exists() and (path.parent / CONFIG).exists():
         raise UserError(
             f"{path.parent} must hold a {cls.__name__}, but it holds a single model; load that with its own class"
         )
     index = read_json(path)
-    check_class(cls, index.pop("class", None), path)
+    cls = saved_class(cls, index.pop("class", None), path)
     parts, settings = index.pop("parts", None), index.pop("settings", None)
     if index:
         raise UserError(
             f"{path}: unknown key {next(iter(index))!r}; {suggestion(next(iter(index)), ('parts', 'settings'))}"
         )
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
-    if parts != wanted:
+    if not isinstance(parts, dict) or parts.keys() != wanted.keys():
         raise UserError(f"{path}: {cls.__name__} has the parts {wanted}, got {parts}; load the class that was saved")
+    for name, part in cls.parts.items():
+        saved_class(part, parts[name], path)
     if not isinstance(settings, dict):
         raise UserError(f"{path}: 'settings' must be a JSON object, got {settings!r}; save the pipeline again")
     known = set(inspect.signature(cls).parameters) - set(wanted)
@@ -127,4 +129,4 @@ def _read_index(cls: type[PretrainedPipeline], path: Path) -> dict[str, Any]:
         if name not in known:
             remedy = suggestion(name, known) if known else "remove it"
             raise UserError(f"{path}: {cls.__name__} has no setting {name!r}; {remedy}")
-    return settings
+    return cls, settings

@@ -14,8 +14,8 @@ from var.original import load_original_vqvae
 from var.runs.fine_tuning import check_fixed, take_over
 from var.runs.overrides import RUN_FILE
 from var.scales import Side
+from var.tokenizer import Tokenizer
 from var.transformer import VAR, VARConfig
-from var.vqvae import VQVAE
 
 FREE = ("num_classes", "dropout", "drop_path", "embedding_std", "modulation_std", "gate_std")
 """Fields of a transformer's config that trained weights do not fix."""
@@ -26,11 +26,11 @@ class Start:
     """Trained weights to start from."""
 
     transformer: VAR
-    vqvae: VQVAE | None  # the tokenizer that they were trained with, where it lies beside them
+    vqvae: Tokenizer | None  # the tokenizer that they were trained with, where it lies beside them
     class_names: tuple[str, ...] | None
 
 
-def load_tokenizer(source: str, sides: Sequence[Side]) -> VQVAE:
+def load_tokenizer(source: str, sides: Sequence[Side]) -> Tokenizer:
     """The tokenizer in `source`: the folder of a run, a model or a pipeline, a name on the Hub, or an official file.
 
     An official file does not tell the `sides` of its token maps. Raises `UserError` if there is no tokenizer.
@@ -39,7 +39,7 @@ def load_tokenizer(source: str, sides: Sequence[Side]) -> VQVAE:
     if path.is_file():
         return load_original_vqvae(path, sides=sides)
     folder = _finished(path) if path.exists() else find_folder(source)
-    return VQVAE.from_pretrained(folder / "vqvae" if (folder / PIPELINE_INDEX).exists() else folder)
+    return Tokenizer.from_pretrained(folder / "vqvae" if (folder / PIPELINE_INDEX).exists() else folder)
 
 
 def load_start(source: str, *, variant: str | None = None, tokenizer: str | None = None) -> Start:

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from var.data.arrays import ArrayData
-from var.data.base import ImageData
+from var.data.base import ImageData, conditions_at
 from var.data.batches import Batch
 from var.data.catalog import open_data
 from var.errors import UserError
@@ -190,7 +190,7 @@ def generator_evaluation(
 
 def _batch(data: ImageData, indices: Tensor) -> Batch:
     images = torch.stack([data.load(index) for index in indices.tolist()])
-    return Batch(images, data.labels.index_select(0, indices), indices)
+    return Batch(images, conditions_at(data, indices), indices)
 
 
 def data_name(source: str) -> str:

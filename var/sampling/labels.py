@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from var.conditions import Condition
 from var.errors import UserError, suggestion
 from var.randomness import keyed_seed
 
-ClassLabels = int | str | Sequence[int | str] | Tensor | None
+ClassLabels = int | str | Sequence[int | str] | Tensor | Condition | None
 
 RANDOM = "random"
 """The word for classes drawn at random."""
@@ -73,6 +74,20 @@ def resolve_labels(
             f"class labels must lie in [0, {num_classes}), got {bad[0]}; pass None for images without a class"
         )
     return labels.long().cpu().expand(count).clone()
+
+
+def resolve_condition(
+    class_labels: ClassLabels,
+    count: int,
+    num_classes: int,
+    seeds: Sequence[int],
+    class_names: Sequence[str] | None = None,
+) -> Condition:
+    """The condition of what a call asks for; see `resolve_labels`. A `Condition` is taken as it is."""
+    if isinstance(class_labels, Condition):
+        return class_labels
+    labels = resolve_labels(class_labels, count, num_classes, seeds, class_names)
+    return Condition(labels, labels != num_classes)
 
 
 def asks_for_random(class_labels: ClassLabels, class_names: Sequence[str] | None = None) -> bool:

@@ -116,8 +116,7 @@ class TrainingState:
         batch = batch.to(self.processes.device)
         if count == 1:
             return [(self.processes.rank, batch)]
-        pieces = zip(batch.images.chunk(count), batch.labels.chunk(count), batch.indices.chunk(count), strict=True)
-        return [(self.processes.rank * count + number, Batch(*piece)) for number, piece in enumerate(pieces)]
+        return [(self.processes.rank * count + number, part) for number, part in enumerate(batch.split(count))]
 
     @contextmanager
     def averaged(self, step: int) -> Iterator[nn.Module]:

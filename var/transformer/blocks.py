@@ -2,7 +2,7 @@
 
 import math
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -19,14 +19,6 @@ FEW_KEYS, MANY_HEADS = 100, 256
 has a fixed cost a pair: 3 times at 30 keys, by a third at 100, not at 256. They are three operators for one."""
 
 ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh")}
-
-
-class Cache(Protocol):
-    """Keys and values of the scales so far; what generation hands to the blocks."""
-
-    def write(self, layer: int, where: slice, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Store k, v (batch, heads, new, head width) of the positions `where`; returns those of [0, where.stop)."""
-        ...
 
 
 class Modulation(NamedTuple):
@@ -77,9 +69,8 @@ class AdaLN(nn.Module):
 class Attention(nn.Module):
     """Multi-head self-attention; biases on q and v only; optionally L2-normalised q and k."""
 
-    def __init__(self, config: VARConfig, layer: int) -> None:
+    def __init__(self, config: VARConfig) -> None:
         super().__init__()
-        self.layer = layer
         self.heads = config.heads
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(config.width))
@@ -91,22 +82,15 @@ class Attention(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self,
-        x: Float[Tensor, "batch new width"],
-        mask: Bool[Tensor, "new length"] | None = None,
-        cache: Cache | None = None,
-        where: slice | None = None,
-    ) -> Float[Tensor, "batch new width"]:
-        """Attend over `x` under `mask`, or over the cache up to and with the positions `where` of x."""
+        self, x: Float[Tensor, "batch length width"], mask: Bool[Tensor, "length length"]
+    ) -> Float[Tensor, "batch length width"]:
+        """Attend over `x` where `mask` allows it."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         qkv = F.linear(x, self.qkv.weight, bias)
         q, k, v = rearrange(qkv, "b l (three h c) -> three b h l c", three=3, h=self.heads)
         if self.log_scale is not None:
             q = F.normalize(q, dim=-1) * self.log_scale.clamp_max(math.log(100)).exp()
             k = F.normalize(k, dim=-1)
-        if cache is not None:
-            assert where is not None
-            k, v = cache.write(self.layer, where, k, v)
         hidden = attend(q, k, v, mask, self.fixed_scale)
         return self.dropout(self.projection(rearrange(hidden, "b h l c -> b l (h c)")))
 
@@ -116,7 +100,7 @@ class Block(nn.Module):
 
     def __init__(self, config: VARConfig, layer: int) -> None:
         super().__init__()
-        self.attention = Attention(config, layer)
+        self.attention = Attention(config)
         self.mlp = Mlp(
             config.width,
             round(config.mlp_ratio * config.width),
@@ -144,15 +128,13 @@ class Block(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "batch new width"],
+        x: Float[Tensor, "batch length width"],
         modulation: Modulation,
-        mask: Bool[Tensor, "new length"] | None = None,
-        cache: Cache | None = None,
-        where: slice | None = None,
-    ) -> Float[Tensor, "batch new width"]:
-        """Attend under `mask`, or over the cache up to and with the positions `where` of x; then the MLP."""
+        mask: Bool[Tensor, "length length"],
+    ) -> Float[Tensor, "batch length width"]:
+        """Attend where `mask` allows it; then the MLP."""
         m = modulation
-        hidden = self.attention(modulated_norm(x, m.scale1, m.shift1), mask, cache, where)
+        hidden = self.attention(modulated_norm(x, m.scale1, m.shift1), mask)
         x = x + self.drop_path(hidden * m.gamma1)
         hidden = self.mlp(modulated_norm(x, m.scale2, m.shift2))
         return x + self.drop_path(hidden * m.gamma2)

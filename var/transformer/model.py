@@ -3,20 +3,21 @@
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
 from var.scales import block_causal_mask
-from var.transformer.blocks import AdaLN, Block, Cache, Modulation, modulated_norm
+from var.transformer.blocks import AdaLN, Block, Modulation, modulated_norm
 from var.transformer.config import VARConfig
 
 
 class Conditioning(NamedTuple):
-    """All that the labels contribute to a pass; it does not depend on the tokens."""
+    """All that the condition contributes to a pass; it does not depend on the tokens."""
 
     start: Float[Tensor, "batch first width"]  # embedded input of the first scale
     blocks: tuple[Modulation, ...]
@@ -43,7 +44,7 @@ class VAR(PretrainedModel, nn.Module):
         width = config.width
         scales = config.schedule
         self.scales = scales
-        self.class_embedding = nn.Embedding(config.num_classes + 1, width)
+        self.class_embedding = ClassEmbedding(config.num_classes, width)
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
@@ -79,9 +80,9 @@ class VAR(PretrainedModel, nn.Module):
             for projection in (block.attention.projection, block.mlp.fc2):
                 projection.weight.div_((2 * config.depth) ** 0.5)
 
-    def conditioning(self, labels: Int64[Tensor, " batch"]) -> Conditioning:
-        """What the labels (`num_classes` is the null label) contribute, computed once for any number of scales."""
-        condition = self.class_embedding(labels)
+    def conditioning(self, shown: Shown) -> Conditioning:
+        """What a condition, or labels, contribute, computed once for any number of scales."""
+        condition = self.class_embedding(shown)
         first = self.scales.lengths[0]
         shared = self.shared_adaln(condition) if self.shared_adaln is not None else None
         head_scale, head_shift = self.head_adaln(condition).split(1, dim=1)
@@ -101,49 +102,34 @@ class VAR(PretrainedModel, nn.Module):
         return self.token_projection(inputs) + self.place(where)
 
     def predict(
-        self,
-        x: Float[Tensor, "batch new width"],
-        conditioning: Conditioning,
-        *,
-        cache: Cache | None = None,
-        where: slice | None = None,
-    ) -> Float[Tensor, "batch new vocabulary"]:
-        """Logits of embedded inputs: of one scale at `where` given a cache, else of the whole sequence under the mask.
-
-        Logits are float32 at least, whatever the precision of the blocks.
-        """
-        mask = None if cache is not None else self.mask[: x.shape[1], : x.shape[1]]
+        self, x: Float[Tensor, "batch length width"], conditioning: Conditioning
+    ) -> Float[Tensor, "batch length vocabulary"]:
+        """Logits of embedded inputs from the first scale on, float32 at least whatever the precision of the blocks."""
+        mask = self.mask[: x.shape[1], : x.shape[1]]
         for block, modulation in zip(self.blocks, conditioning.blocks, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, modulation, mask, use_reentrant=False)
             else:
-                x = block(x, modulation, mask, cache, where)
+                x = block(x, modulation, mask)
         logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))
 
     def forward(
-        self, labels: Int64[Tensor, " batch"], inputs: Float[Tensor, "batch rest code_width"]
+        self, shown: Shown, inputs: Float[Tensor, "batch rest code_width"]
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Teacher-forced logits of all scales, or of the first ones if `inputs` end there.
 
-        `inputs` are `VQVAE.teacher_inputs`, of the scales after the first. Raises ValueError for labels out of range
-        and inputs that do not fill whole scales.
+        `shown` is a condition, or labels, of which `num_classes` is the null label; `inputs` are
+        `Tokenizer.teacher_inputs`, of the scales after the first. Raises `UserError` for labels out of range and inputs
+        that do not fill whole scales.
         """
-        self.check_labels(labels)
+        self.class_embedding.check(shown)
         length = self.scales.lengths[0] + inputs.shape[1]
         if length not in {where.stop for where in self.scales.slices()}:
             raise UserError(
                 f"inputs must fill whole scales of the sides {self.scales.sides} after the first, got "
                 f"{inputs.shape[1]} positions; pass the tokenizer's teacher_inputs"
             )
-        conditioning = self.conditioning(labels)
+        conditioning = self.conditioning(shown)
         rest = self.embed(inputs, slice(self.scales.lengths[0], length))
         return self.predict(torch.cat((conditioning.start, rest), dim=1), conditioning)
-
-    def check_labels(self, labels: Tensor) -> None:
-        """Raise ValueError unless all labels lie in [0, num_classes]."""
-        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) > self.config.num_classes):
-            raise UserError(
-                f"labels must lie in [0, {self.config.num_classes}] ({self.config.num_classes} is the null label), "
-                f"got {int(labels.min())} to {int(labels.max())}; correct them"
-            )

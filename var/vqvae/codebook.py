@@ -44,10 +44,6 @@ class Codebook(nn.Module):
             self._wants_init = not bool(self.usage.any())
         return self._wants_init
 
-    def forward(self, tokens: Int64[Tensor, "*shape"]) -> Float[Tensor, "*shape width"]:
-        """Vectors of the codes."""
-        return F.embedding(tokens, self.weight)
-
     @torch.no_grad()
     def nearest(
         self,

@@ -8,8 +8,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from var.errors import UserError
-from var.hub import PretrainedModel
 from var.images import check_images
+from var.tokenizer import Tokenizer
 from var.vqvae.autoencoder import Decoder, Encoder
 from var.vqvae.config import VQVAEConfig
 from var.vqvae.initialization import initialize
@@ -20,7 +20,7 @@ from var.vqvae.quantizer import MultiScaleQuantizer, Quantized
 class VQVAEOutput:
     """Result of a training pass."""
 
-    reconstruction: Float[Tensor, "batch channels height width"]  # not clamped
+    reconstruction: Float[Tensor, "batch c h w"]  # not clamped
     quantization_loss: Float[Tensor, ""]
     token_maps: list[Int64[Tensor, "batch _h _w"]]
     entropies: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None  # see `Codebook.entropies`; None if not asked for
@@ -28,10 +28,11 @@ class VQVAEOutput:
     perplexity: Float[Tensor, " scales"]  # of the distribution of codes over recent steps
 
 
-class VQVAE(PretrainedModel, nn.Module):
+class VQVAE(Tokenizer):
     """Multi-scale VQ autoencoder (arXiv 2404.02905, Section 3.2)."""
 
     config_class = VQVAEConfig
+    config: VQVAEConfig
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
@@ -43,20 +44,14 @@ class VQVAE(PretrainedModel, nn.Module):
         self.decoder = Decoder(config)
         initialize(self, self.quantizer.phi, zero_init=config.zero_init)
 
-    def latent(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch latent_width latent_height latent_width_"]:
+    def latent(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch width _h _w"]:
         """The continuous latent before quantisation, in the precision of the weights even under autocast."""
         return self.quant_conv(self.encoder(images)).to(self.quant_conv.weight.dtype)
 
     def encode(
-        self,
-        images: Float[Tensor, "batch channels height width"],
-        *,
-        temperature: float = 0,
-        generator: torch.Generator | None = None,
+        self, images: Float[Tensor, "batch c h w"], *, temperature: float = 0, generator: torch.Generator | None = None
     ) -> list[Int64[Tensor, "batch _h _w"]]:
-        """Token maps of images in [-1, 1], coarse to fine; raises ValueError for images that do not fit the model.
+        """Token maps of images in [-1, 1], coarse to fine; raises `UserError` for images that do not fit the model.
 
         In the precision of the weights even under autocast, so that tokens do not depend on how a step is computed.
         Above `temperature` 0 codes near the nearest one are drawn too (see `Codebook.nearest`), which gives the
@@ -67,29 +62,29 @@ class VQVAE(PretrainedModel, nn.Module):
             latent = self.latent(images.to(self.quant_conv.weight.dtype))
             return self.quantizer.encode(latent, temperature, generator)
 
-    def decode(self, token_maps: Sequence[Tensor]) -> Float[Tensor, "batch channels height width"]:
-        """Images in [-1, 1] of token maps; of the first few scales only, the image as far as it is known."""
-        return self.decode_latent(self.quantizer.accumulate(self._checked(token_maps))[-1])
+    def decoding(self) -> Sequence[nn.Module]:
+        """The convolution after quantisation, and the decoder."""
+        return self.post_quant_conv, self.decoder
 
-    def decode_latent(
-        self, latent: Float[Tensor, "batch latent_width latent_height latent_width_"]
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Images in [-1, 1] of accumulated latents."""
-        return self.decoder(self.post_quant_conv(latent)).clamp(-1, 1)
+    def accumulator(self) -> MultiScaleQuantizer:
+        """The quantiser, in float32."""
+        return self.quantizer.in_float32()
 
-    def reconstruct(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch channels height width"]:
-        """Images in [-1, 1] after a round trip through the tokens."""
-        return self.decode(self.encode(images))
+    def codes(self, scale: int) -> Float[Tensor, "vocabulary width"]:
+        """The codebook, which all scales share."""
+        return self.quantizer.codes(scale)
 
-    def teacher_inputs(self, token_maps: Sequence[Tensor]) -> Float[Tensor, "batch length latent_width"]:
-        """Transformer inputs of the scales after the first, all or (given fewer token maps) the first of them."""
-        return self.quantizer.teacher_inputs(self._checked(token_maps))
+    def expand(self, codes: Float[Tensor, "batch width _h _w"], scale: int) -> Float[Tensor, "batch width h w"]:
+        """See `MultiScaleQuantizer.expand`."""
+        return self.quantizer.expand(codes, scale)
+
+    def shrink(self, latent: Float[Tensor, "batch width h w"], scale: int) -> Float[Tensor, "batch width _h _w"]:
+        """See `MultiScaleQuantizer.shrink`."""
+        return self.quantizer.shrink(latent, scale)
 
     def forward(
         self,
-        images: Float[Tensor, "batch channels height width"],
+        images: Float[Tensor, "batch c h w"],
         generator: torch.Generator | None = None,
         entropy_temperature: float | None = None,
         quantize: bool = True,
@@ -131,18 +126,3 @@ class VQVAE(PretrainedModel, nn.Module):
                 "use the config of the trained one"
             )
         self.load_state_dict(weights)
-
-    def _checked(self, token_maps: Sequence[Tensor]) -> Sequence[Tensor]:
-        """Token maps of the first scales with indices in the vocabulary, or a ValueError."""
-        shapes = self.config.schedule.shapes
-        found = tuple(tuple(token_map.shape[1:]) for token_map in token_maps)
-        if not found or found != shapes[: len(found)]:
-            raise UserError(f"token maps must have the shapes {shapes} or the first of them, got {found}")
-        for scale, token_map in enumerate(token_maps):
-            low, high = int(token_map.min()), int(token_map.max())
-            if low < 0 or high >= self.config.vocabulary:
-                raise UserError(
-                    f"tokens must lie in [0, {self.config.vocabulary}), got {low} to {high} at scale {scale}; "
-                    "encode them with this tokenizer"
-                )
-        return token_maps

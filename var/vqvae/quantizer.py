@@ -1,6 +1,5 @@
 """Multi-scale residual quantisation (arXiv 2404.02905, Algorithms 1 and 2)."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from var.errors import UserError
+from var.tokenizer import Accumulator
 from var.vqvae.codebook import Codebook
 from var.vqvae.config import VQVAEConfig
 from var.vqvae.processes import gathered
@@ -20,13 +19,13 @@ from var.vqvae.processes import gathered
 class Quantized:
     """Result of a training pass through the quantiser."""
 
-    latent: Float[Tensor, "batch width height width_"]  # accumulated latent, straight-through to the encoder
+    latent: Float[Tensor, "batch width h w"]  # accumulated latent, straight-through to the encoder
     loss: Float[Tensor, ""]  # mean over scales of beta MSE(sg(acc_k), f) + MSE(acc_k, sg(f))
     token_maps: list[Int64[Tensor, "batch _h _w"]]
     entropies: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None  # see `Codebook.entropies`
 
 
-class MultiScaleQuantizer(nn.Module):
+class MultiScaleQuantizer(Accumulator):
     """Encodes a latent as token maps, each quantising what the coarser ones left over."""
 
     def __init__(self, config: VQVAEConfig) -> None:
@@ -57,55 +56,26 @@ class MultiScaleQuantizer(nn.Module):
             residual = residual - self.contribution(token_maps[-1], scale)
         return token_maps
 
-    def accumulate(
-        self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]
-    ) -> list[Float[Tensor, "batch width height width_"]]:
-        """Accumulated latents (f-hat) after each of the given scales; the last one approximates the latent."""
-        accumulated: list[Tensor] = []
-        for scale, token_map in enumerate(token_maps):
-            part = self.contribution(token_map, scale)
-            accumulated.append(accumulated[-1] + part if accumulated else part)
-        return accumulated
+    def codes(self, scale: int) -> Float[Tensor, "vocabulary width"]:
+        """The codebook, which all scales share."""
+        return self.codebook.weight
 
-    def contribution(
-        self, token_map: Int64[Tensor, "batch _h _w"], scale: int
-    ) -> Float[Tensor, "batch width height width_"]:
-        """What the token map of `scale` adds to the latent: phi of its codes, upsampled."""
-        return self.expand(rearrange(self.codebook(token_map), "b h w c -> b c h w"), scale)
-
-    def expand(
-        self, codes: Float[Tensor, "batch width _h _w"], scale: int
-    ) -> Float[Tensor, "batch width height width_"]:
+    def expand(self, codes: Float[Tensor, "batch width _h _w"], scale: int) -> Float[Tensor, "batch width h w"]:
         """Codes of `scale`, upsampled (bicubic; not at the last scale), then phi."""
         if scale < len(self.scales) - 1:
             codes = F.interpolate(codes, size=self.scales.shapes[-1], mode="bicubic")
         phi = self.phi[self.phi_index[scale]]
         return codes.lerp(phi(codes).to(codes.dtype), self.phi_ratio)  # autocast would mix precisions
 
-    def shrink(
-        self, latent: Float[Tensor, "batch width height width_"], scale: int
-    ) -> Float[Tensor, "batch width _h _w"]:
+    def shrink(self, latent: Float[Tensor, "batch width h w"], scale: int) -> Float[Tensor, "batch width _h _w"]:
         """A latent at the resolution of `scale`: area-downsampled (not at the last scale)."""
         if scale == len(self.scales) - 1:
             return latent
         return F.interpolate(latent, size=self.scales.shapes[scale], mode="area")
 
-    def teacher_inputs(self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]) -> Float[Tensor, "batch length width"]:
-        """Transformer inputs of the scales after the first: the latent accumulated so far, at their resolution.
-
-        `token_maps` are the first scales of an image, all of them or fewer; the last scale feeds nothing.
-        """
-        if not 1 <= len(token_maps) <= len(self.scales):
-            raise UserError(f"expected 1 to {len(self.scales)} token maps, got {len(token_maps)}")
-        accumulated = self.accumulate(token_maps[: len(self.scales) - 1])
-        parts = [self.shrink(latent, scale + 1).flatten(2) for scale, latent in enumerate(accumulated)]
-        if not parts:  # a schedule of one scale has no inputs
-            return self.codebook(token_maps[0]).flatten(1, 2)[:, :0]
-        return torch.cat(parts, dim=2).mT
-
     def forward(
         self,
-        latent: Float[Tensor, "batch width height width_"],
+        latent: Float[Tensor, "batch width h w"],
         generator: torch.Generator | None = None,
         entropy_temperature: float | None = None,
     ) -> Quantized:

@@ -25,6 +25,7 @@ from var.runs.evaluation import generator_evaluation
 from var.runs.job import Job, Prepared, configured, open_training_data
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
+from var.tokenizer import Tokenizer
 from var.training import Task
 from var.training.optimization import optimizer_flops
 from var.transformer import VAR, VARConfig
@@ -36,7 +37,7 @@ class TransformerJob(Job[TransformerRun]):
     """Training of a transformer, new or from `start`, on the tokens of `vqvae`."""
 
     kind = "transformer"
-    vqvae: VQVAE
+    vqvae: Tokenizer
     start: Start | None = None
 
     def __post_init__(self) -> None:
@@ -97,7 +98,7 @@ class TransformerJob(Job[TransformerRun]):
         if settings.tokens.cached:
             return cost
         with torch.device("meta"):
-            vqvae, image = VQVAE(config), torch.zeros(1, config.in_channels, *config.image_size)
+            vqvae, image = type(self.vqvae)(config), torch.zeros(1, config.in_channels, *config.image_size)
         return cost + cost_of(vqvae, lambda: vqvae.latent(image), backward=False)
 
     def prepare(self, session: Session) -> Prepared:
@@ -174,7 +175,7 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     return Cost(flops=cost.flops, kept=inputs + cost.kept // config.depth)
 
 
-def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> VQVAE:
+def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:
     """The trained tokenizer; for a plan, which needs none, one without weights of a preset that fits."""
     if source is None:
         if start is not None and start.vqvae is not None:
@@ -195,7 +196,7 @@ def _kept(trained: VARConfig, preset: VARConfig) -> VARConfig:
     return replace(trained, dropout=preset.dropout, drop_path=preset.drop_path)
 
 
-def _check_fit(config: VARConfig, vqvae: VQVAE, data: ImageData) -> None:
+def _check_fit(config: VARConfig, vqvae: Tokenizer, data: ImageData) -> None:
     mine = vqvae.config
     for name, given, wanted, owner in (
         ("sides", config.sides, mine.sides, "the tokenizer"),

@@ -7,11 +7,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from var.conditions import Condition
 from var.data.batches import Batch
 from var.recipes.transformer.token_cache import TokenCache
-from var.training.label_drop import drop_labels
+from var.tokenizer import Tokenizer
 from var.transformer import VAR
-from var.vqvae import VQVAE
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +19,7 @@ class TransformerTask:
     """Predict the token maps of an image from the coarser ones and its label."""
 
     model: VAR
-    vqvae: VQVAE
+    vqvae: Tokenizer
     label_drop: float = 0.1  # probability of training an image without its label
     cache: TokenCache | None = None  # of the data that is trained on; None encodes every batch
 
@@ -30,18 +30,18 @@ class TransformerTask:
         self, model: nn.Module, batch: Batch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Cross-entropy in nats a token, over all scales."""
-        labels = drop_labels(batch.labels, self.label_drop, self.model.config.num_classes, generator)
-        return self.cross_entropy(model, labels, *self.tokens_and_inputs(batch, generator))
+        condition = batch.condition.dropped(self.label_drop, generator)
+        return self.cross_entropy(model, condition, *self.tokens_and_inputs(batch, generator))
 
     def cross_entropy(
         self,
         model: nn.Module,
-        labels: Int64[Tensor, " batch"],
+        condition: Condition,
         tokens: Int64[Tensor, "batch length"],
         inputs: Float[Tensor, "batch rest code_width"],
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
         """The transformer's part of the step: mean over all tokens, and loss and accuracy of every scale."""
-        logits = model(labels, inputs)
+        logits = model(condition, inputs)
         losses = F.cross_entropy(logits.mT, tokens, reduction="none")
         right = (logits.detach().argmax(dim=-1) == tokens).float()
         numbers: dict[str, float | Tensor] = {}
@@ -57,13 +57,13 @@ class TransformerTask:
     ) -> tuple[Int64[Tensor, "batch length"], Float[Tensor, "batch rest code_width"]]:
         """What is to be predicted, and from what: the tokenizer's part of the step."""
         scales = self.model.scales
-        if next(self.vqvae.parameters()).device != batch.labels.device:
-            self.vqvae.to(batch.labels.device)
+        device = batch.images.device
+        if self.vqvae.device != device:
+            self.vqvae.to(device)
         # In full precision, as the images are generated later: it is a small part of the step.
-        with torch.autocast(batch.labels.device.type, enabled=False):
+        with torch.autocast(device.type, enabled=False):
             if self.cache is None:
                 token_maps = self.vqvae.encode(batch.images)
-                return scales.flatten(token_maps), self.vqvae.teacher_inputs(token_maps)
+                return scales.flatten(token_maps), self.vqvae.inputs(token_maps)
             tokens = self.cache.draw(batch.indices, generator)
-            # Past the checks of `VQVAE.teacher_inputs`, which wait for the device at every scale: these are valid.
-            return tokens, self.vqvae.quantizer.teacher_inputs(scales.split(tokens))
+            return tokens, self.vqvae.inputs(scales.split(tokens))

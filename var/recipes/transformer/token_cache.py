@@ -16,7 +16,7 @@ from var.errors import UserError
 from var.files import sweep
 from var.randomness import keyed_generator
 from var.recipes.transformer.token_cache_files import TokenFiles
-from var.vqvae import VQVAE
+from var.tokenizer import Tokenizer
 
 BATCH = 100
 """Images encoded at once. Tokens drawn above temperature 0 depend on it, and nothing else may choose another."""
@@ -38,7 +38,7 @@ class TokenCache:
     def of(
         cls,
         data: ImageData,
-        vqvae: VQVAE,
+        vqvae: Tokenizer,
         *,
         variants: int = 1,
         temperature: float = 0,
@@ -63,7 +63,7 @@ class TokenCache:
         cls,
         folder: Path | str,
         data: ImageData,
-        vqvae: VQVAE,
+        vqvae: Tokenizer,
         *,
         variants: int = 1,
         temperature: float = 0,
@@ -121,7 +121,7 @@ class TokenCache:
         return tokens.to(device, non_blocking=True).long()
 
 
-def _dtype(vqvae: VQVAE) -> torch.dtype:
+def _dtype(vqvae: Tokenizer) -> torch.dtype:
     return torch.int16 if vqvae.config.vocabulary <= 2**15 else torch.int32
 
 
@@ -130,7 +130,7 @@ class _Encoder:
     """What tokens depend on, and how they come about."""
 
     data: ImageData
-    vqvae: VQVAE
+    vqvae: Tokenizer
     variants: int
     temperature: float
     seed: int
@@ -143,7 +143,7 @@ class _Encoder:
 
     def parts(self, shares: Sequence[range], bar: tqdm) -> Iterator[Int[Tensor, "variants _part length"]]:
         """The tokens of the images in each of `shares`."""
-        device = next(self.vqvae.parameters()).device
+        device = self.vqvae.device
         scales = self.vqvae.config.schedule
         stream = load_in_order(
             self.data,

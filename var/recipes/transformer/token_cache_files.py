@@ -17,12 +17,10 @@ from var.data.augment import Augmentation
 from var.data.base import ImageData, fingerprint
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder
-from var.vqvae import VQVAE
+from var.tokenizer import Tokenizer
 from var.weights import add_to_digest, save_tensors
 
 KIND = "var token cache 1"
-DECODING = ("decoder.", "post_quant_conv.")
-"""Weights that no token depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +36,7 @@ class TokenFiles:
         cls,
         folder: Path,
         data: ImageData,
-        vqvae: VQVAE,
+        vqvae: Tokenizer,
         variants: int,
         temperature: float,
         seed: int,
@@ -119,14 +117,16 @@ def _check_same(manifest: Path, settings: dict[str, Any]) -> None:
         )
 
 
-def tokenizer_digest(vqvae: VQVAE) -> str:
+def tokenizer_digest(vqvae: Tokenizer) -> str:
     """32 hex digits that name the config of a tokenizer and those of its weights that tokens depend on."""
-    config = vqvae.config
+    config: Any = vqvae.config
     # Without the defaults, so that a field that a later version adds does not make every cache another one.
     chosen = {field.name: getattr(config, field.name) for field in fields(config)}
     chosen = {field.name: chosen[field.name] for field in fields(config) if chosen[field.name] != field.default}
     digest = hashlib.blake2b(json.dumps(chosen, default=str).encode(), digest_size=16)
-    weights = ((name, tensor) for name, tensor in sorted(vqvae.state_dict().items()) if not name.startswith(DECODING))
+    decoding = {id(tensor) for module in vqvae.decoding() for tensor in module.state_dict(keep_vars=True).values()}
+    weights = sorted(vqvae.state_dict(keep_vars=True).items())
+    weights = ((name, tensor) for name, tensor in weights if id(tensor) not in decoding)
     add_to_digest(digest, weights, header="{name} {dtype} {shape}")
     return digest.hexdigest()
 

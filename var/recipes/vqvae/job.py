@@ -44,6 +44,10 @@ class VQVAEJob(Job[VQVAERun]):
         start = None
         if arguments.init is not None:
             start = load_tokenizer(arguments.init, run.vqvae.sides)
+            if not isinstance(start, VQVAE):
+                raise UserError(
+                    f"--init must name a VQVAE, got a {type(start).__name__} in {arguments.init}; name another"
+                )
             learning = {name: getattr(run.vqvae, name) for name in FREE}
             # The codes are trained already.
             run = replace(run, vqvae=replace(start.config, **{**learning, "kmeans_init": False}))
