@@ -2,8 +2,6 @@
 
 import platform
 import shutil
-import time
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from comparison.report.columns import COLORS
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
@@ -22,6 +21,7 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
+from var.evaluation import judging
 from var.files import atomic_file, atomic_folder, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
@@ -50,16 +50,11 @@ def result_row(
 
 def environment(threads: int, device: str, seconds_by_stage: dict[str, float]) -> dict[str, Any]:
     """Machine, versions and times that the numbers depend on."""
-    packages = ("torch", "timm", "accelerate", "numpy", "scikit-learn")
-    return {
+    return judging.environment("accelerate", "scikit-learn") | {
         "cpu": cpu_name(),
         "cores": torch.multiprocessing.cpu_count(),
         "device": device if device == "cpu" else torch.cuda.get_device_name(),
         "threads": threads,
-        "platform": platform.platform(),
-        "python": platform.python_version(),
-        "versions": {name: version(name) for name in packages},
-        "date": time.strftime("%Y-%m-%d"),
         "seconds_by_stage": seconds_by_stage,
     }
 
@@ -119,7 +114,7 @@ def write_page(
     with torch.inference_mode():
         originals = all_images(test)[:16]
         decoded = var.vqvae.reconstruct(originals.to(var.device)).cpu()
-    colors = {"tokenizer": "var", "transformer": "var", "diffusion": "diffusion"}
+    colors = {"tokenizer": COLORS["var"], "transformer": COLORS["var"], "diffusion": COLORS["diffusion"]}
     pictures = Pictures(
         real=grid(all_images(data), data.labels),
         var=grid(from_uint8(samples["var"]), labels),

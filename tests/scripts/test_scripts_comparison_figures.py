@@ -129,13 +129,13 @@ class TestCharts:
     def test_every_kind_is_svg_with_text_and_colour_names(self):
         history = [{"step": float(step), "loss": 5 / step} for step in range(50, 1001, 50)]
         charts = {
-            "training step": loss_curve(history, color="var"),
+            "training step": loss_curve(history, color="blue"),
             "perplexity, codes": code_usage_chart([1, (2, 3), 4], [0.4, 0.9, 1], [20.1, 60.2, 90.3]),
             "seconds per 1000 images (log)": tradeoff_plot(report()),
         }
         for text, svg in charts.items():
             assert text in labels(svg)
-            assert "var(--var)" in svg
+            assert "var(--blue)" in svg
             assert not re.search(r"(?:href|src|url)\W+https?:", svg)
             body = re.sub(r"<style>:root.*?</style>", "", svg)
             assert not any(color in body for color in LIGHT.values())  # else it would not follow dark mode
@@ -180,7 +180,7 @@ class TestCharts:
 
         for mode in (0, 1):
             paper = luminance(PALETTE["paper"][mode])
-            for name in ("ink", "muted", "var", "diffusion", "other"):
+            for name in ("ink", "muted", "blue", "orange", "violet"):
                 low, high = sorted((paper, luminance(PALETTE[name][mode])))
                 assert (high + 0.05) / (low + 0.05) >= 4.5, (name, mode)  # WCAG AA for text
 

@@ -4,6 +4,7 @@ import platform
 import time
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -21,7 +22,7 @@ from var.evaluation.report.cautions import UNKNOWN_ORIGIN, cautions
 from var.evaluation.report.score_report import ScoreReport, values_of
 from var.evaluation.scores import Extracted, Neighbourhood, Reference, extract_samples, neighbourhood, score
 from var.evaluation.sets.class_predictions import UNKNOWN_CLASSES, choose_classifier, class_logits
-from var.evaluation.sets.protocols import PROTOCOLS, Paradigm, SamplingProtocol
+from var.evaluation.sets.protocols import SamplingProtocol, followed_paradigm
 from var.evaluation.sets.protocols import protocol as find_protocol
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
 from var.evaluation.sets.rejection import check_share, keep_most_confident
@@ -121,15 +122,12 @@ def floor(reference: Reference, count: int, *, seed: int = 0) -> dict[str, Any] 
     return {"samples": size, "fd": distance, "at_samples": expected}
 
 
-def environment() -> dict[str, Any]:
-    """Versions that scores may depend on."""
-    packages = ("next-scale", "torch", "numpy", "timm", "pillow", "torch-fidelity")
+def environment(*others: str) -> dict[str, Any]:
+    """Versions that scores may depend on, and those of `others`; packages that are not installed are left out."""
     found = {}
-    for package in packages:
-        try:
+    for package in ("next-scale", "torch", "numpy", "timm", "pillow", "torch-fidelity", *others):
+        with suppress(PackageNotFoundError):
             found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return {
         "versions": found,
         "python": platform.python_version(),
@@ -173,7 +171,7 @@ def _followed(
     wanted = name or (next(iter(said)) if len(said) == 1 else None)
     if wanted is None:
         return None, []
-    followed = find_protocol(wanted, paradigm=_paradigm(sets[0], wanted))
+    followed = find_protocol(wanted, paradigm=followed_paradigm(wanted, sets[0].manifest))
     for one in sets:
         for field, value, found in _demands(followed, one, extractor):
             if value != found:
@@ -186,13 +184,6 @@ def _followed(
                 )
     silent = ", ".join(one.path.name for one in sets if not one.manifest)
     return followed, [f"Protocol: taken on trust, since the drawing of {silent} is not recorded."] if silent else []
-
-
-def _paradigm(one: SampleSet, name: str) -> Paradigm:
-    """Which paradigm's protocol `name` a set follows; one that does not say is VAR's, where VAR has that protocol."""
-    if one.manifest:
-        return "diffusion" if "num_inference_steps" in one.manifest.get("settings", {}) else "var"
-    return "var" if (name, "var") in PROTOCOLS or (name, "diffusion") not in PROTOCOLS else "diffusion"
 
 
 def _demands(followed: SamplingProtocol, one: SampleSet, extractor: FeatureExtractor) -> Iterator[tuple[str, Any, Any]]:

@@ -7,6 +7,7 @@ from var.evaluation.table import Score, titled
 from var.quantities import quantity, significant
 
 MODELS = {"var": "VAR", "diffusion": "Diffusion"}
+COLORS = {"var": "blue", "diffusion": "orange"}
 CONTROLS = {
     "real_test": "Real test images",
     "test_against_train": "Test against train",

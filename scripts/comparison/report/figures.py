@@ -56,7 +56,7 @@ def reconstruction_pairs(
     return image_table(images, len(originals), row_labels=("original", "decoded"), magnify=magnify)
 
 
-def loss_curve(history: Sequence[Mapping[str, float]], *, color: str = "other", key: str = "loss") -> str:
+def loss_curve(history: Sequence[Mapping[str, float]], *, color: str = "violet", key: str = "loss") -> str:
     """The values of `key` over "step" in a training history, in a colour of the palette, named by `color`."""
     points = [(row["step"], row[key]) for row in history if key in row]
     if not points:
@@ -93,7 +93,7 @@ def code_usage_chart(sides: Sequence[int | Sequence[int]], usage: Sequence[float
         (left, [100 * share for share in usage], "codes in use, % of the vocabulary", 118),
         (right, list(perplexity), "perplexity, codes", 1.18 * max(perplexity)),
     ):
-        axes.barh(names, values, height=0.62, color=LIGHT["var"])
+        axes.barh(names, values, height=0.62, color=LIGHT["blue"])
         for place, value in enumerate(values):
             text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
             axes.annotate(text, (value, place), (6, 0), textcoords="offset points", va="center", color=LIGHT["ink"])

@@ -3,7 +3,7 @@
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,9 @@ from diffusion_baseline.samplers import SAMPLERS
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
+from var.evaluation.report.text import WIDTH, aligned
 from var.files import write_text
 from var.quantities import quantity, significant
-
-TABLE_WIDTH = 100
 
 _COUNTS = ("steps", "parameters", "samples", "seed")
 _NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images", "train_seconds")
@@ -137,12 +136,11 @@ class Report:
         rows = self.labelled_rows()
         header = [["", *(heads[column.key][line] for column in columns)] for line in (0, 1)]
         body = [[label[:20], *(column.cell(row.get(column.key)) for column in columns)] for label, row in rows]
-        widths = [max(len(line[place]) for line in header + body) for place in range(len(columns) + 1)]
-        lines = [_aligned(line, widths) for line in header + body]
+        lines = aligned(header + body)
         rule = "-" * max(len(line) for line in lines)
         split = 2 + sum("model" in row for _, row in rows)
         lines = [*lines[:2], rule, *lines[2:split], rule, *lines[split:]]
-        return "\n".join([*lines, "", *textwrap.wrap(self._footnote(), TABLE_WIDTH)])
+        return "\n".join([*lines, "", *textwrap.wrap(self._footnote(), WIDTH)])
 
     def _footnote(self) -> str:
         name = self.settings["extractor"]
@@ -153,11 +151,6 @@ class Report:
                 size, seconds = quantity(row["parameters"]), significant(row["train_seconds"])
                 notes.append(f"{MODELS[row['model']]}: {size} parameters, trained in {seconds} s.")
         return " ".join(notes)
-
-
-def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [text.rjust(width) for text, width in zip(line[1:], widths[1:], strict=True)]
-    return "  ".join([line[0].ljust(widths[0]), *cells])
 
 
 def _check_row(row: Mapping[str, Any], where: str) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from comparison.report.columns import MODELS, score_columns, setting
+from comparison.report.columns import COLORS, MODELS, score_columns, setting
 from comparison.report.results import Report
 from comparison.report.verdict import winners
 from var.evaluation.report.html import Html, element
@@ -29,7 +29,7 @@ def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
     lines = [
         element(
             "tr",
-            element("th", name, class_=model, scope="row"),
+            element("th", name, class_=COLORS[model], scope="row"),
             element("td", column.cell(rows[model].get(column.key)), class_="best" if model == winner else ""),
         )
         for model, name in MODELS.items()
@@ -98,6 +98,8 @@ def _score_table(
                 element("td", column.cell(row.get(column.key)), class_="best" if row is best[column.key] else "")
                 for column in columns
             ]
-            lines.append(element("tr", element("th", label, scope="row", class_=row.get("model", "")), *cells))
+            lines.append(
+                element("tr", element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), "")), *cells)
+            )
         parts.append(element("tbody", *lines, class_=name))
     return element("div", element("table", *parts, class_="scores"), class_="scroll", tabindex="0")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from comparison.report.columns import MODELS, control_title, setting
+from comparison.report.columns import COLORS, MODELS, control_title, setting
 from comparison.report.fairness import Row, equal_distance, front
 from comparison.report.results import Report
 from var.evaluation.report.drawing import LIGHT, chart, plain_log_ticks, svg
@@ -32,10 +32,10 @@ def tradeoff_plot(report: Report) -> str:
     # Drawn first, so that it lies below the marks.
     axes.plot(*_points(best), color=LIGHT["line"], linewidth=12, solid_capstyle="round", solid_joinstyle="round")
     for rows in _families(report.results):
-        axes.plot(*_points(rows), color=LIGHT[rows[0]["model"]], linewidth=1, alpha=0.6)
+        axes.plot(*_points(rows), color=_color(rows[0]), linewidth=1, alpha=0.6)
     for row in report.results:
         on_front = any(row is other for other in best)
-        face = LIGHT[row["model"]] if on_front else LIGHT["paper"]
+        face = _color(row) if on_front else LIGHT["paper"]
         axes.plot(*_points([row]), _MARKS.get(row["sampler"], _OTHER_MARK), **_mark_style(row["model"], face))
     heads = [row for row in report.results if row.get("headline")]
     axes.plot(*_points(heads), "o", markersize=17, markerfacecolor="none", markeredgecolor=LIGHT["ink"])
@@ -52,8 +52,12 @@ def _points(rows: Iterable[Row]) -> tuple[list[float], list[float]]:
     return [float(row["seconds_per_1000_images"]) for row in rows], [float(row["fd"]) for row in rows]
 
 
+def _color(row: Row) -> str:
+    return LIGHT[COLORS[row["model"]]]
+
+
 def _mark_style(model: str, face: str) -> dict[str, Any]:
-    return {"color": LIGHT[model], "markersize": 7, "markeredgewidth": 1.5, "markerfacecolor": face}
+    return {"color": LIGHT[COLORS[model]], "markersize": 7, "markeredgewidth": 1.5, "markerfacecolor": face}
 
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
@@ -150,7 +154,7 @@ def _label_settings(axes: "Axes", rows: Sequence[Row], taken: list[Box]) -> None
             inside = frame.x0 <= box[0] and box[2] <= frame.x1 and frame.y0 <= box[1] and box[3] <= frame.y1
             if inside and not any(_overlap(box, other) for other in taken):
                 weight = "bold" if head else "normal"
-                _note(axes, text, _xy(row), (dx, dy), align, color=LIGHT[row["model"]], fontweight=weight)
+                _note(axes, text, _xy(row), (dx, dy), align, color=_color(row), fontweight=weight)
                 taken.append(box)
                 named.append(row)
                 break
@@ -197,7 +201,8 @@ def _legend(axes: "Axes", report: Report) -> None:
         model = "var" if sampler == "next-scale" else "diffusion"
         name = MODELS[model] if model == "var" else f"{MODELS[model]}, {sampler.upper()}"
         mark = _MARKS.get(sampler, _OTHER_MARK)
-        marks.append(Line2D([], [], linestyle="", marker=mark, label=name, **_mark_style(model, LIGHT[model])))
+        face = LIGHT[COLORS[model]]
+        marks.append(Line2D([], [], linestyle="", marker=mark, label=name, **_mark_style(model, face)))
     front_mark = {"color": LIGHT["line"], "linewidth": 10, "label": "Front of both: filled marks"}
     ring = {"marker": "o", "linestyle": "", "markersize": 14, "markerfacecolor": "none", "color": LIGHT["ink"]}
     marks += [Line2D([], [], **front_mark), Line2D([], [], label="Fixed beforehand", **ring)]

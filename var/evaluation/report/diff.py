@@ -1,14 +1,13 @@
 """Two reports of scores side by side: what moved, by how much of its spread, and what was not the same."""
 
 import math
-import textwrap
 from pathlib import Path
 from typing import Any, Literal
 
 from var import nested
 from var.errors import UserError
 from var.evaluation.report.score_report import ScoreReport, read_reports
-from var.evaluation.report.text import WIDTH, aligned, cells
+from var.evaluation.report.text import aligned, cells, markdown_section, wrapped
 from var.evaluation.table import Score, titled
 
 
@@ -66,15 +65,11 @@ def _error(deviation: float | None, count: int) -> float:
 
 
 def _text(title: str, a: ScoreReport, b: ScoreReport) -> str:
-    rows = _rows(a, b)
-    notes = [line for note in differences(a, b) for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
-    return "\n".join([title, *aligned(rows), *notes])
+    return "\n".join([title, *aligned(_rows(a, b)), *wrapped(differences(a, b))])
 
 
 def _markdown(title: str, a: ScoreReport, b: ScoreReport) -> str:
-    rows = _rows(a, b)
-    lines = [f"| {' | '.join(cell.strip() for cell in row)} |" for row in (rows[0], ["---"] * len(rows[0]), *rows[1:])]
-    return "\n".join([f"## {title}", "", *lines, "", *(f"- {note}" for note in differences(a, b))])
+    return f"## {title}\n\n{markdown_section(_rows(a, b), differences(a, b))}"
 
 
 def _conditions(report: ScoreReport) -> dict[str, Any]:

@@ -27,9 +27,9 @@ PALETTE = {
     "ink": ("#1c2126", "#e8eaed"),
     "muted": ("#5c6670", "#a0a8b1"),
     "line": ("#dde1e6", "#343a42"),
-    "var": ("#0069a9", "#58b2f0"),
-    "diffusion": ("#c44e09", "#f59a5b"),
-    "other": ("#6f5a9e", "#b7a3e6"),
+    "blue": ("#0069a9", "#58b2f0"),
+    "orange": ("#c44e09", "#f59a5b"),
+    "violet": ("#6f5a9e", "#b7a3e6"),
 }
 """Colours on light and on dark paper. Colour-blind readers tell blue from orange; marks differ in shape too."""
 

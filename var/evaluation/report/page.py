@@ -8,7 +8,7 @@ from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import notes_on, score_table
 from var.evaluation.table import titled
 
-_COLORS = ("var", "diffusion", "other")
+_COLORS = ("blue", "orange", "violet")
 
 
 def html(reports: Sequence[ScoreReport]) -> str:

@@ -32,8 +32,7 @@ def text(reports: Sequence[ScoreReport]) -> str:
     rows = score_table(reports)
     lines = aligned(rows)
     rule = "-" * max(map(len, lines))
-    notes = [line for note in notes_on(reports) for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
-    return "\n".join([lines[0], rule, *lines[1:], rule, *notes])
+    return "\n".join([lines[0], rule, *lines[1:], rule, *wrapped(notes_on(reports))])
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -45,13 +44,23 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
+def wrapped(notes: Iterable[str]) -> list[str]:
+    """Lines of at most 100 columns, a note after the other."""
+    return [line for note in notes for line in textwrap.wrap(note, WIDTH, subsequent_indent="  ")]
+
+
 def markdown(reports: Sequence[ScoreReport]) -> str:
     """A table and the notes under it."""
-    rows = [[cell.strip().replace("|", "\\|") for cell in row] for row in score_table(reports)]
-    head, rule = rows[0], ["---", *["---:"] * (len(rows[0]) - 1)]
-    lines = [f"| {' | '.join(row)} |" for row in (head, rule, *rows[1:])]
     title = " and ".join(report.name for report in reports)
-    return "\n".join([f"# Scores of {title}", "", *lines, "", *(f"- {note}" for note in notes_on(reports)), ""])
+    return f"# Scores of {title}\n\n{markdown_section(score_table(reports), notes_on(reports))}\n"
+
+
+def markdown_section(rows: Sequence[Sequence[str]], notes: Iterable[str]) -> str:
+    """Rows of cells, a heading first, as a table, and the notes as a list."""
+    cells = [[cell.strip().replace("|", "\\|") for cell in row] for row in rows]
+    rule = ["---", *["---:"] * (len(cells[0]) - 1)]
+    lines = [f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:])]
+    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
 
 
 def notes_on(reports: Sequence[ScoreReport]) -> list[str]:

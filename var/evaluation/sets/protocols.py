@@ -159,3 +159,10 @@ def protocol(name: str, *, paradigm: Paradigm = "var") -> SamplingProtocol:
         kind = "VAR" if paradigm == "var" else "diffusion"
         raise UserError(f"unknown protocol {name!r} for {kind}; {suggestion(name, known)}")
     return PROTOCOLS[name, paradigm]
+
+
+def followed_paradigm(name: str, manifest: Mapping[str, Any]) -> Paradigm:
+    """Whose protocol `name` a set with this manifest follows; one that does not say is VAR's, where VAR has it."""
+    if manifest:
+        return "diffusion" if "num_inference_steps" in manifest.get("settings", {}) else "var"
+    return "var" if (name, "var") in PROTOCOLS or (name, "diffusion") not in PROTOCOLS else "diffusion"
