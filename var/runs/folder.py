@@ -11,7 +11,7 @@ from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder, sweep
 from var.runs.overrides import FACTS, RUN_FILE, differences, read_settings, write_settings
 from var.training.checkpoints import checkpoints, step_of
-from var.training.longer_training import check_length
+from var.training.run_length import check_length
 
 FREE = (
     "data.source",
