@@ -127,7 +127,7 @@ def tokenizer_digest(vqvae: VQVAE) -> str:
     chosen = {field.name: chosen[field.name] for field in fields(config) if chosen[field.name] != field.default}
     digest = hashlib.blake2b(json.dumps(chosen, default=str).encode(), digest_size=16)
     weights = ((name, tensor) for name, tensor in sorted(vqvae.state_dict().items()) if not name.startswith(DECODING))
-    add_to_digest(digest, weights, header="{name} {dtype} {shape}")
+    add_to_digest(digest.update, weights, header="{name} {dtype} {shape}")
     return digest.hexdigest()
 
 
