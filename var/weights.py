@@ -2,9 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -35,14 +35,6 @@ _DTYPES = {
 }
 
 
-class Digest(Protocol):
-    """What `hashlib` makes."""
-
-    def update(self, data: bytes, /) -> None:
-        """Take in `data`."""
-        ...
-
-
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
     """One safetensors file, readable by all like other files; raises `OSError`."""
     cpu: dict[str, Tensor] = {}
@@ -67,13 +59,13 @@ def _os_error(text: str) -> OSError:
 
 
 def add_to_digest(
-    digest: Digest,
+    update: Callable[[bytes], None],
     tensors: Iterable[tuple[str, Tensor]],
     *,
     header: str = "{name} {shape} {dtype}",
     sampled: int | None = None,
 ) -> None:
-    """Feed `digest` with the names, shapes, types and contents of `tensors`.
+    """Give the `update` of a digest the names, shapes, types and contents of `tensors`.
 
     `sampled` looks at about so many elements of each only. The order of the words in the `header`, and all else here,
     is part of digests that saved records, statistics and caches hold.
@@ -82,9 +74,9 @@ def add_to_digest(
         elements = tensor.detach().flatten()
         if sampled is not None:
             elements = elements[:: max(1, len(elements) // sampled)]
-        digest.update(header.format(name=name, shape=tuple(tensor.shape), dtype=tensor.dtype).encode())
+        update(header.format(name=name, shape=tuple(tensor.shape), dtype=tensor.dtype).encode())
         # Bytes, because numpy knows no bfloat16.
-        digest.update(elements.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        update(elements.cpu().contiguous().view(torch.uint8).numpy().tobytes())
 
 
 def kinds_of(values: Mapping[str, Any]) -> dict[str, Kind]:

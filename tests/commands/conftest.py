@@ -3,16 +3,16 @@
 import importlib
 
 import pytest
-from saved_pipelines import diffusion_pipeline, var_pipeline
+from tiny import NAMES, tiny_diffusion_pipeline, tiny_pipeline
 
 
 @pytest.fixture(scope="session")
 def saved(tmp_path_factory):
     """Folders of a pipeline for each of the two packages; no test may change them."""
     folders = {}
-    for package, pipeline in (("var", var_pipeline()), ("diffusion_baseline", diffusion_pipeline())):
+    for package, build in (("var", tiny_pipeline), ("diffusion_baseline", tiny_diffusion_pipeline)):
         folders[package] = tmp_path_factory.mktemp(package) / "model"
-        pipeline.save_pretrained(folders[package])
+        build(class_names=NAMES).save_pretrained(folders[package])
     return folders
 
 

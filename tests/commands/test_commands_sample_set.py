@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from saved_pipelines import diffusion_pipeline, var_pipeline
+from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
 from var.evaluation.sets.protocols import PROTOCOLS
 from var.sampling.record import read_record
@@ -23,8 +23,9 @@ PACKAGES = ("var", "diffusion_baseline")
 def digits(tmp_path_factory):
     """Folders of pipelines that make what the protocol `digits` is about: 10 classes, 8x8 pixels, grey."""
     folders = {name: tmp_path_factory.mktemp("digits") / name for name in PACKAGES}
-    var_pipeline(sides=(1, 2, 4), classes=10).save_pretrained(folders["var"])
-    diffusion_pipeline(size=8, classes=10, timesteps=50).save_pretrained(folders["diffusion_baseline"])
+    tiny_pipeline(sides=(1, 2, 4), num_classes=10).save_pretrained(folders["var"])
+    diffusion = tiny_diffusion_pipeline(timesteps=50, image_size=8, num_classes=10)
+    diffusion.save_pretrained(folders["diffusion_baseline"])
     return folders
 
 

@@ -1,15 +1,15 @@
 """Classes by name, as in the VAR pipeline."""
 
 import pytest
+from tiny import tiny_unet
 
-from diffusion_baseline import DiffusionPipeline, UNet, UNetConfig
+from diffusion_baseline import DiffusionPipeline
 from var.errors import UserError
 
 
 @pytest.fixture(scope="module")
 def unet():
-    small = {"base_channels": 8, "multipliers": (1,), "residual_blocks": 1, "embedding_width": 8, "norm_groups": 4}
-    return UNet(UNetConfig(num_classes=3, image_size=(4, 4), image_channels=1, attention_levels=(), **small))
+    return tiny_unet(image_size=(4, 4), multipliers=(1,))
 
 
 def labels(pipe, *arguments, **settings):

@@ -6,23 +6,14 @@ import sys
 import numpy as np
 import pytest
 import torch
+from tiny import unet_config
 
-from diffusion_baseline import DiffusionPipeline, UNet, UNetConfig
+from diffusion_baseline import DiffusionPipeline, UNet
 from diffusion_baseline.samplers import sample_ddim, sample_ddpm
 from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
 
-CONFIG = UNetConfig(
-    num_classes=3,
-    image_size=(4, 8),
-    image_channels=1,
-    base_channels=8,
-    multipliers=(1, 2),
-    residual_blocks=1,
-    attention_levels=(),
-    embedding_width=16,
-    norm_groups=4,
-)
+CONFIG = unet_config()
 
 
 @pytest.fixture

@@ -4,27 +4,18 @@ import dataclasses
 
 import pytest
 import torch
+from tiny import unet_config
 
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
 from diffusion_baseline.task import DiffusionTask
-from diffusion_baseline.unet import UNet, UNetConfig
+from diffusion_baseline.unet import UNet
 from var.conditions import Condition
 from var.data import ArrayData, Batch
 from var.errors import UserError
 from var.training import TrainingConfig, train
 
-CONFIG = UNetConfig(
-    num_classes=2,
-    image_size=4,
-    image_channels=1,
-    base_channels=8,
-    multipliers=(1, 2),
-    residual_blocks=1,
-    attention_levels=(),
-    embedding_width=16,
-    norm_groups=4,
-)
+CONFIG = unet_config(num_classes=2, image_size=4)
 
 
 def pipeline(prediction="v"):

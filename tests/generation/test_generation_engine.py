@@ -7,7 +7,7 @@ import weakref
 import pytest
 import torch
 from teacher_forced import TeacherForced
-from tiny_pipelines import make_pipeline
+from tiny import tiny_pipeline
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from var import VARPipeline
@@ -83,7 +83,7 @@ def run(forward, sampling=None, guidance=(1.5, 2.0, 3.0), labels=(1, 4, 2)):
 @pytest.mark.parametrize("guidance", [(1.0, 1.0, 1.0), (1.5, 0.0, 3.0)])
 @pytest.mark.parametrize("pack", [False, True])
 def test_the_engine_draws_the_tokens_of_the_teacher_forced_pass(settings, guidance, pack):
-    pipe = make_pipeline(**settings)
+    pipe = tiny_pipeline(**settings)
     plain = run(TeacherForced(pipe.vqvae, pipe.transformer), guidance=guidance)
     engine = run(Engine(pipe.vqvae, pipe.transformer, pack=pack), guidance=guidance)
     for left, right in zip(plain.token_maps, engine.token_maps, strict=True):
@@ -104,7 +104,7 @@ def test_many_images_take_the_attention_of_few_keys(pipe):
 
 
 def test_bfloat16_weights_give_nearly_the_tokens_of_their_float32_copies():
-    rounded, same = make_pipeline().to(torch.bfloat16), make_pipeline()
+    rounded, same = tiny_pipeline().to(torch.bfloat16), tiny_pipeline()
     same.vqvae.load_state_dict(rounded.vqvae.state_dict())
     same.transformer.load_state_dict(rounded.transformer.state_dict())
     settings = {"top_k": 1, "seeds": range(20), **SETTINGS}
@@ -123,7 +123,7 @@ def test_bfloat16_is_computed_with_where_the_cpu_can(monkeypatch, instructions):
     assert computing_type(torch.float16, torch.device("cpu")) == torch.float32
     assert computing_type(torch.float64, torch.device("cpu")) == torch.float64
     # Either way the images are those of the same weights, within the rounding of bfloat16.
-    images = make_pipeline().to(torch.bfloat16)([1], top_k=1, seeds=[0], **SETTINGS).images
+    images = tiny_pipeline().to(torch.bfloat16)([1], top_k=1, seeds=[0], **SETTINGS).images
     assert images.dtype == torch.float32
     assert images.isfinite().all()
 

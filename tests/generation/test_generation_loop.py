@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from teacher_forced import TeacherForced
-from tiny_pipelines import make_pipeline
+from tiny import tiny_pipeline
 
 from var.conditions import Condition
 from var.generation.draws import PerImageDraws
@@ -168,7 +168,7 @@ def test_the_log_likelihood_is_that_of_the_tokens_under_the_model(any_pipe):
 
 
 def test_likelihoods_of_all_token_sequences_sum_to_one():
-    pipe = make_pipeline((1, (1, 2)))
+    pipe = tiny_pipeline((1, (1, 2)))
     first, second, third = torch.meshgrid(*[torch.arange(16)] * 3, indexing="ij")
     token_maps = [first.reshape(-1, 1, 1), torch.stack((second, third), dim=-1).reshape(-1, 1, 2)]
     labels = torch.full((16**3,), 2)

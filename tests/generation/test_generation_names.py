@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from tiny_pipelines import make_pipeline
+from tiny import tiny_pipeline
 
 from var import VARPipeline
 from var.errors import UserError
@@ -12,7 +12,7 @@ NAMES = ["cat, house cat", "dog", "red fox, Vulpes vulpes", "crane", "crane"]
 
 @pytest.fixture(scope="module")
 def named():
-    parts = make_pipeline()
+    parts = tiny_pipeline()
     return VARPipeline(parts.vqvae, parts.transformer, class_names=NAMES)
 
 

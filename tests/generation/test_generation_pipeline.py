@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tiny_pipelines import make_pipeline
+from tiny import tiny_pipeline, tiny_transformer, tiny_vqvae
 
-from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
+from var import VAR, VQVAE, VARConfig, VARPipeline
 from var.errors import UserError
 from var.images import to_uint8
 
@@ -212,7 +212,7 @@ def test_half_precision_makes_images(own_pipe):
 
 
 def test_models_are_put_into_evaluation():
-    parts = make_pipeline(dropout=0.5)
+    parts = tiny_pipeline(dropout=0.5)
     pipe = VARPipeline(parts.vqvae.train(), parts.transformer.train())
     assert torch.equal(run(pipe, 1, seeds=[3]).images, run(pipe, 1, seeds=[3]).images)
     assert not pipe.transformer.training
@@ -293,10 +293,8 @@ def test_models_that_were_not_trained_together(pipe, changes, message):
 
 def test_three_channels_make_colour_pictures_and_two_are_refused_before_the_work():
     for channels in (3, 2):
-        small = {"base_channels": 4, "channel_multipliers": (1,), "residual_blocks": 1, "norm_groups": 2}
-        vqvae = VQVAE(VQVAEConfig(sides=(1, 2), in_channels=channels, width=4, vocabulary=8, phi=1, **small))
-        transformer = VAR(VARConfig(sides=(1, 2), vocabulary=8, code_width=4, num_classes=2, depth=1, width=8, heads=1))
-        pipe = VARPipeline(vqvae, transformer)
+        vqvae = tiny_vqvae(sides=(1, 2), in_channels=channels, channel_multipliers=(1,))
+        pipe = VARPipeline(vqvae, tiny_transformer(sides=(1, 2)))
         assert run(pipe, 1).images.shape == (1, channels, 2, 2)
         if channels == 3:
             assert pipe(1, progress=False).images[0].mode == "RGB"

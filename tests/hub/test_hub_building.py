@@ -2,24 +2,20 @@
 
 import pytest
 import torch
+from tiny import tiny_transformer, tiny_unet, tiny_vqvae
 from tiny_models import Tiny, TinyConfig
 from torch import nn
 
-from diffusion_baseline import UNet, UNetConfig
-from var import VAR, VQVAE, VARConfig, VQVAEConfig
+from var import VQVAE
 from var.errors import UserError
 from var.hub import PretrainedModel
 from var.hub.building import build
 
 MODELS = [
-    VAR(VARConfig(num_classes=3, sides=(1, 2), depth=2, width=8, heads=2, vocabulary=8, code_width=4)),
-    VQVAE(
-        VQVAEConfig(sides=(1, 2), base_channels=4, channel_multipliers=(1, 1), residual_blocks=1, norm_groups=2,
-                    width=4, vocabulary=8, codebook="ema")
-    ),
-    UNet(UNetConfig(num_classes=3, image_size=4, base_channels=4, multipliers=(1, 1), residual_blocks=1, head_width=4,
-                    embedding_width=4, norm_groups=2)),
-]  # fmt: skip
+    tiny_transformer(sides=(1, 2), num_classes=3, width=8, vocabulary=8),
+    tiny_vqvae(sides=(1, 2), channel_multipliers=(1, 1), vocabulary=8, codebook="ema", attention=True),
+    tiny_unet(image_size=4, multipliers=(1, 1), attention_levels=(1,), head_width=4),
+]
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: type(model).__name__)

@@ -5,7 +5,7 @@ import os
 import pytest
 import torch
 from official_layout import official_pair
-from tiny_pipelines import make_pipeline
+from tiny import tiny_pipeline
 
 from var import VARPipeline
 from var.errors import UserError
@@ -43,7 +43,7 @@ def conversions(monkeypatch):
 
     def from_original(cls, vqvae, transformer, *, progress):
         converted.append((vqvae.name, transformer.name))
-        return make_pipeline()
+        return tiny_pipeline()
 
     monkeypatch.setattr(VARPipeline, "from_original", classmethod(from_original))
     return converted
@@ -60,7 +60,7 @@ def load(variant="d16", **settings):
 def test_it_is_converted_once_and_then_read_from_the_conversion(hub, conversions):
     repository, asked = hub
     first = load(revision="main", local_files_only=True)
-    assert same(first, make_pipeline())
+    assert same(first, tiny_pipeline())
     assert [name for _, name, _ in asked] == ["vae_ch160v4096z32.pth", "var_d16.pth"]
     assert asked[0][2] == {"revision": "main", "local_files_only": True}
     kept = list((repository / "next-scale").iterdir())
@@ -103,8 +103,8 @@ def test_a_conversion_that_is_damaged_is_made_again(hub, conversions):
     load()
     (kept,) = (repository / "next-scale").iterdir()
     (kept / "transformer" / "model.safetensors").write_bytes(b"cut off")
-    assert same(load(), make_pipeline())
-    assert same(VARPipeline.from_pretrained(kept), make_pipeline())
+    assert same(load(), tiny_pipeline())
+    assert same(VARPipeline.from_pretrained(kept), tiny_pipeline())
     assert len(conversions) == 2
 
 
@@ -125,7 +125,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(hub, conversions):
     repository, _ = hub
     (repository / "next-scale").write_text("in the way")
     with pytest.warns(UserWarning, match="the conversion is not kept"):
-        assert same(load(), make_pipeline())
+        assert same(load(), tiny_pipeline())
 
 
 def test_a_local_folder_of_the_files(tmp_path):

@@ -1,32 +1,18 @@
 """Both stages on the real digits in a few steps: train, save, load, sample."""
 
 import torch
+from tiny import transformer_config, vqvae_config
 
-from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
+from var import VAR, VQVAE, VARPipeline
 from var.data import digits
 from var.randomness import keyed_global_stream
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.vqvae.task import VQVAETask
 from var.training import TrainingConfig, train
 
-VQVAE_CONFIG = VQVAEConfig(
-    sides=(1, 2, 4),
-    in_channels=1,
-    base_channels=8,
-    channel_multipliers=(1, 2),
-    residual_blocks=1,
-    attention=False,
-    norm_groups=4,
-    width=4,
-    vocabulary=32,
-    phi=2,
-    codebook="ema",
-    kmeans_init=True,
-    restart_below=0.05,
-)
-VAR_CONFIG = VARConfig(
-    sides=(1, 2, 4), vocabulary=32, code_width=4, num_classes=10, depth=2, width=32, heads=2, dropout=0.1, drop_path=0.1
-)
+TOKENS = {"sides": (1, 2, 4), "vocabulary": 32}
+VQVAE_CONFIG = vqvae_config(**TOKENS, codebook="ema", kmeans_init=True, restart_below=0.05)
+VAR_CONFIG = transformer_config(**TOKENS, num_classes=10, width=32, dropout=0.1, drop_path=0.1)
 
 
 def trained(steps, seed=0, **settings):

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 import torch
 from official_layout import official_pair
+from tiny import transformer_config, vqvae_config
 
-from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
+from var import VAR, VQVAE, VARPipeline
 from var.errors import UserError
 from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
@@ -14,18 +15,8 @@ from var.runs.fine_tuning import kept_rows
 from var.runs.overrides import RUN_FILE
 
 SIDES = (1, 2)
-VQVAE_CONFIG = VQVAEConfig(
-    sides=SIDES,
-    in_channels=1,
-    base_channels=4,
-    channel_multipliers=(1, 1),
-    residual_blocks=1,
-    attention=False,
-    norm_groups=2,
-    width=4,
-    vocabulary=16,
-)
-VAR_CONFIG = VARConfig(sides=SIDES, vocabulary=16, code_width=4, num_classes=3, depth=2, width=16, heads=2)
+VQVAE_CONFIG = vqvae_config(sides=SIDES, base_channels=4, channel_multipliers=(1, 1), norm_groups=2, phi=4)
+VAR_CONFIG = transformer_config(sides=SIDES, num_classes=3)
 NAMES = ("ant", "bee", "cat")
 
 

@@ -3,26 +3,21 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import tiny_transformer, tiny_vqvae
 
 from var.conditions import Condition
 from var.data.batches import Batch
 from var.recipes.transformer.task import TransformerTask
-from var.transformer import VAR, VARConfig
-from var.vqvae import VQVAE, VQVAEConfig
 
 
 def make_vqvae(**settings):
     torch.manual_seed(3)
-    small = {"base_channels": 8, "channel_multipliers": (1, 2), "residual_blocks": 1, "norm_groups": 4, "width": 4}
-    vqvae = VQVAE(VQVAEConfig(sides=(1, 2, 3), in_channels=1, vocabulary=16, phi=2, **{**small, **settings}))
-    with torch.no_grad():
-        vqvae.quantizer.codebook.weight.normal_()
-    return vqvae
+    return tiny_vqvae(**{"attention": True, **settings})
 
 
-def make_transformer():
+def make_transformer(**settings):
     torch.manual_seed(4)
-    return VAR(VARConfig(sides=(1, 2, 3), vocabulary=16, code_width=4, num_classes=5, depth=2, width=16, heads=2))
+    return tiny_transformer(**settings)
 
 
 def make_batch(count=6):
@@ -78,20 +73,8 @@ def test_the_tokenizer_does_not_learn_from_the_transformer():
 
 
 def test_gradient_checkpointing_changes_nothing_but_memory():
-    torch.manual_seed(4)
-    config = VARConfig(
-        sides=(1, 2, 3),
-        vocabulary=16,
-        code_width=4,
-        num_classes=5,
-        depth=2,
-        width=16,
-        heads=2,
-        dropout=0.2,
-        drop_path=0.5,
-        shared_adaln=True,
-    )
-    vqvae, model, batch = make_vqvae(), VAR(config).train(), make_batch()
+    vqvae, batch = make_vqvae(), make_batch()
+    model = make_transformer(dropout=0.2, drop_path=0.5, shared_adaln=True).train()
     task = TransformerTask(model, vqvae)
     found = []
     for model.gradient_checkpointing in (False, True):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tiny import tiny_transformer, tiny_vqvae
 
 from var.conditions import Condition
 from var.data import ArrayData, Compose, HorizontalFlip, Shift
@@ -11,19 +12,13 @@ from var.randomness import keyed_generator
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import BATCH, TokenCache
 from var.recipes.transformer.token_cache_files import tokenizer_digest
-from var.transformer import VAR, VARConfig
-from var.vqvae import VQVAE, VQVAEConfig
 
 COUNT = BATCH + 20  # a whole batch and a part of one
 
 
 def make_vqvae(vocabulary=16):
     torch.manual_seed(3)
-    small = {"base_channels": 8, "channel_multipliers": (1, 2), "residual_blocks": 1, "norm_groups": 4, "width": 4}
-    vqvae = VQVAE(VQVAEConfig(sides=(1, 2, 3), in_channels=1, vocabulary=vocabulary, phi=2, **small)).eval()
-    with torch.no_grad():
-        vqvae.quantizer.codebook.weight.normal_()
-    return vqvae
+    return tiny_vqvae(vocabulary=vocabulary, attention=True).eval()
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +72,7 @@ def test_variants_at_temperature_zero_are_all_the_same(vqvae, data):
 
 
 def test_training_on_the_cache_is_training_on_the_images(vqvae, data):
-    model = VAR(VARConfig(sides=(1, 2, 3), vocabulary=16, code_width=4, num_classes=5, depth=1, width=16, heads=2))
+    model = tiny_transformer(depth=1)
     indices = torch.tensor([110, 3, 3, 40])
     batch = Batch(data.images[indices], Condition.of(data.labels[indices]), indices)
     task = TransformerTask(model, vqvae, label_drop=0.0)

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from tiny import tiny_vqvae
 
 from var.conditions import Condition
 from var.data.batches import Batch
@@ -15,19 +16,13 @@ from var.recipes.vqvae.losses import VQVAELosses
 from var.recipes.vqvae.task import VQVAETask
 from var.training import PeriodicEvaluation, TrainingConfig, train
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask, WatchfulTask
-from var.vqvae import VQVAE, VQVAEConfig
 
 ADVERSARIAL = {"adversarial": 0.5, "patch_channels": 4, "patch_layers": 1, "augmentations": ()}
 
 
 def make_vqvae(sides=(1, 2, 4), **settings):
     torch.manual_seed(3)
-    small = {"base_channels": 8, "channel_multipliers": (1, 2, 2), "residual_blocks": 1, "norm_groups": 4, "width": 4}
-    small |= {"vocabulary": 16, "phi": 2, "attention": False}
-    vqvae = VQVAE(VQVAEConfig(sides=sides, **{**small, **settings}))
-    with torch.no_grad():
-        vqvae.quantizer.codebook.weight.normal_()
-    return vqvae.train()
+    return tiny_vqvae(**{"sides": sides, "in_channels": 3, "channel_multipliers": (1, 2, 2), **settings}).train()
 
 
 def make_batch(vqvae, count=4):

@@ -7,8 +7,9 @@ from benchmarking.machine import machine
 from benchmarking.measuring import fastest, watch
 from generation_benchmark.agreement import parting
 from generation_benchmark.table import table
+from tiny import tiny_transformer, tiny_vqvae
 
-from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
+from var import VARPipeline
 
 CASE = {
     "batch": 8,
@@ -82,10 +83,9 @@ def test_a_wrong_checkout_is_one_line(tmp_path, capsys):
 
 @torch.no_grad()
 def test_where_greedy_tokens_part_is_told_with_the_gap_of_their_logits():
-    tiny = VQVAEConfig(sides=(1, 2, 3), base_channels=8, channel_multipliers=(1,), norm_groups=4, width=4, vocabulary=9)
-    transformer = VAR(VARConfig(sides=(1, 2, 3), depth=1, width=8, heads=2, num_classes=5, vocabulary=9, code_width=4))
+    transformer = tiny_transformer()
     transformer.head.weight.normal_()
-    pipeline, labels, guidance = VARPipeline(VQVAE(tiny), transformer), torch.tensor([1, 4]), [1.0, 1.5, 2.0]
+    pipeline, labels, guidance = VARPipeline(tiny_vqvae(), transformer), torch.tensor([1, 4]), [1.0, 1.5, 2.0]
     ours = pipeline(labels.tolist(), guidance_scale=guidance, top_k=1, seeds=[0, 1], output_type="pt").tokens
     assert parting(pipeline, labels, guidance, ours, [token_map.flatten(1) for token_map in ours]) is None
     null = torch.full_like(labels, 5)

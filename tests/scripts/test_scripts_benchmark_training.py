@@ -8,6 +8,7 @@ from pathlib import Path
 import benchmark_training
 import pytest
 import torch
+from tiny import transformer_config, vqvae_config
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
 
@@ -23,17 +24,14 @@ from training_benchmark.steps import (  # noqa: E402
     matmul_peak,
 )
 
-from var import VARConfig, VQVAEConfig  # noqa: E402
 from var.errors import UserError  # noqa: E402
 
 
 @pytest.fixture(scope="module")
 def models():
     """A tiny pair."""
-    small = {"base_channels": 8, "channel_multipliers": (1, 2), "residual_blocks": 1, "norm_groups": 4, "width": 4}
-    vqvae = VQVAEConfig(sides=(1, 2, 4), vocabulary=16, **small)
-    transformer = VARConfig(sides=(1, 2, 4), vocabulary=16, code_width=4, num_classes=5, depth=1, width=16, heads=2)
-    return Models.of(transformer, vqvae, "cpu")
+    vqvae = vqvae_config(sides=(1, 2, 4), in_channels=3)
+    return Models.of(transformer_config(sides=(1, 2, 4), depth=1), vqvae, "cpu")
 
 
 @pytest.mark.parametrize("name", WAYS)

@@ -5,19 +5,14 @@ The inputs of scale k are made of the token maps of scales < k, so that logits n
 
 import pytest
 import torch
-
-from var.transformer import VAR, VARConfig
+from tiny import spread, tiny_transformer
 
 SCHEDULES = {"square": (1, 2, 3), "rectangular": ((1, 2), (2, 2), (2, 5)), "wide start": (2, 3, 4)}
 
 
 def make_model(sides=(1, 2, 3), **settings):
-    settings = {"depth": 3, "width": 24, "heads": 3, **settings}
-    model = VAR(VARConfig(sides=sides, vocabulary=11, code_width=5, num_classes=4, **settings))
-    with torch.no_grad():
-        for parameter in model.parameters():  # away from the start, where biases are zero and gates nearly so
-            parameter.add_(0.2 * torch.randn_like(parameter))
-    return model.eval()
+    tokens = {"sides": sides, "vocabulary": 11, "code_width": 5, "num_classes": 4}
+    return spread(tiny_transformer(**{**tokens, "depth": 3, "width": 24, "heads": 3, **settings})).eval()
 
 
 def dependence(model, labels, inputs):

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
+from tiny import transformer_config
 
 from var.errors import UserError
 from var.transformer import VAR, VARConfig
@@ -12,8 +13,9 @@ from var.transformer.blocks import FEW_KEYS, AdaLN, Attention, attend, modulated
 
 
 def make_config(**settings):
-    small = {"sides": (1, 2, 3), "vocabulary": 50, "code_width": 5, "num_classes": 4, "depth": 2, "width": 24}
-    return VARConfig(**{**small, "heads": 3, **settings})
+    return transformer_config(
+        **{"vocabulary": 50, "code_width": 5, "num_classes": 4, "width": 24, "heads": 3, **settings}
+    )
 
 
 def make_model(**settings):

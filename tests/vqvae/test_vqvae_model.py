@@ -5,19 +5,16 @@ import re
 
 import pytest
 import torch
+from tiny import tiny_vqvae
 
 from var.errors import UserError
-from var.vqvae import VQVAE, VQVAEConfig
+from var.vqvae import VQVAEConfig
 
 SIDES = {"square": (1, 2, 4), "rectangular": ((1, 2), (2, 2), (3, 4))}
 
 
 def make_vqvae(sides=(1, 2, 4), **settings):
-    settings = {"width": 4, "vocabulary": 16, "base_channels": 8, "norm_groups": 4, "phi": 2, **settings}
-    vqvae = VQVAE(VQVAEConfig(sides=sides, in_channels=1, channel_multipliers=(1, 2), residual_blocks=1, **settings))
-    with torch.no_grad():
-        vqvae.quantizer.codebook.weight.normal_()
-    return vqvae.eval()
+    return tiny_vqvae(**{"sides": sides, "attention": True, **settings}).eval()
 
 
 def make_images(vqvae, batch=3):

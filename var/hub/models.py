@@ -12,9 +12,8 @@ from var.configs import config_from_dict, config_to_dict, read_json, to_json
 from var.errors import UserError
 from var.files import atomic_file, make_folder
 from var.hub.building import build
-from var.hub.cards import ModelCard
 from var.hub.layout import CONFIG, PIPELINE_INDEX
-from var.hub.publishing import publish, write_card
+from var.hub.publishing import Publishable
 from var.hub.reading import read_weights
 from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size, written_weights
@@ -23,17 +22,16 @@ Model = TypeVar("Model", bound=nn.Module)
 Class = TypeVar("Class")
 
 
-class PretrainedModel:
+class PretrainedModel(Publishable):
     """Gives an `nn.Module` with a `config` (an instance of `config_class`) its way to disk and to the Hub."""
 
     config_class: ClassVar[type]
 
-    def save_pretrained(
-        self, directory: Path | str, *, max_shard_size: int | str = "5GB", card: ModelCard | None = None
-    ) -> None:
-        """Write config and weights into `directory`, and a README.md if a `card` is given; see `save_model`."""
-        save_model(_module(self), directory, max_shard_size=max_shard_size)
-        write_card(card, type(self), directory)
+    _noun = "model"
+
+    def _save_into(self, directory: Path | str, max_shard_size: int | str) -> None:
+        assert isinstance(self, nn.Module)
+        save_model(self, directory, max_shard_size=max_shard_size)
 
     @classmethod
     def from_pretrained(
@@ -47,26 +45,6 @@ class PretrainedModel:
         """Load from a folder or the Hub, strictly; see `load_model`."""
         model_class: Any = cls
         return load_model(model_class, path_or_id, dtype=dtype, device=device, **source)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | bool | None = None,
-        private: bool = False,
-        commit_message: str = "Upload model",
-        max_shard_size: int | str = "5GB",
-        card: ModelCard | None = None,
-    ) -> str:
-        """Publish on the Hub, in one commit; returns its address.
-
-        Without a `card` the page that is there stays, and a new repository gets a short one.
-        """
-
-        def save(folder: Path) -> None:
-            save_model(_module(self), folder, max_shard_size=max_shard_size)
-
-        return publish(save, type(self), repo_id, token=token, private=private, message=commit_message, card=card)
 
 
 def save_model(model: nn.Module, directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:
@@ -150,8 +128,3 @@ def check_placement(dtype: torch.dtype | None, device: torch.device | str | None
     except (RuntimeError, AssertionError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise UserError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from error
-
-
-def _module(model: PretrainedModel) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model

@@ -11,17 +11,16 @@ from torch import nn
 from var.configs import read_json, to_json
 from var.errors import UserError, suggestion
 from var.files import atomic_file, make_folder
-from var.hub.cards import ModelCard
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.hub.models import check_placement, load_folder, save_model, saved_class
-from var.hub.publishing import publish, write_card
+from var.hub.publishing import Publishable
 from var.hub.remote import Source, find_folder
 from var.hub.writing import parse_size
 
 Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")
 
 
-class PretrainedPipeline:
+class PretrainedPipeline(Publishable):
     """Gives an object made of several models its way to disk and to the Hub.
 
     The constructor takes each of the `parts` by its name, and every one of the `settings()`, as keywords.
@@ -34,12 +33,10 @@ class PretrainedPipeline:
         """What the constructor takes besides the parts, fit for JSON; nothing unless overridden."""
         return {}
 
-    def save_pretrained(
-        self, directory: Path | str, *, max_shard_size: int | str = "5GB", card: ModelCard | None = None
-    ) -> None:
-        """Write parts and index into `directory`, and a README.md if a `card` is given; see `save_pipeline`."""
+    _noun = "pipeline"
+
+    def _save_into(self, directory: Path | str, max_shard_size: int | str) -> None:
         save_pipeline(self, directory, max_shard_size=max_shard_size)
-        write_card(card, type(self), directory)
 
     @classmethod
     def from_pretrained(
@@ -52,26 +49,6 @@ class PretrainedPipeline:
     ) -> Self:
         """Load from a folder or the Hub, strictly; see `load_model`."""
         return load_pipeline(cls, path_or_id, dtype=dtype, device=device, **source)
-
-    def push_to_hub(
-        self,
-        repo_id: str,
-        *,
-        token: str | bool | None = None,
-        private: bool = False,
-        commit_message: str = "Upload pipeline",
-        max_shard_size: int | str = "5GB",
-        card: ModelCard | None = None,
-    ) -> str:
-        """Publish on the Hub, in one commit; returns its address.
-
-        Without a `card` the page that is there stays, and a new repository gets a short one.
-        """
-
-        def save(folder: Path) -> None:
-            save_pipeline(self, folder, max_shard_size=max_shard_size)
-
-        return publish(save, type(self), repo_id, token=token, private=private, message=commit_message, card=card)
 
 
 def save_pipeline(pipeline: PretrainedPipeline, directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:

@@ -1,8 +1,8 @@
 """A saved folder on its way to the Hub."""
 
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import ClassVar
 
 from var.files import atomic_file
 from var.hub.cards import ModelCard, card_text
@@ -10,34 +10,45 @@ from var.hub.layout import CARD, is_weights_file
 from var.hub.remote import create_repository, upload
 
 
-def write_card(card: ModelCard | None, cls: type, directory: Path | str) -> None:
-    """Write the README.md of a saved model, if a card is given."""
-    if card is not None:
-        folder = Path(directory)
-        text = card_text(card, cls, folder.resolve().name)
-        with atomic_file(folder / CARD) as file:
-            file.write_text(text, encoding="utf-8")
+class Publishable:
+    """What can be saved as a folder gets a page there if asked for, and its way to the Hub."""
 
+    _noun: ClassVar[str]  # what commits call it
 
-def publish(
-    save: Callable[[Path], None],
-    cls: type,
-    repo_id: str,
-    *,
-    token: str | bool | None,
-    private: bool,
-    message: str,
-    card: ModelCard | None,
-) -> str:
-    """Commit what `save` writes into a folder, and a card, to the Hub's `repo_id`; the address of the commit.
+    def _save_into(self, directory: Path | str, max_shard_size: int | str) -> None:
+        raise NotImplementedError
 
-    A page that is there is replaced only by a given `card`. Weights of an earlier commit that are not in this one are
-    deleted with it.
-    """
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        save(folder)
-        full_id = create_repository(repo_id, token=token, private=private)
-        (folder / CARD).write_text(card_text(card or ModelCard(), cls, full_id), encoding="utf-8")
-        kept = () if card is not None else (CARD,)
-        return upload(folder, full_id, token=token, commit_message=message, kept=kept, replaced=is_weights_file)
+    def save_pretrained(
+        self, directory: Path | str, *, max_shard_size: int | str = "5GB", card: ModelCard | None = None
+    ) -> None:
+        """Write all into `directory`, and a README.md if a `card` is given; see `save_model` and `save_pipeline`."""
+        self._save_into(directory, max_shard_size)
+        if card is not None:
+            folder = Path(directory)
+            text = card_text(card, type(self), folder.resolve().name)
+            with atomic_file(folder / CARD) as file:
+                file.write_text(text, encoding="utf-8")
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        token: str | bool | None = None,
+        private: bool = False,
+        commit_message: str | None = None,
+        max_shard_size: int | str = "5GB",
+        card: ModelCard | None = None,
+    ) -> str:
+        """Publish on the Hub, in one commit; returns its address.
+
+        Without a `card` the page that is there stays, and a new repository gets a short one. Weights of an earlier
+        commit that are not in this one are deleted with it.
+        """
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            self._save_into(folder, max_shard_size)
+            full_id = create_repository(repo_id, token=token, private=private)
+            (folder / CARD).write_text(card_text(card or ModelCard(), type(self), full_id), encoding="utf-8")
+            kept = () if card is not None else (CARD,)
+            message = commit_message or f"Upload {self._noun}"
+            return upload(folder, full_id, token=token, commit_message=message, kept=kept, replaced=is_weights_file)

@@ -20,7 +20,7 @@ from var.runs.overrides import (
 )
 from var.runs.settings import RunSettings
 from var.training.checkpoints import checkpoints, step_of
-from var.training.longer_training import check_length
+from var.training.run_length import check_length
 
 FREE = (
     "data.source",

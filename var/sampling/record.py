@@ -102,5 +102,5 @@ def fingerprint(*models: nn.Module, settings: object = None) -> str:
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8)
     for model in models:
         digest.update(repr(getattr(model, "config", None)).encode())
-        add_to_digest(digest, model.state_dict().items(), sampled=SAMPLED)
+        add_to_digest(digest.update, model.state_dict().items(), sampled=SAMPLED)
     return digest.hexdigest()

@@ -4,7 +4,7 @@ from var.training.checkpoints import CheckpointPolicy
 from var.training.loop import TrainingResult, train
 from var.training.non_finite import NonFiniteLossError
 from var.training.optimization import TrainingConfig
-from var.training.periodic import PeriodicEvaluation
+from var.training.periodic_evaluation import PeriodicEvaluation
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask, WatchfulTask
 
 __all__ = [

@@ -15,11 +15,11 @@ from var.data.base import ImageData
 from var.data.batches import Batch, batches
 from var.training.checkpoints import CheckpointPolicy
 from var.training.distributed import Processes
-from var.training.journal import Journal
-from var.training.learner import Numbers
+from var.training.metrics_log import MetricsLog
+from var.training.network_trainer import Numbers
 from var.training.optimization import TrainingConfig
-from var.training.periodic import PeriodicEvaluation, look
-from var.training.resuming import Checkpoints, Resumed
+from var.training.periodic_evaluation import PeriodicEvaluation, run_evaluation
+from var.training.resuming import Checkpoints, RunProgress
 from var.training.signals import StopSignals
 from var.training.state import TrainingState
 from var.training.task import Task, WatchfulTask
@@ -93,19 +93,19 @@ def train(
         if keeper:
             opened.enter_context(keeper.opened())
             opened.enter_context(signals)
-        resumed = keeper.resume() if keeper else Resumed()
+        resumed = keeper.resume() if keeper else RunProgress()
         services = Trackers(trackers, log.parent if log else None, description, config_to_dict(config))
         opened.enter_context(closing(services))
-        journal = _journal(log, state, resumed, services)
+        metrics = _metrics_log(log, state, resumed, services)
         stream = _stream(state, resumed.step, augment, workers)
         opened.enter_context(closing(stream))
         hidden = not (progress and state.processes.is_main)
         bar = tqdm(total=config.steps, initial=resumed.step, desc=description, disable=hidden, position=bar_line)
         opened.enter_context(bar)
-        done, seconds = _Run(state, journal, keeper, evaluate, signals, bar).take_steps(stream, resumed)
+        done, seconds = _Run(state, metrics, keeper, evaluate, signals, bar).take_steps(stream, resumed)
         state.finish()
     return TrainingResult(
-        history=journal.rows,
+        history=metrics.rows,
         seconds=seconds,
         finished=done == config.steps,
         resumed_from=resumed.step or None,
@@ -113,9 +113,9 @@ def train(
     )
 
 
-def _journal(log: Path | None, state: TrainingState, resumed: Resumed, services: Trackers) -> Journal:
+def _metrics_log(log: Path | None, state: TrainingState, resumed: RunProgress, services: Trackers) -> MetricsLog:
     """The log of a run, which goes on after the step that was resumed."""
-    return Journal(
+    return MetricsLog(
         log if state.processes.is_main else None,
         state.config.log_every,
         start=resumed.step,
@@ -148,18 +148,18 @@ class _Run:
     """The loop with everything open that it needs."""
 
     state: TrainingState
-    journal: Journal
+    metrics: MetricsLog
     keeper: Checkpoints | None
     evaluate: PeriodicEvaluation | None
     signals: StopSignals
     bar: tqdm
 
-    def take_steps(self, stream: Iterable[Batch], resumed: Resumed) -> tuple[int, float]:
+    def take_steps(self, stream: Iterable[Batch], resumed: RunProgress) -> tuple[int, float]:
         """Train to the end or to a signal; returns the steps done and the seconds that they took, over all starts."""
         started = time.perf_counter() - resumed.seconds
         done, steps = resumed.step, self.state.config.steps
-        if resumed.unseen:
-            self._look(done)
+        if resumed.evaluation_due:
+            self._evaluate(done)
         for step, batch in zip(range(done, steps), stream, strict=False):
             numbers, stop = self.state.step(step, batch, self.signals.requested)
             done = step + 1
@@ -167,30 +167,30 @@ class _Run:
             self._log(step, numbers, last)
             due = self.evaluate is not None and self.evaluate.due(done, steps)
             # Who sends a signal does not wait for an evaluation: the next start makes up for it.
-            unseen = due and stop and not last
-            if due and not unseen:
-                self._look(done)
+            postponed = due and stop and not last
+            if due and not postponed:
+                self._evaluate(done)
             if self.keeper and (stop or self.keeper.due(done, steps)):
-                self.keeper.save(Resumed(done, self.journal.saved(), time.perf_counter() - started, unseen))
+                self.keeper.save(RunProgress(done, self.metrics.saved(), time.perf_counter() - started, postponed))
             self.bar.update()
             if stop:
                 break
         return done, time.perf_counter() - started
 
-    def _look(self, done: int) -> None:
+    def _evaluate(self, done: int) -> None:
         assert self.evaluate is not None
         folder = self.keeper.policy.folder if self.keeper else None
-        self.journal.write(done, look(self.evaluate, self.state, done, folder))
+        self.metrics.write(done, run_evaluation(self.evaluate, self.state, done, folder))
 
     def _log(self, step: int, numbers: Numbers, last: bool) -> None:
         """Take the numbers of a step; show and watch them when they complete a row."""
-        if not self.journal.add(step, numbers, last=last):
+        if not self.metrics.add(step, numbers, last=last):
             return
-        row = self.journal.rows[-1]
+        row = self.metrics.rows[-1]
         self.bar.set_postfix(loss=f"{row['loss']:.4g}", refresh=False)
         task = self.state.task
         if isinstance(task, WatchfulTask) and self.state.processes.is_main:
             for text in task.warnings(step + 1, row):
-                self.journal.note(step + 1, text)
+                self.metrics.note(step + 1, text)
                 with tqdm.external_write_mode():  # not into the middle of a bar
                     logger.warning("step %d: %s", step + 1, text)

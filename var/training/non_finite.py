@@ -16,7 +16,7 @@ class NonFiniteLossError(UserError):
     """The loss or its gradient was NaN or infinite on some process; no process took that step."""
 
 
-def refusal(
+def non_finite_error(
     kind: str, step: int, loss: Tensor, norm: Tensor, batches: Sequence[Batch], data: ImageData, processes: Processes
 ) -> NonFiniteLossError:
     """The error of `step` (from 0), the same on every process: it names the images of a process where it arose."""

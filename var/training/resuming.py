@@ -22,7 +22,7 @@ from var.files import make_folder
 from var.nested import differences
 from var.training.checkpoints import CheckpointPolicy, CheckpointWriter, newest_whole, read_facts, sweep_checkpoints
 from var.training.distributed import Processes
-from var.training.longer_training import length_note
+from var.training.run_length import length_note
 from var.training.sharding import whole
 from var.training.state import TrainingState
 from var.weights import Kind, stored_kinds
@@ -34,13 +34,13 @@ _CHANGEABLE = ("steps", "log_every", "accumulation", "sharding", "compile")
 
 
 @dataclass(frozen=True, slots=True)
-class Resumed:
+class RunProgress:
     """Where a run stands, or goes on."""
 
     step: int = 0  # optimiser steps done
-    window: Mapping[str, Any] = field(default_factory=dict)  # of the journal
+    window: Mapping[str, Any] = field(default_factory=dict)  # of the metrics log
     seconds: float = 0.0  # that they took
-    unseen: bool = False  # an evaluation was due after the last of them, and a signal came before it
+    evaluation_due: bool = False  # an evaluation was due after the last of them, and a signal came before it
 
 
 class Checkpoints:
@@ -86,7 +86,7 @@ class Checkpoints:
             # Some file systems have no locks.
         sweep_checkpoints(folder)
 
-    def resume(self) -> Resumed:
+    def resume(self) -> RunProgress:
         """Bring the newest whole checkpoint, if there is one, into the state, the same on every process.
 
         Raises `UserError` if it belongs to another run or to a longer one, or if no checkpoint is whole. Falling back
@@ -94,34 +94,34 @@ class Checkpoints:
         """
         found = self.processes.from_main(self._choose)
         if found is None:
-            return Resumed()
+            return RunProgress()
         path, facts, kinds, notes = found
         for note in notes if self.processes.is_main else ():
             logger.warning(note)
         self.state.restore(_Saved(path, kinds, self.processes), facts["state"], str(path))
         logger.info("%s goes on from step %d", self.policy.folder, facts["step"])
-        return Resumed(facts["step"], facts["journal"], facts["seconds"], facts["unseen"])
+        return RunProgress(facts["step"], facts["journal"], facts["seconds"], facts["unseen"])
 
     def due(self, done: int, steps: int) -> bool:
         """Whether to save after `done` of `steps` steps."""
         return done % self.policy.every == 0 or done == steps
 
-    def save(self, place: Resumed) -> None:
-        """Write the state at `place`; every process must call. Raises `UserError` on all of them if it fails."""
-        writer = CheckpointWriter(self.policy.folder, place.step) if self.processes.is_main else None
+    def save(self, progress: RunProgress) -> None:
+        """Write the state at `progress`; every process must call. Raises `UserError` on all of them if it fails."""
+        writer = CheckpointWriter(self.policy.folder, progress.step) if self.processes.is_main else None
         for file, tensors in self.state.tensors().items():
             gathered = {name: whole(tensor) for name, tensor in tensors.items()}
             if writer:
                 writer.add(file, gathered)
         facts = {
-            "step": place.step,
+            "step": progress.step,
             "identity": self.identity,
             "processes": self.processes.count,
             "accumulation": self.state.config.accumulation,
             "steps": self.state.config.steps,
-            "seconds": place.seconds,
-            "journal": dict(place.window),
-            "unseen": place.unseen,
+            "seconds": progress.seconds,
+            "journal": dict(progress.window),
+            "unseen": progress.evaluation_due,
             "state": self.state.facts(),
         }
         self.processes.from_main(lambda: writer.finish(facts, self.policy.keep) if writer else None)

@@ -12,11 +12,11 @@ from var.data.batches import Batch
 from var.errors import UserError
 from var.eval_mode import eval_mode
 from var.randomness import keyed_global_stream
-from var.training.averaging import AveragedWeights
+from var.training.buffers import SharedBuffers
 from var.training.distributed import Processes
-from var.training.learner import Learner, Loss, Numbers
-from var.training.moving import MovingState
-from var.training.non_finite import refusal
+from var.training.ema import AveragedWeights
+from var.training.network_trainer import Loss, NetworkTrainer, Numbers
+from var.training.non_finite import non_finite_error
 from var.training.optimization import TrainingConfig, learning_rate_factor
 from var.training.sharding import whole, write
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask
@@ -46,7 +46,7 @@ class TrainingState:
         opponent = task.opponent if isinstance(task, AdversarialTask) else None
         _check(config, processes, opponent)
         bf16 = config.mixed_precision == "bf16"
-        model = Learner(
+        model = NetworkTrainer(
             task.model,
             config,
             processes,
@@ -55,13 +55,13 @@ class TrainingState:
             compiled=config.compile,
             sharding=config.sharding,
         )
-        self.learners = {"model": model}
+        self.trainers = {"model": model}
         if opponent is not None:
             assert isinstance(task, AdversarialTask)
-            self.learners["opponent"] = Learner(opponent, task.opponent_training, processes, bf16=bf16)
+            self.trainers["opponent"] = NetworkTrainer(opponent, task.opponent_training, processes, bf16=bf16)
         self._network = model.network
         self._average = AveragedWeights(self._network, config.ema_decay) if config.ema_decay else None
-        self._moving = MovingState([learner.network for learner in self.learners.values()], processes)
+        self._buffers = SharedBuffers([trainer.network for trainer in self.trainers.values()], processes)
 
     def step(self, step: int, batch: Batch, stopping: Callable[[], bool]) -> tuple[Numbers, bool]:
         """Take the step number `step` (from 0) with this process' share of the global batch.
@@ -69,13 +69,13 @@ class TrainingState:
         Returns the numbers to log, and whether any process is `stopping`, as it finds when the gradient is there.
         Raises `NonFiniteLossError` on all of them before a NaN or infinite step of one would reach the weights.
         """
-        self._moving.begin()
+        self._buffers.begin_step()
         if isinstance(self.task, SteppedTask):
             self.task.begin_step(step)
         parts = self._parts(batch)
-        opponent = self.learners.get("opponent")
+        opponent = self.trainers.get("opponent")
         with opponent.still() if opponent else ExitStack():
-            numbers, stop = self._descend("", self.learners["model"], self.task.loss, parts, step, stopping)
+            numbers, stop = self._descend("", self.trainers["model"], self.task.loss, parts, step, stopping)
         # Steps with a gradient of zero would fill Adam's moments with zeros, and weight decay would move the weights.
         if opponent and not (isinstance(self.task, WaitingTask) and not self.task.opponent_learns):
             assert isinstance(self.task, AdversarialTask)
@@ -88,7 +88,7 @@ class TrainingState:
     def _descend(
         self,
         prefix: str,
-        learner: Learner,
+        trainer: NetworkTrainer,
         compute: Loss,
         parts: Sequence[tuple[int, Batch]],
         step: int,
@@ -97,16 +97,16 @@ class TrainingState:
         """Gradient, the agreement of all processes, then the optimiser's step."""
         key = (self.config.seed, step)
         streams = (prefix.removesuffix("_") or "loss", f"{prefix}layers")
-        loss, norm, numbers = learner.gradient(compute, parts, key, streams)
+        loss, norm, numbers = trainer.gradient(compute, parts, key, streams)
         bad, stop = self.processes.any(~(torch.isfinite(loss) & torch.isfinite(norm)), stopping())
         if bad:
-            for each in self.learners.values():
+            for each in self.trainers.values():
                 each.forget_gradient()
-            self._moving.restore()
+            self._buffers.restore()
             batches = [batch for _, batch in parts]
-            raise refusal(f"{prefix}loss", step, loss, norm, batches, self.data, self.processes)
-        rate = learner.settings.learning_rate * learning_rate_factor(self.config, step)
-        learner.step(rate)
+            raise non_finite_error(f"{prefix}loss", step, loss, norm, batches, self.data, self.processes)
+        rate = trainer.settings.learning_rate * learning_rate_factor(self.config, step)
+        trainer.step(rate)
         logged = {f"{prefix}loss": loss, f"{prefix}gradient_norm": norm, f"{prefix}learning_rate": rate}
         return {**logged, **numbers}, stop
 
@@ -150,10 +150,10 @@ class TrainingState:
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All tensors by file and name, sharing memory with the state; spread ones are not whole."""
         files: dict[str, dict[str, Tensor]] = {}
-        for kind, learner in self.learners.items():
-            files[kind] = saved = learner.network.state_dict()
-            files[f"{kind}_buffers"] = {name: b for name, b in learner.network.named_buffers() if name not in saved}
-            files[f"{kind}_optimizer"] = learner.moments()
+        for kind, trainer in self.trainers.items():
+            files[kind] = saved = trainer.network.state_dict()
+            files[f"{kind}_buffers"] = {name: b for name, b in trainer.network.named_buffers() if name not in saved}
+            files[f"{kind}_optimizer"] = trainer.moments()
         if self._average:
             files["average"] = self._average.average
         for rank, memory in enumerate(self._memories()):
@@ -167,8 +167,8 @@ class TrainingState:
 
     def restore(self, saved: SavedTensors, facts: Mapping[str, Any], source: str) -> None:
         """Become the state that gave these tensors and facts; raises `UserError` naming `source` if they do not fit."""
-        for kind, learner in self.learners.items():
-            learner.prepare_moments(saved.kinds.get(f"{kind}_optimizer", {}))
+        for kind, trainer in self.trainers.items():
+            trainer.prepare_moments(saved.kinds.get(f"{kind}_optimizer", {}))
         targets = {file: tensors for file, tensors in self.tensors().items() if not file.startswith(_TASK)}
         wanted = {f"{file}/{name}": kind for file in targets for name, kind in kinds_of(targets[file]).items()}
         found = {f"{file}/{name}": kind for file, kinds in saved.kinds.items() for name, kind in kinds.items()}

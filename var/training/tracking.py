@@ -52,7 +52,7 @@ class Trackers:
         self._accelerator.init_trackers(run, config=shown, init_kwargs=_names(folder))
 
     def log(self, row: Mapping[str, float]) -> None:
-        """Send a row of the journal."""
+        """Send a row of the log."""
         if self._accelerator is not None:
             self._accelerator.log({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
 

@@ -10,5 +10,5 @@ from var.weights import add_to_digest
 def network_digest(about: str, network: nn.Module) -> str:
     """SHA-256 of the words `about` a network and of all its weights, in hexadecimal."""
     digest = hashlib.sha256(about.encode())
-    add_to_digest(digest, network.state_dict().items())
+    add_to_digest(digest.update, network.state_dict().items())
     return digest.hexdigest()

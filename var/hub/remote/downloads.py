@@ -9,8 +9,8 @@ from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 from var.errors import UserError, suggestion
 from var.hub.file_kinds import check_file, pickles_in
-from var.hub.remote.answers import is_out_of_reach, one_line_errors
-from var.hub.remote.places import checked_inside, existing_path, near_folder
+from var.hub.remote.errors import is_out_of_reach, one_line_errors
+from var.hub.remote.paths import checked_inside, existing_path, near_folder
 
 MODEL_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 KEYS = ("config.json", "pipeline_index.json")  # which a saved model has, and a saved pipeline

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from var.hub.remote.answers import one_line_errors
-from var.hub.remote.places import check_id
+from var.hub.remote.errors import one_line_errors
+from var.hub.remote.paths import check_id
 
 
 def create_repository(repo_id: str, *, token: str | bool | None, private: bool) -> str:

@@ -127,7 +127,7 @@ def tokenizer_digest(vqvae: Tokenizer) -> str:
     decoding = {id(tensor) for module in vqvae.decoding() for tensor in module.state_dict(keep_vars=True).values()}
     weights = sorted(vqvae.state_dict(keep_vars=True).items())
     weights = ((name, tensor) for name, tensor in weights if id(tensor) not in decoding)
-    add_to_digest(digest, weights, header="{name} {dtype} {shape}")
+    add_to_digest(digest.update, weights, header="{name} {dtype} {shape}")
     return digest.hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""Looking at a model now and then while it trains, and keeping the best one."""
+"""Evaluation of a model every so many steps while it trains, and its best weights."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,11 +34,13 @@ class PeriodicEvaluation:
             raise UserError(f"evaluations must be at least 1 step apart, got every={self.every}; raise it")
 
     def due(self, done: int, steps: int) -> bool:
-        """Whether to look after `done` of `steps` steps."""
+        """Whether it is time after `done` of `steps` steps."""
         return done % self.every == 0 or done == steps
 
 
-def look(evaluation: PeriodicEvaluation, state: TrainingState, done: int, folder: Path | None) -> Mapping[str, float]:
+def run_evaluation(
+    evaluation: PeriodicEvaluation, state: TrainingState, done: int, folder: Path | None
+) -> Mapping[str, float]:
     """The numbers after `done` steps, on every process; `folder` is that of the checkpoints, which gets `best`."""
 
     def work() -> Mapping[str, float]:

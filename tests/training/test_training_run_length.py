@@ -10,8 +10,8 @@ from training_runs import CONFIG, outcome, rich_run, stop_at
 
 from var.errors import UserError
 from var.training import TrainingConfig
-from var.training.longer_training import length_note
 from var.training.optimization import learning_rate_factor
+from var.training.run_length import length_note
 
 CONSTANT = {"schedule": "constant", "warmup": 0.0}
 

@@ -24,7 +24,7 @@ Numbers = dict[str, float | Tensor]
 Loss = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, Numbers]]
 
 
-class Learner:
+class NetworkTrainer:
     """A network, its optimiser, and the network as its loss must call it.
 
     Attributes:

@@ -8,7 +8,7 @@ from training_runs import CONFIG, Rich, make_data, outcome, rich_run, stop_at
 
 from var.errors import UserError
 from var.training import PeriodicEvaluation, TrainingConfig, train
-from var.training.periodic import best_so_far
+from var.training.periodic_evaluation import best_so_far
 
 
 def test_it_sees_the_averaged_weights_and_leaves_no_trace(tmp_path):

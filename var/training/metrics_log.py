@@ -16,7 +16,7 @@ Row = dict[str, float]
 Values = dict[str, list[float]]
 
 
-class Journal:
+class MetricsLog:
     """Collects a row every `every` steps; `path` (if given) receives it as a JSON line at once.
 
     Args:

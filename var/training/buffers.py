@@ -10,7 +10,7 @@ from var.training.distributed import Processes
 from var.training.sharding import local
 
 
-class MovingState:
+class SharedBuffers:
     """Buffers and frozen parameters of `networks`: a step begins with those of the main process, or is undone."""
 
     def __init__(self, networks: Sequence[nn.Module], processes: Processes) -> None:
@@ -18,7 +18,7 @@ class MovingState:
         self._kept: dict[tuple[int, str], tuple[int, Tensor]] = {}
 
     @torch.no_grad()
-    def begin(self) -> None:
+    def begin_step(self) -> None:
         """Take over the state of the main process, and remember it."""
         tensors = self._tensors()
         moving = [self._may_have_moved(key, tensor) for key, tensor in tensors.items()]
@@ -33,7 +33,7 @@ class MovingState:
 
     @torch.no_grad()
     def restore(self) -> None:
-        """Put back what `begin` remembered."""
+        """Put back what `begin_step` remembered."""
         for key, tensor in self._tensors().items():
             if key in self._kept:  # all but an opponent, which is frozen for the length of the model's loss only
                 local(tensor).copy_(self._kept[key][1])

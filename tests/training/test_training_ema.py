@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from var.training.averaging import AveragedWeights
+from var.training.ema import AveragedWeights
 
 
 class Counter(nn.Module):
