@@ -1,27 +1,27 @@
 """From class labels to images: the user's side of the diffusion baseline, called as the VAR pipeline is."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import Prediction, image_and_noise, named_prediction
 from diffusion_baseline.guidance import guided_in_one_call
-from diffusion_baseline.samplers import normal, sample_ddim, sample_ddpm, timestep_pairs
+from diffusion_baseline.samplers import find_sampler
+from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, named_schedule
+from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet
 from var.conditions import Condition
-from var.errors import UserError, suggestion
+from var.eval_mode import eval_mode
 from var.hub import PretrainedPipeline
 from var.images import format_images
 from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_condition
 from var.sampling.streams import Generators, random_streams
-
-SAMPLERS = ("ddim", "ddpm")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,31 +89,30 @@ class DiffusionPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: int | None = None,
         *,
-        guidance_scale: float = 1.5,
-        num_inference_steps: int | None = None,
-        sampler: str = "ddim",
-        eta: float = 0.0,
-        clip_sample: bool = False,
+        sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: Sequence[int] | None = None,
         output_type: str = "pil",
         return_intermediates: bool = False,
         callback_on_step_end: Callable[[int, int, Tensor], None] | None = None,
         progress: bool = True,
+        **keywords: Unpack[SamplingKeywords],
     ) -> DiffusionOutput:
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed; or a `Condition`. `guidance_scale` 1 means off, 0
-        ignores the class. `num_inference_steps`: 1 to T; None is 50 for DDIM and T for DDPM. `sampler`: "ddim", with
-        randomness `eta` from 0 to 1, or "ddpm", which is ancestral. `clip_sample` keeps the predicted clean image in
-        [-1, 1] at every step.
+        label), "random" for a class drawn from each image's seed; or a `Condition`. The walk is said by `sampling`, by
+        its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores the class);
+        `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with
+        randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; `clip_sample` keeps the
+        predicted clean image in [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
         receives the step's index, its timestep and x after it. Raises `UserError` for requests that make no sense.
         """
-        steps = self._steps(sampler, num_inference_steps)
+        settings = replace(sampling or SamplingSettings(), **keywords)
+        sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds)
         generators, seeds = random_streams(count, generator, seeds)
         condition = resolve_condition(class_labels, count, self.unet.config.num_classes, seeds, self.class_names)
@@ -122,19 +121,16 @@ class DiffusionPipeline(PretrainedPipeline):
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
-        denoise = self._denoiser(condition.to(self.device), guidance_scale, clip_sample, predicted)
-        with evaluating(self.unet), tqdm(total=steps, desc=sampler, leave=False, disable=not progress) as bar:
+        denoise = self._denoiser(condition.to(self.device), settings, predicted)
+        bar = tqdm(total=options["steps"], desc=settings.sampler, leave=False, disable=not progress)
+        with eval_mode(self.unet), bar:
 
             def on_step(index: int, timestep: int, x: Tensor) -> None:
                 bar.update()
                 if callback_on_step_end is not None:
                     callback_on_step_end(index, timestep, x)
 
-            settings: dict[str, Any] = {"steps": steps, "generator": generators, "on_step": on_step}
-            if sampler == "ddim":
-                x = sample_ddim(denoise, noise, self.schedule, eta=eta, **settings)
-            else:
-                x = sample_ddpm(denoise, noise, self.schedule, **settings)
+            x = sample(denoise, noise, self.schedule, generator=generators, on_step=on_step, **options)
         return DiffusionOutput(
             images=format_images(x, output_type),
             labels=condition.labels,
@@ -142,17 +138,19 @@ class DiffusionPipeline(PretrainedPipeline):
             intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
         )
 
-    def _steps(self, sampler: str, num_inference_steps: int | None) -> int:
-        """Return the number of steps, after a look at the sampler's name."""
-        if sampler not in SAMPLERS:
-            raise UserError(f"unknown sampler {sampler!r}; {suggestion(sampler, SAMPLERS)}")
-        total = self.schedule.num_timesteps
-        if num_inference_steps is None:
-            return min(50, total) if sampler == "ddim" else total
-        return len(timestep_pairs(num_inference_steps, total))
+    def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+        """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
+        sample = find_sampler(settings.sampler)
+        named, total = inspect.signature(sample).parameters, self.schedule.num_timesteps
+        steps = settings.num_inference_steps
+        if steps is None:
+            steps = min(named["steps"].default or total, total)
+        given = settings.keywords()
+        return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
-    def _denoiser(self, condition: Condition, scale: float, clip: bool, predicted: list[Tensor] | None) -> Denoiser:
+    def _denoiser(self, condition: Condition, settings: SamplingSettings, predicted: list[Tensor] | None) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
+        scale = settings.guidance_scale
         if not condition.given.any():
             scale = 0  # there is nothing to guide towards: one prediction is enough
         predict = guided_in_one_call(self.unet, condition, scale)
@@ -160,22 +158,10 @@ class DiffusionPipeline(PretrainedPipeline):
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             image, eps = image_and_noise(predict(x, timesteps), x, timesteps, self.schedule, self.prediction)
-            if clip:
+            if settings.clip_sample:
                 image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
             if predicted is not None:
                 predicted.append(image)
             return eps
 
         return denoise
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Hold a model in eval mode inside the block, and give every module its own mode back after it."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -9,7 +9,7 @@
 
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
-from var.errors import UserError, suggestion
+from var.errors import chosen
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import TrainingConfig
 
@@ -101,10 +101,9 @@ PRESETS: dict[str, DiffusionRun] = {
         checkpoints=CheckpointSettings(every=2000),
     ),
 }
+"""The run of each diffusion model, by its name."""
 
 
-def preset(name: str) -> DiffusionRun:
-    """Look a preset up; an unknown name is a `UserError`."""
-    if name not in PRESETS:
-        raise UserError(f"unknown diffusion preset {name!r}; {suggestion(name, PRESETS)}")
-    return PRESETS[name]
+def diffusion_run(name: str) -> DiffusionRun:
+    """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
+    return chosen(name, PRESETS, "diffusion preset")

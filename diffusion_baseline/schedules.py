@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float64, Int
 from torch import Tensor
 
-from var.errors import UserError, suggestion
+from var.errors import UserError, chosen
 
 # Any callable (x_t, timesteps (batch,)) -> prediction in the shape of x_t. Guidance wraps one, samplers call one.
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -78,9 +78,7 @@ SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {"cosine": cosine_schedul
 
 def named_schedule(name: str, num_timesteps: int) -> NoiseSchedule:
     """Build the schedule of that name with its default constants; an unknown name is a `UserError`."""
-    if name not in SCHEDULES:
-        raise UserError(f"unknown noise schedule {name!r}; {suggestion(name, SCHEDULES)}")
-    return SCHEDULES[name](num_timesteps)
+    return chosen(name, SCHEDULES, "noise schedule")(num_timesteps)
 
 
 def _check_num_timesteps(num_timesteps: int) -> None:

@@ -4,6 +4,7 @@ import os
 import warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the Hub serves one on loopback
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of all processes that tests start: each core has one of its own
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # third-party imports may warn; our own code may not
@@ -15,6 +16,7 @@ install_import_hook(["var", "diffusion_baseline"], "annotations.checked")
 
 import pytest  # noqa: E402
 import torch  # noqa: E402
+from processes import Forker  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -27,6 +29,14 @@ def _quiet_and_deterministic():
     """One thread (so that sums have one order), and a global stream that no test shares with another."""
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def forker():
+    """Starts functions in processes that have imported everything."""
+    forker = Forker()
+    yield forker
+    forker.close()
 
 
 @pytest.fixture

@@ -1,7 +1,10 @@
 """The one error that the command line turns into a line and exit code 2."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Row = TypeVar("Row")
 
 
 class UserError(ValueError):
@@ -19,3 +22,10 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if near:
         return f"did you mean {' or '.join(repr(n) for n in near)}?"
     return f"choose one of {', '.join(repr(n) for n in known)}"
+
+
+def chosen(name: str, table: Mapping[str, Row], kind: str) -> Row:
+    """The row `name` of a `table` of things of a `kind`; raises `UserError` with suggestions for an unknown one."""
+    if name not in table:
+        raise UserError(f"unknown {kind} {name!r}; {suggestion(name, table)}")
+    return table[name]

@@ -2,13 +2,10 @@
 
 import argparse
 
-from var.command_line.sampling_options import add_model_arguments
+from var.command_line.sampling_options import add_model_arguments as add_arguments
 from var.sampling.command import LoadedModel, placement
 
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    add_model_arguments(parser)
+__all__ = ["add_arguments", "load"]
 
 
 def load(arguments: argparse.Namespace) -> LoadedModel:

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
-from comparison.report.page import Pictures, page
+from comparison.report.page import page
+from comparison.report.picture_sections import Pictures
 from comparison.report.results import Report
 from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import Setting, network_evaluations, sample_labels
@@ -21,8 +22,7 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
-from var.evaluation.report.html import save
-from var.files import atomic_file
+from var.files import atomic_file, atomic_folder, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
@@ -94,11 +94,8 @@ def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:
     """Both trained pipelines as `models/var` and `models/diffusion`, for `from_pretrained`."""
     for model, stage in trained.items():
         target = output / "models" / model
-        unfinished = target.with_name(f".{model}.tmp")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        shutil.copytree(stage.folder / "model", unfinished)
-        shutil.rmtree(target, ignore_errors=True)
-        unfinished.replace(target)
+        with atomic_folder(target) as unfinished:
+            shutil.copytree(stage.folder / "model", unfinished, dirs_exist_ok=True)
 
 
 def write_page(
@@ -138,23 +135,20 @@ def write_page(
         tradeoff=tradeoff_plot(report),
         loss_curves={name: loss_curve(rows, color=colors[name]) for name, rows in histories.items()},
     )
-    save(page(report, pictures), output / "report.html")
+    write_text(output / "report.html", page(report, pictures))
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
-    defaults = plan.var.sampling
     out = pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
-        guidance_scale=defaults.guidance_scale,
-        guidance_schedule=defaults.guidance_schedule,
-        temperature=defaults.temperature,
+        sampling=plan.transformer.sampling,
         output_type="pt",
         return_intermediates=True,
         progress=False,
     )
     assert out.intermediates is not None
-    names = [f"{height}x{width}" for height, width in plan.var.vqvae.schedule.shapes]
+    names = [f"{height}x{width}" for height, width in plan.tokenizer.vqvae.schedule.shapes]
     return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
 
 
@@ -163,8 +157,7 @@ def _denoising_strip(pipeline: DiffusionPipeline, plan: Comparison) -> str:
     pipeline(
         [3, 8],
         seeds=[STRIP_SEED, STRIP_SEED + 1],
-        guidance_scale=plan.diffusion.guidance_scale,
-        num_inference_steps=50,
+        sampling=plan.diffusion_headline,
         output_type="pt",
         progress=False,
         callback_on_step_end=lambda _index, timestep, x: states.append((timestep, x.cpu().clamp(-1, 1))),

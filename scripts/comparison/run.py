@@ -24,7 +24,7 @@ from comparison.sampling import (
     timing_stage,
     var_settings,
 )
-from comparison.scoring import Jury, controls, score_report, tokenizer_numbers
+from comparison.scoring import Evaluator, controls, score_report, tokenizer_numbers
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, train_branch
@@ -94,9 +94,9 @@ def _judge(
     plan: Comparison, settings: dict[str, list[Setting]], stages: dict[str, Stage], seed: int, device: str
 ) -> Report:
     """Scores of all samples and controls, with the times, as a report."""
-    jury = Jury.convene(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
+    evaluator = Evaluator.of(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
     vqvae = VQVAE.from_pretrained(stages["tokenizer"].folder / "model")
-    labels = sample_labels(plan.var.transformer.num_classes, plan.per_class)
+    labels = sample_labels(plan.transformer.transformer.num_classes, plan.per_class)
     rows: list[dict[str, Any]] = []
     spreads: dict[str, dict[str, Any]] = {}
     with tqdm(total=sum(map(len, settings.values())), desc="judge") as bar:
@@ -105,11 +105,11 @@ def _judge(
             cost = _training_cost(model, stages)
             for index, setting in enumerate(each):
                 sampling = {key: times[key][index] for key in ("seconds_per_1000_images", "flops_per_image")}
-                scores = jury.scores(load_samples(samples, index), labels)
+                scores = evaluator.scores(load_samples(samples, index), labels)
                 rows.append(result_row(setting, scores, sampling, cost, seed))
                 if setting.headline:
                     sets = load_sets(samples, index, plan.generation_seeds)
-                    spreads[model] = _spread(jury, plan, setting, sets, labels)
+                    spreads[model] = _spread(evaluator, plan, setting, sets, labels)
                 bar.update()
     judges = {
         name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in ("judge", "second")
@@ -117,8 +117,8 @@ def _judge(
     plain = json.loads(json.dumps(plan.settings()))
     return Report(
         results=rows,
-        controls=controls(jury, plan, vqvae),
-        tokenizer=tokenizer_numbers(jury, plan, vqvae, stages["tokenizer"].record),
+        controls=controls(evaluator, plan, vqvae),
+        tokenizer=tokenizer_numbers(evaluator, plan, vqvae, stages["tokenizer"].record),
         environment=environment(
             TIMING_THREADS, device, {name: stage.record["seconds"] for name, stage in stages.items()}
         ),
@@ -127,11 +127,13 @@ def _judge(
     )
 
 
-def _spread(jury: Jury, plan: Comparison, setting: Setting, sets: list[Tensor], labels: Tensor) -> dict[str, Any]:
+def _spread(
+    evaluator: Evaluator, plan: Comparison, setting: Setting, sets: list[Tensor], labels: Tensor
+) -> dict[str, Any]:
     """The headline setting's scores over generation seeds, as `var evaluate` reports them."""
-    name, sampling = f"{plan.data} ({setting.model})", setting.arguments()
+    name, sampling = f"{plan.data} ({setting.model})", setting.sampling.keywords()
     protocol = {"name": name, "sampling": sampling, "per_class": plan.per_class, "rounding": plan.rounding}
-    return score_report(jury, setting.model, sets, labels, plan.reference, protocol).to_dict()
+    return score_report(evaluator, setting.model, sets, labels, plan.reference, protocol).to_dict()
 
 
 def _training_cost(model: str, stages: dict[str, Stage]) -> dict[str, Any]:

@@ -14,11 +14,13 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from comparison.settings import CODE_VERSION, HEADLINE_STEPS, Comparison
+from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_pipeline
 from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
 from var.generation import VARPipeline
+from var.generation.sampling_settings import SamplingSettings as VARSettings
 from var.images import to_uint8
 from var.randomness import keyed_seed
 
@@ -32,52 +34,47 @@ WARM_UP_SECONDS = 2.0
 class Setting:
     """One way to sample a model."""
 
-    model: str  # "var" or "diffusion"
-    sampler: str  # "next-scale" or "ddim"
+    sampling: VARSettings | DiffusionSettings
     steps: int  # scales, or network steps
-    guidance_scale: float
-    options: tuple[tuple[str, Any], ...]  # further arguments of the pipeline's call
     headline: bool = False
 
-    def arguments(self) -> dict[str, Any]:
-        """Arguments of the pipeline's call."""
-        arguments = {"guidance_scale": self.guidance_scale, **dict(self.options)}
-        if self.model == "diffusion":
-            arguments |= {"num_inference_steps": self.steps, "sampler": self.sampler}
-        return arguments
+    @property
+    def model(self) -> str:
+        """Which of the two it is for: "var" or "diffusion"."""
+        return "var" if isinstance(self.sampling, VARSettings) else "diffusion"
+
+    @property
+    def sampler(self) -> str:
+        """What the report calls the way to the image."""
+        return "next-scale" if isinstance(self.sampling, VARSettings) else self.sampling.sampler
+
+    @property
+    def guidance_scale(self) -> float:
+        """One number, for all scales or steps."""
+        assert not isinstance(self.sampling.guidance_scale, tuple)
+        return self.sampling.guidance_scale
 
 
 def var_settings(plan: Comparison) -> list[Setting]:
     """The headline setting first, then the sweep over guidance scales."""
-    defaults = asdict(plan.var.sampling)
-    headline = defaults.pop("guidance_scale")
-    steps = len(plan.var.vqvae.schedule)
+    headline = plan.transformer.sampling
+    steps = len(plan.tokenizer.vqvae.schedule)
+    sweep = (replace(headline, guidance_scale=scale) for scale in plan.var_guidance)
     return [
-        Setting(
-            model="var",
-            sampler="next-scale",
-            steps=steps,
-            guidance_scale=scale,
-            options=tuple(defaults.items()),
-            headline=scale == headline,
-        )
-        for scale in dict.fromkeys((headline, *plan.var_guidance))
+        Setting(sampling=each, steps=steps, headline=each == headline) for each in dict.fromkeys((headline, *sweep))
     ]
 
 
 def diffusion_settings(plan: Comparison) -> list[Setting]:
-    """The headline setting first, then the sweep over step counts and guidance scales."""
-    headline = (HEADLINE_STEPS, plan.diffusion.guidance_scale)
+    """The headline setting first, then the sweep over samplers, step counts and guidance scales."""
+    headline = plan.diffusion_headline
     return [
         Setting(
-            model="diffusion",
-            sampler="ddim",
-            steps=steps,
-            guidance_scale=scale,
-            options=(),
-            headline=(steps, scale) == headline,
+            sampling=each,
+            steps=each.num_inference_steps or plan.diffusion.num_timesteps,
+            headline=each == headline,
         )
-        for steps, scale in dict.fromkeys((headline, *plan.diffusion_sweep))
+        for each in dict.fromkeys((headline, *plan.diffusion_sweep))
     ]
 
 
@@ -91,11 +88,12 @@ def draw(
 ) -> Tensor:
     """Images in [-1, 1] of `labels`; image i depends on (seed, number, i) only, so that all settings share seeds."""
     key = ("comparison", seed) if number == 0 else ("comparison", seed, "set", number)
+    call: Any = pipeline  # each is given settings of its own kind
     parts = []
     for start in range(0, len(labels), BATCH):
         chosen = labels[start : start + BATCH]
         seeds = [keyed_seed(*key, start + i) for i in range(len(chosen))]
-        out: Any = pipeline(chosen, seeds=seeds, output_type="pt", progress=False, **setting.arguments())
+        out = call(chosen, seeds=seeds, output_type="pt", progress=False, sampling=setting.sampling)
         parts.append(out.images.cpu() * 2 - 1)
     return torch.cat(parts)
 
@@ -191,15 +189,22 @@ def _warm_up(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: 
     """Draw for some seconds: after the processes that trained, the first calls are a tenth slower than all others."""
     started = time.perf_counter()
     while time.perf_counter() - started < WARM_UP_SECONDS:
-        _draw_timed(pipeline, replace(setting, steps=2) if setting.model == "diffusion" else setting, plan)
+        _draw_timed(pipeline, _shortened(setting), plan)
 
 
 def _seconds_per_1000(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
     """Median over repeats, after a call that is not counted."""
     # Two steps of diffusion meet every shape that many meet.
-    _draw_timed(pipeline, replace(setting, steps=2) if setting.model == "diffusion" else setting, plan)
+    _draw_timed(pipeline, _shortened(setting), plan)
     seconds = [_draw_timed(pipeline, setting, plan) for _ in range(plan.timing_repeats)]
     return statistics.median(seconds) * 1000 / plan.timing_images
+
+
+def _shortened(setting: Setting) -> Setting:
+    """The same in two network steps, where there are steps to choose."""
+    if isinstance(setting.sampling, VARSettings):
+        return setting
+    return replace(setting, sampling=replace(setting.sampling, num_inference_steps=2))
 
 
 def _draw_timed(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
@@ -210,7 +215,7 @@ def _draw_timed(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, pla
 
 
 def _classes(plan: Comparison) -> int:
-    return plan.var.transformer.num_classes
+    return plan.transformer.transformer.num_classes
 
 
 def network_evaluations(setting: Setting) -> int:

@@ -1,6 +1,6 @@
 """The numbers of a report: scores of all samples, the controls beside them, and the tokenizer's health."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -30,7 +30,7 @@ def all_images(data: ImageData) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Jury:
+class Evaluator:
     """Both feature networks and the real images as they see them."""
 
     judge: Classifier
@@ -39,7 +39,7 @@ class Jury:
     second_reference: Reference
 
     @classmethod
-    def convene(cls, plan: Comparison, judge: Classifier, second: Classifier) -> "Jury":
+    def of(cls, plan: Comparison, judge: Classifier, second: Classifier) -> "Evaluator":
         """The reference is all real images; copies are looked for among those that were trained on."""
         real = to_uint8(all_images(open_data(plan.data, split="all")))
         train, test = (to_uint8(all_images(open_data(plan.data, split=split))) for split in ("train", "test"))
@@ -52,33 +52,33 @@ class Jury:
 
     def scores(self, images: Tensor, labels: Tensor | None = None, *, thorough: bool = False) -> dict[str, Any]:
         """Scores of uint8 images, and "fd_second": their distance in the features of the second network."""
-        scores = asdict(evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough))
+        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough).to_dict()
         second = Statistics.from_features(extract(images, self.second).features)
         known = {key: value for key, value in scores.items() if value is not None}
         return known | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
 
 
 def score_report(
-    jury: Jury, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
+    evaluator: Evaluator, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
 ) -> ScoreReport:
     """The report that `var evaluate` makes, of sets of samples that were drawn with different seeds."""
-    results = [jury.scores(images, labels, thorough=True) for images in sets]
+    results = [evaluator.scores(images, labels, thorough=True) for images in sets]
     count = len(sets[0])
     return ScoreReport(
         name=name,
-        distance=distance_name(jury.judge.name, jury.judge.digest),
+        distance=distance_name(evaluator.judge.name, evaluator.judge.digest),
         sets=[{"path": f"set {number}", "samples": len(images)} for number, images in enumerate(sets)],
         scores=values_of(results),
-        extractor={"name": jury.judge.name, "digest": jury.judge.digest},
-        reference={"path": reference, "images": jury.reference.statistics.count},
-        floor=floor(jury.reference, count),
+        extractor={"name": evaluator.judge.name, "digest": evaluator.judge.digest},
+        reference={"path": reference, "images": evaluator.reference.statistics.count},
+        floor=floor(evaluator.reference, count),
         protocol=protocol,
-        warnings=cautions([(len(images), labels) for images in sets], jury.reference.statistics),
+        warnings=cautions([(len(images), labels) for images in sets], evaluator.reference.statistics),
         environment=environment(),
     )
 
 
-def controls(jury: Jury, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[str, dict[str, Any]]:
+def controls(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[str, dict[str, Any]]:
     """What the scores of a model are to be read against; see the titles in `comparison.report.columns`."""
     train = open_data(plan.data, split="train")
     test = open_data(plan.data, split="test")
@@ -91,21 +91,21 @@ def controls(jury: Jury, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[
         maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, seed)
         marginals = vqvae.decode(maps)
     return {
-        "real_test": jury.scores(test_images, test.labels),
-        "test_against_train": _pair_scores(jury, to_uint8(images), test_images),
-        "real_halves": _pair_scores(jury, to_uint8(half), to_uint8(other_half)),
-        "class_gaussian": jury.scores(to_uint8(gaussian), wanted),
-        "token_marginals": jury.scores(to_uint8(marginals), wanted),
+        "real_test": evaluator.scores(test_images, test.labels),
+        "test_against_train": _pair_scores(evaluator, to_uint8(images), test_images),
+        "real_halves": _pair_scores(evaluator, to_uint8(half), to_uint8(other_half)),
+        "class_gaussian": evaluator.scores(to_uint8(gaussian), wanted),
+        "token_marginals": evaluator.scores(to_uint8(marginals), wanted),
     }
 
 
-def _pair_scores(jury: Jury, reference: Tensor, images: Tensor) -> dict[str, Any]:
+def _pair_scores(evaluator: Evaluator, reference: Tensor, images: Tensor) -> dict[str, Any]:
     """Scores of real images against other real images than the report's reference."""
-    scores = asdict(evaluate(images, Reference.from_images(reference, jury.judge), jury.judge))
+    scores = evaluate(images, Reference.from_images(reference, evaluator.judge), evaluator.judge).to_dict()
     return {key: value for key, value in scores.items() if value is not None}
 
 
-def tokenizer_numbers(jury: Jury, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:
+def tokenizer_numbers(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:
     """Reconstruction of test and training images, and how much of the codebook they use, by scale."""
     train, test = (all_images(open_data(plan.data, split=split)) for split in ("train", "test"))
     with torch.inference_mode():
@@ -116,7 +116,7 @@ def tokenizer_numbers(jury: Jury, plan: Comparison, vqvae: VQVAE, record: dict[s
     return {
         "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
         "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
-        "reconstruction_fd": jury.scores(to_uint8(decoded_train))["fd"],
+        "reconstruction_fd": evaluator.scores(to_uint8(decoded_train))["fd"],
         "codes_used": float(code_use(counts.sum(0))[0]),
         "sides": list(vqvae.config.sides),
         "usage_by_scale": usage.tolist(),

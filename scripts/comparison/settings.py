@@ -1,18 +1,22 @@
 """What a comparison is made of: tables of everything that moves its numbers, fixed before any sample is looked at."""
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
-from diffusion_baseline.presets import preset as diffusion_preset
+from diffusion_baseline.presets import diffusion_run
+from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
-from var.errors import UserError, suggestion
+from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
-from var.recipes.presets import Preset as VARPreset
-from var.recipes.presets import preset as var_preset
-from var.recipes.presets import shortened
+from var.recipes.transformer.presets import transformer_run
+from var.recipes.transformer.settings import TransformerRun
+from var.recipes.vqvae.presets import vqvae_run
+from var.recipes.vqvae.settings import VQVAERun
 
 # Changes whenever the same settings would give other numbers, so that nothing older is reused.
 CODE_VERSION = 2
+
+Run = TypeVar("Run", VQVAERun, TransformerRun, DiffusionRun)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +25,8 @@ class Comparison:
 
     data: str  # what `var.data.open_data` opens
     reference: str  # in words: what distances are measured to
-    var: VARPreset
+    tokenizer: VQVAERun
+    transformer: TransformerRun
     diffusion: DiffusionRun
     judge: ClassifierConfig  # the network whose features give the distance
     second_judge: ClassifierConfig  # of another shape, used for no choice: does it agree?
@@ -29,7 +34,8 @@ class Comparison:
     per_class: int  # samples of each class
     generation_seeds: int  # sets of samples of the headline settings, whose spread is told
     var_guidance: tuple[float, ...]  # guidance scales of the sweep, besides the headline's
-    diffusion_sweep: tuple[tuple[int, float], ...]  # DDIM steps and guidance scales, besides the headline's
+    diffusion_headline: SamplingSettings  # fixed beforehand, as VAR's is by its preset
+    diffusion_sweep: tuple[SamplingSettings, ...]  # of any samplers, besides the headline
     rounding: str  # of samples to uint8, one of `var.images.ROUNDINGS`
     timing_images: int  # of one timed call
     timing_repeats: int
@@ -40,15 +46,24 @@ class Comparison:
         return asdict(self)
 
 
-HEADLINE_STEPS = 50  # of guided DDIM
+def _ddim(steps: int, guidance_scale: float) -> SamplingSettings:
+    return SamplingSettings(sampler="ddim", num_inference_steps=steps, guidance_scale=guidance_scale)
+
+
+def shortened(run: Run, steps: int) -> Run:
+    """The same run with fewer steps of training; the averaging window shrinks with it."""
+    training = run.training
+    decay = 1 - min(1.0, (1 - training.ema_decay) * training.steps / steps) if training.ema_decay else 0.0
+    return replace(run, training=replace(training, steps=steps, ema_decay=decay))
 
 
 def _digits() -> Comparison:
     return Comparison(
         data="digits",
         reference="all 1797 real digits",
-        var=var_preset("digits"),
-        diffusion=diffusion_preset("digits"),
+        tokenizer=vqvae_run("digits"),
+        transformer=transformer_run("digits"),
+        diffusion=diffusion_run("digits"),
         judge=ClassifierConfig(name="digits"),
         second_judge=ClassifierConfig(
             name="digits-second", widths=(24, 48, 96, 48), strides=(1, 1, 2, 2), activation="relu"
@@ -57,7 +72,11 @@ def _digits() -> Comparison:
         per_class=100,
         generation_seeds=3,
         var_guidance=(1.0, 1.2, 1.35, 1.5, 2.0),
-        diffusion_sweep=((5, 1.0), (5, 1.1), (10, 1.0), (10, 1.1), (10, 1.5), (20, 1.0), (20, 1.1)),
+        diffusion_headline=_ddim(50, diffusion_run("digits").guidance_scale),
+        diffusion_sweep=tuple(
+            _ddim(steps, scale)
+            for steps, scale in ((5, 1.0), (5, 1.1), (10, 1.0), (10, 1.1), (10, 1.5), (20, 1.0), (20, 1.1))
+        ),
         rounding="nearest",
         timing_images=100,
         timing_repeats=3,
@@ -68,16 +87,13 @@ def _digits_quick() -> Comparison:
     full = _digits()
     return replace(
         full,
-        var=replace(
-            full.var,
-            vqvae_training=shortened(full.var.vqvae_training, 120),
-            transformer_training=shortened(full.var.transformer_training, 150),
-        ),
-        diffusion=replace(full.diffusion, training=shortened(full.diffusion.training, 200)),
+        tokenizer=shortened(full.tokenizer, 120),
+        transformer=shortened(full.transformer, 150),
+        diffusion=shortened(full.diffusion, 200),
         judge_steps=150,
         per_class=20,
         var_guidance=(1.3,),
-        diffusion_sweep=((10, 1.0),),
+        diffusion_sweep=(_ddim(10, 1.0),),
         timing_images=20,
     )
 
@@ -88,6 +104,4 @@ COMPARISONS = {"digits": (_digits, _digits_quick)}
 
 def comparison(name: str, *, quick: bool = False) -> Comparison:
     """The comparison `name`; raises ValueError with suggestions for an unknown one."""
-    if name not in COMPARISONS:
-        raise UserError(f"unknown comparison {name!r}; {suggestion(name, COMPARISONS)}")
-    return COMPARISONS[name][quick]()
+    return chosen(name, COMPARISONS, "comparison")[quick]()

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import shutil
 import time
 from collections.abc import Callable
@@ -10,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from var.errors import UserError
-from var.files import make_folder
+from var.files import atomic_file, atomic_folder, make_folder, sweep
 
 RECORD = "stage.json"
 
@@ -34,8 +32,9 @@ class StageStore:
 
     def sweep(self, *, everything: bool = False) -> None:
         """Remove what an interrupted run left half-done, or all; for one process, before any stage runs."""
-        for leftover in self.root.glob("*" if everything else "*.tmp-*"):
-            shutil.rmtree(leftover, ignore_errors=True)
+        sweep(self.root, alone=True)
+        for stage in self.root.iterdir() if everything else ():
+            shutil.rmtree(stage, ignore_errors=True)
 
     def run(self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Stage:
         """The stage `name` under `settings`: reused if it was finished before, else made by `work(folder)`.
@@ -47,20 +46,12 @@ class StageStore:
         found = self._finished(folder)
         if found is not None:
             return Stage(key, folder, found, reused=True)
-        unfinished = self.root / f"{name}-{key}.tmp-{os.getpid()}"
-        shutil.rmtree(unfinished, ignore_errors=True)
-        unfinished.mkdir()
-        started = time.perf_counter()
-        record = work(unfinished)
-        record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
-        try:
-            (unfinished / RECORD).write_text(json.dumps(record, indent=1))
-            shutil.rmtree(folder, ignore_errors=True)
-            os.replace(unfinished, folder)
-        except OSError as error:
-            raise UserError(
-                f"cannot keep the stage {folder}: {error.strerror}; free space or mend permissions"
-            ) from error
+        with atomic_folder(folder) as unfinished:
+            started = time.perf_counter()
+            record = work(unfinished)
+            record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
+            with atomic_file(unfinished / RECORD) as file:
+                file.write_text(json.dumps(record, indent=1))
         return Stage(key, folder, json.loads(json.dumps(record)), reused=False)
 
     @staticmethod

@@ -53,34 +53,34 @@ def judge_stage(store: StageStore, plan: Comparison, config: ClassifierConfig, d
 
 def tokenizer_stage(store: StageStore, plan: Comparison, seed: int, device: str, line: int) -> Stage:
     """A trained tokenizer."""
-    preset = plan.var
+    run = plan.tokenizer
 
     def work(folder: Path) -> dict[str, Any]:
-        model = preset.build_vqvae(seed)
+        model = run.model(seed=seed)
         data = open_data(plan.data, split="train")
         result = train(
             VQVAETask(model),
             data,
-            replace(preset.vqvae_training, seed=seed),
+            replace(run.training, seed=seed),
             log=folder / "training.jsonl",
             description="tokenizer",
             device=device,
             bar_line=line,
         )
         model.save_pretrained(folder / "model")
-        task = VQVAETask(preset.build_vqvae(seed).to(device))
-        return _kept(model, result) | {"train_flops": training_flops(task, data, preset.vqvae_training)}
+        task = VQVAETask(run.model(seed=seed).to(device))
+        return _kept(model, result) | {"train_flops": training_flops(task, data, run.training)}
 
     settings = _base(plan, seed, device) | {
-        "config": asdict(preset.vqvae),
-        "training": asdict(preset.vqvae_training),
+        "config": asdict(run.vqvae),
+        "training": asdict(run.training),
     }
     return store.run("tokenizer", settings, work)
 
 
 def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, device: str, line: int) -> Stage:
     """A trained VAR pipeline: the transformer on the tokens of the stage `tokenizer`."""
-    preset = plan.var
+    run = plan.transformer
 
     def work(folder: Path) -> dict[str, Any]:
         data = open_data(plan.data, split="train")
@@ -89,17 +89,17 @@ def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, 
         cache = TokenCache.of(
             data,
             vqvae,
-            variants=preset.token_variants,
-            temperature=preset.token_temperature,
+            variants=run.tokens.variants,
+            temperature=run.tokens.temperature,
             seed=seed,
             bar_line=line,
         )
         encode_seconds = time.perf_counter() - started
-        model = preset.build_transformer(seed)
+        model = run.model(seed=seed)
         result = train(
-            TransformerTask(model, vqvae, label_drop=preset.label_drop, cache=cache),
+            TransformerTask(model, vqvae, label_drop=run.label_drop, cache=cache),
             data,
-            replace(preset.transformer_training, seed=seed),
+            replace(run.training, seed=seed),
             log=folder / "training.jsonl",
             description="transformer",
             device=device,
@@ -107,45 +107,43 @@ def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, 
         )
         VARPipeline(vqvae, model).save_pretrained(folder / "model")
         record = _kept(model, result)
-        task = TransformerTask(
-            preset.build_transformer(seed).to(device), vqvae, label_drop=preset.label_drop, cache=cache
-        )
+        task = TransformerTask(run.model(seed=seed).to(device), vqvae, label_drop=run.label_drop, cache=cache)
         return record | {
             "train_seconds": record["train_seconds"] + encode_seconds,
-            "train_flops": training_flops(task, data, preset.transformer_training),
+            "train_flops": training_flops(task, data, run.training),
         }
 
     settings = _base(plan, seed, device) | {
         "tokenizer": tokenizer.key,
-        "config": asdict(preset.transformer),
-        "training": asdict(preset.transformer_training),
-        "label_drop": preset.label_drop,
-        "tokens": [preset.token_variants, preset.token_temperature],
+        "config": asdict(run.transformer),
+        "training": asdict(run.training),
+        "label_drop": run.label_drop,
+        "tokens": [run.tokens.variants, run.tokens.temperature],
     }
     return store.run("var", settings, work)
 
 
 def diffusion_stage(store: StageStore, plan: Comparison, seed: int, device: str, line: int) -> Stage:
     """A trained diffusion pipeline."""
-    preset = plan.diffusion
+    run = plan.diffusion
 
     def work(folder: Path) -> dict[str, Any]:
         data = open_data(plan.data, split="train")
-        pipeline = preset.pipeline(data.classes, seed=seed)
+        pipeline = run.pipeline(data.classes, seed=seed)
         result = train(
-            DiffusionTask(pipeline, label_drop=preset.label_drop),
+            DiffusionTask(pipeline, label_drop=run.label_drop),
             data,
-            replace(preset.training, seed=seed),
+            replace(run.training, seed=seed),
             log=folder / "training.jsonl",
             description="diffusion",
             device=device,
             bar_line=line,
         )
         pipeline.save_pretrained(folder / "model")
-        task = DiffusionTask(preset.pipeline(data.classes, seed=seed).to(device), label_drop=preset.label_drop)
-        return _kept(pipeline.unet, result) | {"train_flops": training_flops(task, data, preset.training)}
+        task = DiffusionTask(run.pipeline(data.classes, seed=seed).to(device), label_drop=run.label_drop)
+        return _kept(pipeline.unet, result) | {"train_flops": training_flops(task, data, run.training)}
 
-    settings = {k: v for k, v in asdict(preset).items() if k != "guidance_scale"}  # which is no matter of training
+    settings = {k: v for k, v in asdict(run).items() if k != "guidance_scale"}  # which is no matter of training
     return store.run("diffusion", _base(plan, seed, device) | {"preset": json.loads(json.dumps(settings))}, work)
 
 

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from var.evaluation.features.classifier import Classifier, ClassifierConfig
+from var.evaluation.features.extraction import Features
 
 
 def write_images(folder, seed, count=40):
@@ -114,6 +115,53 @@ def test_mistakes_are_one_line_and_code_2(evaluate, command, images, reference, 
     code, _, err = command("var", "report", "diff", tmp_path / "no.json", tmp_path / "no.json")
     assert (code, err.count("\n")) == (2, 1)
     assert "no.json" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [(("--size", "6", "--channels", "1"), "height"), (("--size", "8", "--channels", "3"), "channels")],
+)
+def test_statistics_of_another_size_are_refused_with_the_field(monkeypatch, evaluate, images, tmp_path, options, field):
+    # A judge that sees any size.
+    class AnySize:
+        name, digest = "any", "0" * 64
+
+        def __call__(self, batch):
+            return Features(features=batch.flatten(2).float().mean(2).repeat(1, 2))
+
+    monkeypatch.setattr("var.commands.extractor.load", lambda arguments, progress: AnySize())
+    path = tmp_path / "real.npz"
+    assert evaluate("stats build", images / "real", *options, "--output", path)[0] == 0
+    code, out, err = evaluate("evaluate", images / "a", "--reference", path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"statistics must agree in {field} to be compared" in err
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("crop", "random"), ("resize", "bilinear"), ("extractor", "other"), ("rounding", "down")]
+)
+def test_statistics_that_were_made_otherwise_are_refused_with_the_field(evaluate, images, tmp_path, field, value):
+    path = tmp_path / "real.npz"
+    options = ["--size", "8", "--channels", "1", "--output", path]
+    assert evaluate("stats build", images / "real", *options)[0] == 0
+    assert evaluate("evaluate", images / "a", "--reference", path)[0] == 0
+    with np.load(path) as file:
+        arrays = dict(file)
+    arrays["provenance"] = np.array(json.dumps(json.loads(str(arrays["provenance"])) | {field: value}))
+    np.savez(path, **arrays)
+    code, out, err = evaluate("evaluate", images / "a", "--reference", path)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert f"statistics must agree in {field} to be compared, got {value!r} (the reference) and " in err
+    assert f"(the samples in {images / 'a'})" in err
+
+
+def test_statistics_of_another_network_are_refused_with_the_field(evaluate, images, reference, tmp_path):
+    torch.manual_seed(1)
+    Classifier(ClassifierConfig(widths=(6, 6), strides=(1, 2))).save_pretrained(tmp_path / "other")
+    options = ["--reference", reference, "--extractor", tmp_path / "other"]
+    code, out, err = evaluate("evaluate", images / "a", *options)
+    assert (code, out, err.count("\n")) == (2, "", 1)
+    assert "statistics must agree in extractor_digest to be compared" in err
 
 
 def test_a_page_without_matplotlib_is_refused_before_the_work(evaluate, images, tmp_path, monkeypatch):

@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -106,24 +104,20 @@ def test_mistakes_are_one_line_and_code_2(sample_set, tmp_path, package, options
     assert not (tmp_path / "set").exists()
 
 
-def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(sample_set, digits, tmp_path):
+def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(sample_set, digits, forker, tmp_path):
     sample_set("var", tmp_path / "alone", "--count", "40", "--batch-size", "2")
     together = tmp_path / "together"
-    command = [sys.executable, "-m", "var", "sample-set", "--model", digits["var"], "--protocol", "digits"]
-    command += ["--output", together, "--device", "cpu", "--quiet", "--count", "40", "--batch-size", "2"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "WORLD_SIZE": "2"}
-    processes = [
-        subprocess.Popen(command, env={**environment, "RANK": rank}, stderr=subprocess.PIPE) for rank in ("0", "1")
-    ]
-    try:
-        while processes[0].poll() is None and not list(together.glob("*.png")):
-            time.sleep(0.05)
-        processes[0].send_signal(signal.SIGKILL)
-        processes[0].wait()
-        _, errors = processes[1].communicate(timeout=300)
-        assert processes[1].returncode == 0, errors
-    finally:
-        for process in processes:
-            process.kill()
-            process.communicate()
+    command = ["var", "sample-set", "--model", digits["var"], "--protocol", "digits", "--output", together]
+    command += ["--device", "cpu", "--quiet", "--count", "40", "--batch-size", "2"]
+    killed, other = (
+        forker.start(
+            "processes.run_module", tmp_path / f"output-{rank}", *command, environment={"WORLD_SIZE": 2, "RANK": rank}
+        )
+        for rank in range(2)
+    )
+    while forker.poll(killed) is None and not list(together.glob("*.png")):
+        time.sleep(0.01)
+    os.kill(killed, signal.SIGKILL)
+    forker.wait(killed)
+    assert forker.wait(other, seconds=300) == 0, (tmp_path / "output-1").read_text()
     assert files(together) == files(tmp_path / "alone")

@@ -4,8 +4,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -184,47 +182,44 @@ def test_a_plan_needs_no_tokenizer(capsys, tmp_path):
     assert "768 images, 522,240 tokens, 714 TFLOP" in text
 
 
-def start(arguments, launcher=(), **variables):
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **variables}
-    return subprocess.Popen(
-        [sys.executable, *launcher, "-m", "var", *arguments],
-        cwd=ROOT,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+@pytest.fixture
+def start(forker, tmp_path):
+    """Starts `python -m var ARGUMENTS`, through a launcher if given; returns the number of the process."""
+
+    def start(arguments, *launcher, log=None, **variables):
+        environment = {"PYTHONPATH": ROOT, **variables}
+        command = [*launcher, "-m", "var", *arguments] if launcher else ["var", *arguments]
+        return forker.start("processes.run_module", log or tmp_path / "output", *command, environment=environment)
+
+    return start
 
 
-def wait_for_step(process, folder, least, seconds=240):
+def wait_for_step(forker, process, folder, least, seconds=240):
     """Until a whole checkpoint of at least this step is there."""
     for _ in range(100 * seconds):
         found = [int(path.name[5:]) for path in (folder / "checkpoints").glob("step-*") if path.name[5:].isdigit()]
         if max(found, default=0) >= least:
             return
-        assert process.poll() is None, process.communicate()[1]
+        assert forker.poll(process) is None, (folder.parent / "output").read_text()
         time.sleep(0.01)
     raise AssertionError("no checkpoint came")
 
 
-def test_a_killed_run_and_a_stopped_one_go_on_to_the_same_weights(vqvae_run, tmp_path, capsys):
+def test_a_killed_run_and_a_stopped_one_go_on_to_the_same_weights(vqvae_run, start, forker, tmp_path, capsys):
     folder, arguments = tmp_path / "run", vqvae_command(tmp_path / "run")
     process = start(arguments)
-    try:
-        wait_for_step(process, folder, 2)
-        process.kill()
-        process.communicate()
-        assert not (folder / "finished.json").exists()
+    wait_for_step(forker, process, folder, 2)
+    os.kill(process, signal.SIGKILL)
+    forker.wait(process)
+    assert not (folder / "finished.json").exists()
 
-        process = start(arguments)
-        wait_for_step(process, folder, 4)
-        process.send_signal(signal.SIGTERM)
-        out, error = process.communicate(timeout=240)
-        assert process.returncode == 0, error
-        finished = (folder / "finished.json").exists()  # the machine may have been fast
-        assert finished or "run the same command again to go on" in out
-    finally:
-        process.kill()
+    process = start(arguments)
+    wait_for_step(forker, process, folder, 4)
+    os.kill(process, signal.SIGTERM)
+    text = (tmp_path / "output").read_text
+    assert forker.wait(process, seconds=240) == 0, text()
+    finished = (folder / "finished.json").exists()  # the machine may have been fast
+    assert finished or "run the same command again to go on" in text()
     capsys.readouterr()
     assert main(arguments) == 0
     assert finished or "went on from step" in capsys.readouterr().out
@@ -233,16 +228,12 @@ def test_a_killed_run_and_a_stopped_one_go_on_to_the_same_weights(vqvae_run, tmp
     assert steps == [4, 8, 12]
 
 
-def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, tmp_path):
+def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, start, forker, tmp_path):
     options = ("--vqvae", str(vqvae_run))
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    process = start(transformer_command(tmp_path / "two", *options), launcher)
-    try:
-        assert main(transformer_command(tmp_path / "one", *options, settings=["training.accumulation=2"])) == 0
-        _, error = process.communicate(timeout=240)
-        assert process.returncode == 0, error
-    finally:
-        process.kill()
+    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
+    process = start(transformer_command(tmp_path / "two", *options), *launcher)
+    assert main(transformer_command(tmp_path / "one", *options, settings=["training.accumulation=2"])) == 0
+    assert forker.wait(process, seconds=240) == 0, (tmp_path / "output").read_text()
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert [row["step"] for row in one] == [row["step"] for row in two]
     for row, same in zip(one, two, strict=True):
@@ -250,30 +241,27 @@ def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, tmp_p
             assert same[name] == pytest.approx(row[name], rel=1e-5)
 
 
-def test_processes_with_other_settings_do_not_train_together(tmp_path):
+def test_processes_with_other_settings_do_not_train_together(start, forker, tmp_path):
     # They meet in a store of this process, whose port nobody else can take.
     store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port)}
-    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": "0"}
+    shared = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": 0}
     pair = [
         start(
             vqvae_command(tmp_path / "run", settings=[f"training.seed={rank}", f"training.log_every={rank + 1}"]),
             **shared,
-            RANK=str(rank),
-            LOCAL_RANK=str(rank),
+            log=tmp_path / f"output-{rank}",
+            RANK=rank,
+            LOCAL_RANK=rank,
         )
         for rank in range(2)
     ]
-    try:
-        for rank, process in enumerate(pair):
-            _, error = process.communicate(timeout=240)
-            assert process.returncode == 2, error
-            assert f"process {rank} to process {1 - rank}: training.seed was {rank}, now {1 - rank}; " in error
-            # A run may go on with another one of these, but two processes with two of them would wait for ever.
-            assert f"training.log_every was {rank + 1}, now {2 - rank}; start" in error
-    finally:
-        for process in pair:
-            process.kill()
+    for rank, process in enumerate(pair):
+        status, error = forker.wait(process, seconds=240), (tmp_path / f"output-{rank}").read_text()
+        assert status == 2, error
+        assert f"process {rank} to process {1 - rank}: training.seed was {rank}, now {1 - rank}; " in error
+        # A run may go on with another one of these, but two processes with two of them would wait for ever.
+        assert f"training.log_every was {rank + 1}, now {2 - rank}; start" in error
     assert not (tmp_path / "run").exists()
 
 

@@ -1,11 +1,9 @@
 import gc
 import itertools
+import json
 import multiprocessing
-import os
 import pickle
 import signal
-import subprocess
-import sys
 import time
 from itertools import islice
 from pathlib import Path
@@ -166,76 +164,34 @@ def test_two_workers_give_the_same_batches_as_none(folder):
     assert multiprocessing.active_children() == []
 
 
-CONSUMER = """
-import multiprocessing, os, signal, sys
-from var.data import HorizontalFlip, batches, shapes
-
-if __name__ == "__main__":
-    stream = batches(shapes(size=8), 16, seed=0, augment=HorizontalFlip(), workers=2)
-    next(stream)
-    del stream
-    assert multiprocessing.active_children() == []
-    stream = batches(shapes(size=8), 16, seed=0, augment=HorizontalFlip(), workers=2)
-    next(stream)
-    print(*[process.pid for process in multiprocessing.active_children()], flush=True)
-    os.kill(os.getpid(), signal.SIGKILL)
-"""
+@pytest.fixture(scope="module")
+def consumers(forker, tmp_path_factory):
+    """Two processes with workers, started side by side: exit status, output, and the numbers of the workers."""
+    folder = tmp_path_factory.mktemp("consumers")
+    names = ("killed_consumer", "signalled_consumer")
+    pids = {name: forker.start(f"data_consumers.{name}", folder / name, folder / f"{name}.json") for name in names}
+    status = {name: forker.wait(pid) for name, pid in pids.items()}
+    text = {name: (folder / name).read_text() for name in names}
+    return {name: (status[name], text[name], json.loads((folder / f"{name}.json").read_text())) for name in names}
 
 
-def test_workers_end_with_their_consumer_even_if_it_is_killed(tmp_path):
-    done = run_consumer(CONSUMER, tmp_path)
-    assert done.returncode == -signal.SIGKILL
-    assert done.stderr == ""
-    assert_ended([int(pid) for pid in done.stdout.split()])
+def test_workers_end_with_their_consumer_even_if_it_is_killed(consumers):
+    status, output, workers = consumers["killed_consumer"]
+    assert (status, output) == (-signal.SIGKILL, "")
+    assert_ended(workers)
 
 
-SIGNALLED = """
-import multiprocessing, os, signal, subprocess, sys, time
-from var.data import HorizontalFlip, batches, shapes
-
-if __name__ == "__main__":
-    stream = batches(shapes(size=8), 16, seed=0, augment=HorizontalFlip(), workers=2)
-    for _ in range(2):  # one batch of each worker: both have started
-        next(stream)
-    workers = [str(process.pid) for process in multiprocessing.active_children()]
-    for name in ("-TERM", "-USR1", "-INT"):
-        subprocess.run(["kill", name, *workers], check=True)
-    for _ in range(10):
-        next(stream)
-    # What others start in the same way can still be ended.
-    other = multiprocessing.get_context("forkserver").Process(target=time.sleep, args=(600,))
-    other.start()
-    other.terminate()
-    other.join()
-    assert other.exitcode == -signal.SIGTERM
-    print(*workers)
-"""
-
-
-def test_workers_ignore_the_signals_of_others_and_end_with_a_consumer_that_forgets_them(tmp_path):
-    done = run_consumer(SIGNALLED, tmp_path)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert_ended([int(pid) for pid in done.stdout.split()])
-
-
-def run_consumer(text, folder):
-    script = folder / "consumer.py"
-    script.write_text(text)
-    repository = str(Path(__file__).parents[2])
-    return subprocess.run(
-        [sys.executable, "-W", "error", str(script)],
-        env=os.environ | {"PYTHONPATH": repository},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_workers_ignore_the_signals_of_others_and_end_with_a_consumer_that_forgets_them(consumers):
+    status, output, workers = consumers["signalled_consumer"]
+    assert (status, output) == (0, "")
+    assert_ended(workers)
 
 
 def assert_ended(workers):
     assert len(workers) == 2
     deadline = time.monotonic() + 60
     while any(map(is_running, workers)) and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(0.02)
     assert not any(map(is_running, workers))
 
 

@@ -3,7 +3,9 @@ import pytest
 import torch
 from PIL import Image
 
-from var.data import open_data, shapes
+from var.cli import main
+from var.data import ArrayData, open_data, shapes
+from var.data.catalog import NAMED
 from var.errors import UserError
 
 
@@ -55,7 +57,7 @@ def test_a_folder_with_splits(tmp_path):
     ("spec", "options", "message"),
     [
         ("digts", {}, "got 'digts', but there is no such folder; did you mean 'digits'"),
-        ("digits", {"size": 16}, "the digits are 8x8, got size 16"),
+        ("digits", {"size": 16}, "the digits are 8x8, got size 16x16"),
         ("digits", {"channels": 3}, "the digits have 1 channel, got channels=3"),
         ("digits", {"split": "valid"}, "unknown split 'valid'; did you mean 'val'"),
         ("shapes", {"size": (16, 8)}, "the shapes are square, got size 16x8"),
@@ -70,3 +72,18 @@ def test_what_cannot_be_opened(tmp_path, spec, options, message):
     picture(tmp_path / "a" / "1.png")
     with pytest.raises(UserError, match=message):
         open_data(spec.format(folder=tmp_path), **options)
+
+
+def test_a_new_named_data_set_is_one_row(monkeypatch, tmp_path, capsys):
+    def open_grey(split, size, channels):
+        height, width = size or (4, 4)
+        return ArrayData(torch.zeros(6, channels or 3, height, width), [0, 1] * 3, classes=[split, "other"])
+
+    monkeypatch.setitem(NAMED, "grey", open_grey)
+    data = open_data("grey", split="val", size=5, channels=1)
+    assert (len(data), data.shape, data.classes) == (6, (1, 5, 5), ("test", "other"))
+    assert open_data("grey").shape == (3, 4, 4)
+    with pytest.raises(UserError, match="no such folder; did you mean 'grey'"):
+        open_data("gray")
+    assert main(["data", "write", "grey", str(tmp_path / "png"), "--quiet"]) == 0
+    assert "wrote 6 images of 2 classes" in capsys.readouterr().out

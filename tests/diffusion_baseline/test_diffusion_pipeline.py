@@ -9,6 +9,7 @@ import torch
 
 from diffusion_baseline import DiffusionPipeline, UNet, UNetConfig
 from diffusion_baseline.samplers import sample_ddim, sample_ddpm
+from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
 
 CONFIG = UNetConfig(
@@ -149,8 +150,8 @@ def test_default_steps_are_all_of_them_for_ddpm_and_at_most_fifty_for_ddim(pipe)
         pipe(0, sampler=sampler, progress=False, callback_on_step_end=lambda index, timestep, x: steps.append(timestep))
     assert steps == 2 * list(reversed(range(20)))
     long = DiffusionPipeline(pipe.unet, num_timesteps=1000)
-    assert long._steps("ddim", None) == 50
-    assert long._steps("ddpm", None) == 1000
+    for sampler, steps in (("ddim", 50), ("ddpm", 1000)):
+        assert long._sampler(SamplingSettings(sampler=sampler))[1]["steps"] == steps
 
 
 def test_ddpm_is_the_ancestral_sampler(pipe):

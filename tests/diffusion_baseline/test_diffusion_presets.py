@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from diffusion_baseline.pipeline import DiffusionPipeline
-from diffusion_baseline.presets import PRESETS, preset
+from diffusion_baseline.presets import PRESETS, diffusion_run
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.conditions import Condition
@@ -82,7 +82,7 @@ def test_training_learns_two_classes_apart():
 
 
 def test_presets_build_with_weights_that_depend_on_the_seed_only():
-    small = dataclasses.replace(preset("digits"), unet=CONFIG)
+    small = dataclasses.replace(diffusion_run("digits"), unet=CONFIG)
     state = torch.get_rng_state()
     first, same, other = (small.pipeline(seed=seed).unet.stem.weight for seed in (0, 0, 1))
     assert torch.equal(first, same)
@@ -92,7 +92,7 @@ def test_presets_build_with_weights_that_depend_on_the_seed_only():
 
 @pytest.mark.parametrize("name", sorted(PRESETS))
 def test_every_preset_makes_a_pipeline_of_its_settings(name):
-    chosen = preset(name)
+    chosen = diffusion_run(name)
     with torch.device("meta"):  # the weights of the large ones are not needed
         unet = UNet(chosen.unet)
     pipe = DiffusionPipeline(
@@ -103,7 +103,7 @@ def test_every_preset_makes_a_pipeline_of_its_settings(name):
 
 
 def test_the_digits_preset_fits_the_digits():
-    pipe = preset("digits").pipeline([str(digit) for digit in range(10)])
+    pipe = diffusion_run("digits").pipeline([str(digit) for digit in range(10)])
     assert pipe.unet.config.size == (8, 8)
     assert pipe.unet.config.image_channels == 1
     assert pipe.class_names[-1] == "9"
@@ -112,6 +112,6 @@ def test_the_digits_preset_fits_the_digits():
 
 def test_mistakes():
     with pytest.raises(UserError, match="unknown diffusion preset 'digit'; did you mean 'digits'"):
-        preset("digit")
+        diffusion_run("digit")
     with pytest.raises(UserError, match=r"label_drop .* \[0, 1\], got 1.5"):
         DiffusionTask(pipeline(), label_drop=1.5)

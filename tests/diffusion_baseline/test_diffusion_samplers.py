@@ -4,8 +4,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffusion_baseline.samplers import ddim_step, ddpm_step, sample_ddim, sample_ddpm, timestep_pairs
+from diffusion_baseline.samplers import ddim_step, ddpm_step, sample_ddim, sample_ddpm
 from diffusion_baseline.schedules import cosine_schedule, linear_schedule
+from diffusion_baseline.stepping import timestep_pairs
 from var.errors import UserError
 
 

@@ -12,11 +12,12 @@ from torch import nn
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
 from var.errors import UserError
+from var.evaluation.features import dinov2
+from var.evaluation.features import inception as inception_network
 from var.evaluation.features.catalog import distance_name, open_extractor
 from var.evaluation.features.classifier import Classifier, ClassifierConfig
 from var.evaluation.features.dinov2 import DINOv2Extractor, fitted, resized, resized_positions
-from var.evaluation.features.extraction import dinov2, label_logits
-from var.evaluation.features.extraction import inception as inception_network
+from var.evaluation.features.extraction import label_logits
 from var.evaluation.features.full_precision import full_float32
 from var.evaluation.features.inception import INCEPTION, InceptionExtractor, spatial_features
 from var.evaluation.features.published_weights import PublishedWeights
@@ -46,7 +47,8 @@ def network_file(tmp_path_factory):
 @pytest.fixture
 def weights(network_file, monkeypatch):
     digest = hashlib.sha256(network_file.read_bytes()).hexdigest()
-    monkeypatch.setattr(inception_network, "INCEPTION", PublishedWeights(name="i.pth", url="file:///no", sha256=digest))
+    published = PublishedWeights(name="i.pth", url="file:///no", sha256=digest)
+    monkeypatch.setattr(InceptionExtractor, "published", published)
     return network_file
 
 

@@ -13,7 +13,9 @@ from var.evaluation.judging import floor, judge
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.cautions import cautions
 from var.evaluation.report.diff import diff_reports
+from var.evaluation.report.saving import save
 from var.evaluation.report.score_report import ScoreReport, read_reports
+from var.evaluation.report.text import markdown, text
 from var.evaluation.sets.protocols import PROTOCOLS, SamplingProtocol
 from var.evaluation.sets.reference_statistics import build_statistics
 
@@ -96,7 +98,7 @@ def test_every_number_is_that_of_evaluate(report, images, extractor):
     assert report.protocol["rounding"] == "nearest"
     trust = "Protocol: taken on trust, since the drawing of set0.npz, set1.npz, set2.npz is not recorded."
     assert trust in report.warnings
-    assert "guidance_scale 2.0, rounding nearest; 20 images a class" in " ".join(report.text().split())
+    assert "guidance_scale 2.0, rounding nearest; 20 images a class" in " ".join(text([report]).split())
     assert [one["samples"] for one in report.sets] == [60, 60, 60]
     assert "sfd" not in report.scores
 
@@ -106,7 +108,7 @@ def test_rejection_stands_apart(report):
     assert report.rejection["samples"] == [30, 30, 30]
     assert report.rejection["scores"]["class_consistency"][0] >= report.scores["class_consistency"][0]
     assert "Rejection sampling, reported apart: the surest 50% of each class, 30 images" in " ".join(
-        report.text().split()
+        text([report]).split()
     )
 
 
@@ -146,22 +148,22 @@ def test_cautions_name_what_is_wrong():
 
 class TestForms:
     def test_text_fits_and_markdown_says_the_same(self, report):
-        text, markdown = report.text(), report.markdown()
-        assert max(map(len, text.splitlines())) <= 100
+        plain, marked = text([report]), markdown([report])
+        assert max(map(len, plain.splitlines())) <= 100
         for part in ("FD-pixels (lower)", "FD-pixels, n -> inf", "Coverage", "generation seeds", "Caution. n < 10000"):
-            assert part in text
-            assert part in markdown
-        assert "| FD-pixels (lower) |" in markdown
+            assert part in plain
+            assert part in marked
+        assert "| FD-pixels (lower) |" in marked
 
     def test_a_folder_of_all_forms(self, report, tmp_path):
-        report.save(tmp_path / "out")
+        save(report, tmp_path / "out")
         assert ScoreReport.from_json(tmp_path / "out" / "scores.json") == report
         page = (tmp_path / "out" / "scores.html").read_text()
         assert "<svg" not in page  # pictures are data
         assert "tiny model" in page
         assert "data:image/svg+xml" in page
         assert "http" not in page.replace("http://www.w3.org", "")
-        assert (tmp_path / "out" / "scores.md").read_text() == report.markdown()
+        assert (tmp_path / "out" / "scores.md").read_text() == markdown([report])
 
     def test_a_diff_knows_what_moved_and_what_was_not_the_same(self, report, tmp_path):
         worse = replace(
@@ -171,13 +173,13 @@ class TestForms:
         )
         report.to_json(tmp_path / "a.json")
         worse.to_json(tmp_path / "b.json")
-        text = diff_reports(tmp_path / "a.json", tmp_path / "b.json")
-        line = next(line for line in text.splitlines() if line.startswith("FD-pixels  "))
+        found = diff_reports(tmp_path / "a.json", tmp_path / "b.json")
+        line = next(line for line in found.splitlines() if line.startswith("FD-pixels  "))
         assert line.split()[-2:] == ["+1", "A"]
-        assert f"Not the same: extractor.digest is {'0' * 37}... and {'1' * 37}..." in " ".join(text.split())
-        assert "Recall" in text
-        markdown = diff_reports(tmp_path / "a.json", tmp_path / "b.json", style="markdown")
-        assert "| FD-pixels |" in markdown
+        assert f"Not the same: extractor.digest is {'0' * 37}... and {'1' * 37}..." in " ".join(found.split())
+        assert "Recall" in found
+        marked = diff_reports(tmp_path / "a.json", tmp_path / "b.json", style="markdown")
+        assert "| FD-pixels |" in marked
         assert "Not the same" not in diff_reports(tmp_path / "a.json", tmp_path / "a.json")
 
     def test_scores_within_a_comparison_are_found_by_model(self, report, tmp_path):
@@ -232,7 +234,7 @@ class TestMismatches:
         np.savez(files / "large.npz", arr_0=np.zeros((9, 4, 4, 3), np.uint8))
         with pytest.raises(UserError, match=r"images of one shape .* \(3, 2, 2\) in .* and \(3, 4, 4\)"):
             judge([files / "set0.npz", files / "large.npz"], reference, extractor, progress=False)
-        with pytest.raises(UserError, match=r"samples and reference need one shape .* \(3, 4, 4\)"):
+        with pytest.raises(UserError, match=r"must agree in height .* got 2 \(the ref.*\) and 4 \(.*large\.npz\)"):
             judge([files / "large.npz"], reference, extractor, progress=False)
         (files / "train" / "sample-set.json").write_text(json.dumps({"settings": {"top_k": 5}}))
         with pytest.raises(UserError, match="got another 'top_k' in"):
@@ -301,7 +303,7 @@ class TestWhoTellsTheClasses:
         assert found.scores["class_consistency"] == report.scores["class_consistency"][:1]
         assert found.rejection["scores"]["fd"] == pytest.approx(report.rejection["scores"]["fd"][:1])
         assert found.classifier == {"name": "pixels", "digest": "0" * 64}
-        assert "(classes by pixels 000000000000)" in " ".join(found.text().split())
+        assert "(classes by pixels 000000000000)" in " ".join(text([found]).split())
         assert not [warning for warning in found.warnings if "Class consistency" in warning]
         assert ScoreReport.from_dict(found.to_dict()) == found
 

@@ -85,7 +85,7 @@ def test_files_are_read_by_the_published_names(tmp_path, network, pair):
 
     with pytest.raises(UserError, match=r"vgg16.pth must be vgg16-397923af.pth with SHA-256 397923af8e79"):
         LPIPS.load(vgg16, heads)
-    with pytest.raises(UserError, match=r"heads.pth must hold weight '0.weight' of shape"):
+    with pytest.raises(UserError, match=r"heads.pth must hold the weights of LPIPS, but: missing 0.weight, "):
         LPIPS.from_files(heads, heads)
 
 

@@ -1,15 +1,14 @@
-import inspect
 import json
 
 import pytest
 
-from diffusion_baseline import DiffusionPipeline
-from diffusion_baseline.presets import preset as diffusion_preset
+from diffusion_baseline.presets import diffusion_run
+from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
 from var.errors import UserError
 from var.evaluation.sets.protocols import PROTOCOLS, protocol
-from var.generation import VARPipeline
+from var.generation.sampling_settings import SamplingSettings as VARSettings
 from var.images import ROUNDINGS
-from var.recipes.presets import preset
+from var.recipes.transformer.presets import transformer_run
 
 
 def test_the_official_protocol_is_the_published_one():
@@ -36,19 +35,17 @@ def test_the_official_protocols_round_as_their_samplers_do():
 @pytest.mark.parametrize("key", PROTOCOLS)
 def test_every_protocol_is_a_call_of_its_pipeline_and_fit_for_json(key):
     found = PROTOCOLS[key]
-    pipeline = VARPipeline if found.paradigm == "var" else DiffusionPipeline
-    assert set(found.sampling) <= set(inspect.signature(pipeline.__call__).parameters)
+    settings = VARSettings if found.paradigm == "var" else DiffusionSettings
+    assert settings(**found.sampling).keywords().items() >= found.sampling.items()
     assert json.loads(json.dumps(found.to_dict())) == found.to_dict()
     assert found.to_dict()["count"] == len(found.labels())
 
 
 def test_the_digits_are_sampled_as_their_presets_say():
     found = protocol("digits").sampling
-    defaults = preset("digits").sampling
+    defaults = transformer_run("digits").sampling
     assert all(getattr(defaults, name) == value for name, value in found.items())
-    assert (
-        protocol("digits", paradigm="diffusion").sampling["guidance_scale"] == diffusion_preset("digits").guidance_scale
-    )
+    assert protocol("digits", paradigm="diffusion").sampling["guidance_scale"] == diffusion_run("digits").guidance_scale
 
 
 def test_an_unknown_protocol_is_refused():

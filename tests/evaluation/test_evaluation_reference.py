@@ -9,6 +9,7 @@ from PIL import Image
 from var.errors import UserError
 from var.evaluation import Statistics, evaluate, extract
 from var.evaluation.sets.reference_statistics import ReferenceStatistics, build_statistics, check_comparable
+from var.evaluation.sets.samples import open_samples
 
 
 @pytest.fixture
@@ -83,11 +84,21 @@ def test_a_mismatch_is_named(built, field, value):
         check_comparable(built.provenance, other)
 
 
-def test_a_file_of_another_network_is_refused(built, extractor):
+def test_a_file_of_another_network_is_refused(built, folder, images, extractor):
     other = type(extractor)()
     other.digest = "1" * 64
-    with pytest.raises(UserError, match=r"the extractor of the samples, pixels 111111111111, got one of pixels 0000"):
-        built.reference(other)
+    samples = open_samples(folder)
+    built.check_samples(samples, extractor)
+    with pytest.raises(UserError, match=r"must agree in extractor_digest .* got '0{64}' \(the reference\) and '1{64}'"):
+        built.check_samples(samples, other)
+    # Who does not ask beforehand is stopped by `evaluate`.
+    with pytest.raises(UserError, match="must be seen by one network, got 111111111111 and 000000000000"):
+        evaluate(images(40, 0), built.reference(other), other)
+
+
+def test_images_that_were_brought_to_size_as_ours_compare_with_samples_of_that_size(folder, extractor):
+    sized = build_statistics(folder, extractor, size=2, progress=False)
+    sized.check_samples(open_samples(folder), extractor)
 
 
 @pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")

@@ -15,7 +15,7 @@ from var.evaluation import (
     frechet_infinity,
     inception_score,
     kernel_distance,
-    memorisation,
+    memorization,
     precision_recall,
 )
 
@@ -26,7 +26,7 @@ def reference(images, extractor):
 
 
 def numbers(scores) -> dict[str, float]:
-    return {name: value for name, value in dataclasses.asdict(scores).items() if value is not None}
+    return {name: value for name, value in scores.to_dict().items() if value is not None}
 
 
 def test_every_score_is_the_metric_of_that_name(images, extractor, reference):
@@ -58,13 +58,13 @@ def test_a_thorough_evaluation_adds_the_slow_numbers(images, spatial_extractor, 
     assert (scores.fd_infinity, scores.fd_infinity_slope) == (line.value, line.slope)
     assert scores.fd_infinity_error == line.error
     assert scores.kd_subsets is None
-    monkeypatch.setattr("var.evaluation.scores.SUBSET", 60)
+    monkeypatch.setattr("var.evaluation.table.SUBSET", 60)
     subsets = evaluate(samples, reference, spatial_extractor, thorough=True).kd_subsets
     assert subsets == kernel_distance(real_found.features, found.features, subset_size=60)[0]
     assert scores.inception_score_splits == inception_score(found.logits)[0]
     assert (scores.density, scores.coverage) == density_coverage(real_found.features, found.features)
     pixels = [x.float().flatten(1) / 127.5 - 1 for x in (samples, images(50, 3), real)]
-    assert scores.closer_share == memorisation(*pixels).closer_share
+    assert scores.closer_share == memorization(*pixels).closer_share
 
 
 def test_copies_of_large_images_are_looked_for_among_features(extractor):

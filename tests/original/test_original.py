@@ -181,12 +181,12 @@ def test_normalised_codes_must_be_told(pair, pipe):
 
 BAD_TRANSFORMERS = {
     "an unknown name": ({"blocks__0__attn__rope": torch.ones(3)}, "official names only, got blocks.0.attn.rope"),
-    "a missing weight": ({"blocks__1__attn__q_bias": None}, "our blocks.1.attention.q_bias is missing"),
+    "a missing weight": ({"blocks__1__attn__q_bias": None}, "missing our blocks.1.attention.q_bias"),
     "a weight it has no place for": ({"blocks__0__ada_gss": torch.ones(1, 1, 6, 32)}, "unexpected blocks.0.ada_gss"),
     "a wrong shape": ({"blocks__1__attn__q_bias": torch.ones(31)}, r"attn.q_bias has shape (31,) instead of (32,)"),
     "a wrong kind": ({"head__bias": torch.ones(32, dtype=torch.long)}, "head.bias has kind torch.int64"),
     "a made-up block": ({"blocks__99999999__attn__q_bias": torch.ones(32)}, "counts to 99999999 with"),
-    "a block too many": ({"blocks__2__attn__q_bias": torch.ones(32)}, "our blocks.2.attention.qkv.weight is missing"),
+    "a block too many": ({"blocks__2__attn__q_bias": torch.ones(32)}, "missing our blocks.2.attention.qkv.weight"),
     "an empty weight": ({"word_embed__weight": torch.ones(0, 4)}, "word_embed.weight must have 2 axes"),
     "no tensor": ({"head__bias": 3}, "got int under 'head.bias'"),
     "a bias on k": ({"blocks__0__attn__zero_k_bias": torch.ones(32)}, "zero_k_bias must be as in all official files"),

@@ -10,7 +10,7 @@ from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
 from var.errors import UserError
 from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
-from var.runs.class_rows import kept_rows
+from var.runs.fine_tuning import kept_rows
 from var.runs.overrides import RUN_FILE
 
 SIDES = (1, 2)

@@ -1,21 +1,27 @@
 """Presets are found by name, fit together, build the same weights from the same seed, and are those published."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from comparison.settings import shortened
 
+from var.cli import main
 from var.errors import UserError
-from var.recipes.presets import PRESETS, preset, shortened
-from var.recipes.transformer.presets import TRANSFORMERS, transformer_run
-from var.recipes.vqvae.presets import IMAGENET, TOKENIZERS, vqvae_run
+from var.recipes.transformer.presets import PRESETS as TRANSFORMERS
+from var.recipes.transformer.presets import transformer_run
+from var.recipes.vqvae.presets import IMAGENET, vqvae_run
+from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.runs.overrides import settings_from_dict, settings_to_dict
 from var.training import TrainingConfig
 from var.transformer import VAR
 from var.vqvae import VQVAE
 
+PAIRS = [(name, name) for name in ("digits", "shapes-32", "cifar-32", "imagenet-64")]
+PAIRS += [("imagenet-256", "d16"), ("imagenet-512", "d36")]
 
-@pytest.mark.parametrize(
-    ("look_up", "kind"), [(preset, "VAR"), (vqvae_run, "tokenizer"), (transformer_run, "transformer")]
-)
+
+@pytest.mark.parametrize(("look_up", "kind"), [(vqvae_run, "tokenizer"), (transformer_run, "transformer")])
 def test_an_unknown_preset_is_answered_with_the_nearest_one(look_up, kind):
     with pytest.raises(UserError, match=f"unknown {kind} preset 'digit'; did you mean 'digits'"):
         look_up("digit")
@@ -23,13 +29,26 @@ def test_an_unknown_preset_is_answered_with_the_nearest_one(look_up, kind):
         look_up("zzzz")
 
 
-@pytest.mark.parametrize("name", PRESETS)
-def test_the_parts_of_a_preset_fit_together(name):
-    chosen = preset(name)
-    assert chosen.transformer.sides == chosen.vqvae.sides
-    assert chosen.transformer.vocabulary == chosen.vqvae.vocabulary
-    assert chosen.transformer.code_width == chosen.vqvae.width
-    assert 0 < chosen.label_drop < 1
+@pytest.mark.parametrize(("first", "second"), PAIRS)
+def test_a_tokenizer_and_its_transformer_fit_together(first, second):
+    vqvae, run = vqvae_run(first).vqvae, transformer_run(second)
+    assert run.transformer.sides == vqvae.sides
+    assert run.transformer.vocabulary == vqvae.vocabulary
+    assert run.transformer.code_width == vqvae.width
+    assert 0 < run.label_drop < 1
+
+
+def test_a_new_preset_is_one_row(monkeypatch, capsys, tmp_path):
+    digits = transformer_run("digits")
+    row = replace(digits, transformer=replace(digits.transformer, depth=7))
+    monkeypatch.setitem(TRANSFORMERS, "deep-digits", row)
+    command = ["train", "transformer", "digits", "--output", str(tmp_path / "run"), "--plan", "--preset"]
+    assert main([*command, "deep-digits"]) == 0
+    with torch.device("meta"):
+        parameters = sum(weight.numel() for weight in VAR(row.transformer).parameters())
+    assert f"{parameters:,} parameters" in capsys.readouterr().out
+    assert main([*command, "deep-digit"]) == 2
+    assert "did you mean 'deep-digits'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -44,15 +63,14 @@ def test_the_parts_of_a_preset_fit_together(name):
     ],
 )
 def test_a_preset_is_for_the_images_that_its_name_says(name, size, channels):
-    chosen = preset(name)
-    assert chosen.vqvae.image_size == (size, size)
-    assert chosen.vqvae.in_channels == channels
+    config = vqvae_run(name).vqvae
+    assert config.image_size == (size, size)
+    assert config.in_channels == channels
 
 
 @pytest.mark.parametrize("table", [TOKENIZERS, TRANSFORMERS])
 def test_all_presets_return_from_a_run_file(table):
-    for make in table.values():
-        run = make()
+    for run in table.values():
         assert settings_from_dict(type(run), settings_to_dict(run)) == run
         assert run.evaluation.every <= run.training.steps
         assert run.checkpoints.every <= run.training.steps
@@ -91,7 +109,7 @@ def test_the_large_transformers_are_those_published(name, depth, millions, epoch
 def test_gates_begin_small_where_the_recipe_asks_for_it():
     torch.manual_seed(0)
     run = transformer_run("d16")
-    config = preset("digits").transformer
+    config = transformer_run("digits").transformer
     small = settings_from_dict(type(config), settings_to_dict(config) | {"gate_std": 1e-4, "shared_adaln": False})
     weight = VAR(small).blocks[0].adaln.linear.weight.detach()
     assert weight[: 2 * small.width].std().item() == pytest.approx(1e-4, rel=0.05)
@@ -107,38 +125,34 @@ def test_the_published_tokenizer_is_the_default():
 
 
 def test_the_digits_preset_is_the_one_that_was_measured():
-    chosen = preset("digits")
-    assert chosen.vqvae.sides == (1, (1, 2), 2, (2, 3), 3, 4)
-    assert (chosen.vqvae.vocabulary, chosen.vqvae.width, chosen.vqvae.codebook) == (128, 8, "ema")
-    first, second = chosen.vqvae_training, chosen.transformer_training
+    vqvae, run = vqvae_run("digits").vqvae, transformer_run("digits")
+    assert vqvae.sides == (1, (1, 2), 2, (2, 3), 3, 4)
+    assert (vqvae.vocabulary, vqvae.width, vqvae.codebook) == (128, 8, "ema")
+    first, second = vqvae_run("digits").training, run.training
     assert (first.steps, first.batch_size, first.learning_rate, first.ema_decay) == (650, 64, 5e-3, 0.995)
     assert (second.steps, second.batch_size, second.learning_rate, second.ema_decay) == (1100, 32, 6e-3, 0.999)
     assert (first.optimizer, second.optimizer) == ("muon", "muon")
-    assert (chosen.token_variants, chosen.token_temperature, chosen.label_drop) == (8, 0.15, 0.1)
-    assert (chosen.transformer.depth, chosen.transformer.width, chosen.transformer.num_classes) == (3, 96, 10)
-    assert (chosen.sampling.guidance_scale, chosen.sampling.guidance_schedule) == (1.1, "constant")
+    assert (run.tokens.variants, run.tokens.temperature, run.label_drop) == (8, 0.15, 0.1)
+    assert (run.transformer.depth, run.transformer.width, run.transformer.num_classes) == (3, 96, 10)
+    assert (run.sampling.guidance_scale, run.sampling.guidance_schedule) == (1.1, "constant")
 
 
-def test_untrained_weights_depend_on_the_seed_only():
-    chosen = preset("digits")
+@pytest.mark.parametrize("run", [vqvae_run("digits"), transformer_run("digits")])
+def test_untrained_weights_depend_on_the_seed_only(run):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    pipe = chosen.pipeline(5)
+    weights = run.model(seed=5).state_dict()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    for part, again, other in (
-        (pipe.vqvae, chosen.build_vqvae(5), chosen.build_vqvae(6)),
-        (pipe.transformer, chosen.build_transformer(5), chosen.build_transformer(6)),
-    ):
-        weights = part.state_dict()
-        assert all(torch.equal(weights[name], value) for name, value in again.state_dict().items())
-        assert not all(torch.equal(weights[name], value) for name, value in other.state_dict().items())
+    again, other = run.model(seed=5).state_dict(), run.model(seed=6).state_dict()
+    assert all(torch.equal(weights[name], value) for name, value in again.items())
+    assert not all(torch.equal(weights[name], value) for name, value in other.items())
 
 
 def test_a_shortened_training_averages_over_the_same_share_of_its_steps():
-    config = TrainingConfig(steps=1000, ema_decay=0.998, learning_rate=0.5, seed=4)
-    short = shortened(config, 100)
+    run = replace(vqvae_run("digits"), training=TrainingConfig(steps=1000, ema_decay=0.998, learning_rate=0.5, seed=4))
+    short = shortened(run, 100).training
     assert short.steps == 100
     assert short.ema_decay == pytest.approx(0.98)
     assert (short.learning_rate, short.seed) == (0.5, 4)
-    assert shortened(TrainingConfig(steps=1000), 10).ema_decay == 0
+    assert shortened(replace(run, training=TrainingConfig(steps=1000)), 10).training.ema_decay == 0

@@ -118,5 +118,5 @@ def test_weights_from_a_file(tmp_path, monkeypatch):
     assert all(torch.equal(value, found[name]) for name, value in trained.state_dict().items())
     assert FeatureDiscriminator(backbone, blocks=(0, 1), size=32)(torch.rand(IMAGES)).shape == (2, 2 * 4)
     save_file({"blocks.0.norm1.weight": torch.ones(64)}, tmp_path / "other.safetensors")
-    with pytest.raises(UserError, match=r"other.safetensors must hold the weights of .* is missing or does not fit"):
+    with pytest.raises(UserError, match=r"other.safetensors must hold the weights of .*, but: missing cls_token, "):
         dino_backbone(tmp_path / "other.safetensors")

@@ -1,4 +1,4 @@
-"""The looks at a model in training."""
+"""The evaluation of a model in training."""
 
 import pytest
 import torch
@@ -48,10 +48,10 @@ def test_samples_like_the_data_are_nearer_than_noise(judge, tmp_path):
     def noise(labels, seeds):
         return torch.rand(len(labels), 1, 8, 8, generator=torch.Generator().manual_seed(seeds[0])) * 2 - 1
 
-    good, bad = judge.look(right, tmp_path / "a.png"), judge.look(noise, tmp_path / "b.png")
+    good, bad = judge.scores(right, tmp_path / "a.png"), judge.scores(noise, tmp_path / "b.png")
     assert good[judge.best] < 0.1 * bad[judge.best]
     assert judge.best == "fd_stripes"
-    # The same labels and seeds at every look, in parts of at most 50.
+    # The same labels and seeds every time, in parts of at most 50.
     assert [len(labels) for labels, _ in seen] == [50, 20]
     assert seen[0][0] == [0, 1] * 25
     assert seen[1][1] == list(range(50, 70))
@@ -69,7 +69,7 @@ def test_data_without_classes_are_shown_and_not_judged(tmp_path):
     data = ArrayData(torch.zeros(4, 1, 8, 8), [0] * 4, classes=["unlabelled"])
     judge = GeneratorJudge.of(data, SETTINGS, tmp_path / "judge", name="x", processes=Processes("cpu"), progress=False)
     assert judge.best is None
-    assert judge.look(lambda labels, seeds: torch.zeros(len(labels), 1, 8, 8), tmp_path / "a.png") == {}
+    assert judge.scores(lambda labels, seeds: torch.zeros(len(labels), 1, 8, 8), tmp_path / "a.png") == {}
     assert (tmp_path / "a.png").exists()
     assert not (tmp_path / "judge").exists()
 
@@ -77,7 +77,7 @@ def test_data_without_classes_are_shown_and_not_judged(tmp_path):
 def test_reconstructions_are_judged_by_their_error(tmp_path):
     data = stripes()
     judge = ReconstructionJudge.of(data, SETTINGS)
-    scores = judge.look(lambda images: images * 0.9, tmp_path / "a.png")
+    scores = judge.scores(lambda images: images * 0.9, tmp_path / "a.png")
     assert scores["squared_error"] == pytest.approx((0.1 * judge.images).square().mean().item(), rel=1e-4)
     assert 25 < scores["psnr"] < 27  # an error of 0.1 in a range of 2
 
@@ -99,8 +99,8 @@ def test_the_loss_is_that_of_the_same_images_and_noise():
             return batch.images.mean() + torch.rand((), generator=generator) + len(batch.labels), {}
 
     judge = LossJudge.of(stripes(), EvaluationSettings(samples=60))
-    first = judge.look(Task(), Task.model)
-    assert first == judge.look(Task(), Task.model)
+    first = judge.scores(Task(), Task.model)
+    assert first == judge.scores(Task(), Task.model)
     assert 0 < first["evaluation_loss"] - (50 * 50 + 10 * 10) / 60 < 1.1
 
 

@@ -2,17 +2,21 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pytest
+import yaml
 
 from var.errors import UserError
 from var.runs.folder import RunFolder
+from var.runs.settings import DataSettings, EvaluationSettings, RunSettings
+from var.training import TrainingConfig
 
-SETTINGS = {
-    "training": {"steps": 10, "seed": 0, "log_every": 5},
-    "data": {"source": "a", "flip": 0.0},
-    "evaluation": {"every": 3},
-}
+SETTINGS = RunSettings(
+    training=TrainingConfig(steps=10, log_every=5),
+    data=DataSettings(source="a"),
+    evaluation=EvaluationSettings(every=3),
+)
 FACTS = {"data": {"images": 7, "shape": (1, 8, 8)}, "versions": {"torch": "1"}}
 
 
@@ -25,7 +29,7 @@ def folder(tmp_path):
 
 
 def changed(group, **values):
-    return {**SETTINGS, group: {**SETTINGS[group], **values}}
+    return replace(SETTINGS, **{group: replace(getattr(SETTINGS, group), **values)})
 
 
 def test_the_same_run_may_go_on(folder):
@@ -111,3 +115,12 @@ def test_the_listing_of_the_data_may_be_there_before_the_run(tmp_path):
     folder = RunFolder(tmp_path)
     folder.listing.write_text("{}")
     folder.compare("vqvae", SETTINGS, FACTS)
+
+
+def test_a_run_that_is_too_old_to_know_a_setting_had_its_default(folder):
+    saved = yaml.safe_load(folder.settings.read_text())
+    del saved["data"]["crop"], saved["checkpoints"]
+    folder.settings.write_text(yaml.safe_dump(saved))
+    folder.compare("vqvae", SETTINGS, FACTS)
+    with pytest.raises(UserError, match=r"data.crop was 1.0, now 1.125"):
+        folder.compare("vqvae", changed("data", crop=1.125), FACTS)

@@ -9,7 +9,6 @@ from var.errors import UserError
 from var.runs.overrides import (
     RUN_FILE,
     differences,
-    dotted,
     overridden,
     read_settings,
     settings_from_dict,
@@ -165,7 +164,3 @@ def test_differences_name_the_fields():
     assert differences(before, after) == ["training.steps was 10, now 20", "drop was 0.1, now 0.2"]
     del before["drop"]
     assert differences(before, after)[-1] == "drop was 'not there', now 0.2"
-
-
-def test_dotted_names_reach_every_leaf():
-    assert dict(dotted({"a": {"b": 1, "c": {"d": (2,)}}, "e": None})) == {"a.b": 1, "a.c.d": (2,), "e": None}

@@ -3,9 +3,12 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
+from var.data import ArrayData
 from var.runs.cost import Cost
-from var.runs.plan import Network, Plan, count, flops, learning_rate, size
+from var.runs.plan import Network, Plan, learning_rate
+from var.runs.settings import DataSettings, RunSettings
 from var.training import TrainingConfig
 from var.training.optimization import learning_rate_factor
 
@@ -13,15 +16,12 @@ from var.training.optimization import learning_rate_factor
 def make_plan(**training):
     settings = {"steps": 1000, "batch_size": 64, "ema_decay": 0.99, **training}
     return Plan(
-        title="a run",
+        kind="a run",
+        settings=RunSettings(data=DataSettings(source="pictures"), training=TrainingConfig(**settings)),
+        data=ArrayData(torch.zeros(6400, 1, 8, 8), [0] * 6400, classes=["a", "b", "c"]),
         networks=(Network(name="model", parameters=1000), Network(name="tokenizer", parameters=500, trained=False)),
-        data="pictures, 8x8",
-        images=6400,
-        classes=3,
-        tokens=21,
-        sides="1x1 2x2 4x4",
+        shapes=((1, 1), (2, 2), (4, 4)),
         image_cost=Cost(flops=7_000_000, kept=3000),
-        training=TrainingConfig(**settings),
         processes=2,
         notes=("by the way",),
     )
@@ -56,7 +56,7 @@ def test_muon_remembers_half_of_adamw_and_multiplies_itself():
 
 def test_the_text_says_them_all():
     lines = make_plan(accumulation=4).text().splitlines()
-    assert lines[0] == "a run"
+    assert lines[0] == "a run in float32"
     assert [line.split("  ", 2)[-1].strip().replace("  ", " ") for line in lines[1:3]] != []
     text = "\n".join(lines)
     for part in (
@@ -92,13 +92,3 @@ def test_the_schedule_in_words_is_the_one_that_trains(settings, words):
     if "up to step 50" in words:
         assert learning_rate_factor(training, 49) == pytest.approx(1)
         assert learning_rate_factor(training, 51) < 1
-
-
-def test_large_numbers_are_short():
-    assert flops(7.44e12) == "7.44 TFLOP"
-    assert flops(999) == "999 FLOP"
-    assert flops(1000) == "1 kFLOP"
-    assert size(1536) == "1.5 KiB"
-    assert size(0) == "0 B"
-    assert size(1020) == "1020 B"
-    assert (count(1, "class", "classes"), count(2000, "class", "classes")) == ("1 class", "2,000 classes")

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from var.cli import main
-from var.runs.session import StoppedError, raising_signals
+from var.training.signals import StoppedError, StopSignals
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
@@ -18,7 +18,7 @@ def test_a_signal_stops_the_preparation_and_handlers_are_put_back(number):
     before = signal.getsignal(number)
 
     def prepare():
-        with raising_signals():
+        with StopSignals(raising=True):
             os.kill(os.getpid(), number)
             time.sleep(10)  # Python hears of a signal between two of its own instructions
 

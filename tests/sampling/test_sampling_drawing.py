@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -165,38 +163,13 @@ def test_progress_bar_can_be_turned_off(tmp_path, capsys):
     assert "8/8" in capsys.readouterr().err
 
 
-DYING = """
-import os, signal, sys
-from pathlib import Path
-sys.path[:0] = sys.argv[3:]
-import var.sampling.drawing as drawing
-from drawn_squares import draw_together, draw_squares
-
-save = drawing.save_png
-
-def die_in_the_fourth(image, path, metadata):
-    if int(path.stem) % 4 == 3:
-        path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(b"half")
-        os.kill(os.getpid(), signal.SIGKILL)
-    save(image, path, metadata)
-
-drawing.save_png = die_in_the_fourth
-draw_squares(Path(sys.argv[1]), "0-19", draw_together(Path(sys.argv[2]), "dying"))
-"""
-
-
-def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(tmp_path):
+def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(forker, tmp_path):
     draw_squares(tmp_path / "alone", "0-19")
     root, log = tmp_path / "set", tmp_path / "log"
     log.mkdir()
-    paths = [str(ROOT), str(ROOT / "tests" / "support")]
-    dying = subprocess.Popen([sys.executable, "-c", DYING, str(root), str(log), *paths])
-    try:
-        survivor = draw_squares(root, "0-19", draw_together(log, "survivor"))
-        assert dying.wait(60) == -signal.SIGKILL
-    finally:
-        dying.kill()
-        dying.wait()
+    dying = forker.start("drawn_squares.draw_and_die", tmp_path / "output", root, log)
+    survivor = draw_squares(root, "0-19", draw_together(log, "survivor"))
+    assert forker.wait(dying) == -signal.SIGKILL, (tmp_path / "output").read_text()
     # The dead one wrote three images of its batch; the survivor drew that batch again, and all others once.
     assert survivor == Drawn(20, 17)
     begun = [tuple(name.split("-")) for name in os.listdir(log)]
@@ -205,23 +178,11 @@ def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(tmp_path):
     assert contents(root) == contents(tmp_path / "alone")
 
 
-def test_claims_of_one_process_keep_others_out(tmp_path):
+def test_claims_of_one_process_keep_others_out(forker, tmp_path):
     # Byte-range locks belong to processes, so the other one is real.
-    program = f"""
-import sys
-sys.path.insert(0, {str(ROOT)!r})
-from pathlib import Path
-from var.sampling.claims import Claims
-with Claims(Path(sys.argv[1])) as claims:
-    for start in (0, 3, 4, 8):
-        with claims.hold(start, 4, wait=False) as mine:
-            print(int(mine), end="")
-    print(int(claims.alone()))
-"""
     with Claims(tmp_path) as claims, claims.hold(4, 4, wait=False) as mine:
         assert mine
-        result = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True)
-        assert result.stdout == "10010\n", result.stderr
+        assert forker.run("drawn_squares.try_to_claim", tmp_path.with_name("output"), tmp_path) == "10010\n"
         assert (tmp_path / ".lock").exists()
     assert not (tmp_path / ".lock").exists()
 

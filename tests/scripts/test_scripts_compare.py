@@ -57,7 +57,7 @@ def test_goes_on_after_an_interruption_and_succeeds(finished):
     assert run.returncode == 0, run.stderr
     assert "reused from an earlier run with the same settings: " in run.stderr
     assert "judge" in run.stderr.split("reused from", 1)[1].splitlines()[0]
-    assert not list(folder.glob("stages/*.tmp-*"))
+    assert not list(folder.glob("stages/.*"))
 
 
 def test_prints_a_table_of_at_most_100_columns(finished):

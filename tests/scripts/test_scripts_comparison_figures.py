@@ -16,8 +16,9 @@ from PIL import Image
 
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, PALETTE, image_table
-from var.evaluation.report.html import bullets, element, image, picture_size, save
+from var.evaluation.report.html import bullets, element, image, picture_size
 from var.evaluation.report.score_report import ScoreReport
+from var.files import write_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -281,11 +282,11 @@ class TestPage:
         assert 'name="viewport"' in markup
 
     def test_is_saved_whole_or_not_at_all(self, tmp_path, markup):
-        save(markup, tmp_path / "report.html")
+        write_text(tmp_path / "report.html", markup)
         assert (tmp_path / "report.html").read_text(encoding="utf-8") == markup
         (tmp_path / "file").write_text("")
         with pytest.raises(UserError, match="must be writable"):
-            save(markup, tmp_path / "file" / "report.html")
+            write_text(tmp_path / "file" / "report.html", markup)
 
 
 class TestBlocks:

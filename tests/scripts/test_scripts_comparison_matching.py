@@ -1,6 +1,7 @@
 """`scripts/compare.py --equal-flops`: what both trainings cost."""
 
 import pytest
+from comparison import costs, matching, settings
 
 
 def test_both_trainings_cost_the_same_operations():
@@ -12,18 +13,18 @@ def test_both_trainings_cost_the_same_operations():
 
     before = settings.comparison("digits", quick=True)
     plan = matching.equal_flops(before)
-    assert (plan.var, plan.judge) == (before.var, before.judge)
+    assert (plan.tokenizer, plan.transformer, plan.judge) == (before.tokenizer, before.transformer, before.judge)
     data = open_data("digits", split="train")
 
     def diffusion_cost(one):
         task = DiffusionTask(one.diffusion.pipeline(data.classes, seed=0), label_drop=one.diffusion.label_drop)
         return costs.training_flops(task, data, one.diffusion.training)
 
-    vqvae = plan.var.build_vqvae(0)
+    vqvae = plan.tokenizer.model()
     cache = TokenCache.of(data, vqvae, variants=1, temperature=0.0, seed=1, progress=False)
-    transformer = TransformerTask(plan.var.build_transformer(0), vqvae, label_drop=0.1, cache=cache)
-    wanted = costs.training_flops(transformer, data, plan.var.transformer_training)
-    wanted += costs.training_flops(VQVAETask(plan.var.build_vqvae(0)), data, plan.var.vqvae_training)
+    transformer = TransformerTask(plan.transformer.model(), vqvae, label_drop=0.1, cache=cache)
+    wanted = costs.training_flops(transformer, data, plan.transformer.training)
+    wanted += costs.training_flops(VQVAETask(plan.tokenizer.model()), data, plan.tokenizer.training)
     assert diffusion_cost(plan) == pytest.approx(wanted, rel=0.02)
     assert diffusion_cost(before) > 1.5 * wanted
     assert plan.settings()["equal"] == "training FLOPs"

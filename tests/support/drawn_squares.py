@@ -1,10 +1,15 @@
 """A pipeline that costs nothing: its pictures tell label and seed, so that every file can be checked."""
 
+import os
+import signal
 import time
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+import var.sampling.drawing
+from var.sampling.claims import Claims
 from var.sampling.drawing import draw_image_set
 from var.sampling.record import Recipe
 from var.sampling.seeds import parse_seeds
@@ -53,3 +58,26 @@ def draw_squares(root, seeds="0-9", draw=draw, batch_size=4, settings=None, **op
 
 def contents(root):
     return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def draw_and_die(root, log):
+    """Draw with another process, and be killed while the fourth image of a batch is written."""
+    save = var.sampling.drawing.save_png
+
+    def die_in_the_fourth(image, path, metadata):
+        if int(path.stem) % 4 == 3:
+            path.with_name(f".{path.name}.{os.getpid()}.tmp").write_bytes(b"half")
+            os.kill(os.getpid(), signal.SIGKILL)
+        save(image, path, metadata)
+
+    var.sampling.drawing.save_png = die_in_the_fourth
+    draw_squares(Path(root), "0-19", draw_together(Path(log), "dying"))
+
+
+def try_to_claim(folder):
+    """Print which of four ranges can be claimed, and whether nobody else claims any."""
+    with Claims(Path(folder)) as claims:
+        for start in (0, 3, 4, 8):
+            with claims.hold(start, 4, wait=False) as mine:
+                print(int(mine), end="")
+        print(int(claims.alone()))

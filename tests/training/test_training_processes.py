@@ -4,15 +4,13 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 
 import pytest
 import torch
 import torch.distributed as dist
-from training_processes import HERE, ROOT
+from processes import HERE, ROOT
 from training_runs import CONFIG, convolution_run, images_of, outcome, plain_run, rich_run
 
 from var.errors import UserError
@@ -69,8 +67,7 @@ def start_pair(forker, function, log, **arguments):
         group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
         group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
         group |= {"TORCHELASTIC_RESTART_COUNT": 0}
-        environment = {name: str(value) for name, value in group.items()}
-        pids.append(forker.start(function, f"{log}-{rank}", environment, **arguments))
+        pids.append(forker.start(function, f"{log}-{rank}", environment=group, **arguments))
     return [forker.wait(pid) for pid in pids], store
 
 
@@ -162,24 +159,17 @@ def test_a_checkpoint_of_two_processes_goes_on_with_one(pair, caplog):
     assert "saved by 2 process(es) x 1 micro-batch(es) and goes on with 1 x 1" in caplog.text
 
 
-def test_torchrun_starts_two_and_a_sigterm_to_it_saves(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}", "OMP_NUM_THREADS": "1"}
-    with (tmp_path / "output").open("w") as output:
-        started = subprocess.Popen(
-            [*command, str(HERE / "training_runs.py"), str(tmp_path)], env=environment, stdout=output, stderr=output
-        )
-    try:
-        until = time.monotonic() + 120
-        while not (tmp_path / "log.jsonl").exists() or "step" not in (tmp_path / "log.jsonl").read_text():
-            assert started.poll() is None, (tmp_path / "output").read_text()
-            assert time.monotonic() < until
-            time.sleep(0.05)
-        started.send_signal(signal.SIGTERM)
-        started.wait(60)
-    finally:
-        started.kill()
-        started.wait()
+def test_torchrun_starts_two_and_a_sigterm_to_it_saves(forker, tmp_path):
+    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
+    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", 2, HERE / "training_runs.py", tmp_path)
+    started = forker.start("processes.run_module", tmp_path / "output", *launch, environment=environment)
+    until = time.monotonic() + 120
+    while not (tmp_path / "log.jsonl").exists() or "step" not in (tmp_path / "log.jsonl").read_text():
+        assert forker.poll(started) is None, (tmp_path / "output").read_text()
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    os.kill(started, signal.SIGTERM)
+    forker.wait(started, seconds=60)
     results = [json.loads((tmp_path / f"result-{rank}.json").read_text()) for rank in range(2)]
     assert results[0] == results[1]
     assert results[0]["finished"] is False

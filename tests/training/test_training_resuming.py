@@ -185,11 +185,11 @@ def test_a_checkpoint_of_other_data_and_of_another_model(whole_run, tmp_path):
     config = TrainingConfig(**CONFIG)
     with pytest.raises(UserError, match=r"differs in data.images \(72 there, 64 here\), data.fingerprint"):
         train(Rich(), make_data(64), config, progress=False, device="cpu", checkpoints=policy)
-    with pytest.raises(UserError, match=r"state of this model and task, but: average has an unknown norm.bias, "):
+    with pytest.raises(UserError, match=r"state of this model and task, but: .*unexpected average/norm.bias, "):
         train(Plain(), make_data(), config, progress=False, device="cpu", checkpoints=policy)
     task = Rich()
     task.model = type(task.model)(width=8)
-    with pytest.raises(UserError, match=r"blocks.0.bias in average is float32 \[16\] instead of float32 \[8\]"):
+    with pytest.raises(UserError, match=r"model/blocks.0.bias has shape \(16,\) instead of \(8,\)"):
         train(task, make_data(), config, progress=False, device="cpu", checkpoints=policy)
 
 
@@ -223,7 +223,9 @@ def test_the_log_is_continued_after_a_kill_without_doubles(whole_run, tmp_path):
 
 
 def test_leftovers_are_swept_and_what_is_not_ours_stays(tmp_path):
-    for name in ("step-3.tmp", "step-2.trash", "step-3.tmpx", "mine"):
+    # The names of today, of a running process at that, and those of version 0.1.
+    ours = (f".step-3.{os.getppid()}.tmp", ".step-2.7.trash", "step-3.tmp", "step-2.trash")
+    for name in (*ours, "step-3.tmpx", "mine"):
         (tmp_path / name).mkdir(parents=True)
         (tmp_path / name / "file").write_text("")
     rich_run(tmp_path, steps=2)

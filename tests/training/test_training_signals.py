@@ -84,37 +84,46 @@ def test_a_signal_in_the_last_step_stops_nothing(tmp_path):
     assert (result.finished, result.steps) == (True, 3)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
-def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(number, forker, tmp_path):
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(forker, tmp_path):
     """As Slurm and `kill -TERM -GROUP` send it: to the run, its two workers, and the helpers that Python starts."""
-    folder = tmp_path / "parts"
-    pid = forker.start("run_with_workers", tmp_path / "output", folder=str(folder))
+    rich_run(tmp_path / "whole")
+    folders = {signal.SIGTERM: tmp_path / "term", signal.SIGUSR1: tmp_path / "usr1"}
+    runs = {
+        number: forker.start("run_with_workers", tmp_path / f"output-{number}", folder=folder)
+        for number, folder in folders.items()
+    }
+    waiting = dict(runs)
+    until = time.monotonic() + 120
     try:
-        log = folder / "log.jsonl"
-        until = time.monotonic() + 120
-        while not (log.exists() and "step" in log.read_text()):
-            assert forker.poll(pid) is None, (tmp_path / "output").read_text()
+        while waiting:
             assert time.monotonic() < until
             time.sleep(0.02)
-        time.sleep(0.05)  # batches come in pairs: now it waits for the next
-        os.killpg(pid, number)
-        assert forker.wait(pid) == 0, (tmp_path / "output").read_text()
-        while group_is_alive(pid):  # the helpers end with the run
+            for number, pid in list(waiting.items()):
+                assert forker.poll(pid) is None, (tmp_path / f"output-{number}").read_text()
+                log = folders[number] / "log.jsonl"
+                if log.exists() and "step" in log.read_text():
+                    time.sleep(0.05)  # batches come in pairs: now it waits for the next
+                    os.killpg(pid, number)
+                    waiting.pop(number)
+        for number, pid in runs.items():
+            assert forker.wait(pid) == 0, (tmp_path / f"output-{number}").read_text()
+        while any(map(group_is_alive, runs.values())):  # the helpers end with the run
             assert time.monotonic() < until
             time.sleep(0.02)
     finally:
-        with suppress(ProcessLookupError):
-            os.killpg(pid, signal.SIGKILL)
-    assert "Traceback" not in (tmp_path / "output").read_text()
-    result = json.loads((folder / "result.json").read_text())
-    assert result["finished"] is False
-    newest = checkpoints(folder)[0]
-    assert step_of(newest) == result["steps"] >= 5
-    assert fault(newest) is None
-    _, resumed = rich_run(folder)
-    assert resumed.resumed_from == result["steps"]
-    rich_run(tmp_path / "whole")
-    assert outcome(folder) == outcome(tmp_path / "whole")
+        for pid in runs.values():
+            with suppress(ProcessLookupError):
+                os.killpg(pid, signal.SIGKILL)
+    for number, folder in folders.items():
+        assert "Traceback" not in (tmp_path / f"output-{number}").read_text()
+        result = json.loads((folder / "result.json").read_text())
+        assert result["finished"] is False
+        newest = checkpoints(folder)[0]
+        assert step_of(newest) == result["steps"] >= 5
+        assert fault(newest) is None
+        _, resumed = rich_run(folder)
+        assert resumed.resumed_from == result["steps"]
+        assert outcome(folder) == outcome(tmp_path / "whole")
 
 
 def group_is_alive(group):

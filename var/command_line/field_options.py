@@ -1,6 +1,7 @@
 """Options made from the fields of a settings class, which alone says what there is and what the defaults are."""
 
 import argparse
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any, TypeVar, get_type_hints
 
@@ -12,7 +13,8 @@ Settings = TypeVar("Settings")
 def add_field_options(parser: argparse.ArgumentParser, settings_class: type) -> None:
     """An option for every field, with the "help" of its metadata, named after the field or by "option" there.
 
-    A bool becomes a flag, and "words" are all that is allowed; an int counts from 0, and all else is a number.
+    A bool becomes a flag, and "words" are all that is allowed; an int counts from 0, or from 1 if it may be left out;
+    all else is a number.
     """
     hints = get_type_hints(settings_class)
     for field in fields(settings_class):
@@ -23,9 +25,20 @@ def add_field_options(parser: argparse.ArgumentParser, settings_class: type) -> 
             given |= {"action": "store_true"}
         else:
             default = f"{field.default:g}" if isinstance(field.default, float) else field.default
-            kind = one_of(*about["words"]) if "words" in about else whole_number() if hint is int else number
-            given |= {"type": kind, "default": field.default, "help": f"{about['help']} (default {default})"}
+            given |= {"type": _type_of(hint, about), "default": field.default}
+            if default is not None:
+                given["help"] += f" (default {default})"
+            if "words" in about:
+                given["metavar"] = f"{{{','.join(about['words'])}}}"
         parser.add_argument(option, **given)
+
+
+def _type_of(hint: Any, about: Mapping[str, Any]) -> Callable[[str], Any]:
+    if "words" in about:
+        return one_of(*about["words"])
+    if hint in (int, int | None):
+        return whole_number(least=0 if hint is int else 1)
+    return number
 
 
 def settings_of(settings_class: type[Settings], arguments: argparse.Namespace) -> Settings:

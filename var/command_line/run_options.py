@@ -14,7 +14,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, presets: str) -> None:
     parser.add_argument(
         "data",
         metavar="DATA",
-        help="a folder of class folders (or of images, for a model without classes), tar shards, `digits` or `shapes`",
+        help="a folder of class folders (or of images, for a model without classes), tar shards, or a name as `digits`",
     )
     parser.add_argument("--preset", required=True, help=f"what is trained and how, for example {presets}")
     parser.add_argument(

@@ -41,7 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Judge the samples, print the report, and write it where it is asked for."""
     from var.evaluation.judging import judge
-    from var.files import atomic_file
+    from var.evaluation.report.page import html
+    from var.evaluation.report.saving import save
+    from var.evaluation.report.text import markdown, text
+    from var.files import write_text
 
     _check_outputs(arguments)
     progress = not arguments.quiet
@@ -57,15 +60,14 @@ def run(arguments: argparse.Namespace) -> None:
         classifier=extractor.load_classifier(arguments, progress=progress),
         progress=progress,
     )
-    print(report.text())
+    print(text([report]))
     if arguments.output is not None:
-        report.save(arguments.output)
+        save(report, arguments.output)
     if arguments.json is not None:
         report.to_json(arguments.json)
-    for path, render in ((arguments.markdown, report.markdown), (arguments.html, report.html)):
+    for path, render in ((arguments.markdown, markdown), (arguments.html, html)):
         if path is not None:
-            with atomic_file(path) as file:
-                file.write_text(render(), encoding="utf-8")
+            write_text(path, render([report]))
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:

@@ -25,7 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or go on, or show the plan."""
-    from var.runs.session import Session, carry_out
+    from var.runs.carrying_out import carry_out
+    from var.runs.session import Session
 
     session = Session.of(arguments)
     if arguments.stage == "vqvae":

@@ -1,19 +1,25 @@
 """From the name that a user types to a set of images."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData
-from var.data.digits import digits
+from var.data.digits import open_digits
 from var.data.folder import FolderData
 from var.data.huggingface import open_huggingface
 from var.data.listing import entry_kind, unreadable_folder
-from var.data.shapes import shapes
+from var.data.shapes import open_shapes
 from var.data.tar import BRACES, TarData, expand_shards
 from var.errors import UserError, suggestion
 
-NAMES = ("digits", "shapes")
+Opener = Callable[[str, tuple[int, int] | None, int | None], ImageData]
+"""(split, (height, width), channels) -> images; what is None is the data's own."""
+
+NAMED: dict[str, Opener] = {"digits": open_digits, "shapes": open_shapes}
+"""The data sets that are called by a name. They have the splits "train", "test" and "all"."""
+
 HUB = "hf:"
 SPLITS = ("train", "val", "test", "all")
 HELD_OUT = {"train": ("train",), "test": ("test", "val", "validation"), "val": ("val", "validation", "test")}
@@ -33,17 +39,17 @@ def open_data(
 ) -> ImageData:
     """The images called `spec`, of the `split` "train", "val", "test" or "all".
 
-    `spec` is "digits" or "shapes" (a folder of that name is "./digits"); a folder of class folders or of images; a
-    folder of tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of the library
-    `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val" and
-    "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train" and
-    "all" give the whole.
+    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
+    images; a folder of tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of
+    the library `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val"
+    and "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train"
+    and "all" give the whole.
 
     Args:
         spec: the name.
         split: the part; "val" and "test" stand for each other where there is only one of them.
-        size: side length, or (height, width); may be left out for the digits (8) and the shapes (32).
-        channels: 1 or 3; 3 unless given, but 1 for the digits.
+        size: side length, or (height, width); may be left out for named data.
+        channels: 1 or 3; 3 unless given, but for named data.
         on_bad_image: "error", or "skip" to put another image in the place of one that is broken (`SkipBadImages`).
         index: a file that keeps what a large folder or many shards hold, for the next time.
         progress: show a bar while folders and shards are listed.
@@ -54,10 +60,10 @@ def open_data(
     for name, value, known in (("split", split, SPLITS), ("on_bad_image", on_bad_image, ON_BAD_IMAGE)):
         if value not in known:
             raise UserError(f"unknown {name} {value!r}; {suggestion(value, known)}")
-    if spec == "digits":
-        return _digits("test" if split == "val" else split, size, channels)
-    if spec == "shapes":
-        return _shapes("test" if split == "val" else split, size, channels)
+    if isinstance(size, int):
+        size = size, size
+    if spec in NAMED:
+        return NAMED[spec]("test" if split == "val" else split, size, channels)
     _check_exists(spec)
     if size is None:
         raise UserError(f"images of a folder need a size, got none for {spec!r}; give the side length in pixels")
@@ -82,7 +88,7 @@ def _check_exists(spec: str) -> None:
     reason = "it is a file" if root.exists() else "there is no such folder"
     raise UserError(
         f"data must be a folder, tar files or one of the known names, got {spec!r}, but {reason}; "
-        f"{suggestion(spec, NAMES)}"
+        f"{suggestion(spec, NAMED)}"
     )
 
 
@@ -120,20 +126,3 @@ def _shards(root: Path) -> list[Path]:
     if _folders(root):
         return []
     return sorted(path for path in root.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
-
-
-def _digits(split: str, size: int | tuple[int, int] | None, channels: int | None) -> ImageData:
-    if size not in (None, 8, (8, 8)):
-        raise UserError(f"the digits are 8x8, got size {size}; leave the size out")
-    if channels not in (None, 1):
-        raise UserError(f"the digits have 1 channel, got channels={channels}; leave it out")
-    return digits(split)
-
-
-def _shapes(split: str, size: int | tuple[int, int] | None, channels: int | None) -> ImageData:
-    height, width = size if isinstance(size, tuple) else (size, size)
-    if height != width:
-        raise UserError(f"the shapes are square, got size {height}x{width}; give one side length")
-    if channels not in (None, 3):
-        raise UserError(f"the shapes have 3 channels, got channels={channels}; leave it out")
-    return shapes(split) if height is None else shapes(split, size=height)

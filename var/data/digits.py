@@ -31,6 +31,15 @@ def digits(split: str = "train") -> ArrayData:
     return ArrayData(floats[:, None], labels[chosen], classes=[str(digit) for digit in range(10)], name="digits")
 
 
+def open_digits(split: str, size: tuple[int, int] | None, channels: int | None) -> ArrayData:
+    """The digits, as `open_data` opens them; raises `UserError` for another size or number of channels."""
+    if size not in (None, (8, 8)):
+        raise UserError(f"the digits are 8x8, got size {size[0]}x{size[1]}; leave the size out")
+    if channels not in (None, 1):
+        raise UserError(f"the digits have 1 channel, got channels={channels}; leave it out")
+    return digits(split)
+
+
 @cache
 def _load() -> tuple[np.ndarray, np.ndarray]:
     try:

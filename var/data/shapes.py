@@ -143,3 +143,13 @@ def shapes(split: str = "train", *, size: int = 32, length: int | None = None) -
     if length is not None and length < 1:
         raise UserError(f"a length must be 1 or more, got {length}; leave it out for {LENGTHS[split]}")
     return ShapesData({split: LENGTHS[split] if length is None else length}, size)
+
+
+def open_shapes(split: str, size: tuple[int, int] | None, channels: int | None) -> ShapesData:
+    """The shapes, as `open_data` opens them; raises `UserError` for unequal sides or another number of channels."""
+    height, width = size or (32, 32)
+    if height != width:
+        raise UserError(f"the shapes are square, got size {height}x{width}; give one side length")
+    if channels not in (None, 3):
+        raise UserError(f"the shapes have 3 channels, got channels={channels}; leave it out")
+    return shapes(split, size=height)

@@ -17,15 +17,17 @@ if TYPE_CHECKING:
     from var.evaluation.features.extraction import extract as extract
     from var.evaluation.metrics.frechet import RankDeficientWarning as RankDeficientWarning
     from var.evaluation.metrics.frechet import frechet_distance as frechet_distance
+    from var.evaluation.metrics.frechet_infinity import Extrapolation as Extrapolation
+    from var.evaluation.metrics.frechet_infinity import frechet_infinity as frechet_infinity
     from var.evaluation.metrics.inception_score import inception_score as inception_score
     from var.evaluation.metrics.inception_score import sequential_inception_score as sequential_inception_score
     from var.evaluation.metrics.inception_score import sharpness_and_diversity as sharpness_and_diversity
-    from var.evaluation.metrics.infinity import Extrapolation as Extrapolation
-    from var.evaluation.metrics.infinity import frechet_infinity as frechet_infinity
     from var.evaluation.metrics.kernel import kernel_distance as kernel_distance
     from var.evaluation.metrics.lpips import LPIPS as LPIPS
     from var.evaluation.metrics.memorization import Memorisation as Memorisation
+    from var.evaluation.metrics.memorization import Memorization as Memorization
     from var.evaluation.metrics.memorization import memorisation as memorisation
+    from var.evaluation.metrics.memorization import memorization as memorization
     from var.evaluation.metrics.neighbours import density_coverage as density_coverage
     from var.evaluation.metrics.neighbours import nearest_distance as nearest_distance
     from var.evaluation.metrics.neighbours import precision_recall as precision_recall
@@ -47,11 +49,11 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "var.evaluation.features.classifier": "Classifier ClassifierConfig train_classifier",
         "var.evaluation.sets.controls": "gaussian_per_class real_halves token_marginals",
-        "var.evaluation.metrics.memorization": "Memorisation memorisation",
+        "var.evaluation.metrics.memorization": "Memorisation Memorization memorisation memorization",
         "var.evaluation.features.extraction": "FeatureExtractor Features extract",
         "var.evaluation.metrics.frechet": "RankDeficientWarning frechet_distance",
         "var.evaluation.metrics.inception_score": "inception_score sequential_inception_score sharpness_and_diversity",
-        "var.evaluation.metrics.infinity": "Extrapolation frechet_infinity",
+        "var.evaluation.metrics.frechet_infinity": "Extrapolation frechet_infinity",
         "var.evaluation.metrics.kernel": "kernel_distance",
         "var.evaluation.metrics.neighbours": "density_coverage nearest_distance precision_recall",
         "var.evaluation.metrics.lpips": "LPIPS",

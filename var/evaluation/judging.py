@@ -19,8 +19,8 @@ from var.evaluation.metrics.frechet import RankDeficientWarning, frechet_distanc
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.cautions import UNKNOWN_ORIGIN, cautions
 from var.evaluation.report.score_report import ScoreReport, values_of
-from var.evaluation.scores import Neighbourhood, Reference, Seen, look, neighbourhood, score
-from var.evaluation.sets.class_judges import UNKNOWN_CLASSES, class_judge, class_logits
+from var.evaluation.scores import Extracted, Neighbourhood, Reference, extract_samples, neighbourhood, score
+from var.evaluation.sets.class_predictions import UNKNOWN_CLASSES, choose_classifier, class_logits
 from var.evaluation.sets.protocols import PROTOCOLS, Paradigm, SamplingProtocol
 from var.evaluation.sets.protocols import protocol as find_protocol
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
@@ -58,26 +58,26 @@ def judge(
     if keep_share is not None:
         check_share(keep_share)
         _check_labels(sets)
-    telling = class_judge(sets, extractor, classifier)
-    if keep_share is not None and telling is None:
+    chosen = choose_classifier(sets, extractor, classifier)
+    if keep_share is not None and chosen is None:
         raise UserError(
             f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
         )
     followed, notes = _followed(sets, protocol, extractor)
     file = ReferenceStatistics.load(reference)
-    _check_size(file, sets[0])
-    seen_reference = file.reference(
+    file.check_samples(sets[0], extractor)
+    real = file.reference(
         extractor, neighbourhood=_neighbourhood(train, test, extractor, sets[0].shape[0]), progress=progress
     )
     results, kept = [], []
     for one in sets:
-        seen = look(one.batches(), seen_reference, extractor, progress=progress, total=one.count)
-        file.check_dimensions(seen.features.features.shape[1], extractor)
-        told = class_logits(one, telling, extractor, seen.features, progress=progress)
-        results.append(_scored(seen, seen_reference, one.labels, told))
+        found = extract_samples(one.batches(), real, extractor, progress=progress, total=one.count)
+        file.check_dimensions(found.features.features.shape[1], extractor)
+        logits = class_logits(one, chosen, extractor, found.features, progress=progress)
+        results.append(_scored(found, real, one.labels, logits))
         if keep_share is not None:
-            kept.append(_rejected(seen, one, told, seen_reference, keep_share))
-    unknown = telling is None and any(one.labels is not None for one in sets)
+            kept.append(_scored_after_rejection(found, real, one.labels, logits, keep_share))
+    unknown = chosen is None and any(one.labels is not None for one in sets)
     return ScoreReport(
         name=name or sets[0].path.stem,
         distance=distance_name(extractor.name, extractor.digest),
@@ -86,7 +86,7 @@ def judge(
         extractor={"name": extractor.name, "digest": extractor.digest},
         classifier=None if classifier is None else {"name": classifier.name, "digest": classifier.digest},
         reference=_described_reference(file, Path(reference)),
-        floor=floor(seen_reference, min(one.count for one in sets)),
+        floor=floor(real, min(one.count for one in sets)),
         protocol=None if followed is None else followed.to_dict(),
         rejection=None
         if keep_share is None
@@ -211,17 +211,6 @@ def _demands(followed: SamplingProtocol, one: SampleSet, extractor: FeatureExtra
         yield "extractor", followed.extractor, extractor.name
 
 
-def _check_size(file: ReferenceStatistics, one: SampleSet) -> None:
-    if file.provenance is None:
-        return
-    made = (file.provenance.channels, file.provenance.height, file.provenance.width)
-    if made != one.shape:
-        raise UserError(
-            f"samples and reference need one shape (channels, height, width), got {one.shape} in {one.path} and {made} "
-            "in the reference; build it with the size of the samples"
-        )
-
-
 def _neighbourhood(
     train: Path | str | None, test: Path | str | None, extractor: FeatureExtractor, channels: int
 ) -> Neighbourhood | None:
@@ -229,17 +218,19 @@ def _neighbourhood(
     return neighbourhood(images[0], extractor, test_images=images[1])
 
 
-def _rejected(seen: Seen, one: SampleSet, told: Tensor | None, reference: Reference, share: float) -> dict[str, Any]:
-    assert one.labels is not None  # `judge` has looked at both
-    assert told is not None
-    kept = keep_most_confident(told, one.labels, share)
-    return _scored(seen[kept], reference, one.labels[kept], told[kept])
+def _scored_after_rejection(
+    found: Extracted, reference: Reference, labels: Tensor | None, logits: Tensor | None, share: float
+) -> dict[str, Any]:
+    assert labels is not None  # `judge` has looked at both
+    assert logits is not None
+    kept = keep_most_confident(logits, labels, share)
+    return _scored(found[kept], reference, labels[kept], logits[kept])
 
 
-def _scored(seen: Seen, reference: Reference, labels: Tensor | None, told: Tensor | None) -> dict[str, Any]:
+def _scored(found: Extracted, reference: Reference, labels: Tensor | None, logits: Tensor | None) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RankDeficientWarning)  # the report says it
-        return asdict(score(seen, reference, labels=labels, class_logits=told, thorough=True))
+        return score(found, reference, labels=labels, class_logits=logits, thorough=True).to_dict()
 
 
 def _check_labels(sets: Sequence[SampleSet]) -> None:

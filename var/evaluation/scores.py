@@ -1,16 +1,15 @@
 """All scores of a set of samples against one reference: the same call for every kind of generator."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
-from var.errors import UserError
+from var.errors import UserError, suggestion
 from var.evaluation.features.extraction import (
     Array,
     FeatureExtractor,
@@ -21,46 +20,35 @@ from var.evaluation.features.extraction import (
     uint8_batches,
 )
 from var.evaluation.features.feature_store import FeatureStore
-from var.evaluation.metrics.frechet import frechet_distance
-from var.evaluation.metrics.inception_score import inception_score, sharpness_and_diversity
-from var.evaluation.metrics.infinity import frechet_infinity
-from var.evaluation.metrics.kernel import kernel_distance
-from var.evaluation.metrics.memorization import compare_nearest
-from var.evaluation.metrics.neighbours import density_coverage, nearest_distance, precision_recall
+from var.evaluation.metrics.neighbours import nearest_distance
 from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.table import found_scores
 from var.images import from_uint8
 
 MAX_PIXELS = 3 * 64 * 64
 """Numbers of an image up to which near copies are looked for among its pixels; of larger ones among features."""
 
 
-SUBSET = 1000  # rows of a subset for the kernel distance as published
-
-
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Scores:
-    """What `evaluate` finds. The distance is to be shown as `distance_name` of the extractor says."""
+    """What `evaluate` finds: `scores.fd`, `scores.recall`, and so on for each row of `var.evaluation.table`.
+
+    A score is None where what it needs was not at hand. The distance `fd` is to be shown as `distance_name` of the
+    extractor says.
+    """
 
     samples: int  # how many were judged
-    fd: float  # Frechet distance to the reference, >= 0
-    kd: float | None  # kernel distance over all pairs, unbiased; this and the next need the reference's features
-    inception_score: float | None  # of one split: sharpness * diversity; None without logits
-    sharpness: float | None  # exp(-mean entropy of the predictions), at most 1
-    diversity: float | None  # exp(entropy of the mean prediction), at most the number of classes
-    precision: float | None  # share of samples among the reference, in [0, 1]
-    recall: float | None  # share of the reference among the samples, in [0, 1]
-    class_consistency: float | None  # share predicted as the class that was asked for; None where nothing tells it
-    nearest_train_distance: float | None  # median, Euclidean; None without training images
-    closer_share: float | None = None  # chance to lie nearer to a training image than a real test image; 0.5 is right
-    # Of a thorough evaluation only:
-    sfd: float | None = None  # Frechet distance of an inner map of the network (sFID)
-    fd_infinity: float | None = None  # the distance of infinitely many samples, by extrapolation
-    fd_infinity_error: float | None = None
-    fd_infinity_slope: float | None = None
-    kd_subsets: float | None = None  # mean of 100 subsets of 1000, as published; None of sets below 2000
-    inception_score_splits: float | None = None  # mean of 10 splits of shuffled samples, as published
-    density: float | None = None
-    coverage: float | None = None
+    values: Mapping[str, float | None]  # by key
+
+    def __getattr__(self, key: str) -> Any:
+        values = vars(self).get("values", {})  # none yet while a copy is being made
+        if key not in values:
+            raise AttributeError(f"there is no score {key!r}; {suggestion(key, values)}")
+        return values[key]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The number of samples and all scores, fit for JSON."""
+        return {"samples": self.samples, **self.values}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -120,10 +108,10 @@ def neighbourhood(
         if test_images is not None:
             raise UserError("test images are compared with training images, got none; give both or neither")
         return None
-    space, train = _places(train_images, extractor, "train_images")
+    space, train = _points(train_images, extractor, "train_images")
     if test_images is None:
         return Neighbourhood(space=space, train=train, test_distances=None)
-    _, test = _places(test_images, extractor, "test_images")
+    _, test = _points(test_images, extractor, "test_images")
     return Neighbourhood(space=space, train=train, test_distances=nearest_distance(test, train))
 
 
@@ -150,115 +138,92 @@ def evaluate(
             f"samples and reference must be seen by one network, got {extractor.digest[:12]} and "
             f"{reference.digest[:12]}; make the reference again with this extractor"
         )
-    seen = look(samples, reference, extractor, progress=progress)
-    logits = label_logits(extractor, seen.features)
+    extracted = extract_samples(samples, reference, extractor, progress=progress)
+    logits = label_logits(extractor, extracted.features)
     if labels is not None and logits is None:
         raise UserError(
             f"class consistency needs logits of the labels' classes, {extractor.name} gives none; leave the labels out"
         )
-    return score(seen, reference, labels=labels, class_logits=logits, thorough=thorough)
+    return score(extracted, reference, labels=labels, class_logits=logits, thorough=thorough)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Seen:
+class Extracted:
     """Samples as the extractor sees them, and as points of the space in which copies are looked for."""
 
     features: Features
-    places: Float[Tensor, "n dimensions"]
+    points: Float[Tensor, "n dimensions"]
 
-    def __getitem__(self, kept: Int64[Tensor, " kept"]) -> "Seen":
+    def __getitem__(self, kept: Int64[Tensor, " kept"]) -> "Extracted":
         parts = (self.features.features, self.features.logits, self.features.spatial)
         features, logits, spatial = (None if part is None else part[kept] for part in parts)
         assert features is not None  # only the other two are optional
-        return Seen(features=Features(features=features, logits=logits, spatial=spatial), places=self.places[kept])
+        found = Features(features=features, logits=logits, spatial=spatial)
+        return Extracted(features=found, points=self.points[kept])
 
 
-def look(
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Evidence:
+    """All that a score may be found from; None is what is not at hand."""
+
+    features: Float[Tensor, "n dimensions"]  # of the samples
+    statistics: Statistics
+    spatial_statistics: Statistics | None
+    logits: Float[Tensor, "n classes"] | None
+    labels: Sequence[int] | Array | None  # the classes that the samples were asked to show
+    class_logits: Float[Tensor, "n classes_of_labels"] | None  # class i is label i
+    real_features: Float[Tensor, "m dimensions"] | None
+    real_statistics: Statistics
+    real_spatial_statistics: Statistics | None
+    train_distances: Float64[np.ndarray, " n"] | None  # of each sample to its nearest training image
+    test_distances: Float64[np.ndarray, " k"] | None  # of each real test image
+
+
+def extract_samples(
     samples: Images,
     reference: Reference,
     extractor: FeatureExtractor,
     *,
     progress: bool = False,
     total: int | None = None,
-) -> Seen:
+) -> Extracted:
     """All that scoring `samples` needs, from one pass over them; raises `UserError` as `evaluate` does."""
     near = reference.neighbourhood
     if near is None or near.space == "features":
         found = extract(samples, extractor, name="samples", progress=progress, total=total)
-        return Seen(features=found, places=found.features)
+        return Extracted(features=found, points=found.features)
     with FeatureStore() as pixels:
         found = extract(_kept(samples, pixels), extractor, name="samples", progress=progress, total=total)
-        return Seen(features=found, places=pixels.rows())
+        return Extracted(features=found, points=pixels.rows())
 
 
 def score(
-    seen: Seen,
+    extracted: Extracted,
     reference: Reference,
     *,
     labels: Sequence[int] | Array | None = None,
     class_logits: Float[Tensor, "n classes"] | None = None,
     thorough: bool = False,
 ) -> Scores:
-    """The numbers of `evaluate`, of samples that the extractor has seen; raises `UserError` as it does.
+    """The numbers of `evaluate`, of samples whose features are extracted; raises `UserError` as it does.
 
     Class i of `class_logits` is label i; class consistency is None without them.
     """
-    found = seen.features
-    statistics = Statistics.from_features(found.features, name="samples' features")
-    scores = Scores(
-        samples=len(found.features),
-        fd=frechet_distance(reference.statistics, statistics),
-        class_consistency=None if labels is None or class_logits is None else _consistency(class_logits, labels),
-        **_sample_pairs(reference.features, found.features),
-        **_predictions(found.logits),
-        **_nearest(seen.places, reference.neighbourhood),
+    found, near = extracted.features, reference.neighbourhood
+    evidence = Evidence(
+        features=found.features,
+        statistics=Statistics.from_features(found.features, name="samples' features"),
+        spatial_statistics=Statistics.from_features(found.spatial) if thorough and found.spatial is not None else None,
+        logits=found.logits,
+        labels=labels,
+        class_logits=class_logits,
+        real_features=reference.features,
+        real_statistics=reference.statistics,
+        real_spatial_statistics=reference.spatial,
+        train_distances=None if near is None else nearest_distance(extracted.points, near.train),
+        test_distances=None if near is None else near.test_distances,
     )
-    return replace(scores, **_thorough(reference, found, scores.samples)) if thorough else scores
-
-
-def _sample_pairs(real: Tensor | None, fake: Tensor) -> dict[str, Any]:
-    if real is None:
-        return {"kd": None, "precision": None, "recall": None}
-    precision, recall = precision_recall(real, fake)
-    return {"kd": kernel_distance(real, fake), "precision": precision, "recall": recall}
-
-
-def _predictions(logits: Tensor | None) -> dict[str, Any]:
-    if logits is None:
-        return {"inception_score": None, "sharpness": None, "diversity": None}
-    sharpness, diversity = sharpness_and_diversity(logits)
-    score, _ = inception_score(logits, splits=1, seed=None)
-    return {"inception_score": score, "sharpness": sharpness, "diversity": diversity}
-
-
-def _nearest(places: Tensor, near: Neighbourhood | None) -> dict[str, Any]:
-    if near is None:
-        return {"nearest_train_distance": None}
-    distances = nearest_distance(places, near.train)
-    if near.test_distances is None:
-        return {"nearest_train_distance": float(np.median(distances))}
-    compared = compare_nearest(distances, near.test_distances)
-    return {"nearest_train_distance": compared.median, "closer_share": compared.closer_share}
-
-
-def _thorough(reference: Reference, found: Features, count: int) -> dict[str, Any]:
-    """What takes longer, of the sizes that published numbers have, or of what there is."""
-    scores: dict[str, Any] = {}
-    if count > 2:
-        line = frechet_infinity(reference.statistics, found.features)
-        scores |= {"fd_infinity": line.value, "fd_infinity_error": line.error, "fd_infinity_slope": line.slope}
-    if reference.spatial is not None and found.spatial is not None:
-        scores["sfd"] = frechet_distance(reference.spatial, Statistics.from_features(found.spatial))
-    if found.logits is not None:
-        scores["inception_score_splits"], _ = inception_score(found.logits, splits=min(10, count))
-    if reference.features is not None:
-        if min(len(reference.features), count) >= 2 * SUBSET:
-            subsets = kernel_distance(reference.features, found.features, subset_size=SUBSET)
-            assert isinstance(subsets, tuple)  # subsets give a pair of numbers
-            scores["kd_subsets"] = subsets[0]
-        k = min(5, len(reference.features) - 1)
-        scores["density"], scores["coverage"] = density_coverage(reference.features, found.features, k=k)
-    return scores
+    return Scores(samples=len(found.features), values=found_scores(evidence, thorough=thorough))
 
 
 def _kept(images: Images, store: FeatureStore) -> Iterator[Tensor]:
@@ -268,7 +233,7 @@ def _kept(images: Images, store: FeatureStore) -> Iterator[Tensor]:
         yield batch
 
 
-def _places(images: Images, extractor: FeatureExtractor, name: str) -> tuple[str, Float[Tensor, "n dimensions"]]:
+def _points(images: Images, extractor: FeatureExtractor, name: str) -> tuple[str, Float[Tensor, "n dimensions"]]:
     """Pixels of small images, features of large ones."""
     batches = uint8_batches(images, name=name)
     first = next(batches, None)
@@ -279,20 +244,3 @@ def _places(images: Images, extractor: FeatureExtractor, name: str) -> tuple[str
         for batch in chain([first], batches):
             store.add(from_uint8(batch).flatten(start_dim=1) if in_pixels else extractor(batch).features)
         return ("pixels" if in_pixels else "features"), store.rows()
-
-
-def _consistency(logits: Float[Tensor, "n classes"], labels: Sequence[int] | Array) -> float:
-    wanted = _checked_labels(labels, count=len(logits), classes=logits.shape[1])
-    return (logits.argmax(dim=1) == wanted).double().mean().item()
-
-
-def _checked_labels(labels: Sequence[int] | Array, *, count: int, classes: int) -> Int64[Tensor, " n"]:
-    given = torch.as_tensor(np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels))
-    if given.shape != (count,) or given.is_floating_point():
-        raise UserError(f"labels must be {count} integers, one a sample, got {tuple(given.shape)} of {given.dtype}")
-    if count and not 0 <= int(given.min()) <= int(given.max()) < classes:
-        raise UserError(
-            f"labels must be from 0 to {classes - 1}, got {int(given.min())} to {int(given.max())}; "
-            f"use the classes of the extractor"
-        )
-    return given.to(torch.int64)

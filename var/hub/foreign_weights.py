@@ -13,6 +13,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.hub.file_kinds import check_weights, damaged
+from var.weights import check_stored
 
 
 def read_tensors(path: Path | str) -> dict[str, Any]:
@@ -28,7 +29,9 @@ def read_tensors(path: Path | str) -> dict[str, Any]:
     if not isinstance(tensors, Mapping):
         raise UserError(f"{path} must hold tensors by name, got {type(tensors).__name__}; save a state dict")
     for name, tensor in _walk(tensors):
-        _check_stored(tensor, name, path)
+        if tensor.is_meta:
+            raise UserError(f"{path}: {name} must be stored element by element, but is on the meta device; save values")
+        check_stored(tensor, f"{path}: {name}", "save a contiguous copy of it")
     return dict(tensors)
 
 
@@ -71,13 +74,3 @@ def _walk(values: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
     elif isinstance(values, Sequence) and not isinstance(values, str | bytes):
         for index, value in enumerate(values):
             yield from _walk(value, f"{name}.{index}" if name else str(index))
-
-
-def _check_stored(tensor: Tensor, name: str, path: Path) -> None:
-    """Raise if a tensor has more elements than are stored: 1.5 KB can hold 10^12 elements, all of them the same."""
-    plain = tensor.layout is torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
-    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise UserError(
-            f"{path}: {name} must be stored element by element, but shape {tuple(tensor.shape)} is only claimed; "
-            "save a contiguous copy of it"
-        )

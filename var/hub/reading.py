@@ -13,9 +13,7 @@ from var.configs import read_json
 from var.errors import UserError
 from var.hub.file_kinds import check_file, damaged, pickles_in
 from var.hub.layout import SHARD, WEIGHTS, WEIGHTS_INDEX
-
-Header = tuple[tuple[int, ...], str]
-"""Shape and kind of a stored tensor."""
+from var.weights import Kind, check_fit, kinds_of, stored_kinds
 
 
 def read_weights(
@@ -32,7 +30,8 @@ def read_weights(
     """
     files, source = _weight_files(folder)
     headers = {name: header for path in files for name, header in _headers(path, files[path]).items()}
-    _compare(wanted, headers, source, class_name)
+    rule = f"{source} must hold exactly the weights of {class_name} as its config says"
+    check_fit(kinds_of(wanted), headers, rule, "use the config and the class with which it was saved")
     result: dict[str, Tensor] = {}
     first: dict[int, str] = {}  # the name under which a tensor was read, by its identity in the model
     for path in files:
@@ -99,11 +98,10 @@ def _read_index(path: Path) -> dict[str, frozenset[str]]:
     return {name: frozenset(placed[name]) for name in sorted(placed)}
 
 
-def _headers(path: Path, names: frozenset[str] | None) -> dict[str, Header]:
+def _headers(path: Path, names: frozenset[str] | None) -> dict[str, Kind]:
     """Shape and kind of every tensor in a file, which must hold exactly `names`."""
     with _opened(path) as file:
-        slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
-        found = {name: (tuple(part.get_shape()), part.get_dtype()) for name, part in slices.items()}
+        found = stored_kinds(file)
     if names is not None and names != found.keys():
         odd = sorted(names ^ found.keys())
         raise UserError(
@@ -121,24 +119,6 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, SafetensorError) as error:
         raise damaged(path, error) from error
-
-
-def _compare(wanted: Mapping[str, Tensor], found: Mapping[str, Header], path: Path, class_name: str) -> None:
-    faults = [f"missing {name}" for name in wanted if name not in found]
-    faults += [f"unexpected {name}" for name in found if name not in wanted]
-    for name in sorted(set(wanted) & set(found)):
-        (shape, kind), tensor = found[name], wanted[name]
-        if shape != tuple(tensor.shape):
-            faults.append(f"{name} has shape {shape} instead of {tuple(tensor.shape)}")
-        # The header's kinds are F16, BF16, F32, F64, F8_E4M3 and so on; I64, U8, BOOL.
-        if kind.startswith(("F", "BF")) != tensor.is_floating_point():
-            faults.append(f"{name} has kind {kind} instead of {tensor.dtype}")
-    if faults:
-        listed = ", ".join(faults[:10]) + (f" and {len(faults) - 10} more" if len(faults) > 10 else "")
-        raise UserError(
-            f"{path} must hold exactly the weights of {class_name} as its config says, but: {listed}; "
-            "use the config and the class with which it was saved"
-        )
 
 
 def _check_tied(left: Tensor, right: Tensor, names: tuple[str, str], path: Path) -> None:

@@ -6,13 +6,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from var.errors import UserError
 from var.files import atomic_file, sweep
 from var.hub.layout import CONFIG, WEIGHTS, WEIGHTS_INDEX, is_weights_file, shard_name
+from var.weights import save_tensors
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -43,7 +42,7 @@ def written_weights(model: nn.Module, folder: Path, limit: int) -> Iterator[None
             index.write_text(_index(tensors, dict(zip(files, groups, strict=True))), encoding="utf-8")
         for name, group in zip(files, groups, strict=True):
             path = stack.enter_context(atomic_file(folder / name))
-            _write_shard({key: tensors[key] for key in group}, path)
+            save_tensors(path, {key: tensors[key] for key in group})
         yield
         _remove_older(folder, keep={*files} | (set() if single else {WEIGHTS_INDEX}))
 
@@ -65,22 +64,6 @@ def _index(tensors: Mapping[str, Tensor], groups: Mapping[str, Sequence[str]]) -
     total = sum(tensor.nbytes for tensor in tensors.values())
     weight_map = {name: file for file, names in groups.items() for name in names}
     return json.dumps({"metadata": {"total_size": total}, "weight_map": weight_map}, indent=2) + "\n"
-
-
-def _write_shard(tensors: Mapping[str, Tensor], path: Path) -> None:
-    """One file; raises `OSError`."""
-    ready: dict[str, Tensor] = {}
-    storages: set[int] = set()
-    for name, given in tensors.items():
-        tensor = given.to("cpu").contiguous()
-        # safetensors refuses tensors that share memory, so those after the first are copied.
-        storage = tensor.untyped_storage().data_ptr()
-        ready[name] = tensor.clone() if storage in storages else tensor
-        storages.add(storage)
-    try:
-        save_file(ready, path, metadata={"format": "pt"})
-    except SafetensorError as error:
-        raise OSError((str(error).splitlines() or [type(error).__name__])[0]) from error
 
 
 def _remove_older(folder: Path, keep: set[str]) -> None:

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from var.errors import UserError
 from var.hub.building import build
 from var.original.inference import transformer_config, vqvae_config
 from var.original.reading import TRANSFORMER, VQVAE_PART, Checkpoint, read_part
@@ -16,6 +15,7 @@ from var.original.sides import read_sides
 from var.scales import Side
 from var.transformer import VAR
 from var.vqvae import VQVAE
+from var.weights import check_fit, kinds_of
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -90,19 +90,12 @@ def _loaded(parts: Sequence[Part], dtype: torch.dtype, progress: bool) -> list[n
 def _compared(model_class: type[Model], config: Any, found: Mapping[str, tuple[str, Tensor]], source: str) -> Model:
     """The model without weights, after the names, shapes and kinds of all have been compared with those found."""
     model = build(model_class, config)
-    wanted = model.state_dict()
-    faults = [f"our {name} is missing" for name in wanted if name not in found]
-    for ours, (name, tensor) in found.items():
-        if ours not in wanted:
-            faults.append(f"unexpected {name}")
-        elif tensor.shape != wanted[ours].shape:
-            faults.append(f"{name} has shape {tuple(tensor.shape)} instead of {tuple(wanted[ours].shape)}")
-        elif not tensor.is_floating_point():
-            faults.append(f"{name} has kind {tensor.dtype} instead of a float type")
-    if faults:
-        listed = ", ".join(faults[:10]) + (f" and {len(faults) - 10} more" if len(faults) > 10 else "")
-        raise UserError(
-            f"{source} must hold exactly the weights of one official {model_class.__name__}, but: {listed}; "
-            "give an unchanged official file"
-        )
+    wanted = kinds_of(model.state_dict())
+    check_fit(
+        wanted,
+        kinds_of({ours: tensor for ours, (_, tensor) in found.items()}),
+        f"{source} must hold exactly the weights of one official {model_class.__name__}",
+        "give an unchanged official file",
+        called={name: f"our {name}" for name in wanted} | {ours: name for ours, (name, _) in found.items()},
+    )
     return model

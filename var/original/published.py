@@ -1,7 +1,6 @@
 """The checkpoints that the authors published: which files there are, and their conversions beside the download."""
 
 import hashlib
-import os
 import shutil
 import warnings
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any, NamedTuple, Unpack
 import torch
 
 from var.errors import UserError, suggestion
-from var.files import make_folder, unwritable
+from var.files import atomic_folder
 from var.hub.models import check_placement
 from var.hub.remote import Source, find_file
 
@@ -94,13 +93,5 @@ def save_whole(pipeline: Any, folder: Path) -> None:
 
     What another process has put there meanwhile stays. Raises `UserError` if the place cannot be written.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    try:
-        make_folder(folder.parent)
+    with atomic_folder(folder, replace=False) as temporary:
         pipeline.save_pretrained(temporary)
-        os.replace(temporary, folder)
-    except OSError as error:
-        if not folder.is_dir() or not any(folder.iterdir()):
-            raise unwritable(folder, error) from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)

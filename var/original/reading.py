@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
 from var.errors import UserError
 from var.hub.foreign_weights import read_tensors
+from var.weights import check_stored
 
 Checkpoint = Path | str | Mapping[str, Any]
 """A file of the official code (.pth or .safetensors), or what it holds."""
@@ -70,11 +70,5 @@ def _checked(values: dict[str, Any], part: Part, source: str) -> dict[str, Tenso
     for name, tensor in values.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise UserError(f"{source} must hold tensors by name, got {type(tensor).__name__} under {name!r}; drop it")
-        plain = tensor.layout is torch.strided and not tensor.is_quantized
-        # A few bytes can stand for 10^12 equal elements, which copying would write out.
-        if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-            raise UserError(
-                f"{source}: {name} must be stored element by element, but shape {tuple(tensor.shape)} is only claimed; "
-                "pass a contiguous copy of it"
-            )
+        check_stored(tensor, f"{source}: {name}", "pass a contiguous copy of it")
     return values

@@ -1,7 +1,7 @@
 """Starting from trained weights: which tokenizer, which transformer, and other classes than it was trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -11,7 +11,7 @@ from var.generation import VARPipeline
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.hub.remote import find_folder
 from var.original import load_original_vqvae
-from var.runs.class_rows import kept_rows
+from var.runs.fine_tuning import check_fixed, take_over
 from var.runs.overrides import RUN_FILE
 from var.scales import Side
 from var.tokenizer import Tokenizer
@@ -75,20 +75,10 @@ def _finished(folder: Path) -> Path:
 def with_classes(start: Start, config: VARConfig, names: Sequence[str]) -> tuple[VAR, str]:
     """A transformer of `config` with the weights of `start` for the classes `names`, and what became of the classes.
 
-    See `kept_rows`. Raises `UserError` unless `config` has the architecture of `start`.
+    See `take_over`. Raises `UserError` unless `config` has the architecture of `start`.
     """
-    trained = start.transformer.config
-    for field in fields(VARConfig):
-        given, fixed = getattr(config, field.name), getattr(trained, field.name)
-        if field.name not in FREE and given != fixed:
-            raise UserError(
-                f"transformer.{field.name} is fixed by the weights to start from, {fixed}, got {given}; leave it out, "
-                "and give the tokenizer with which they were trained"
-            )
-    rows, words = kept_rows(start.class_names, names, trained.num_classes)
+    remedy = "leave it out, and give the tokenizer with which they were trained"
+    check_fixed("transformer", config, start.transformer.config, FREE, remedy=remedy)
     with torch.random.fork_rng(devices=[]):  # the initial weights are drawn, and then replaced
         model = VAR(config)
-    state = start.transformer.state_dict()
-    state["class_embedding.weight"] = state["class_embedding.weight"][rows]
-    model.load_state_dict(state)
-    return model, words
+    return model, take_over(model, start.transformer, "class_embedding.weight", start.class_names, names)

@@ -1,10 +1,11 @@
-"""Looks at a model in training: a picture of samples or reconstructions, and the scores of the shared evaluation."""
+"""Evaluating a model in training: a picture of samples or reconstructions, and the scores of the shared evaluation."""
 
 import re
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int64
@@ -21,7 +22,8 @@ from var.evaluation.metrics.reconstruction import psnr
 from var.evaluation.scores import Reference, evaluate
 from var.images import image_grid, save_png, to_uint8
 from var.randomness import keyed_generator
-from var.runs.settings import EvaluationSettings
+from var.runs.session import Session
+from var.runs.settings import EvaluationSettings, GeneratorSettings
 from var.training import Task
 from var.training.distributed import Processes
 
@@ -32,6 +34,14 @@ REFERENCE = 2000  # real images at most that samples are compared with
 
 Draw = Callable[[list[int], list[int]], Float[Tensor, "batch channels height width"]]
 """(labels, seeds) -> images in [-1, 1]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What is done with a model in training now and then."""
+
+    scores: Callable[[nn.Module, Path], dict[str, float]]  # (model, picture to write) -> numbers
+    best: str  # the one by whose lowest value the best weights are kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class GeneratorJudge:
         """The name of the score by which the best weights are kept; None without a classifier."""
         return None if self.judge is None else f"fd_{self.judge.name}"
 
-    def look(self, draw: Draw, picture: Path) -> dict[str, float]:
+    def scores(self, draw: Draw, picture: Path) -> dict[str, float]:
         """Draw samples, the same labels and seeds every time; write some to `picture`; return the scores."""
         count = self.settings.samples if self.judge is not None else self.settings.grid
         labels, seeds = [index % self.num_classes for index in range(count)], list(range(count))
@@ -85,7 +95,7 @@ class GeneratorJudge:
         if self.judge is None or self.reference is None:
             return {}
         with warnings.catch_warnings():
-            # Few samples make a biased distance, but the same bias at every look.
+            # Few samples make a biased distance, but the same bias every time.
             warnings.simplefilter("ignore", RankDeficientWarning)
             scores = evaluate(to_uint8(images), self.reference, self.judge, labels=labels)
         found = {
@@ -110,7 +120,7 @@ class ReconstructionJudge:
         some = _spread(len(data), settings.samples).tolist()
         return cls(settings, torch.stack([data.load(index) for index in some]))
 
-    def look(self, reconstruct: Callable[[Tensor], Tensor], picture: Path) -> dict[str, float]:
+    def scores(self, reconstruct: Callable[[Tensor], Tensor], picture: Path) -> dict[str, float]:
         """Write images above their reconstructions to `picture`; return PSNR (mean over images) and squared error."""
         parts = [reconstruct(part).float().cpu() for part in self.images.split(BATCH)]
         again = torch.cat(parts)
@@ -133,7 +143,7 @@ class LossJudge:
         some = _spread(len(data), settings.samples)
         return cls(tuple(_batch(data, part) for part in some.split(BATCH)))
 
-    def look(self, task: Task, model: nn.Module) -> dict[str, float]:
+    def scores(self, task: Task, model: nn.Module) -> dict[str, float]:
         """The mean loss of `task` over the images."""
         device = next(model.parameters()).device
         total = 0.0
@@ -142,6 +152,40 @@ class LossJudge:
             loss, _ = task.loss(model, batch.to(device), generator)
             total += loss.item() * len(batch.labels)
         return {self.best: total / sum(len(batch.labels) for batch in self.batches)}
+
+
+def generator_evaluation(
+    settings: GeneratorSettings,
+    data: ImageData,
+    session: Session,
+    exact: Task,
+    pipeline_of: Callable[[nn.Module], Callable[..., Any]],
+    options: Mapping[str, Any],
+) -> Evaluation:
+    """A generator's loss on images that it was not trained on, and the distance of its samples.
+
+    `exact` is its task without dropped labels; `pipeline_of` makes a pipeline of the model, whose call takes `options`.
+    """
+    source, processes = settings.data.source, session.processes
+    samples = GeneratorJudge.of(
+        data,
+        settings.evaluation,
+        session.folder.path / "judge",
+        name=data_name(source),
+        processes=processes,
+        progress=session.progress,
+    )
+    loss = LossJudge.of(held_out(source, data, session.on_bad_image), settings.evaluation)
+
+    def scores(model: nn.Module, picture: Path) -> dict[str, float]:
+        pipeline = pipeline_of(model)
+
+        def draw(labels: list[int], seeds: list[int]) -> Tensor:
+            return pipeline(labels, seeds=seeds, output_type="pt", progress=False, **options).images * 2 - 1
+
+        return loss.scores(exact, model) | samples.scores(draw, picture)
+
+    return Evaluation(scores, samples.best or loss.best)
 
 
 def _batch(data: ImageData, indices: Tensor) -> Batch:

@@ -9,7 +9,16 @@ from typing import Any
 from var.configs import read_json
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder, sweep
-from var.runs.overrides import FACTS, RUN_FILE, differences, read_settings, write_settings
+from var.runs.overrides import (
+    FACTS,
+    RUN_FILE,
+    differences,
+    read_settings,
+    settings_from_dict,
+    settings_to_dict,
+    write_settings,
+)
+from var.runs.settings import RunSettings
 from var.training.checkpoints import checkpoints, step_of
 from var.training.longer_training import check_length
 
@@ -43,7 +52,7 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """A JSON line every so many steps, and one for each look."""
+        """A JSON line every so many steps, and one for each evaluation."""
         return self.path / "log.jsonl"
 
     @property
@@ -58,7 +67,7 @@ class RunFolder:
 
     @property
     def samples(self) -> Path:
-        """A picture for each look."""
+        """A picture for each evaluation."""
         return self.path / "samples"
 
     @property
@@ -66,10 +75,11 @@ class RunFolder:
         """What is written last of all."""
         return self.path / "finished.json"
 
-    def compare(self, kind: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def compare(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Raise `UserError` unless the folder is new or holds this very run, as far as it has gone.
 
-        `kind` says what is trained; `facts` is what must agree besides the settings: the data, a tokenizer.
+        `kind` says what is trained; `facts` is what must agree besides the settings: the data, a tokenizer. Settings
+        that the run is too old to know had their defaults.
         """
         if not self.settings.exists():
             found = self.path.iterdir() if self.path.is_dir() else ()
@@ -86,7 +96,8 @@ class RunFolder:
                 f"{self.path} must hold a run of kind {kind!r}, got {before.get('kind')!r}; choose another --output"
             )
         changed = differences(_bound(before), _bound({"kind": kind, **facts}))
-        changed += [text for text in differences(saved, _plain(settings)) if not text.startswith(FREE)]
+        known = settings_to_dict(settings_from_dict(type(settings), saved, str(self.settings)))
+        changed += [text for text in differences(known, settings_to_dict(settings)) if not text.startswith(FREE)]
         if changed:
             raise UserError(
                 f"{self.path} holds a run with other settings: {'; '.join(changed)}; "
@@ -103,10 +114,10 @@ class RunFolder:
         check_length(steps, done, str(self.path), setting="training.steps")
         return False
 
-    def claim(self, kind: str, settings: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
+    def claim(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Write the resolved settings and the facts, and remove what killed starts left; one process does it."""
         sweep(make_folder(self.path))
-        write_settings(self.settings, {FACTS: _plain({"kind": kind, **facts}), **_plain(settings)})
+        write_settings(self.settings, {FACTS: _plain({"kind": kind, **facts}), **settings_to_dict(settings)})
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Say that the run is over and its model saved."""

@@ -4,13 +4,15 @@ import dataclasses
 import json
 import math
 import types
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
+from var import nested
 from var.configs import config_from_dict
 from var.errors import UserError, suggestion
 from var.files import atomic_file
+from var.nested import leaves
 
 Settings = TypeVar("Settings")
 
@@ -37,22 +39,13 @@ def settings_from_dict(cls: type[Settings], values: Mapping[str, Any], source: s
     return _build(cls, values, source, "")
 
 
-def dotted(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves of nested mappings, each under its dotted name: `training.steps`."""
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            yield from dotted(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
 def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: Sequence[str] = ()) -> Settings:
     """`settings` with fields replaced by those in YAML or JSON `files`, then by `assignments` as `name.field=value`.
 
     Raises `UserError` for an unknown field, with the nearest known ones, a value of the wrong type, a file that cannot
     be read, and whatever a config refuses.
     """
-    changes = [(str(path), pair) for path in files for pair in dotted(_without_facts(read_settings(path)))]
+    changes = [(str(path), pair) for path in files for pair in leaves(_without_facts(read_settings(path)))]
     changes += [(f"--set {text}", _assignment(text)) for text in assignments]
     values = settings_to_dict(settings)
     for source, (name, value) in changes:
@@ -87,14 +80,8 @@ def write_settings(path: Path, values: Mapping[str, Any]) -> None:
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """The fields in which two runs' settings differ, in words: `training.steps was 100, now 200`."""
-    before, after = dict(dotted(saved)), dict(dotted(given))
-    names = [*before, *(name for name in after if name not in before)]
-    missing = "not there"
-    return [
-        f"{name} was {before.get(name, missing)!r}, now {after.get(name, missing)!r}"
-        for name in names
-        if before.get(name, missing) != after.get(name, missing)
-    ]
+    found = nested.differences(dict(leaves(saved)), dict(leaves(given)), absent="not there")
+    return [f"{name} was {before!r}, now {after!r}" for name, before, after in found]
 
 
 def _without_facts(values: dict[str, Any]) -> dict[str, Any]:
@@ -114,7 +101,7 @@ def _put(values: dict[str, Any], name: str, value: Any, source: str) -> None:
 
 
 def _nearest(name: str, values: Mapping[str, Any]) -> str:
-    known = [known for known, _ in dotted(values)]
+    known = [known for known, _ in leaves(values)]
     leaf = name.rpartition(".")[2]
     same = [other for other in known if leaf in other.split(".")]
     return f"did you mean {' or '.join(map(repr, same[:3]))}?" if same else suggestion(name, known)

@@ -1,9 +1,15 @@
 """What a run will be, in numbers, before it begins."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Self
 
+from torch import nn
+
+from var.data.base import ImageData
+from var.quantities import count, flops, size
 from var.runs.cost import Cost
+from var.runs.settings import RunSettings
 from var.training import TrainingConfig
 
 
@@ -15,23 +21,35 @@ class Network:
     parameters: int
     trained: bool = True
 
+    @classmethod
+    def of(cls, name: str, network: nn.Module, *, trained: bool = True) -> Self:
+        """What `network`, which may be on the meta device, comes to."""
+        return cls(name=name, parameters=sum(weight.numel() for weight in network.parameters()), trained=trained)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """The numbers of a run; `text` is what `--plan` prints."""
 
-    title: str
+    kind: str  # of the run
+    settings: RunSettings
+    data: ImageData
     networks: Sequence[Network]
-    data: str  # in words
-    images: int
-    classes: int
-    tokens: int | None  # of an image; None where there are none
-    sides: str = ""  # of the token maps, in words
+    shapes: Sequence[tuple[int, int]] = ()  # (height, width) of the token maps, where there are such
     image_cost: Cost  # of one image of a training step
     optimizer_flops: int = 0  # of the optimiser's own products in a step
-    training: TrainingConfig
     processes: int = 1
-    notes: Sequence[str] = field(default_factory=tuple)
+    notes: Sequence[str] = ()
+
+    @property
+    def training(self) -> TrainingConfig:
+        """How the loop trains."""
+        return self.settings.training
+
+    @property
+    def tokens(self) -> int:
+        """Of an image."""
+        return sum(height * width for height, width in self.shapes)
 
     @property
     def parameters(self) -> int:
@@ -46,7 +64,7 @@ class Plan:
     @property
     def epochs(self) -> float:
         """How often every image is seen."""
-        return self.training.steps * self.training.batch_size / self.images
+        return self.training.steps * self.training.batch_size / len(self.data)
 
     @property
     def micro_batch(self) -> int:
@@ -70,11 +88,13 @@ class Plan:
 
     def text(self) -> str:
         """The plan as aligned lines."""
-        training = self.training
+        training, data = self.training, self.data
+        size_of_images, classes = "x".join(map(str, data.shape[1:])), count(len(data.classes), "class", "classes")
         rows = [(network.name, f"{network.parameters:,} parameters{_frozen(network)}") for network in self.networks]
-        rows.append(("data", f"{self.data}: {self.images:,} images in {count(self.classes, 'class', 'classes')}"))
-        if self.tokens is not None:
-            rows.append(("tokens", f"{self.tokens:,} an image, in maps of {self.sides}"))
+        rows.append(("data", f"{self.settings.data.source}, {size_of_images}: {len(data):,} images in {classes}"))
+        if self.shapes:
+            sides = " ".join(f"{height}x{width}" for height, width in self.shapes)
+            rows.append(("tokens", f"{self.tokens:,} an image, in maps of {sides}"))
         rows += [
             ("step", f"{_batch(self)}, {flops(self.step_flops)}"),
             ("memory", f"about {size(sum(self.memory.values()))} a process: {_parts(self.memory)}"),
@@ -83,7 +103,8 @@ class Plan:
         ]
         rows += [("", note) for note in self.notes]
         width = max(len(name) for name, _ in rows) + 2
-        return "\n".join([self.title, *(f"  {name:{width}}{text}" for name, text in rows)])
+        title = f"{self.kind} in {training.mixed_precision.replace('no', 'float32')}"
+        return "\n".join([title, *(f"  {name:{width}}{text}" for name, text in rows)])
 
 
 def learning_rate(training: TrainingConfig) -> str:
@@ -100,28 +121,6 @@ def learning_rate(training: TrainingConfig) -> str:
     return ", ".join([*parts, f"then {training.schedule} down to {end} at step {training.steps:,}"])
 
 
-def flops(number: float) -> str:
-    """A number of floating-point operations: `7.4 TFLOP`."""
-    return f"{_scaled(number, 1000, ('', 'k', 'M', 'G', 'T', 'P', 'E', 'Z'))}FLOP"
-
-
-def size(number: float) -> str:
-    """A number of bytes: `1.2 GiB`."""
-    return f"{_scaled(number, 1024, ('', 'Ki', 'Mi', 'Gi', 'Ti', 'Pi'))}B"
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """A number of things: `1 class`, `1,000 classes`."""
-    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
-
-
-def _scaled(number: float, base: int, prefixes: Sequence[str]) -> str:
-    power = 0
-    while number >= base and power + 1 < len(prefixes):
-        number, power = number / base, power + 1
-    return f"{number:.3g} {prefixes[power]}" if number < 999.5 else f"{number:.0f} {prefixes[power]}"
-
-
 def _frozen(network: Network) -> str:
     return "" if network.trained else ", frozen"
 
@@ -130,7 +129,7 @@ def _batch(plan: Plan) -> str:
     text = count(plan.training.batch_size, "image")
     if plan.processes > 1 or plan.training.accumulation > 1:
         text += f" ({plan.processes} processes x {plan.training.accumulation} parts x {plan.micro_batch})"
-    return text if plan.tokens is None else f"{text}, {plan.tokens * plan.training.batch_size:,} tokens"
+    return text if not plan.shapes else f"{text}, {plan.tokens * plan.training.batch_size:,} tokens"
 
 
 def _parts(memory: dict[str, int]) -> str:

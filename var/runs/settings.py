@@ -1,9 +1,10 @@
-"""The groups of settings that every run has, whatever it trains."""
+"""The settings that every run has, whatever it trains, in groups."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop
 from var.errors import UserError
+from var.training import TrainingConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,9 +33,9 @@ class DataSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluationSettings:
-    """The looks at the averaged weights while training goes on; they change nothing in the training."""
+    """How the averaged weights are evaluated while training goes on, which changes nothing in the training."""
 
-    every: int = 1000  # steps between two looks; 0 never looks
+    every: int = 1000  # steps between two evaluations; 0 is none
     samples: int = 240  # images that are generated (or reconstructed) and judged
     grid: int = 36  # of them in the picture in samples/
     judge_steps: int = 600  # training of the classifier that judges labelled data; 0 does without one
@@ -56,3 +57,24 @@ class CheckpointSettings:
         for name in ("every", "keep"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunSettings:
+    """All that moves the result of a run; every kind of run adds its model."""
+
+    data: DataSettings = field(default_factory=DataSettings)
+    training: TrainingConfig
+    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
+    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GeneratorSettings(RunSettings):
+    """A run of a model that makes images of classes."""
+
+    label_drop: float = 0.1  # probability of training an image without its label
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.label_drop <= 1:
+            raise UserError(f"label_drop is a probability and must lie in [0, 1], got {self.label_drop}; correct it")

@@ -4,10 +4,12 @@ import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
-from var.command_line.sampling_options import DTYPES
+from var.command_line.field_options import add_field_options, settings_of
+from var.command_line.sampling_options import DTYPES, add_drawing_arguments
 from var.errors import UserError
+from var.hub.remote import existing_path
 from var.sampling.seeds import Seeds, parse_seeds
 from var.sampling.work import ClassOfSeed, EverySeedForEveryClass, WorkList, class_folder
 
@@ -55,8 +57,41 @@ class LoadedModel:
         return self.class_names or [str(label) for label in range(self.num_classes)]
 
 
-def draw_by_command(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[str, Any]) -> None:
-    """Draw what the options of `add_drawing_arguments` ask for; `options` are keywords of the pipeline's call."""
+class SamplingSettings(Protocol):
+    """How a pipeline samples: a dataclass whose fields have options."""
+
+    def keywords(self) -> dict[str, Any]:
+        """The settings as keywords of the pipeline's call, and as records list them."""
+        ...
+
+
+AddArguments = Callable[[argparse.ArgumentParser], None]
+Load = Callable[[argparse.Namespace], LoadedModel]
+
+
+def generate_command(
+    add_model: AddArguments, load: Load, settings_class: type[SamplingSettings]
+) -> tuple[AddArguments, Callable[[argparse.Namespace], None]]:
+    """`add_arguments` and `run` of the command that draws chosen classes and seeds with a pipeline of one kind."""
+
+    def add_arguments(parser: argparse.ArgumentParser) -> None:
+        """Declare the options."""
+        add_model(parser)
+        add_drawing_arguments(parser)
+        add_field_options(parser, settings_class)
+
+    def run(arguments: argparse.Namespace) -> None:
+        """Draw the images that the options ask for."""
+        existing_path(arguments.model)  # refused before torch is imported, which takes longer than to say so
+        # Refused before a model is fetched.
+        parse_seeds(arguments.seeds)
+        sampling = settings_of(settings_class, arguments)
+        _draw(arguments, load(arguments), sampling.keywords())
+
+    return add_arguments, run
+
+
+def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[str, Any]) -> None:
     from var.sampling.grid import check_grid, save_grid
     from var.sampling.record import Recipe
 

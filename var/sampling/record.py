@@ -16,6 +16,7 @@ from torch import nn
 from var.errors import UserError
 from var.sampling.work import Item
 from var.version import __version__
+from var.weights import add_to_digest
 
 KEY = "next-scale"
 """The text chunk of the PNG that holds the record, as JSON."""
@@ -101,10 +102,5 @@ def fingerprint(*models: nn.Module, settings: object = None) -> str:
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8)
     for model in models:
         digest.update(repr(getattr(model, "config", None)).encode())
-        for name, tensor in model.state_dict().items():
-            elements = tensor.detach().flatten()
-            elements = elements[:: max(1, len(elements) // SAMPLED)].cpu()
-            digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-            # Bytes, because numpy knows no bfloat16.
-            digest.update(elements.contiguous().view(torch.uint8).numpy().tobytes())
+        add_to_digest(digest, model.state_dict().items(), sampled=SAMPLED)
     return digest.hexdigest()

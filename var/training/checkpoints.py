@@ -1,6 +1,5 @@
 """Folders `step-N` that exist whole or not at all: written aside, checked by a manifest, then renamed."""
 
-import hashlib
 import os
 import re
 import shutil
@@ -10,18 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from var.configs import read_json, to_json
 from var.errors import UserError
-from var.files import make_folder
+from var.files import begin_folder, file_digest, finish_folder, remove_folder, sweep
+from var.weights import save_tensors
 
 MANIFEST = "manifest.json"
 FACTS = "state.json"
 _CHECKPOINT = re.compile(r"step-(\d+)")
-_LEFTOVER = re.compile(r"step-\d+\.(tmp|trash)")
+_OLD_LEFTOVER = re.compile(r"step-\d+\.(tmp|trash)")  # the names that version 0.1 gave
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +42,7 @@ class CheckpointPolicy:
 
 
 class CheckpointWriter:
-    """One checkpoint in the making, in `step-N.tmp`; `finish` gives it its name and removes what is too old.
+    """One checkpoint in the making; `finish` gives it its name and removes what is too old.
 
     A failure is kept until `finish`, which raises it as a `UserError`, because meanwhile other processes go on giving
     their share of the tensors. Then nothing is left of the new checkpoint, and the earlier ones are untouched.
@@ -52,54 +50,49 @@ class CheckpointWriter:
 
     def __init__(self, folder: Path, step: int) -> None:
         self._folder, self._step = folder, step
-        self._place = folder / f"step-{step}.tmp"
-        self._sums: dict[str, dict[str, Any]] = {}
+        self._target = folder / f"step-{step}"
+        self._place: Path | None = None
+        self._manifest: dict[str, dict[str, Any]] = {}
         self._failure: OSError | None = None
         try:
-            make_folder(folder)
-            if self._place.exists():
-                shutil.rmtree(self._place)
-            self._place.mkdir()
+            self._place = begin_folder(self._target)
         except OSError as error:
             self._failure = error
 
     def add(self, file: str, tensors: Mapping[str, Tensor]) -> None:
         """Write the whole `tensors` as one safetensors file."""
-        if self._failure is None:
-            try:
-                path = self._place / f"{file}.safetensors"
-                save_tensors(path, tensors)
-                self._sums[path.name] = _seal(path)
-            except OSError as error:
-                self._failure = error
+        if self._place is None or self._failure is not None:
+            return
+        try:
+            path = self._place / f"{file}.safetensors"
+            save_tensors(path, tensors)
+            self._manifest[path.name] = _entry(path)
+        except OSError as error:
+            self._failure = error
 
     def finish(self, facts: dict[str, Any], keep: int) -> None:
         """Add `facts`, make the checkpoint known under its name, and keep the newest `keep`."""
         text = to_json(facts)
         try:
-            if self._failure is not None:
-                raise self._failure
+            if self._place is None or self._failure is not None:
+                raise self._failure or FileNotFoundError(self._target)
             (self._place / FACTS).write_text(text, encoding="utf-8")
-            self._sums[FACTS] = _seal(self._place / FACTS)
-            manifest = self._place / MANIFEST
-            manifest.write_text(to_json({"step": self._step, "files": self._sums}), encoding="utf-8")
-            _seal(manifest)
-            _sync_folder(self._place)
-            target = self._folder / f"step-{self._step}"
-            if target.exists():
-                _discard(target)
-            os.rename(self._place, target)
-            _sync_folder(self._folder)
+            self._manifest[FACTS] = _entry(self._place / FACTS)
+            manifest = to_json({"step": self._step, "files": self._manifest})
+            (self._place / MANIFEST).write_text(manifest, encoding="utf-8")
+            finish_folder(self._place, self._target)
         except OSError as error:
             raise self._failed(error) from error
         for old in checkpoints(self._folder)[keep:]:
-            _discard(old)
+            remove_folder(old)
 
     def _failed(self, error: OSError) -> UserError:
-        wanted = sum(file.stat().st_size for file in self._place.glob("*")) if self._place.is_dir() else 0
-        shutil.rmtree(self._place, ignore_errors=True)
+        wanted = 0
+        if self._place is not None and self._place.is_dir():
+            wanted = _size(self._place)
+            shutil.rmtree(self._place, ignore_errors=True)
         with suppress(OSError):
-            wanted = max(wanted, *(_size(folder) for folder in checkpoints(self._folder)[:1]))
+            wanted = max([wanted, *(_size(folder) for folder in checkpoints(self._folder)[:1])])
         free = "unknown"
         with suppress(OSError):
             free = _megabytes(shutil.disk_usage(self._folder).free)
@@ -136,7 +129,7 @@ def fault(checkpoint: Path) -> str | None:
                 return f"{name} is missing"
             if path.stat().st_size != entry["bytes"]:
                 return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-            if _digest(path) != entry["sha256"]:
+            if file_digest(path) != entry["sha256"]:
                 return f"{name} has other contents than were written"
     except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
         return f"{MANIFEST} cannot be used ({error})"
@@ -153,7 +146,7 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
         wrong = fault(path)
         if wrong is None:
             for damaged in faults:
-                _move(damaged, damaged.with_name(f"{damaged.name}.damaged"))
+                _set_aside(damaged)
             return path, [f"{damaged.name}: {reason}" for damaged, reason in faults.items()]
         faults[path] = wrong
     if faults:
@@ -165,10 +158,11 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
     return None, []
 
 
-def sweep(folder: Path) -> None:
-    """Remove what killed runs left half-written or half-deleted."""
+def sweep_checkpoints(folder: Path) -> None:
+    """Remove what killed runs left half-written or half-deleted; for the one run that holds the folder."""
+    sweep(folder, lambda name: _CHECKPOINT.fullmatch(name) is not None, alone=True)
     for path in folder.iterdir():
-        if _LEFTOVER.fullmatch(path.name):
+        if _OLD_LEFTOVER.fullmatch(path.name):
             shutil.rmtree(path, ignore_errors=True)
 
 
@@ -177,59 +171,13 @@ def read_facts(checkpoint: Path) -> dict[str, Any]:
     return read_json(checkpoint / FACTS)
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """One safetensors file, readable by all like other files; raises `OSError`."""
-    cpu: dict[str, Tensor] = {}
-    storages: set[int] = set()
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().to("cpu").contiguous()
-        # safetensors refuses tensors that share memory, so those after the first are copied.
-        place = tensor.untyped_storage().data_ptr()
-        cpu[name] = tensor.clone() if place in storages else tensor
-        storages.add(place)
-    try:
-        save_file(cpu, path, metadata={"format": "pt", **(metadata or {})})
-    except SafetensorError as error:
-        raise _os_error(str(error)) from error
-    path.chmod(0o644)
+def _entry(path: Path) -> dict[str, Any]:
+    """What the manifest says of a file."""
+    return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
 
 
-def _os_error(text: str) -> OSError:
-    """What the system said, out of the words that safetensors puts around it."""
-    number = re.search(r"\(os error (\d+)\)", text)
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(text.splitlines()[0])
-
-
-def _seal(path: Path) -> dict[str, Any]:
-    """Bring a file to the disk; its entry in the manifest."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    return {"bytes": path.stat().st_size, "sha256": _digest(path)}
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _sync_folder(folder: Path) -> None:
-    if not hasattr(os, "O_DIRECTORY"):  # Windows writes folders without being asked
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _discard(folder: Path) -> None:
-    """Delete a checkpoint; at no moment does a part of it carry its name."""
-    trash = folder.with_name(f"{folder.name}.trash")
-    _move(folder, trash)
-    shutil.rmtree(trash, ignore_errors=True)
-
-
-def _move(folder: Path, target: Path) -> None:
+def _set_aside(folder: Path) -> None:
+    target = folder.with_name(f"{folder.name}.damaged")
     if target.exists():
         shutil.rmtree(target)
     os.rename(folder, target)

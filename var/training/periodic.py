@@ -11,8 +11,8 @@ from torch import nn
 from var.configs import config_to_dict, to_json
 from var.errors import UserError, suggestion
 from var.files import atomic_file
-from var.training.checkpoints import save_tensors
 from var.training.state import TrainingState
+from var.weights import save_tensors
 
 WEIGHTS = "model.safetensors"
 

@@ -19,34 +19,18 @@ from var.configs import config_to_dict
 from var.data.base import fingerprint
 from var.errors import UserError
 from var.files import make_folder
-from var.training.checkpoints import (
-    CheckpointPolicy,
-    CheckpointWriter,
-    newest_whole,
-    read_facts,
-    sweep,
-)
+from var.nested import differences
+from var.training.checkpoints import CheckpointPolicy, CheckpointWriter, newest_whole, read_facts, sweep_checkpoints
 from var.training.distributed import Processes
 from var.training.longer_training import length_note
 from var.training.sharding import whole
-from var.training.state import Kind, TrainingState
+from var.training.state import TrainingState
+from var.weights import Kind, stored_kinds
 
 logger = logging.getLogger(__name__)
 
 # Of a `TrainingConfig`, between two starts of a run. The number of steps moves the learning rate of those that follow.
 _CHANGEABLE = ("steps", "log_every", "accumulation", "sharding", "compile")
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +84,7 @@ class Checkpoints:
                     "wait for its end, or give another folder"
                 ) from error
             # Some file systems have no locks.
-        sweep(folder)
+        sweep_checkpoints(folder)
 
     def resume(self) -> Resumed:
         """Bring the newest whole checkpoint, if there is one, into the state, the same on every process.
@@ -178,6 +162,7 @@ class _Saved:
             with safe_open(self._path / f"{file}.safetensors", framework="pt", device="cpu") as opened:
                 value = opened.get_tensor(name)
         else:
+            assert isinstance(dtype, torch.dtype)  # it fitted a tensor of the model
             value = torch.empty(shape, dtype=dtype)
         if self._processes.count == 1:
             return value
@@ -191,26 +176,18 @@ def _kinds(path: Path) -> dict[str, dict[str, Kind]]:
     kinds: dict[str, dict[str, Kind]] = {}
     for file in sorted(path.glob("*.safetensors")):
         with safe_open(file, framework="pt", device="cpu") as opened:
-            headers = {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 - it is no mapping
-            kinds[file.stem] = {
-                name: (tuple(header.get_shape()), _DTYPES[header.get_dtype()]) for name, header in headers.items()
-            }
+            kinds[file.stem] = stored_kinds(opened)
     return kinds
 
 
 def _check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:
     bound = {name: value for name, value in saved["training"].items() if name not in _CHANGEABLE}
-    differing = list(_differences({**saved, "training": bound}, now, ""))
+    differing = [
+        f"{name} ({shorten(repr(there), 60)} there, {shorten(repr(here), 60)} here)"
+        for name, there, here in differences({**saved, "training": bound}, now)
+    ]
     if differing:
         raise UserError(
             f"{path} must belong to the same run, but differs in {', '.join(differing)}; go back to these settings, "
             f"or give another folder to begin anew"
         )
-
-
-def _differences(saved: Any, now: Any, name: str) -> Iterator[str]:
-    if isinstance(saved, dict) and isinstance(now, dict):
-        for key in {**saved, **now}:
-            yield from _differences(saved.get(key), now.get(key), f"{name}.{key}" if name else key)
-    elif saved != now:
-        yield f"{name} ({shorten(repr(saved), 60)} there, {shorten(repr(now), 60)} here)"

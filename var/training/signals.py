@@ -9,13 +9,19 @@ from typing import Any
 _NAMES = ("SIGTERM", "SIGUSR1")  # the second is missing on Windows
 
 
+class StoppedError(Exception):
+    """A signal asked to stop where there is nothing to save."""
+
+
 class StopSignals:
     """Inside the block, a signal is only remembered; a second one ends the process at once, as it would have before.
 
-    Handlers are put back at the end. Outside the main thread, where Python allows none, signals keep their effect.
+    With `raising`, the first one raises `StoppedError`. Handlers are put back at the end. Outside the main thread,
+    where Python allows none, signals keep their effect.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, raising: bool = False) -> None:
+        self._raising = raising
         self._received = False
         self._previous: dict[int, Any] = {}
 
@@ -33,6 +39,8 @@ class StopSignals:
         self._restore()
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:
+        if self._raising:
+            raise StoppedError
         if self._received:
             self._restore()
             os.kill(os.getpid(), number)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from var.data.base import ImageData
 from var.data.batches import Batch
 from var.errors import UserError
+from var.eval_mode import eval_mode
 from var.randomness import keyed_global_stream
 from var.training.averaging import AveragedWeights
 from var.training.distributed import Processes
@@ -19,10 +20,9 @@ from var.training.non_finite import refusal
 from var.training.optimization import TrainingConfig, learning_rate_factor
 from var.training.sharding import whole, write
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask
+from var.weights import Kind, check_fit, kinds_of
 
 _TASK = "task_"  # files of what the task remembers, one a process
-
-Kind = tuple[tuple[int, ...], torch.dtype]
 
 
 class SavedTensors(Protocol):
@@ -125,7 +125,6 @@ class TrainingState:
         Every process must enter.
         """
         model = self.task.model
-        modes = {module: module.training for module in model.modules()}
         home = next(model.parameters()).device
         with ExitStack() as stack:
             if self._network is not model:
@@ -136,11 +135,8 @@ class TrainingState:
                 stack.enter_context(self._average.inside(model))
             stack.enter_context(keyed_global_stream("evaluate", self.config.seed, step, device=self.processes.device))
             stack.enter_context(torch.no_grad())
-            try:
-                yield model.eval()
-            finally:
-                for module, mode in modes.items():
-                    module.training = mode
+            stack.enter_context(eval_mode(model))
+            yield model
 
     def finish(self) -> None:
         """Leave the averaged weights (if on) in the task's model, in eval mode."""
@@ -174,7 +170,15 @@ class TrainingState:
         for kind, learner in self.learners.items():
             learner.prepare_moments(saved.kinds.get(f"{kind}_optimizer", {}))
         targets = {file: tensors for file, tensors in self.tensors().items() if not file.startswith(_TASK)}
-        _compare(targets, {file: kinds for file, kinds in saved.kinds.items() if not file.startswith(_TASK)}, source)
+        wanted = {f"{file}/{name}": kind for file in targets for name, kind in kinds_of(targets[file]).items()}
+        found = {f"{file}/{name}": kind for file, kinds in saved.kinds.items() for name, kind in kinds.items()}
+        check_fit(
+            wanted,
+            {name: kind for name, kind in found.items() if not name.startswith(_TASK)},
+            f"{source} must hold the state of this model and task",
+            "go back to the code and settings that saved it, or give another folder to begin anew",
+            any_float=False,
+        )
         for file, tensors in targets.items():
             for name, target in tensors.items():
                 write(target.detach(), saved.load(file, name))
@@ -215,28 +219,3 @@ def _check(config: TrainingConfig, processes: Processes, opponent: nn.Module | N
         )
     if config.sharding == "fsdp" and opponent is not None:
         raise UserError('sharding="fsdp" is for tasks of one network, got one with an opponent; leave the sharding out')
-
-
-def _compare(targets: Mapping[str, Mapping[str, Tensor]], kinds: Mapping[str, Mapping[str, Kind]], source: str) -> None:
-    wanted = {(file, name): _kind(value) for file, tensors in targets.items() for name, value in tensors.items()}
-    found = {(file, name): kind for file, tensors in kinds.items() for name, kind in tensors.items()}
-    faults = [f"{file} lacks {name}" for file, name in wanted if (file, name) not in found]
-    faults += [f"{file} has an unknown {name}" for file, name in found if (file, name) not in wanted]
-    for key in wanted.keys() & found.keys():
-        if wanted[key] != found[key]:
-            faults.append(f"{key[1]} in {key[0]} is {_words(found[key])} instead of {_words(wanted[key])}")
-    if faults:
-        listed = ", ".join(sorted(faults)[:8]) + (f" and {len(faults) - 8} more" if len(faults) > 8 else "")
-        raise UserError(
-            f"{source} must hold the state of this model and task, but: {listed}; go back to the code and settings "
-            "that saved it, or give another folder to begin anew"
-        )
-
-
-def _kind(tensor: Tensor) -> Kind:
-    return tuple(tensor.shape), tensor.dtype
-
-
-def _words(kind: Kind) -> str:
-    shape, dtype = kind
-    return f"{str(dtype).removeprefix('torch.')} {list(shape)}"

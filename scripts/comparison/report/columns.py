@@ -1,10 +1,10 @@
 """How the scores, sampler settings and controls of a comparison are named and written, in text and on the page."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any
 
-from var.evaluation.report.formats import fixed, quantity, significant
+from var.evaluation.table import Score, titled
+from var.quantities import quantity, significant
 
 MODELS = {"var": "VAR", "diffusion": "Diffusion"}
 CONTROLS = {
@@ -17,60 +17,38 @@ CONTROLS = {
 """Titles of the usual controls; a report may hold further ones, which are shown under their own keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
-    """One score: its key in a row, its names, its unit, which way is better, its format and its meaning."""
-
-    key: str
-    title: str
-    unit: str
-    heading: tuple[str, str] | None  # two lines in the text table; None: not shown there
-    better: Literal["lower", "higher"] | None
-    show: Callable[[float], str]
-    meaning: str
-
-    def cell(self, row: Mapping[str, Any]) -> str:
-        """The score of `row`; "-" where it does not apply."""
-        value = row.get(self.key)
-        return "-" if value is None else self.show(value)
+_IMAGES = Score("samples", "Images", None, quantity, "number of images scored; distances shrink with it")
+_TIME = Score(
+    *("seconds_per_1000_images", "Time", "lower", significant, "seconds to sample 1000 images, warm-up excluded"),
+    unit="s / 1000 images",
+)
+_COSTS = (
+    Score("nfe", "NFE", "lower", quantity, "network evaluations for an image, with guidance", unit="per image"),
+    Score("flops_per_image", "FLOP", "lower", quantity, "operations to sample an image", unit="per image"),
+)
 
 
-def score_columns(distance_name: str) -> list[Column]:
-    """The scores in the order in which they are shown; `distance_name` is FD-name."""
+def score_columns(distance_name: str) -> list[Score]:
+    """The scores in the order in which they are shown, what an image costs among them; `distance_name` is FD-name."""
+    scores = [score for score in titled(distance_name) if not score.thorough]
+    quality = [score for score in scores if score.key.startswith("fd")]
+    return [_IMAGES, *quality, _TIME, *(score for score in scores if score not in quality), *_COSTS]
+
+
+def headings(distance_name: str) -> dict[str, tuple[str, str]]:
+    """The columns of the text table by key, and the two lines at the head of each."""
     short = distance_name if len(distance_name) <= 10 else f"{distance_name[:9]}~"
-    near = "median Euclidean distance to the nearest training image (pixels in [-1, 1]); far below real test: copying"
-    a, b, c = fixed(2), fixed(3), significant
-    return [
-        Column("samples", "Images", "", ("", "n"), None, quantity, "number of images scored; distances shrink with it"),
-        Column("fd", distance_name, "", ("", short), "lower", b, "Frechet distance to the real images' features"),
-        Column(
-            *("fd_second", f"{distance_name}, second", "", None, "lower", b),
-            "the same distance in the features of a second network, which was used for no choice",
-        ),
-        Column(
-            *("seconds_per_1000_images", "Time", "s / 1000 images", ("s per", "1000"), "lower", c),
-            "seconds to sample 1000 images, warm-up excluded",
-        ),
-        Column("kd", "KD", "", ("", "KD"), "lower", c, "kernel distance: unbiased squared MMD of the same features"),
-        Column("inception_score", "IS", "", ("", "IS"), "higher", a, "Inception score of the same network"),
-        Column("sharpness", "Sharpness", "", None, "higher", b, "how sure the classifier is of each image, 1 at best"),
-        Column("diversity", "Diversity", "", None, "higher", a, "effective number of classes among all images"),
-        Column(
-            "precision", "Precision", "", ("preci-", "sion"), "higher", b, "share of images that lie among the real"
-        ),
-        Column("recall", "Recall", "", ("", "recall"), "higher", b, "share of real images that lie among these"),
-        Column(
-            *("class_consistency", "Class consistency", "", ("class", "cons."), "higher", b),
-            "share of images that the classifier assigns to the class asked for",
-        ),
-        Column("nearest_train_distance", "Nearest train", "", ("near.", "train"), None, a, near),
-        Column(
-            *("closer_share", "Closer than test", "", None, None, a),
-            "chance to lie nearer to a training image than a real test image; 0.5 as real, 1 copies",
-        ),
-        Column("nfe", "NFE", "an image", None, "lower", quantity, "network evaluations for an image, with guidance"),
-        Column("flops_per_image", "FLOP", "an image", None, "lower", quantity, "operations to sample an image"),
-    ]
+    return {
+        "samples": ("", "n"),
+        "fd": ("", short),
+        "seconds_per_1000_images": ("s per", "1000"),
+        "kd": ("", "KD"),
+        "inception_score": ("", "IS"),
+        "precision": ("preci-", "sion"),
+        "recall": ("", "recall"),
+        "class_consistency": ("class", "cons."),
+        "nearest_train_distance": ("near.", "train"),
+    }
 
 
 def control_title(name: str) -> str:

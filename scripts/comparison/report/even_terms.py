@@ -4,7 +4,7 @@ from comparison.report.columns import MODELS
 from comparison.report.fairness import Row, equal_distance, equal_time, front, speed_ratio
 from comparison.report.results import Report
 from comparison.report.wording import LEVEL_RATIO, NAMES, distance, factor, in_words, listed, times
-from var.evaluation.report.formats import quantity, significant
+from var.quantities import flops, quantity, significant
 
 TIME = "seconds_per_1000_images"
 _OTHER = {"var": "diffusion", "diffusion": "var"}
@@ -34,16 +34,16 @@ def budget(var: Row, diffusion: Row) -> list[str]:
         if max(var[key], diffusion[key]) > LEVEL_RATIO * min(var[key], diffusion[key])
     ]
     lead = f"not equal, {listed(uneven)} differ{'s' if len(uneven) == 1 else ''} by more than 10%" if uneven else ""
-    flops = [row.get("train_flops") for row in (var, diffusion)]
+    spent = [row.get("train_flops") for row in (var, diffusion)]
     text = f"Budget: {lead or 'equal within 10%'}. {listed(parts)}."
-    if None in flops:
+    if None in spent:
         return [text, "Caution. The operations of the trainings were not counted: they may be unequal."]
-    a, b = (float(number or 0) for number in flops)
+    a, b = (float(number or 0) for number in spent)
     if max(a, b) <= LEVEL_RATIO * min(a, b):
-        return [f"{text} Training took VAR {quantity(a)}FLOP and diffusion {quantity(b)}FLOP, equal within 10%."]
+        return [f"{text} Training took VAR {flops(a)} and diffusion {flops(b)}, equal within 10%."]
     more = "VAR" if a > b else "diffusion"
     share = factor(max(a, b) / min(a, b)) if min(a, b) > 0 else "any number of"
-    caution = f"Caution. Training FLOPs are not equal: VAR took {quantity(a)}FLOP and diffusion {quantity(b)}FLOP, "
+    caution = f"Caution. Training FLOPs are not equal: VAR took {flops(a)} and diffusion {flops(b)}, "
     return [text, f"{caution}{share} times as many for {more}; its distance owes something to that."]
 
 

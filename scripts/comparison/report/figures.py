@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from comparison.report.wording import in_pixels
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, chart, image_table, plain_log_ticks, svg
 
@@ -86,7 +87,7 @@ def loss_curve(history: Sequence[Mapping[str, float]], *, color: str = "other", 
 
 def code_usage_chart(sides: Sequence[int | Sequence[int]], usage: Sequence[float], perplexity: Sequence[float]) -> str:
     """Two bars a scale: the share of the codebook in use (`usage`, in [0, 1]) and its perplexity, coarse to fine."""
-    names = [f"{side}x{side}" if isinstance(side, int) else "x".join(map(str, side)) for side in sides]
+    names = [in_pixels(side) for side in sides]
     figure, (left, right) = chart(620, 64 + 30 * len(names), panels=2)
     for axes, values, title, limit in (
         (left, [100 * share for share in usage], "codes in use, % of the vocabulary", 118),

@@ -8,25 +8,22 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from comparison.report.columns import MODELS, control_title, score_columns, setting
+from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
+from diffusion_baseline.samplers import SAMPLERS
 from var.errors import UserError, suggestion
-from var.evaluation.report.formats import quantity, significant
+from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
-from var.files import atomic_file
+from var.files import write_text
+from var.quantities import quantity, significant
 
-SAMPLERS = ("next-scale", "ddim", "ddpm")
 TABLE_WIDTH = 100
 
 _COUNTS = ("steps", "parameters", "samples", "seed")
 _NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images", "train_seconds")
 _SHARES = ("precision", "recall", "class_consistency")
-# These may be None: without labels there is no class to be consistent with, without training images none to be near.
+# In every row, but these may be None: without labels there is no class to be consistent with, for example.
 _SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
-_OPTIONAL = (
-    *("headline", "fd_second", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops"),
-    *("closer_share", "sfd", "fd_infinity", "fd_infinity_error", "fd_infinity_slope", "kd_subsets"),
-    *("inception_score_splits", "density", "coverage"),
-)
+_OPTIONAL = ("headline", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
 _BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
 _TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *_BY_SCALE)
 
@@ -110,8 +107,7 @@ class Report:
         """Write the report whole or not at all; raises `UserError` for NaN, infinity or what JSON cannot hold."""
         content = asdict(self)
         _check_json(content, "")
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
     @classmethod
     def from_json(cls, path: Path | str) -> "Report":
@@ -136,10 +132,11 @@ class Report:
 
     def table(self) -> str:
         """The headline rows and the controls as plain text of at most 100 columns."""
-        columns = [column for column in score_columns(self.distance_name) if column.heading]
+        heads = headings(self.distance_name)
+        columns = [column for column in score_columns(self.distance_name) if column.key in heads]
         rows = self.labelled_rows()
-        header = [["", *(column.heading[line] for column in columns if column.heading)] for line in (0, 1)]
-        body = [[label[:20], *(column.cell(row) for column in columns)] for label, row in rows]
+        header = [["", *(heads[column.key][line] for column in columns)] for line in (0, 1)]
+        body = [[label[:20], *(column.cell(row.get(column.key)) for column in columns)] for label, row in rows]
         widths = [max(len(line[place]) for line in header + body) for place in range(len(columns) + 1)]
         lines = [_aligned(line, widths) for line in header + body]
         rule = "-" * max(len(line) for line in lines)
@@ -164,8 +161,9 @@ def _aligned(line: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def _check_row(row: Mapping[str, Any], where: str) -> None:
-    _check_keys(row, ("model", "sampler", *_COUNTS, *_NUMBERS, *_SCORES), where, optional=_OPTIONAL)
-    for key, known in (("model", MODELS), ("sampler", SAMPLERS)):
+    scores = [score.key for score in table.TABLE]
+    _check_keys(row, ("model", "sampler", *_COUNTS, *_NUMBERS, *_SCORES), where, optional=(*_OPTIONAL, *scores))
+    for key, known in (("model", MODELS), ("sampler", ("next-scale", *SAMPLERS))):
         if row[key] not in known:
             raise UserError(f"{where}.{key}: unknown {row[key]!r}; {suggestion(str(row[key]), known)}")
     for key in _COUNTS:
@@ -180,7 +178,7 @@ def _check_row(row: Mapping[str, Any], where: str) -> None:
 
 
 def _check_scores(scores: Mapping[str, Any], where: str) -> None:
-    for key in _SCORES:
+    for key in (score.key for score in table.TABLE):
         if scores.get(key) is not None:
             _check_number(scores[key], f"{where}.{key}")
             if key in _SHARES and not 0 <= scores[key] <= 1:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MARKS = {"next-scale": "o", "ddim": "s", "ddpm": "^"}
+_OTHER_MARK = "D"  # of samplers that have none of their own
 _SHOWN_CONTROLS = {"real_test": "-", "class_gaussian": "--"}
 _LETTER, _LINE = 6.2, 14.0  # about the size of a letter at 11 pixels, in pixels
 
@@ -35,7 +36,7 @@ def tradeoff_plot(report: Report) -> str:
     for row in report.results:
         on_front = any(row is other for other in best)
         face = LIGHT[row["model"]] if on_front else LIGHT["paper"]
-        axes.plot(*_points([row]), _MARKS[row["sampler"]], **_mark_style(row["model"], face))
+        axes.plot(*_points([row]), _MARKS.get(row["sampler"], _OTHER_MARK), **_mark_style(row["model"], face))
     heads = [row for row in report.results if row.get("headline")]
     axes.plot(*_points(heads), "o", markersize=17, markerfacecolor="none", markeredgecolor=LIGHT["ink"])
     figure.draw_without_rendering()  # the layout must be settled before labels are placed in pixels
@@ -195,9 +196,8 @@ def _legend(axes: "Axes", report: Report) -> None:
     for sampler in dict.fromkeys(row["sampler"] for row in report.results):
         model = "var" if sampler == "next-scale" else "diffusion"
         name = MODELS[model] if model == "var" else f"{MODELS[model]}, {sampler.upper()}"
-        marks.append(
-            Line2D([], [], linestyle="", marker=_MARKS[sampler], label=name, **_mark_style(model, LIGHT[model]))
-        )
+        mark = _MARKS.get(sampler, _OTHER_MARK)
+        marks.append(Line2D([], [], linestyle="", marker=mark, label=name, **_mark_style(model, LIGHT[model])))
     front_mark = {"color": LIGHT["line"], "linewidth": 10, "label": "Front of both: filled marks"}
     ring = {"marker": "o", "linestyle": "", "markersize": 14, "markerfacecolor": "none", "color": LIGHT["ink"]}
     marks += [Line2D([], [], **front_mark), Line2D([], [], label="Fixed beforehand", **ring)]

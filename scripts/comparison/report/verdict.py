@@ -9,7 +9,7 @@ from comparison.report.even_terms import budget, on_even_terms
 from comparison.report.results import Report
 from comparison.report.wording import LEVEL_RATIO, NAMES, distance, factor, in_words, listed, times
 from var.errors import UserError
-from var.evaluation.report.formats import quantity, significant
+from var.quantities import flops, quantity, significant
 
 Row = Mapping[str, Any]
 
@@ -118,9 +118,7 @@ def _operations(var: Row, diffusion: Row) -> str:
     """What an image costs apart from the machine."""
     if any(row.get(key) is None for row in (var, diffusion) for key in ("nfe", "flops_per_image")):
         return ""
-    costs = [
-        f"{quantity(row['nfe'])} evaluations and {quantity(row['flops_per_image'])}FLOP" for row in (var, diffusion)
-    ]
+    costs = [f"{quantity(row['nfe'])} evaluations and {flops(row['flops_per_image'])}" for row in (var, diffusion)]
     return f" An image takes VAR {costs[0]}, and diffusion {costs[1]}."
 
 

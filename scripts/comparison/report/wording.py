@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from comparison.report.columns import setting
-from var.evaluation.report.formats import fixed
+from var.quantities import fixed
 
 LEVEL_RATIO = 1.1
 """Distances, speeds and costs closer than this are called level: retraining with another seed moves them as much."""
@@ -39,3 +39,8 @@ def factor(value: float) -> str:
 def listed(parts: Sequence[str]) -> str:
     """The parts with commas and an "and"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
+
+
+def in_pixels(side: int | Sequence[int]) -> str:
+    """A size as height and width: "4x4"; an int is a square."""
+    return f"{side}x{side}" if isinstance(side, int) else "x".join(map(str, side))

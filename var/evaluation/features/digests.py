@@ -2,15 +2,13 @@
 
 import hashlib
 
-import torch
 from torch import nn
+
+from var.weights import add_to_digest
 
 
 def network_digest(about: str, network: nn.Module) -> str:
     """SHA-256 of the words `about` a network and of all its weights, in hexadecimal."""
     digest = hashlib.sha256(about.encode())
-    for name, tensor in network.state_dict().items():
-        digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        # Bytes, because numpy knows no bfloat16.
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())
+    add_to_digest(digest, network.state_dict().items())
     return digest.hexdigest()

@@ -1,7 +1,5 @@
 """DINOv2 ViT-L/14 as a judge, through timm: features that see shapes where Inception sees textures."""
 
-from pathlib import Path
-
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
@@ -11,8 +9,7 @@ from torch.nn import functional as F
 
 from var.evaluation.features.extraction import Features, check_rgb
 from var.evaluation.features.full_precision import full_float32
-from var.evaluation.features.published_weights import PublishedWeights, find_weights
-from var.hub.foreign_weights import read_tensors
+from var.evaluation.features.published_weights import PublishedExtractor, PublishedWeights
 
 DINOV2 = PublishedWeights(
     name="dinov2_vitl14_pretrain.pth",
@@ -30,7 +27,7 @@ _DEVIATION = (0.229, 0.224, 0.225)
 _OFFSET = 0.1  # that the reference implementation adds to a new side before it divides
 
 
-class DINOv2Extractor:
+class DINOv2Extractor(PublishedExtractor):
     """The class token after the last norm (1024 numbers), as used by Stein et al. (2023, arXiv 2306.04675).
 
     Images are resized to 224x224 by Pillow's antialiased bicubic filter, rounded to uint8, and normalised with
@@ -38,25 +35,14 @@ class DINOv2Extractor:
     """
 
     name = "dinov2"
+    published = DINOV2
 
-    def __init__(self, network: nn.Module, digest: str) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.digest = digest
-        self._device = next(network.parameters()).device
-
-    @classmethod
-    def load(
-        cls, weights: Path | str | None = None, *, device: torch.device | str = "cpu", progress: bool = True
-    ) -> "DINOv2Extractor":
-        """The published network; `weights` is its file (1.2 GB), else torch's cache of checkpoints or a download.
-
-        Raises:
-            UserError: the file is missing and cannot be downloaded, or another one (by its SHA-256).
-        """
-        tensors = read_tensors(find_weights(DINOV2, weights, progress=progress))
+    @staticmethod
+    def build(tensors: dict[str, Tensor]) -> nn.Module:
+        """The network for images of 224 pixels, with the published tensors (1.2 GB)."""
         network = build_network()
         network.load_state_dict(fitted(tensors))
-        return cls(network.to(device), DINOV2.sha256)
+        return network
 
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
         """Features of a batch of RGB images of any size.

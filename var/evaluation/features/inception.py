@@ -3,7 +3,6 @@
 import io
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from torch import Tensor, nn
 from var.errors import UserError
 from var.evaluation.features.extraction import Features, check_rgb
 from var.evaluation.features.full_precision import full_float32
-from var.evaluation.features.published_weights import PublishedWeights, find_weights
-from var.hub.foreign_weights import read_tensors
+from var.evaluation.features.published_weights import PublishedExtractor, PublishedWeights
 
 INCEPTION = PublishedWeights(
     name="weights-inception-2015-12-05-6726825d.pth",
@@ -27,7 +25,7 @@ CLASSES = 1008  # of the graph's head
 SPATIAL_CHANNELS = 7  # of the inner map that sFID looks at; with 17x17 places they make 2023 features
 
 
-class InceptionExtractor:
+class InceptionExtractor(PublishedExtractor):
     """Pooled features (2048), logits without their bias (1008) and sFID's features (2023) of RGB images.
 
     Images are resized as the TensorFlow graph does (bilinear, no antialiasing) inside torch-fidelity's network.
@@ -36,25 +34,28 @@ class InceptionExtractor:
 
     name = "inception"
     own_classes = True  # the graph's order is not that of ImageNet's folders
+    published = INCEPTION
 
-    def __init__(self, network: nn.Module, digest: str) -> None:
-        self.network = network.eval().requires_grad_(False)
-        self.digest = digest
-        self._device = next(network.parameters()).device
-
-    @classmethod
-    def load(
-        cls, weights: Path | str | None = None, *, device: torch.device | str = "cpu", progress: bool = True
-    ) -> "InceptionExtractor":
-        """The published network; `weights` is its file, else torch's cache of checkpoints or a download.
-
-        Raises:
-            UserError: torch-fidelity is not installed, or the file is missing or another one (by its SHA-256).
-        """
-        tensors = read_tensors(find_weights(INCEPTION, weights, progress=progress))
-        # Channels last: half as fast again on CPUs, equal to 3e-7.
-        network = _build(tensors).to(device).to(memory_format=torch.channels_last)
-        return cls(network, INCEPTION.sha256)
+    @staticmethod
+    def build(tensors: dict[str, Tensor]) -> nn.Module:
+        """torch-fidelity's network with these tensors; raises `UserError` if torch-fidelity 0.4 is not installed."""
+        try:
+            installed = version("torch-fidelity")
+            module = import_module("torch_fidelity.feature_extractor_inceptionv3")
+        except (ImportError, PackageNotFoundError) as error:
+            raise UserError(f'FID needs torch-fidelity, but: {error}; pip install "next-scale[eval]"') from error
+        if not installed.startswith("0.4."):
+            raise UserError(f'FID needs torch-fidelity >=0.4,<0.5, got {installed}; pip install "next-scale[eval]"')
+        # Its constructor reads a file, and without `weights_only`: it gets bytes that were written here.
+        file = io.BytesIO()
+        torch.save(tensors, file)
+        file.seek(0)
+        features = ["2048", "logits_unbiased"]
+        network = module.FeatureExtractorInceptionV3(
+            "inception-v3-compat", features, feature_extractor_weights_path=file
+        )
+        # Half as fast again on CPUs, equal to 3e-7.
+        return network.to(memory_format=torch.channels_last)
 
     def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
         """Features of a batch of RGB images of any size.
@@ -83,22 +84,3 @@ def spatial_features(
     because the reference's file has it.
     """
     return inner_map[:, :SPATIAL_CHANNELS].permute(0, 2, 3, 1).flatten(1)
-
-
-def _build(tensors: dict[str, Tensor]) -> nn.Module:
-    """torch-fidelity's network with these weights; raises `UserError` if torch-fidelity 0.4 is not installed."""
-    try:
-        installed = version("torch-fidelity")
-        module = import_module("torch_fidelity.feature_extractor_inceptionv3")
-    except (ImportError, PackageNotFoundError) as error:
-        raise UserError(f'FID needs torch-fidelity, but: {error}; pip install "next-scale[eval]"') from error
-    if not installed.startswith("0.4."):
-        raise UserError(
-            f'FID needs torch-fidelity >=0.4,<0.5, got {installed}; pip install "next-scale[eval]" gives the right one'
-        )
-    # Its constructor reads a file, and without `weights_only`: it gets bytes that were written here.
-    file = io.BytesIO()
-    torch.save(tensors, file)
-    file.seek(0)
-    features = ["2048", "logits_unbiased"]
-    return module.FeatureExtractorInceptionV3("inception-v3-compat", features, feature_extractor_weights_path=file)

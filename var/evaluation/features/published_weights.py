@@ -1,15 +1,18 @@
-"""Published weights of judging networks: found or downloaded, their SHA-256 checked before they are read."""
+"""Published networks that judge: their weights are found or downloaded, and their SHA-256 checked before reading."""
 
-import hashlib
 import urllib.error
 import urllib.request
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Self
 
 import torch
+from torch import Tensor, nn
 
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import atomic_file, file_digest
+from var.hub.foreign_weights import read_tensors
 
 _BLOCK = 1 << 20  # bytes that are read at once
 
@@ -40,13 +43,33 @@ def find_weights(published: PublishedWeights, path: Path | str | None = None, *,
     return _checked(found, published)
 
 
-def file_digest(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+class PublishedExtractor(ABC):
+    """A published network that judges: frozen, in eval mode, on its own device."""
+
+    published: ClassVar[PublishedWeights]
+
+    def __init__(self, network: nn.Module, digest: str) -> None:
+        self.network = network.eval().requires_grad_(False)
+        self.digest = digest
+        self._device = next(network.parameters()).device
+
+    @staticmethod
+    @abstractmethod
+    def build(tensors: dict[str, Tensor]) -> nn.Module:
+        """The network with the published tensors."""
+
+    @classmethod
+    def load(
+        cls, weights: Path | str | None = None, *, device: torch.device | str = "cpu", progress: bool = True
+    ) -> Self:
+        """The published network; `weights` is its file, else torch's cache of checkpoints or a download.
+
+        Raises:
+            UserError: the file is missing and cannot be downloaded, or another one (by its SHA-256), or a package that
+                the network needs is not installed.
+        """
+        tensors = read_tensors(find_weights(cls.published, weights, progress=progress))
+        return cls(cls.build(tensors).to(device), cls.published.sha256)
 
 
 def _checked(path: Path, published: PublishedWeights) -> Path:

@@ -7,8 +7,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from var.errors import UserError
-from var.evaluation.features.published_weights import PublishedWeights, file_digest, find_weights
+from var.evaluation.features.published_weights import PublishedWeights, find_weights
+from var.files import file_digest
 from var.hub.foreign_weights import read_tensors
+from var.weights import check_fit, kinds_of
 
 VGG16 = PublishedWeights(
     name="vgg16-397923af.pth",
@@ -149,15 +151,12 @@ def _unit_length(features: Tensor) -> Tensor:
 
 def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     """Copy `tensors` into the parameters of `module`, every one of which must be there in its shape."""
-    for name, parameter in module.named_parameters():
-        given = tensors.get(name)
-        if given is None or given.shape != parameter.shape:
-            got = "none" if given is None else str(tuple(given.shape))
-            raise UserError(
-                f"{path} must hold weight {name!r} of shape {tuple(parameter.shape)} for LPIPS, got {got}; "
-                f"give {VGG16.name} and {HEADS.name} of LPIPS 0.1"
-            )
-        parameter.data.copy_(given)
+    parameters = dict(module.named_parameters())
+    found = {name: tensors[name] for name in parameters if name in tensors}
+    remedy = f"give {VGG16.name} and {HEADS.name} of LPIPS 0.1"
+    check_fit(kinds_of(parameters), kinds_of(found), f"{path} must hold the weights of LPIPS", remedy)
+    for name, parameter in parameters.items():
+        parameter.data.copy_(found[name])
 
 
 def _check_pair(images: Tensor, others: Tensor) -> None:

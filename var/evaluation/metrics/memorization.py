@@ -11,7 +11,7 @@ from var.evaluation.metrics.neighbours import nearest_distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memorisation:
+class Memorization:
     """Distances to the nearest training image."""
 
     median: float  # of the samples
@@ -19,7 +19,7 @@ class Memorisation:
     closer_share: float  # probability that a sample lies closer than a test image: 0.5 is as it should be, 1 copies
 
 
-def memorisation(samples: Array, test: Array, train: Array) -> Memorisation:
+def memorization(samples: Array, test: Array, train: Array) -> Memorization:
     """Compare the nearest training distances of samples and test images, all (n, dimensions), pixels or features.
 
     `closer_share` is the statistic of Meehan et al. (2020, arXiv 2004.05675): the share of all pairs of a sample and a
@@ -31,17 +31,25 @@ def memorisation(samples: Array, test: Array, train: Array) -> Memorisation:
     return compare_nearest(nearest_distance(samples, train), nearest_distance(test, train))
 
 
-def compare_nearest(samples: Float64[np.ndarray, " n"], test: Float64[np.ndarray, " m"]) -> Memorisation:
-    """`memorisation` from the nearest distances themselves; raises `UserError` for an empty set."""
+def compare_nearest(samples: Float64[np.ndarray, " n"], test: Float64[np.ndarray, " m"]) -> Memorization:
+    """`memorization` from the nearest distances themselves; raises `UserError` for an empty set."""
     if not len(samples) or not len(test):
         raise UserError(
-            f"memorisation needs samples and test images, got {len(samples)} and {len(test)}; leave out neither"
+            f"memorization needs samples and test images, got {len(samples)} and {len(test)}; leave out neither"
         )
     ordered = np.sort(test)
     farther = len(test) - np.searchsorted(ordered, samples, side="right")
     level = np.searchsorted(ordered, samples, side="right") - np.searchsorted(ordered, samples, side="left")
-    return Memorisation(
-        median=float(np.median(samples)),
-        test_median=float(np.median(test)),
+    return Memorization(
+        median=median(samples),
+        test_median=median(test),
         closer_share=float((farther + level / 2).mean() / len(test)),
     )
+
+
+def median(distances: Float64[np.ndarray, " n"]) -> float:
+    """The median of distances."""
+    return float(np.median(distances))
+
+
+Memorisation, memorisation = Memorization, memorization  # as both were spelt at first

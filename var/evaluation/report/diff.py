@@ -2,16 +2,14 @@
 
 import math
 import textwrap
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
+from var import nested
 from var.errors import UserError
-from var.evaluation.report.measures import Measure, measures
 from var.evaluation.report.score_report import ScoreReport, read_reports
 from var.evaluation.report.text import WIDTH, aligned, cells
-
-COMPARED = ("distance", "extractor", "classifier", "reference", "protocol", "samples", "generation seeds", "versions")
+from var.evaluation.table import Score, titled
 
 
 def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text", "markdown"] = "text") -> str:
@@ -32,38 +30,34 @@ def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text"
 
 def differences(a: ScoreReport, b: ScoreReport) -> list[str]:
     """What else than the model differs, a sentence each: such reports are not comparable without a thought."""
-    found = []
-    mine, theirs = _conditions(a), _conditions(b)
-    for name in COMPARED:
-        for path, old, new in _unequal(mine[name], theirs[name], name):
-            found.append(f"Not the same: {path} is {old} and {new}.")
-    return found
+    found = nested.differences(_conditions(a), _conditions(b))
+    return [f"Not the same: {name} is {_shown(first)} and {_shown(second)}." for name, first, second in found]
 
 
 def _rows(a: ScoreReport, b: ScoreReport) -> list[list[str]]:
     rows = [["", "A", "sd", "B", "sd", "B - A", "better"]]
-    for measure in measures(a.distance):
-        first, second = a.spread(measure.key), b.spread(measure.key)
+    for score in titled(a.distance):
+        first, second = a.spread(score.key), b.spread(score.key)
         if first is None and second is None:
             continue
-        (mean, deviation, _), (other, other_deviation, _) = cells(measure, first), cells(measure, second)
+        (mean, deviation, _), (other, other_deviation, _) = cells(score, first), cells(score, second)
         change, verdict = "-", ""
         if first is not None and second is not None:
             change = f"{second.mean - first.mean:+.3g}"
             error = math.hypot(*(_error(spread.deviation, len(spread.values)) for spread in (first, second)))
-            verdict = _verdict(measure, second.mean - first.mean, error)
-        rows.append([measure.title, mean, deviation, other, other_deviation, change, verdict])
+            verdict = _verdict(score, second.mean - first.mean, error)
+        rows.append([score.title, mean, deviation, other, other_deviation, change, verdict])
     return rows
 
 
-def _verdict(measure: Measure, change: float, error: float) -> str:
-    if measure.better is None or change == 0:
+def _verdict(score: Score, change: float, error: float) -> str:
+    if score.better is None or change == 0:
         return ""
     if math.isnan(error):
         return "unknown: one seed"
     if abs(change) <= 2 * error:
         return "level"
-    return "B" if (change < 0) == (measure.better == "lower") else "A"
+    return "B" if (change < 0) == (score.better == "lower") else "A"
 
 
 def _error(deviation: float | None, count: int) -> float:
@@ -95,14 +89,6 @@ def _conditions(report: ScoreReport) -> dict[str, Any]:
         "generation seeds": len(report.sets),
         "versions": report.environment.get("versions", {}),
     }
-
-
-def _unequal(a: Any, b: Any, path: str) -> list[tuple[str, Any, Any]]:
-    """Paths and values where two nested mappings differ."""
-    if isinstance(a, Mapping) and isinstance(b, Mapping):
-        keys = dict.fromkeys([*a, *b])
-        return [found for key in keys for found in _unequal(a.get(key), b.get(key), f"{path}.{key}")]
-    return [] if a == b else [(path, _shown(a), _shown(b))]
 
 
 def _shown(value: Any) -> str:

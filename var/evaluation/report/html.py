@@ -4,13 +4,13 @@ import base64
 import html
 import re
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
-from pathlib import Path
+from typing import Any
 
 from var.errors import UserError
 from var.evaluation.report.drawing import style_variables
-from var.files import atomic_file
+from var.nested import leaves
 
 Picture = bytes | str
 """A PNG's bytes, or SVG text."""
@@ -102,6 +102,17 @@ def facts(rows: Iterable[tuple[str, str]]) -> Html:
     return element("table", element("tbody", *lines), class_="facts")
 
 
+def settings_table(content: Mapping[str, Any]) -> Html:
+    """A table of the leaves of nested `content`, under their dotted names: `var.steps`."""
+    return facts((name, _written(value)) for name, value in leaves(content))
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
 def bullets(items: Sequence[str], class_: str = "") -> Html:
     """A list; the words up to the first colon of each item are set in bold."""
     lines = []
@@ -109,9 +120,3 @@ def bullets(items: Sequence[str], class_: str = "") -> Html:
         lead, colon, rest = item.partition(": ")
         lines.append(element("li", *([element("strong", f"{lead}:"), f" {rest}"] if colon else [item])))
     return element("ul", *lines, class_=class_)
-
-
-def save(page: str, path: Path | str) -> None:
-    """Write a page whole or not at all; raises `UserError` if the place cannot be written."""
-    with atomic_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")

@@ -1,14 +1,12 @@
 """Reports of scores as a page: the table, the distances of all seeds beside the floor, and where the bias goes."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from var.evaluation.report.drawing import LIGHT, chart, svg
-from var.evaluation.report.formats import fixed
-from var.evaluation.report.html import Html, bullets, document, element, facts, figure, section
-from var.evaluation.report.measures import measures
+from var.evaluation.report.html import Html, bullets, document, element, figure, section, settings_table
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import notes_on, score_table
+from var.evaluation.table import titled
 
 _COLORS = ("var", "diffusion", "other")
 
@@ -17,7 +15,7 @@ def html(reports: Sequence[ScoreReport]) -> str:
     """A page that needs no other file; raises `UserError` without matplotlib."""
     title = "Scores of " + " and ".join(report.name for report in reports)
     terms = [
-        part for one in measures(reports[0].distance) for part in (element("dt", one.title), element("dd", one.meaning))
+        part for one in titled(reports[0].distance) for part in (element("dt", one.title), element("dd", one.meaning))
     ]
     main = element(
         "main",
@@ -82,15 +80,5 @@ def _settings(reports: Sequence[ScoreReport]) -> Html:
             "sets": dict(enumerate(report.sets)),
             "environment": report.environment,
         }
-        blocks += [element("h3", report.name), facts(_flat(about))]
+        blocks += [element("h3", report.name), settings_table(about)]
     return section("settings", "Origin of the numbers", *blocks)
-
-
-def _flat(content: dict[Any, Any], prefix: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for key, value in content.items():
-        if isinstance(value, dict):
-            rows += _flat(value, f"{prefix}{key}.")
-        else:
-            rows.append((f"{prefix}{key}", fixed(4)(value) if isinstance(value, float) else str(value)))
-    return rows

@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from var.errors import UserError, suggestion
-from var.files import atomic_file, make_folder
+from var.files import write_text
 
 KIND = "next-scale scores"
 """What tells a file of scores from other JSON."""
@@ -39,7 +39,7 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreReport:
-    """All scores of one model on one reference; written as JSON, and shown as text, Markdown or a page.
+    """All scores of one model on one reference; written as JSON, and shown by `text`, `markdown` and `html`.
 
     `scores` maps a field of `Scores` to a value for each set; a set is one generation seed. Raises `UserError` for
     lists that do not match, numbers that are none, and names that are unknown.
@@ -102,8 +102,7 @@ class ScoreReport:
 
     def to_json(self, path: Path | str) -> None:
         """Write the report whole or not at all."""
-        with atomic_file(path) as temporary:
-            temporary.write_text(json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
 
     @classmethod
     def from_json(cls, path: Path | str) -> "ScoreReport":
@@ -112,32 +111,6 @@ class ScoreReport:
         if len(reports) != 1:
             raise UserError(f"{path} must hold the scores of one model, got {sorted(reports)}; pick one")
         return next(iter(reports.values()))
-
-    def text(self) -> str:
-        """Plain text of at most 100 columns."""
-        from var.evaluation.report.text import text
-
-        return text([self])
-
-    def markdown(self) -> str:
-        """Markdown with one table."""
-        from var.evaluation.report.text import markdown
-
-        return markdown([self])
-
-    def html(self) -> str:
-        """A page with plots that needs no other file; raises `UserError` without matplotlib."""
-        from var.evaluation.report.page import html
-
-        return html([self])
-
-    def save(self, folder: Path | str) -> None:
-        """Write `scores.json`, `scores.md` and `scores.html` into `folder`."""
-        folder = make_folder(folder)
-        self.to_json(folder / "scores.json")
-        for name, content in (("scores.md", self.markdown()), ("scores.html", self.html())):
-            with atomic_file(folder / name) as temporary:
-                temporary.write_text(content, encoding="utf-8")
 
 
 def read_reports(path: Path | str) -> dict[str, ScoreReport]:

@@ -3,8 +3,8 @@
 import textwrap
 from collections.abc import Iterable, Sequence
 
-from var.evaluation.report.measures import Measure, measures
 from var.evaluation.report.score_report import ScoreReport, Spread
+from var.evaluation.table import Score, titled
 
 WIDTH = 100
 
@@ -12,20 +12,19 @@ WIDTH = 100
 def score_table(reports: Sequence[ScoreReport]) -> list[list[str]]:
     """Rows of cells, a heading first: each score that some report has, with mean, deviation and minimum of each."""
     rows = [["", *(part for report in reports for part in (_short(report.name), "sd", "min"))]]
-    for measure in measures(reports[0].distance):
-        spreads = [report.spread(measure.key) for report in reports]
+    for score in titled(reports[0].distance):
+        spreads = [report.spread(score.key) for report in reports]
         if any(spread is not None for spread in spreads):
-            rows.append([_title(measure), *(cell for spread in spreads for cell in cells(measure, spread))])
+            rows.append([_title(score), *(cell for spread in spreads for cell in cells(score, spread))])
     rows += _context(reports)
     return rows
 
 
-def cells(measure: Measure, spread: Spread | None) -> tuple[str, str, str]:
+def cells(score: Score, spread: Spread | None) -> tuple[str, str, str]:
     """Mean, deviation and minimum; "-" for what is not known."""
     if spread is None:
         return "-", "-", "-"
-    deviation = "-" if spread.deviation is None else measure.show(spread.deviation)
-    return measure.show(spread.mean), deviation, measure.show(spread.minimum)
+    return score.show(spread.mean), score.cell(spread.deviation), score.show(spread.minimum)
 
 
 def text(reports: Sequence[ScoreReport]) -> str:
@@ -63,10 +62,10 @@ def notes_on(reports: Sequence[ScoreReport]) -> list[str]:
     return own + shared
 
 
-def rejection_rows(report: ScoreReport) -> Iterable[tuple[Measure, Spread]]:
+def rejection_rows(report: ScoreReport) -> Iterable[tuple[Score, Spread]]:
     """The scores of the samples that rejection sampling kept."""
     kept = {} if report.rejection is None else report.rejection["scores"]
-    return [(one, Spread(tuple(kept[one.key]))) for one in measures(report.distance) if one.key in kept]
+    return [(one, Spread(tuple(kept[one.key]))) for one in titled(report.distance) if one.key in kept]
 
 
 def _notes(report: ScoreReport) -> list[str]:
@@ -112,9 +111,9 @@ def _context(reports: Sequence[ScoreReport]) -> list[list[str]]:
     ]
 
 
-def _title(measure: Measure) -> str:
-    arrow = {"lower": " (lower)", "higher": " (higher)", None: ""}[measure.better]
-    return measure.title + arrow
+def _title(score: Score) -> str:
+    arrow = {"lower": " (lower)", "higher": " (higher)", None: ""}[score.better]
+    return score.title + arrow
 
 
 def _short(name: str) -> str:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,11 @@ from torch import Tensor
 from var.data.folder import FolderData
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
-from var.evaluation.features.published_weights import file_digest
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.scores import Neighbourhood, Reference
 from var.evaluation.sets.archives import array_rows, array_shape
-from var.evaluation.sets.samples import open_samples
-from var.files import atomic_file
+from var.evaluation.sets.samples import SampleSet, open_samples
+from var.files import atomic_file, file_digest
 from var.images import to_uint8
 from var.randomness import keyed_generator
 
@@ -46,6 +45,14 @@ class Provenance:
     extractor: str
     extractor_digest: str
 
+
+AS_THEY_ARE = {"resize": "none", "crop": "none", "rounding": "none"}
+RESIZED = {
+    "resize": "shorter side, Pillow bicubic, antialiased",
+    "crop": "centre",
+    "rounding": "to the nearest of 0..255, once, by the resize",
+}
+"""How real images are brought to the size of samples, in the words of `Provenance`; samples are never resized."""
 
 COMPARED = ("extractor", "extractor_digest", "height", "width", "channels", "resize", "crop", "rounding")
 """Fields of `Provenance` in which two files must agree for their distances to be comparable."""
@@ -100,17 +107,7 @@ class ReferenceStatistics:
     def reference(
         self, extractor: FeatureExtractor, *, neighbourhood: Neighbourhood | None = None, progress: bool = False
     ) -> Reference:
-        """The reference for `evaluate`; where the file holds images, they are seen by `extractor` now.
-
-        Raises:
-            UserError: the file was made with another network.
-        """
-        if self.provenance is not None and self.provenance.extractor_digest != extractor.digest:
-            own = self.provenance
-            raise UserError(
-                f"the reference must be made with the extractor of the samples, {extractor.name} "
-                f"{extractor.digest[:12]}, got one of {own.extractor} {own.extractor_digest[:12]}; build it again"
-            )
+        """The reference for `evaluate`; where the file holds images, they are seen by `extractor` now."""
         features = self.features
         if features is None and self.images_file is not None:
             batches = (nchw(part) for part in array_rows(self.images_file, "arr_0", _BATCH))
@@ -119,10 +116,23 @@ class ReferenceStatistics:
         return Reference(
             features=features,
             statistics=self.statistics,
-            digest=extractor.digest,
+            digest=extractor.digest if self.provenance is None else self.provenance.extractor_digest,
             spatial=self.spatial,
             neighbourhood=neighbourhood,
         )
+
+    def check_samples(self, samples: SampleSet, extractor: FeatureExtractor) -> None:
+        """Raise `UserError`, naming the field, unless `samples`, seen by `extractor`, compare with the real images.
+
+        A file of somebody else does not say how it was made, and is taken on trust.
+        """
+        if self.provenance is None:
+            return
+        channels, height, width = samples.shape
+        prepared = AS_THEY_ARE if self.provenance.resize == AS_THEY_ARE["resize"] else RESIZED
+        network = {"extractor": extractor.name, "extractor_digest": extractor.digest}
+        wanted = replace(self.provenance, channels=channels, height=height, width=width, **network, **prepared)
+        check_comparable(self.provenance, wanted, ("the reference", f"the samples in {samples.path}"))
 
     def check_dimensions(self, found: int, extractor: FeatureExtractor) -> None:
         """Raise `UserError` unless the network gives as many features as the file has."""
@@ -162,11 +172,9 @@ def build_statistics(
         height=shape[1],
         width=shape[2],
         channels=shape[0],
-        resize="none" if size is None else "shorter side, Pillow bicubic, antialiased",
-        crop="none" if size is None else "centre",
-        rounding="none" if size is None else "to the nearest of 0..255, once, by the resize",
         extractor=extractor.name,
         extractor_digest=extractor.digest,
+        **(AS_THEY_ARE if size is None else RESIZED),
     )
     return ReferenceStatistics(
         statistics=Statistics.from_features(found.features),

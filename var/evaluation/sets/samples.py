@@ -14,8 +14,8 @@ from PIL import Image
 from torch import Tensor
 
 from var.errors import UserError
-from var.evaluation.features.published_weights import file_digest
 from var.evaluation.sets.archives import array_rows, array_shape, write_images
+from var.files import file_digest
 from var.sampling.record import KEY
 from var.sampling.sample_set import MANIFEST
 

@@ -1,7 +1,7 @@
 """`var train transformer`: from the command line's options to a run of stage 2."""
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -9,24 +9,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from var.command_line.run_options import assignments
 from var.data.base import ImageData, without_images
 from var.errors import UserError
 from var.generation import VARPipeline
-from var.randomness import keyed_global_stream
+from var.quantities import size
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.settings import TransformerRun
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.recipes.transformer.token_cache_files import tokenizer_digest
-from var.recipes.vqvae.presets import TOKENIZERS, vqvae_run
+from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.runs.cost import Cost, cost_of
-from var.runs.evaluation import GeneratorJudge, LossJudge, data_name, held_out
-from var.runs.overrides import overridden
-from var.runs.plan import Network, Plan, size
-from var.runs.session import Prepared, Session, open_training_data
-from var.runs.settings import DataSettings
+from var.runs.evaluation import generator_evaluation
+from var.runs.job import Job, Prepared, configured, open_training_data
+from var.runs.plan import Network, Plan
+from var.runs.session import Session
 from var.tokenizer import Tokenizer
 from var.training import Task
 from var.training.optimization import optimizer_flops
@@ -34,26 +32,16 @@ from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE
 
 
-class TransformerJob:
+@dataclass(frozen=True, kw_only=True)
+class TransformerJob(Job[TransformerRun]):
     """Training of a transformer, new or from `start`, on the tokens of `vqvae`."""
 
     kind = "transformer"
+    vqvae: Tokenizer
+    start: Start | None = None
 
-    def __init__(
-        self,
-        settings: TransformerRun,
-        data: ImageData,
-        vqvae: Tokenizer,
-        *,
-        start: Start | None = None,
-        init: str | None = None,
-    ) -> None:
-        _check_fit(settings.transformer, vqvae, data)
-        self.settings = settings
-        self.data = data
-        self.vqvae = vqvae
-        self.start = start
-        self.init = init
+    def __post_init__(self) -> None:
+        _check_fit(self.settings.transformer, self.vqvae, self.data)
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
@@ -63,8 +51,7 @@ class TransformerJob:
         if arguments.init is not None:
             start = load_start(arguments.init, variant=arguments.variant, tokenizer=arguments.vqvae)
         vqvae = _tokenizer(arguments.vqvae, start, run, plan=arguments.plan)
-        shape = (vqvae.config.in_channels, *vqvae.config.image_size)
-        data = open_training_data(DataSettings(source=arguments.data), arguments, shape)
+        data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size))
         model = run.transformer if start is None else _kept(start.transformer.config, run.transformer)
         model = replace(
             model,
@@ -73,13 +60,12 @@ class TransformerJob:
             code_width=vqvae.config.width,
             num_classes=len(data.classes),
         )
-        run = overridden(replace(run, transformer=model), files=arguments.files, assignments=assignments(arguments))
-        run = replace(run, data=replace(run.data, source=arguments.data))
-        return cls(run, data, vqvae, start=start, init=arguments.init)
+        run = configured(replace(run, transformer=model), arguments)
+        return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init)
 
     def facts(self) -> dict[str, Any]:
         """The tokenizer, by a digest of its weights, and where the training started."""
-        return {"tokenizer": tokenizer_digest(self.vqvae), "init": self.init}
+        return {"tokenizer": tokenizer_digest(self.vqvae), **super().facts()}
 
     def plan(self, processes: int) -> Plan:
         """The run in numbers."""
@@ -93,23 +79,13 @@ class TransformerJob:
                 f"tokens are encoded once: {settings.tokens.variants} x {len(self.data):,} images, {size(cached)}"
             )
         return Plan(
-            title=f"{self.kind} in {settings.training.mixed_precision.replace('no', 'float32')}",
-            networks=(
-                Network(name="transformer", parameters=sum(weight.numel() for weight in model.parameters())),
-                Network(
-                    name="tokenizer",
-                    parameters=sum(weight.numel() for weight in self.vqvae.parameters()),
-                    trained=False,
-                ),
-            ),
-            data=f"{settings.data.source}, {'x'.join(map(str, self.data.shape[1:]))}",
-            images=len(self.data),
-            classes=len(self.data.classes),
-            tokens=scales.length,
-            sides=" ".join(f"{height}x{width}" for height, width in scales.shapes),
+            kind=self.kind,
+            settings=settings,
+            data=self.data,
+            networks=(Network.of("transformer", model), Network.of("tokenizer", self.vqvae, trained=False)),
+            shapes=scales.shapes,
             image_cost=self._cost(model),
             optimizer_flops=optimizer_flops(model, settings.training),
-            training=settings.training,
             processes=processes,
             notes=notes,
         )
@@ -127,59 +103,28 @@ class TransformerJob:
 
     def prepare(self, session: Session) -> Prepared:
         """Build the transformer, encode the images, train the judge."""
-        settings, processes = self.settings, session.processes
+        settings = self.settings
         model = self._model(session)
         model.gradient_checkpointing = settings.gradient_checkpointing
         cache = self._cache(session) if settings.tokens.cached else None
-        task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache)
-        judge = GeneratorJudge.of(
-            self.data,
-            settings.evaluation,
-            session.folder.path / "judge",
-            name=data_name(settings.data.source),
-            processes=processes,
-            progress=session.progress,
-        )
-        other = held_out(settings.data.source, self.data, session.on_bad_image)
-        loss = LossJudge.of(other, settings.evaluation)
-        exact = TransformerTask(model, self.vqvae, label_drop=0.0)
 
-        def look(model: nn.Module, picture: Path) -> dict[str, float]:
+        def pipeline(model: nn.Module) -> VARPipeline:
             assert isinstance(model, VAR)
-            pipeline = VARPipeline(self.vqvae.to(model.position.device), model)
-            return loss.look(exact, model) | judge.look(
-                lambda labels, seeds: self._draw(pipeline, labels, seeds), picture
-            )
+            return VARPipeline(self.vqvae.to(model.position.device), model)
 
+        exact = TransformerTask(model, self.vqvae, label_drop=0.0)
+        options = settings.sampling.keywords()
         return Prepared(
-            task=task,
+            task=TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache),
             data=self.data if cache is None else without_images(self.data),
             vary=cache is None,
-            look=look,
-            best=judge.best or loss.best,
+            evaluation=generator_evaluation(settings, self.data, session, exact, pipeline, options),
         )
 
-    def _draw(self, pipeline: VARPipeline, labels: list[int], seeds: list[int]) -> Tensor:
-        how = self.settings.sampling
-        images = pipeline(
-            labels,
-            guidance_scale=how.guidance_scale,
-            guidance_schedule=how.guidance_schedule,
-            temperature=how.temperature,
-            top_k=how.top_k,
-            top_p=how.top_p,
-            seeds=seeds,
-            output_type="pt",
-            progress=False,
-        ).images
-        return images * 2 - 1
-
     def _model(self, session: Session) -> VAR:
-        config = self.settings.transformer
         if self.start is None:
-            with keyed_global_stream("transformer", self.settings.training.seed):
-                return VAR(config)
-        model, words = with_classes(self.start, config, self.data.classes)
+            return self.settings.model(seed=self.settings.training.seed)
+        model, words = with_classes(self.start, self.settings.transformer, self.data.classes)
         session.say(words)
         return model
 
@@ -235,8 +180,7 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     if source is None:
         if start is not None and start.vqvae is not None:
             return start.vqvae
-        fitting = [vqvae_run(name).vqvae for name in TOKENIZERS] if plan else []
-        for config in fitting:
+        for config in (each.vqvae for each in TOKENIZERS.values() if plan):
             mine = (config.sides, config.vocabulary, config.width)
             if mine == (run.transformer.sides, run.transformer.vocabulary, run.transformer.code_width):
                 with torch.device("meta"):

@@ -9,11 +9,11 @@
 d16 to d30 are for the 256 px tokenizer, d36 for the 512 px one.
 """  # noqa: E501 (a row of a table)
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from var.errors import UserError, suggestion
-from var.recipes.transformer.settings import SamplingDefaults, TokenSettings, TransformerRun
+from var.errors import chosen
+from var.generation.sampling_settings import SamplingSettings
+from var.recipes.transformer.settings import TokenSettings, TransformerRun
 from var.recipes.vqvae.presets import (
     CIFAR,
     IMAGENET,
@@ -45,7 +45,7 @@ def _digits() -> TransformerRun:
             shared_adaln=True,
         ),
         training=TrainingConfig(steps=1100, batch_size=32, optimizer="muon", learning_rate=6e-3, ema_decay=0.999),
-        sampling=SamplingDefaults(guidance_scale=1.1, guidance_schedule="constant"),
+        sampling=SamplingSettings(guidance_scale=1.1, guidance_schedule="constant"),
         evaluation=EvaluationSettings(every=550, samples=500),
     )
 
@@ -66,7 +66,7 @@ def _shapes_32() -> TransformerRun:
             shared_adaln=True,
         ),
         training=TrainingConfig(steps=2000, batch_size=16, optimizer="muon", learning_rate=8e-3, ema_decay=0.998),
-        sampling=SamplingDefaults(guidance_scale=3.0),
+        sampling=SamplingSettings(guidance_scale=3.0),
         evaluation=EvaluationSettings(every=1000, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     )
@@ -109,7 +109,7 @@ def _published(
             final_learning_rate=last,
             mixed_precision="bf16",
         ),
-        sampling=SamplingDefaults(guidance_scale=2.5, top_k=900, top_p=0.96),
+        sampling=SamplingSettings(guidance_scale=2.5, top_k=900, top_p=0.96),
         evaluation=EvaluationSettings(every=5000, samples=64, grid=64, judge_steps=0),
         checkpoints=CheckpointSettings(every=1000),
     )
@@ -141,31 +141,29 @@ def _smaller(
             learning_rate=1e-4 * batch_size / 256,
             ema_decay=0.9999,
         ),
-        sampling=SamplingDefaults(guidance_scale=2.0),
+        sampling=SamplingSettings(guidance_scale=2.0),
         evaluation=EvaluationSettings(every=5000, samples=1000, grid=64, judge_steps=2000),
     )
 
 
-TRANSFORMERS: dict[str, Callable[[], TransformerRun]] = {
-    "digits": _digits,
-    "shapes-32": _shapes_32,
-    "cifar-32": lambda: _smaller(
+PRESETS: dict[str, TransformerRun] = {
+    "digits": _digits(),
+    "shapes-32": _shapes_32(),
+    "cifar-32": _smaller(
         10, epochs=400, images=CIFAR, batch_size=256, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10, flip=0.5
     ),
-    "imagenet-64": lambda: _smaller(
+    "imagenet-64": _smaller(
         12, epochs=200, images=IMAGENET, batch_size=768, sides=SIDES_64, vocabulary=2048, num_classes=1000, flip=0.0
     ),
-    "d16": lambda: _published(16, epochs=200, gate=1e-3, last=0.1),
-    "d20": lambda: _published(20, epochs=250, gate=1e-3, last=0.1),
-    "d24": lambda: _published(24, epochs=350, base_rate=8e-5, gate=1e-4, last=0.01),
-    "d30": lambda: _published(30, epochs=350, batch_size=1024, base_rate=8e-5, gate=1e-5, last=0.01),
-    "d36": lambda: _published(36, epochs=350, base_rate=8e-5, gate=5e-6, last=0.01, sides=SIDES_512, shared_adaln=True),
+    "d16": _published(16, epochs=200, gate=1e-3, last=0.1),
+    "d20": _published(20, epochs=250, gate=1e-3, last=0.1),
+    "d24": _published(24, epochs=350, base_rate=8e-5, gate=1e-4, last=0.01),
+    "d30": _published(30, epochs=350, batch_size=1024, base_rate=8e-5, gate=1e-5, last=0.01),
+    "d36": _published(36, epochs=350, base_rate=8e-5, gate=5e-6, last=0.01, sides=SIDES_512, shared_adaln=True),
 }
-"""The function that makes each transformer's run, by its name."""
+"""The run of each transformer, by its name."""
 
 
 def transformer_run(name: str) -> TransformerRun:
     """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
-    if name not in TRANSFORMERS:
-        raise UserError(f"unknown transformer preset {name!r}; {suggestion(name, TRANSFORMERS)}")
-    return TRANSFORMERS[name]()
+    return chosen(name, PRESETS, "transformer preset")

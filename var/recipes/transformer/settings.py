@@ -3,20 +3,10 @@
 from dataclasses import dataclass, field
 
 from var.errors import UserError
-from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
-from var.training import TrainingConfig
-from var.transformer import VARConfig
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingDefaults:
-    """How a preset's images are drawn; fixed before any of them was looked at."""
-
-    guidance_scale: float = 1.5
-    guidance_schedule: str = "linear"
-    temperature: float = 1.0
-    top_k: int = 0
-    top_p: float = 0.0
+from var.generation.sampling_settings import SamplingSettings
+from var.randomness import keyed_global_stream
+from var.runs.settings import GeneratorSettings
+from var.transformer import VAR, VARConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,22 +25,18 @@ class TokenSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TransformerRun:
+class TransformerRun(GeneratorSettings):
     """A transformer and how it is trained.
 
     The tokenizer gives the sides, the vocabulary and the code width of `transformer`, the data its number of classes.
     """
 
-    data: DataSettings = field(default_factory=DataSettings)
     tokens: TokenSettings = field(default_factory=TokenSettings)
     transformer: VARConfig = field(default_factory=VARConfig)
-    training: TrainingConfig
-    label_drop: float = 0.1  # probability of training an image without its label
     gradient_checkpointing: bool = False  # recompute every block in the backward pass: a third slower, far less memory
-    sampling: SamplingDefaults = field(default_factory=SamplingDefaults)
-    evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
-    checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)  # fixed before any image was looked at
 
-    def __post_init__(self) -> None:
-        if not 0 <= self.label_drop <= 1:
-            raise UserError(f"label_drop is a probability and must lie in [0, 1], got {self.label_drop}; correct it")
+    def model(self, *, seed: int = 0) -> VAR:
+        """The untrained transformer; its weights depend on `seed` only."""
+        with keyed_global_stream("transformer", seed):
+            return VAR(self.transformer)

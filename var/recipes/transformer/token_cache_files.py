@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from var.data.augment import Augmentation
@@ -19,6 +18,7 @@ from var.data.base import ImageData, fingerprint
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder
 from var.tokenizer import Tokenizer
+from var.weights import add_to_digest, save_tensors
 
 KIND = "var token cache 1"
 
@@ -70,7 +70,7 @@ class TokenFiles:
     def save(self, number: int, tokens: Int[Tensor, "variants part length"]) -> None:
         """Write the part `number`, whole or not at all."""
         with atomic_file(self.path(number)) as temporary:
-            save_file({"tokens": tokens}, temporary, metadata={"cache": json.dumps(self.settings)})
+            save_tensors(temporary, {"tokens": tokens}, {"cache": json.dumps(self.settings)})
 
     def load(
         self, shape: tuple[int, int, int], dtype: torch.dtype, part: int
@@ -125,10 +125,9 @@ def tokenizer_digest(vqvae: Tokenizer) -> str:
     chosen = {field.name: chosen[field.name] for field in fields(config) if chosen[field.name] != field.default}
     digest = hashlib.blake2b(json.dumps(chosen, default=str).encode(), digest_size=16)
     decoding = {id(tensor) for module in vqvae.decoding() for tensor in module.state_dict(keep_vars=True).values()}
-    for name, tensor in sorted(vqvae.state_dict(keep_vars=True).items()):
-        if id(tensor) not in decoding:
-            digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    weights = sorted(vqvae.state_dict(keep_vars=True).items())
+    weights = ((name, tensor) for name, tensor in weights if id(tensor) not in decoding)
+    add_to_digest(digest, weights, header="{name} {dtype} {shape}")
     return digest.hexdigest()
 
 

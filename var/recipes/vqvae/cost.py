@@ -1,7 +1,7 @@
 """What a training step of the tokenizer costs, with the networks of its losses."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from var.evaluation.metrics.lpips import LPIPS
 from var.recipes.vqvae.discriminator import PatchGAN
@@ -49,13 +49,13 @@ def loss_networks(settings: VQVAERun) -> tuple[list[Network], Cost]:
         image, reconstruction = torch.zeros(shape), torch.zeros(shape, requires_grad=True)
         if losses.perceptual:
             lpips = LPIPS()
-            networks.append(Network(name="LPIPS", parameters=_size(lpips), trained=False))
+            networks.append(Network.of("LPIPS", lpips, trained=False))
             cost += cost_of(lpips, lambda: lpips(image, reconstruction).sum())
         if losses.adversarial and losses.discriminator == "patchgan":
             discriminator = PatchGAN(
                 config.in_channels, channels=losses.patch_channels, layers=losses.patch_layers, norm=losses.patch_norm
             )
-            networks.append(Network(name="discriminator", parameters=_size(discriminator)))
+            networks.append(Network.of("discriminator", discriminator))
             learning = cost_of(discriminator, lambda: discriminator(image).mean())
             judging = cost_of(discriminator.requires_grad_(False), lambda: discriminator(reconstruction).mean())
             # It learns from an image and its reconstruction; their activations are not kept at the same time as the
@@ -64,7 +64,3 @@ def loss_networks(settings: VQVAERun) -> tuple[list[Network], Cost]:
         elif losses.adversarial:
             networks.append(Network(name="DINO discriminator (cost not counted)", parameters=0))
     return networks, cost
-
-
-def _size(network: nn.Module) -> int:
-    return sum(weight.numel() for weight in network.parameters())

@@ -12,6 +12,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from var.errors import UserError
 from var.hub.foreign_weights import read_tensors
+from var.weights import check_fit, kinds_of
 
 PatchNorm = Literal["group", "batch", "spectral", "none"]
 
@@ -125,12 +126,9 @@ def dino_backbone(weights: Path | str | None = None) -> nn.Module:
                 "path as dino_weights, or choose discriminator='patchgan'"
             ) from error
     backbone = timm.create_model(DINO, pretrained=False, **settings)
-    expected = backbone.state_dict()
     found = read_tensors(weights)
-    wrong = [name for name, value in expected.items() if getattr(found.get(name), "shape", None) != value.shape]
-    if wrong or set(found) - set(expected):
-        name = (wrong or sorted(set(found) - set(expected)))[0]
-        raise UserError(f"{weights} must hold the weights of timm's {DINO}, but {name!r} is missing or does not fit")
+    rule, remedy = f"{weights} must hold the weights of timm's {DINO}", "get them as model.safetensors from the Hub"
+    check_fit(kinds_of(backbone.state_dict()), kinds_of(found), rule, remedy)
     backbone.load_state_dict(found)
     return backbone
 

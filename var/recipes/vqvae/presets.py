@@ -7,10 +7,9 @@
 | imagenet-256, imagenet-512 | no | model: published (arXiv 2404.02905); training: the recipe of LlamaGen (arXiv 2406.06525), since the authors of VAR published none; 512 is the model of 256 with other sides |
 """  # noqa: E501 (a row of a table)
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from var.errors import UserError, suggestion
+from var.errors import chosen
 from var.recipes.vqvae.losses import VQVAELosses
 from var.recipes.vqvae.settings import VQVAERun
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
@@ -150,19 +149,17 @@ def _imagenet_64() -> VQVAERun:
     return _llamagen(config, epochs=40, images=IMAGENET)
 
 
-TOKENIZERS: dict[str, Callable[[], VQVAERun]] = {
-    "digits": _digits,
-    "shapes-32": _shapes_32,
-    "cifar-32": _cifar_32,
-    "imagenet-64": _imagenet_64,
-    "imagenet-256": lambda: _llamagen(VQVAEConfig(), epochs=40, images=IMAGENET),
-    "imagenet-512": lambda: _llamagen(VQVAEConfig(sides=SIDES_512), epochs=40, images=IMAGENET),
+PRESETS: dict[str, VQVAERun] = {
+    "digits": _digits(),
+    "shapes-32": _shapes_32(),
+    "cifar-32": _cifar_32(),
+    "imagenet-64": _imagenet_64(),
+    "imagenet-256": _llamagen(VQVAEConfig(), epochs=40, images=IMAGENET),
+    "imagenet-512": _llamagen(VQVAEConfig(sides=SIDES_512), epochs=40, images=IMAGENET),
 }
-"""The function that makes each tokenizer's run, by its name."""
+"""The run of each tokenizer, by its name."""
 
 
 def vqvae_run(name: str) -> VQVAERun:
     """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
-    if name not in TOKENIZERS:
-        raise UserError(f"unknown tokenizer preset {name!r}; {suggestion(name, TOKENIZERS)}")
-    return TOKENIZERS[name]()
+    return chosen(name, PRESETS, "tokenizer preset")

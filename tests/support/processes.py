@@ -1,9 +1,10 @@
-"""Processes that train: forked from one that has imported torch, so that each starts at once.
+"""Processes that compute: forked from one that has imported torch, so that each starts at once.
 
 Run as a program, this is that process: it forks for every line of JSON on its standard input and answers with a line.
 """
 
 import contextlib
+import importlib
 import json
 import os
 import signal
@@ -17,7 +18,7 @@ ROOT = HERE.parent.parent
 
 
 class Forker:
-    """Starts functions of `training_runs` in processes of their own; `close` ends all."""
+    """Starts functions, of `training_runs` or as "module.function", in processes of their own; `close` ends all."""
 
     def __init__(self):
         paths = [str(ROOT), str(HERE), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -30,9 +31,10 @@ class Forker:
         )
         self._running = set()
 
-    def start(self, function, log, environment=None, **arguments):
-        """The process number of `function(**arguments)`; `log` is the file of its output."""
-        pid = self._ask(function=function, arguments=arguments, environment=environment or {}, log=str(log))
+    def start(self, function, log, *arguments, environment=None, **named):
+        """The process number of `function(*arguments, **named)`; `log` is the file of its output."""
+        plain = {"arguments": arguments, "named": named, "environment": environment or {}, "log": str(log)}
+        pid = self._ask(function=function, **plain)
         self._running.add(pid)
         return pid
 
@@ -53,9 +55,9 @@ class Forker:
             time.sleep(0.01)
         return status
 
-    def run(self, function, log, environment=None, **arguments):
-        """The output of `function(**arguments)`, which must end well."""
-        status = self.wait(self.start(function, log, environment, **arguments))
+    def run(self, function, log, *arguments, **named):
+        """The output of a function that is started so, which must end well."""
+        status = self.wait(self.start(function, log, *arguments, **named))
         text = Path(log).read_text()
         assert status == 0, text
         return text
@@ -71,13 +73,25 @@ class Forker:
         self._server.wait()
 
     def _ask(self, **request):
-        self._server.stdin.write(json.dumps(request) + "\n")
+        self._server.stdin.write(json.dumps(request, default=str) + "\n")
         self._server.stdin.flush()
         return json.loads(self._server.stdout.readline())
 
 
+def run_module(name, *arguments):
+    """What `python -m name` does with these arguments."""
+    import runpy
+
+    sys.argv = [name, *map(str, arguments)]
+    runpy.run_module(name, run_name="__main__", alter_sys=True)
+
+
 def _serve():
-    import training_runs
+    # An optimiser imports torch._dynamo, which takes longer than most of what is done in these processes.
+    import torch._dynamo  # noqa: F401
+    import training_runs  # noqa: F401
+
+    import var.cli  # noqa: F401
 
     for line in sys.stdin:
         request = json.loads(line)
@@ -85,22 +99,23 @@ def _serve():
             done, status = os.waitpid(request["poll"], os.WNOHANG)
             answer = os.waitstatus_to_exitcode(status) if done else None
         elif (answer := os.fork()) == 0:
-            _work(getattr(training_runs, request["function"]), request)
+            _work(request)
         print(json.dumps(answer), flush=True)
 
 
-def _work(function, request):
+def _work(request):
     status = 1
     try:
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         null = os.open(os.devnull, os.O_RDONLY)
         for source, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(source, target)
-        os.environ.update(request["environment"])
-        function(**request["arguments"])
+        os.environ.update({name: str(value) for name, value in request["environment"].items()})
+        module, _, name = request["function"].rpartition(".")
+        getattr(importlib.import_module(module or "training_runs"), name)(*request["arguments"], **request["named"])
         status = 0
     except SystemExit as leave:
-        status = leave.code or 0
+        status = leave.code if isinstance(leave.code, int) else int(leave.code is not None)
     except BaseException:
         import traceback
 

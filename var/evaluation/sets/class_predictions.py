@@ -12,7 +12,7 @@ from var.evaluation.sets.samples import SampleSet
 UNKNOWN_CLASSES = "Class consistency: not measured, since {name} does not tell these classes; give a classifier."
 
 
-def class_judge(
+def choose_classifier(
     sets: Sequence[SampleSet], extractor: FeatureExtractor, classifier: FeatureExtractor | None
 ) -> FeatureExtractor | None:
     """Who tells the classes of `sets`: `classifier` if there is one, else the extractor if it can, else None.

@@ -3,7 +3,7 @@ import pytest
 
 from var.errors import UserError
 from var.evaluation import Statistics, frechet_distance
-from var.evaluation.metrics.infinity import frechet_infinity
+from var.evaluation.metrics.frechet_infinity import frechet_infinity
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,37 @@
+"""From noise to images: every module here is a sampler, and a new one is a module.
+
+A module NAME has the function `sample_NAME(denoise, noise, schedule, *, steps, generator, on_step)`. Its denoiser
+returns eps: guidance, kinds of prediction and clipping are wrapped into it by the caller. The default of `steps` is
+what the pipeline takes, None being one for each timestep; further keywords are filled from the sampling settings of the
+same name, such as `eta`.
+"""
+
+from collections.abc import Callable
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Any
+
+from var.errors import chosen
+from var.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from diffusion_baseline.samplers.ddim import ddim_step as ddim_step
+    from diffusion_baseline.samplers.ddim import sample_ddim as sample_ddim
+    from diffusion_baseline.samplers.ddpm import ddpm_step as ddpm_step
+    from diffusion_baseline.samplers.ddpm import sample_ddpm as sample_ddpm
+
+SAMPLERS = {module.name: f"{__name__}.{module.name}" for module in iter_modules(__path__)}
+"""Where each sampler lives; only the one that is used is imported, so that command lines may know the names."""
+
+
+def find_sampler(name: str) -> Callable[..., Any]:
+    """The function of the sampler `name`; raises `UserError` with suggestions for an unknown one."""
+    return getattr(import_module(chosen(name, SAMPLERS, "sampler")), f"sample_{name}")
+
+
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__,
+    {module: f"{name}_step sample_{name}" for name, module in SAMPLERS.items()},
+    "SAMPLERS",
+    "find_sampler",
+)

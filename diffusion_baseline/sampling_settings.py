@@ -1,0 +1,43 @@
+"""How noise becomes images: the one owner of these settings, for calls, command lines and comparisons alike."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypedDict
+
+from diffusion_baseline.samplers import SAMPLERS
+from var.errors import chosen
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingSettings:
+    """How a sampler walks from noise to an image; every field is a keyword of a pipeline's call and has an option.
+
+    Raises `UserError` for an unknown sampler.
+    """
+
+    guidance_scale: float = field(
+        default=1.5, metadata={"help": "guidance scale; 1 is off, 0 ignores the class", "option": "--guidance"}
+    )
+    num_inference_steps: int | None = field(
+        default=None,
+        metadata={"help": "network steps (default: 50 for ddim, all of them for ddpm)", "option": "--steps"},
+    )
+    sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
+    eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
+    clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
+
+    def __post_init__(self) -> None:
+        chosen(self.sampler, SAMPLERS, "sampler")
+
+    def keywords(self) -> dict[str, Any]:
+        """The settings as keywords of a call, and as the records of images list them."""
+        return asdict(self)
+
+
+class SamplingKeywords(TypedDict, total=False):
+    """The fields of `SamplingSettings` as keywords of a call."""
+
+    guidance_scale: float
+    num_inference_steps: int | None
+    sampler: str
+    eta: float
+    clip_sample: bool

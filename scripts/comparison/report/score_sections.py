@@ -1,0 +1,103 @@
+"""The numbers of the page: four tiles at its head, the table of settings and controls, and what the scores mean."""
+
+from typing import Any
+
+from comparison.report.columns import MODELS, score_columns, setting
+from comparison.report.results import Report
+from comparison.report.verdict import winners
+from var.evaluation.report.html import Html, element
+from var.evaluation.table import Score
+
+
+def tiles(report: Report) -> Html:
+    """The four numbers that matter most, side by side for both models."""
+    columns = {column.key: column for column in score_columns(report.distance_name)}
+    lower, higher = "lower is better", "higher is better"
+    return element(
+        "div",
+        _tile(report, columns["fd"], columns["fd"].title, lower),
+        _tile(report, columns["seconds_per_1000_images"], "Seconds per 1000 images", lower),
+        _tile(report, columns["class_consistency"], "Class consistency", higher),
+        _tile(report, columns["recall"], "Recall", higher),
+        class_="tiles",
+    )
+
+
+def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
+    rows = {model: report.headline(model) for model in MODELS}
+    winner = winners(report).get(column.key)
+    lines = [
+        element(
+            "tr",
+            element("th", name, class_=model, scope="row"),
+            element("td", column.cell(rows[model].get(column.key)), class_="best" if model == winner else ""),
+        )
+        for model, name in MODELS.items()
+    ]
+    real = report.controls.get("real_test", {})
+    note = direction + (
+        f"\nreal test images: {column.cell(real.get(column.key))}" if column.cell(real.get(column.key)) != "-" else ""
+    )
+    return element("div", element("h3", title), element("table", *lines), element("p", note), class_="tile")
+
+
+def _best(column: Score, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The row with the better score as it is written; None if they look alike or the score has no better side."""
+    if column.better is None or any(row.get(column.key) is None for row in rows):
+        return None
+    if len({column.cell(row.get(column.key)) for row in rows}) == 1:
+        return None
+    choose = min if column.better == "lower" else max
+    return choose(rows, key=lambda row: row[column.key])
+
+
+def results(report: Report) -> list[Html]:
+    note = (
+        "Above, the settings that were fixed beforehand, the better score of the two in bold. Below, in grey, the "
+        "controls, which say what a score is worth: real images set the floor; a Gaussian per class in pixel space and "
+        "token marginals (each token drawn on its own, given the class) are what a model must beat. "
+        f"{report.distance_name} shrinks as the number of images grows, so compare rows of equal size."
+    )
+    columns = score_columns(report.distance_name)
+    terms = [part for column in columns for part in (element("dt", column.title), element("dd", column.meaning))]
+    rest = [row for row in report.results if not row.get("headline")]
+    rows = sorted(rest, key=lambda row: (list(MODELS).index(row["model"]), row["sampler"], row["steps"]))
+    every = _score_table(columns, {"": [(setting(row), row) for row in rows]})
+    everything = element("details", element("summary", f"All {len(rows)} other settings that were tried"), every)
+    labelled = report.labelled_rows()
+    bodies = {
+        "": [(label, row) for label, row in labelled if "model" in row],
+        "controls": [(label, row) for label, row in labelled if "model" not in row],
+    }
+    return [
+        _score_table(columns, bodies, mark_best=True),
+        element("p", note, class_="note"),
+        *([everything] if rows else []),
+        element("details", element("summary", "What the scores mean"), element("dl", *terms, class_="terms")),
+    ]
+
+
+def _score_table(
+    columns: list[Score], bodies: dict[str, list[tuple[str, dict[str, Any]]]], *, mark_best: bool = False
+) -> Html:
+    """A table with one body for each class name in `bodies`."""
+    arrows = {"lower": "lower", "higher": "higher", None: ""}
+    heads = [element("th", "", scope="col")]
+    for column in columns:
+        hints = "\n".join(hint for hint in (column.unit, arrows[column.better]) if hint)
+        heads.append(
+            element("th", column.title.replace(" ", "\n"), element("small", hints), scope="col", title=column.meaning)
+        )
+    parts = [element("thead", element("tr", *heads))]
+    for name, rows in bodies.items():
+        scores = [row for _, row in rows]
+        best = {column.key: _best(column, scores) if mark_best and name == "" else None for column in columns}
+        lines = []
+        for label, row in rows:
+            cells = [
+                element("td", column.cell(row.get(column.key)), class_="best" if row is best[column.key] else "")
+                for column in columns
+            ]
+            lines.append(element("tr", element("th", label, scope="row", class_=row.get("model", "")), *cells))
+        parts.append(element("tbody", *lines, class_=name))
+    return element("div", element("table", *parts, class_="scores"), class_="scroll", tabindex="0")

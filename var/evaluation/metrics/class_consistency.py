@@ -1,0 +1,31 @@
+"""Whether samples show the classes that they were asked to show."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from var.errors import UserError
+from var.evaluation.features.extraction import Array
+
+
+def class_consistency(logits: Float[Tensor, "n classes"], labels: Sequence[int] | Array) -> float:
+    """Share, in [0, 1], of samples whose largest logit is that of their own label; class i is label i.
+
+    Raises:
+        UserError: labels that are no whole numbers, not one for each sample, or of no class of the logits.
+    """
+    count, classes = logits.shape
+    given = torch.as_tensor(np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels))
+    if given.shape != (count,) or given.is_floating_point():
+        raise UserError(
+            f"labels must be {count} integers, one for each sample, got {tuple(given.shape)} of {given.dtype}"
+        )
+    if count and not 0 <= int(given.min()) <= int(given.max()) < classes:
+        raise UserError(
+            f"labels must be from 0 to {classes - 1}, got {int(given.min())} to {int(given.max())}; "
+            f"use the classes of the extractor"
+        )
+    return (logits.argmax(dim=1) == given.to(torch.int64)).double().mean().item()

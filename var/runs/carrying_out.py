@@ -1,0 +1,146 @@
+"""One start of a training run from the command line: check, prepare, train or go on, save."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from var.data.bad_images import skipped_summary
+from var.data.base import ImageData, fingerprint
+from var.errors import UserError
+from var.runs.evaluation import Evaluation
+from var.runs.folder import RunFolder
+from var.runs.job import Job, Prepared
+from var.runs.overrides import FACTS, differences, settings_to_dict
+from var.runs.plan import count
+from var.runs.session import Session
+from var.training import CheckpointPolicy, PeriodicEvaluation, Task, train
+from var.training.signals import StoppedError, StopSignals
+from var.version import __version__
+
+
+def carry_out(job: Job[Any], session: Session, *, plan_only: bool = False) -> None:
+    """Show the plan of `job`, or train until it is finished or a signal stops it, and save what was trained."""
+    processes, folder, settings = session.processes, session.folder, job.settings
+    if plan_only:
+        session.say(job.plan(processes.count).text())
+        return
+    facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
+    if not _enter(session, job, facts):
+        session.say(
+            f"{folder.path} is a finished run of {count(settings.training.steps, 'step')}; nothing is left to do "
+            "(more training.steps train it on)"
+        )
+        return
+    try:
+        with StopSignals(raising=True):
+            prepared = job.prepare(session)
+    except StoppedError:
+        session.say(f"stopped before the first step; run the same command again to go on in {folder.path}")
+        return
+    session.say(_introduction(job, prepared.task))
+    _train(job, session, prepared, facts)
+
+
+def _enter(session: Session, job: Job[Any], facts: dict[str, Any]) -> bool:
+    """Take the run's folder, for all processes; False if its run is finished. Raises `UserError` for another run's."""
+    processes, folder = session.processes, session.folder
+    own = {**settings_to_dict(job.settings), FACTS: facts}
+    # All wait here for each other: the folder changes as soon as one of them takes it.
+    for rank, other in enumerate(processes.gather(own)):
+        # The place of the data may be another one on another machine; what they are is in their fingerprint.
+        if changed := [text for text in differences(own, other) if not text.startswith("data.source ")]:
+            raise UserError(
+                "all processes of a run must have the same settings and data, but from process "
+                f"{processes.rank} to process {rank}: {'; '.join(changed)}; start all with one command, on one data set"
+            )
+    versions = {"next-scale": __version__, "torch": torch.__version__}
+
+    def take() -> bool:
+        folder.compare(job.kind, job.settings, facts)
+        if folder.check_steps(job.settings.training.steps):
+            return False
+        folder.claim(job.kind, job.settings, {**facts, "versions": versions})
+        return True
+
+    return processes.from_main(take)
+
+
+def _train(job: Job[Any], session: Session, prepared: Prepared, identity: dict[str, Any]) -> None:
+    settings, folder = job.settings, session.folder
+    result = train(
+        prepared.task,
+        prepared.data,
+        settings.training,
+        augment=settings.data.augmentation() if prepared.vary else None,
+        log=folder.log,
+        description=job.kind,
+        progress=session.progress,
+        device=session.processes.device.type,
+        checkpoints=CheckpointPolicy(
+            folder=folder.checkpoints,
+            every=settings.checkpoints.every,
+            keep=settings.checkpoints.keep,
+            identity={"run": identity},
+        ),
+        workers=session.workers,
+        trackers=session.trackers,
+        evaluate=_periodic(prepared.evaluation, settings.evaluation.every, folder),
+    )
+    if skipped := skipped_summary(prepared.data, session.processes.gather):
+        session.say(skipped)
+    if not result.finished:
+        session.say(
+            f"stopped after step {result.steps:,} of {settings.training.steps:,}, which is saved; "
+            f"run the same command again to go on in {folder.path}"
+        )
+        return
+
+    def save() -> str:
+        usage = job.save(prepared.task, folder.path)
+        scores = next((row for row in reversed(result.history) if prepared.evaluation.best in row), {})
+        folder.finish({"steps": result.steps, "seconds": round(result.seconds, 1), "scores": scores})
+        return usage
+
+    usage = session.processes.from_main(save)
+    start = f"went on from step {result.resumed_from:,}, " if result.resumed_from else ""
+    steps = count(settings.training.steps, "step")
+    session.say(f"{start}finished {steps} in {_duration(result.seconds)}{_scores(result.history)}")
+    session.say(usage)
+
+
+def _periodic(evaluation: Evaluation, every: int, folder: RunFolder) -> PeriodicEvaluation | None:
+    if not every:
+        return None
+
+    def run(step: int, model: nn.Module) -> dict[str, float]:
+        return evaluation.scores(model, folder.samples / f"step-{step:06d}.png")
+
+    return PeriodicEvaluation(every=every, run=run, best=evaluation.best)
+
+
+def _data_facts(data: ImageData) -> dict[str, Any]:
+    names = list(data.classes) if len(data.classes) <= 20 else f"{len(data.classes)} classes"
+    return {"images": len(data), "shape": list(data.shape), "classes": names, "fingerprint": fingerprint(data)}
+
+
+def _introduction(job: Job[Any], task: Task) -> str:
+    settings = job.settings
+    parameters = sum(weight.numel() for weight in task.model.parameters())
+    epochs = settings.training.steps * settings.training.batch_size / len(job.data)
+    classes = count(len(job.data.classes), "class", "classes")
+    return (
+        f"{parameters:,} parameters, {count(len(job.data), 'image')} in {classes}, "
+        f"{count(settings.training.steps, 'step')} of {settings.training.batch_size} images = {epochs:.1f} epochs"
+    )
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
+
+
+def _scores(history: list[dict[str, float]]) -> str:
+    evaluations = [row for row in history if "loss" not in row]
+    if not evaluations:
+        return ""
+    return "; " + ", ".join(f"{name} {value:.4g}" for name, value in evaluations[-1].items() if name != "step")

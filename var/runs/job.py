@@ -1,0 +1,77 @@
+"""A kind of training: what is particular to a model, and what all kinds share."""
+
+import argparse
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+from var.command_line.run_options import assignments
+from var.data.base import ImageData
+from var.data.catalog import open_data
+from var.runs.evaluation import Evaluation
+from var.runs.folder import RunFolder
+from var.runs.overrides import overridden
+from var.runs.plan import Plan
+from var.runs.session import Session
+from var.runs.settings import RunSettings
+from var.training import Task
+
+Settings = TypeVar("Settings", bound=RunSettings)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What the loop needs."""
+
+    task: Task
+    data: ImageData  # of the batches
+    vary: bool = True  # whether the batches are augmented; tokens of a cache are already
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job(ABC, Generic[Settings]):
+    """One kind of training, on `data`; `init` is what the user called the weights to start from, if any."""
+
+    kind: ClassVar[str]  # a word for messages and for the run's file
+    settings: Settings
+    data: ImageData
+    init: str | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """What must agree when the run goes on, besides settings and data; fit for JSON."""
+        return {"init": self.init}
+
+    @abstractmethod
+    def plan(self, processes: int) -> Plan:
+        """The run in numbers."""
+
+    @abstractmethod
+    def prepare(self, session: Session) -> Prepared:
+        """Build the model and all that it is trained with; every process calls this."""
+
+    @abstractmethod
+    def save(self, task: Task, folder: Path) -> str:
+        """Save what was trained into the run's folder; returns how to use it, in a line."""
+
+
+def configured(run: Settings, arguments: argparse.Namespace) -> Settings:
+    """`run` with the DATA, the files and the assignments of the command line."""
+    run = overridden(run, files=arguments.files, assignments=assignments(arguments))
+    return replace(run, data=replace(run.data, source=arguments.data))
+
+
+def open_training_data(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> ImageData:
+    """The images that the command line names, of the `shape` (channels, height, width) that the model takes."""
+    channels, height, width = shape
+    folder = RunFolder(arguments.output.expanduser())
+    return open_data(
+        arguments.data,
+        size=(height, width),
+        channels=channels,
+        on_bad_image=arguments.on_bad_image,
+        # A plan writes nothing.
+        index=None if arguments.plan else folder.listing,
+        progress=not arguments.quiet,
+    )

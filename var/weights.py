@@ -1,0 +1,146 @@
+"""The tensors of networks by name: written, digested, and compared with those of a model."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
+
+from var.errors import UserError
+
+Kind = tuple[tuple[int, ...], torch.dtype | str]
+"""Shape and type of a tensor; the type is a text if torch has none of that name."""
+
+LISTED = 10
+"""Faults in a message."""
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+class Digest(Protocol):
+    """What `hashlib` makes."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in `data`."""
+        ...
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """One safetensors file, readable by all like other files; raises `OSError`."""
+    cpu: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().to("cpu").contiguous()
+        # safetensors refuses tensors that share memory, so those after the first are copied.
+        place = tensor.untyped_storage().data_ptr()
+        cpu[name] = tensor.clone() if place in storages else tensor
+        storages.add(place)
+    try:
+        save_file(cpu, path, metadata={"format": "pt", **(metadata or {})})
+    except SafetensorError as error:
+        raise _os_error(str(error) or type(error).__name__) from error
+    path.chmod(0o644)
+
+
+def _os_error(text: str) -> OSError:
+    """What the system said, out of the words that safetensors puts around it."""
+    number = re.search(r"\(os error (\d+)\)", text)
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(text.splitlines()[0])
+
+
+def add_to_digest(
+    digest: Digest,
+    tensors: Iterable[tuple[str, Tensor]],
+    *,
+    header: str = "{name} {shape} {dtype}",
+    sampled: int | None = None,
+) -> None:
+    """Feed `digest` with the names, shapes, types and contents of `tensors`.
+
+    `sampled` looks at about so many elements of each only. The order of the words in the `header`, and all else here,
+    is part of digests that saved records, statistics and caches hold.
+    """
+    for name, tensor in tensors:
+        elements = tensor.detach().flatten()
+        if sampled is not None:
+            elements = elements[:: max(1, len(elements) // sampled)]
+        digest.update(header.format(name=name, shape=tuple(tensor.shape), dtype=tensor.dtype).encode())
+        # Bytes, because numpy knows no bfloat16.
+        digest.update(elements.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+
+
+def kinds_of(values: Mapping[str, Any]) -> dict[str, Kind]:
+    """Shape and type of each of `values`, also of what is no tensor."""
+    return {
+        name: (tuple(value.shape), value.dtype) if isinstance(value, Tensor) else ((), type(value).__name__)
+        for name, value in values.items()
+    }
+
+
+def stored_kinds(file: Any) -> dict[str, Kind]:
+    """Shape and type of each tensor in a `file` of `safe_open`, of which only the header is read."""
+    kinds: dict[str, Kind] = {}
+    for name in file.keys():  # noqa: SIM118 - it is no mapping
+        header = file.get_slice(name)
+        word: str = header.get_dtype()
+        kinds[name] = tuple(header.get_shape()), _DTYPES.get(word, word)
+    return kinds
+
+
+def check_fit(
+    wanted: Mapping[str, Kind],
+    found: Mapping[str, Kind],
+    rule: str,
+    remedy: str,
+    *,
+    called: Mapping[str, str] | None = None,
+    any_float: bool = True,
+) -> None:
+    """Raise `UserError` unless `found` has exactly the names and shapes of `wanted`, and its types.
+
+    The message is "`rule`, but: a list of faults; `remedy`". `called` are other names by which the user knows some.
+    With `any_float`, all floating types are one, and all others are one.
+    """
+    said = called or {}
+    faults = [f"missing {said.get(name, name)}" for name in wanted if name not in found]
+    faults += [f"unexpected {said.get(name, name)}" for name in found if name not in wanted]
+    for name in (name for name in wanted if name in found):
+        (shape, kind), (wanted_shape, wanted_kind) = found[name], wanted[name]
+        if shape != wanted_shape:
+            faults.append(f"{said.get(name, name)} has shape {shape} instead of {wanted_shape}")
+        if _is_float(kind) != _is_float(wanted_kind) if any_float else kind != wanted_kind:
+            faults.append(f"{said.get(name, name)} has kind {kind} instead of {wanted_kind}")
+    if faults:
+        listed = ", ".join(faults[:LISTED]) + (f" and {len(faults) - LISTED} more" if len(faults) > LISTED else "")
+        raise UserError(f"{rule}, but: {listed}; {remedy}")
+
+
+def check_stored(tensor: Tensor, rule: str, remedy: str) -> None:
+    """Raise `UserError` if a tensor has more elements than memory: 1.5 KB can hold 10^12, all of them the same."""
+    plain = tensor.layout is torch.strided and not tensor.is_quantized
+    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise UserError(
+            f"{rule} must be stored element by element, but shape {tuple(tensor.shape)} is only claimed; {remedy}"
+        )
+
+
+def _is_float(kind: torch.dtype | str) -> bool:
+    return kind.is_floating_point if isinstance(kind, torch.dtype) else kind.startswith("F")
