@@ -85,9 +85,9 @@ class Accumulator(nn.Module, ABC):
         `token_maps` are the first scales of an image, all of them or fewer; the last scale feeds nothing.
         """
         accumulated = self.accumulate(token_maps[: len(self.scales) - 1])
-        parts = [self.shrink(latent, scale + 1).flatten(2).mT for scale, latent in enumerate(accumulated)]
+        parts = [self.shrink(latent, scale + 1).flatten(2) for scale, latent in enumerate(accumulated)]
         codes = self.codes(0)
-        return torch.cat(parts, dim=1) if parts else codes.new_empty(len(token_maps[0]), 0, codes.shape[1])
+        return torch.cat(parts, dim=2).mT if parts else codes.new_empty(len(token_maps[0]), 0, codes.shape[1])
 
     def in_float32(self) -> Self:
         """Itself, or a copy in float32."""

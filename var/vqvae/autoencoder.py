@@ -139,9 +139,7 @@ class Encoder(nn.Module):
         self.norm_out = _norm(config, widths[-1])
         self.conv_out = _conv3(widths[-1], config.width)
 
-    def forward(
-        self, images: Float[Tensor, "batch channels height width"]
-    ) -> Float[Tensor, "batch latent_width latent_height latent_width_"]:
+    def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch width _h _w"]:
         """Latents (before the convolution that precedes quantisation) of images in [-1, 1]."""
         x = self.conv_in(images)
         for index, level in enumerate(self.levels):
@@ -171,9 +169,7 @@ class Decoder(nn.Module):
         self.norm_out = _norm(config, widths[-1])
         self.conv_out = _conv3(widths[-1], config.in_channels)
 
-    def forward(
-        self, latents: Float[Tensor, "batch latent_width latent_height latent_width_"]
-    ) -> Float[Tensor, "batch channels height width"]:
+    def forward(self, latents: Float[Tensor, "batch width _h _w"]) -> Float[Tensor, "batch c h w"]:
         """Images, not clamped, of latents after the convolution that follows quantisation."""
         x = self.middle(self.conv_in(latents))
         for index, level in enumerate(self.levels):

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.distributed import all_reduce, broadcast, get_rank, get_world_size
 
+from var.vqvae.all_gather import distributed
 from var.vqvae.config import VQVAEConfig
-from var.vqvae.processes import distributed
 
 KMEANS_ITERATIONS = 15
 

@@ -10,9 +10,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from var.tokenizer import Accumulator
+from var.vqvae.all_gather import gathered
 from var.vqvae.codebook import Codebook
 from var.vqvae.config import VQVAEConfig
-from var.vqvae.processes import gathered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +52,7 @@ class MultiScaleQuantizer(Accumulator):
         token_maps = []
         residual = latent
         for scale in range(len(self.scales)):
+            # Algorithm 1: r_k = Q(interpolate(f, h_k, w_k)), then f = f - phi_k(interpolate(lookup(Z, r_k), h_K, w_K)).
             token_maps.append(self.codebook.nearest(self.shrink(residual, scale), temperature, generator))
             residual = residual - self.contribution(token_maps[-1], scale)
         return token_maps
@@ -93,13 +94,18 @@ class MultiScaleQuantizer(Accumulator):
         vectors: list[Tensor] = []
         accumulated = known = torch.zeros_like(target)
         loss = target.new_zeros(())
+        # Algorithm 1 takes every scale's part off f. Here f stays and f-hat, the sum of the parts (Algorithm 2), grows
+        # towards it, so that codes and phi learn through f-hat; what the paper calls f is target - accumulated.
         for scale in range(len(self.scales)):
+            # r_k = Q(interpolate(f, h_k, w_k)); only the entropies need the encoder's gradient here.
             source = target if entropy_temperature is None else latent
             shrunk = self.shrink(source - accumulated.detach(), scale)
             token_maps.append(self.codebook.nearest(shrunk))
             vectors.append(rearrange(shrunk, "b c h w -> (b h w) c"))
+            # z_k = interpolate(lookup(Z, r_k), h_K, w_K); f = f - phi_k(z_k), which is f-hat = f-hat + phi_k(z_k).
             accumulated = accumulated + self.contribution(token_maps[-1], scale)
             known = accumulated if last is None else torch.where(last == scale, accumulated, known)
+            # The codebook loss for every prefix of the scales: the encoder is pulled to f-hat, the codes to f.
             loss = loss + self.commitment * F.mse_loss(accumulated.detach(), latent) + F.mse_loss(accumulated, target)
         entropies = None
         if entropy_temperature is not None:
@@ -107,7 +113,7 @@ class MultiScaleQuantizer(Accumulator):
         if self.training:
             self.codebook.observe(vectors, [tokens.flatten() for tokens in token_maps], generator)
         return Quantized(
-            latent=latent + (known - latent).detach(),
+            latent=latent + (known - latent).detach(),  # straight through: the value of f-hat, the gradient of f
             loss=loss / len(self.scales),
             token_maps=token_maps,
             entropies=entropies,

@@ -39,7 +39,7 @@ class PatchGAN(nn.Module):
         self.body = nn.Sequential(*body, _conv(widths[-1], 1, 1, norm, bias=True))
         self.smallest = 2 ** (layers + 2)  # the last two convolutions each take a pixel off
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch places"]:
+    def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch places"]:
         """Logits of "real" for the patches of images in [-1, 1]; raises `UserError` for images that are too small."""
         if min(images.shape[2:]) < self.smallest:
             raise UserError(
@@ -80,7 +80,7 @@ class FeatureDiscriminator(nn.Module):
         self.backbone.eval()
         return self
 
-    def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch places"]:
+    def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch places"]:
         """Logits of "real" for every token of every chosen block, of images in [-1, 1] with 1 or 3 channels."""
         if images.shape[2:] != (self.size, self.size):
             images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)

@@ -18,7 +18,7 @@ from var.recipes.vqvae.gan_losses import (
     r1_penalty,
 )
 from var.recipes.vqvae.losses import VQVAELosses
-from var.vqvae.processes import gathered
+from var.vqvae.all_gather import gathered
 
 
 class Adversary:
@@ -31,7 +31,7 @@ class Adversary:
 
     def judgement(
         self,
-        reconstruction: Float[Tensor, "batch channels height width"],
+        reconstruction: Float[Tensor, "batch c h w"],
         reconstruction_loss: Float[Tensor, ""],
         last_layer: Tensor,
         weight: float,
@@ -51,8 +51,8 @@ class Adversary:
     def loss(
         self,
         discriminator: nn.Module,
-        images: Float[Tensor, "batch channels height width"],
-        reconstruction: Float[Tensor, "batch channels height width"],
+        images: Float[Tensor, "batch c h w"],
+        reconstruction: Float[Tensor, "batch c h w"],
         generator: torch.Generator,
     ) -> tuple[Float[Tensor, ""], dict[str, float | Tensor]]:
         """The loss of `discriminator` (its own, maybe wrapped) on images and their reconstructions; numbers to log."""

@@ -38,9 +38,7 @@ def adaptive_weight(loss: Tensor, judgement: Tensor, last_layer: Tensor, limit: 
     return (of_loss.norm() / (of_judgement.norm() + 1e-6)).clamp(0, limit).detach()
 
 
-def r1_penalty(
-    logits: Float[Tensor, "batch places"], images: Float[Tensor, "batch channels height width"]
-) -> Float[Tensor, ""]:
+def r1_penalty(logits: Float[Tensor, "batch places"], images: Float[Tensor, "batch c h w"]) -> Float[Tensor, ""]:
     """Mean squared norm of the gradient of each image's mean logit (Mescheder et al. 2018, arXiv 1801.04406, Eq. 9).
 
     The mean over places, so that the weight does not depend on how many a discriminator judges. Differentiable.

@@ -1,4 +1,4 @@
-"""What several training processes know together."""
+"""The rows of all training processes as one batch."""
 
 import torch
 from jaxtyping import Float
