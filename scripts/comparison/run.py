@@ -24,11 +24,11 @@ from comparison.sampling import (
     timing_stage,
     var_settings,
 )
-from comparison.scoring import Jury, controls, score_report, tokenizer_numbers
+from comparison.scoring import Judges, controls, score_report, tokenizer_numbers
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, train_branch
-from var.errors import UserError
+from var.devices import chosen_device
 from var.files import make_folder
 from var.vqvae import VQVAE
 
@@ -41,7 +41,7 @@ TIMING_THREADS = 1
 
 def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
     """Compare as `plan` says and fill the folder `output`; returns the report."""
-    device = _checked_device(device)
+    device = chosen_device(device)
     make_folder(output)
     store = StageStore(output / "stages")
     store.sweep(everything=fresh)
@@ -94,7 +94,7 @@ def _judge(
     plan: Comparison, settings: dict[str, list[Setting]], stages: dict[str, Stage], seed: int, device: str
 ) -> Report:
     """Scores of all samples and controls, with the times, as a report."""
-    jury = Jury.convene(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
+    judges = Judges.of(plan, load_judge(stages["judge"]), load_judge(stages["second"]))
     vqvae = VQVAE.from_pretrained(stages["tokenizer"].folder / "model")
     labels = sample_labels(plan.transformer.transformer.num_classes, plan.per_class)
     rows: list[dict[str, Any]] = []
@@ -105,33 +105,33 @@ def _judge(
             cost = _training_cost(model, stages)
             for index, setting in enumerate(each):
                 sampling = {key: times[key][index] for key in ("seconds_per_1000_images", "flops_per_image")}
-                scores = jury.scores(load_samples(samples, index), labels)
+                scores = judges.scores(load_samples(samples, index), labels)
                 rows.append(result_row(setting, scores, sampling, cost, seed))
                 if setting.headline:
                     sets = load_sets(samples, index, plan.generation_seeds)
-                    spreads[model] = _spread(jury, plan, setting, sets, labels)
+                    spreads[model] = _spread(judges, plan, setting, sets, labels)
                 bar.update()
-    judges = {
+    trained = {
         name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in ("judge", "second")
     }
     plain = json.loads(json.dumps(plan.settings()))
     return Report(
         results=rows,
-        controls=controls(jury, plan, vqvae),
-        tokenizer=tokenizer_numbers(jury, plan, vqvae, stages["tokenizer"].record),
+        controls=controls(judges, plan, vqvae),
+        tokenizer=tokenizer_numbers(judges, plan, vqvae, stages["tokenizer"].record),
         environment=environment(
             TIMING_THREADS, device, {name: stage.record["seconds"] for name, stage in stages.items()}
         ),
-        settings={"extractor": plan.judge.name, "seed": seed, "judges": judges, **plain},
+        settings={"extractor": plan.judge.name, "seed": seed, "judges": trained, **plain},
         scores=spreads,
     )
 
 
-def _spread(jury: Jury, plan: Comparison, setting: Setting, sets: list[Tensor], labels: Tensor) -> dict[str, Any]:
+def _spread(judges: Judges, plan: Comparison, setting: Setting, sets: list[Tensor], labels: Tensor) -> dict[str, Any]:
     """The headline setting's scores over generation seeds, as `var evaluate` reports them."""
     name, sampling = f"{plan.data} ({setting.model})", setting.sampling.keywords()
     protocol = {"name": name, "sampling": sampling, "per_class": plan.per_class, "rounding": plan.rounding}
-    return score_report(jury, setting.model, sets, labels, plan.reference, protocol).to_dict()
+    return score_report(judges, setting.model, sets, labels, plan.reference, protocol).to_dict()
 
 
 def _training_cost(model: str, stages: dict[str, Stage]) -> dict[str, Any]:
@@ -145,17 +145,6 @@ def _say_reused(stages: dict[str, Stage]) -> None:
     reused = [name for name, stage in stages.items() if stage.reused]
     if reused:
         print(f"reused from an earlier run with the same settings: {', '.join(reused)}", file=sys.stderr)
-
-
-def _checked_device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device must be a device of this machine, got {name!r} ({reason}); try cpu") from error
-    return name
 
 
 def _start_worker() -> None:

@@ -23,6 +23,9 @@ from var.images import to_uint8
 from var.recipes.vqvae.codebook_health import code_use, count_codes
 from var.vqvae import VQVAE
 
+SEED = 0
+"""Of the controls, which are drawn alike whatever the models' seed."""
+
 
 def all_images(data: ImageData) -> Tensor:
     """Every image of a data set, (n, channels, height, width) in [-1, 1]."""
@@ -30,7 +33,7 @@ def all_images(data: ImageData) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Jury:
+class Judges:
     """Both feature networks and the real images as they see them."""
 
     judge: Classifier
@@ -39,7 +42,7 @@ class Jury:
     second_reference: Reference
 
     @classmethod
-    def convene(cls, plan: Comparison, judge: Classifier, second: Classifier) -> "Jury":
+    def of(cls, plan: Comparison, judge: Classifier, second: Classifier) -> "Judges":
         """The reference is all real images; copies are looked for among those that were trained on."""
         real = to_uint8(all_images(open_data(plan.data, split="all")))
         train, test = (to_uint8(all_images(open_data(plan.data, split=split))) for split in ("train", "test"))
@@ -59,53 +62,53 @@ class Jury:
 
 
 def score_report(
-    jury: Jury, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
+    judges: Judges, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
 ) -> ScoreReport:
     """The report that `var evaluate` makes, of sets of samples that were drawn with different seeds."""
-    results = [jury.scores(images, labels, thorough=True) for images in sets]
+    results = [judges.scores(images, labels, thorough=True) for images in sets]
     count = len(sets[0])
     return ScoreReport(
         name=name,
-        distance=distance_name(jury.judge.name, jury.judge.digest),
+        distance=distance_name(judges.judge.name, judges.judge.digest),
         sets=[{"path": f"set {number}", "samples": len(images)} for number, images in enumerate(sets)],
         scores=values_of(results),
-        extractor={"name": jury.judge.name, "digest": jury.judge.digest},
-        reference={"path": reference, "images": jury.reference.statistics.count},
-        floor=floor(jury.reference, count),
+        extractor={"name": judges.judge.name, "digest": judges.judge.digest},
+        reference={"path": reference, "images": judges.reference.statistics.count},
+        floor=floor(judges.reference, count),
         protocol=protocol,
-        warnings=cautions([(len(images), labels) for images in sets], jury.reference.statistics),
+        warnings=cautions([(len(images), labels) for images in sets], judges.reference.statistics),
         environment=environment(),
     )
 
 
-def controls(jury: Jury, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[str, dict[str, Any]]:
+def controls(judges: Judges, plan: Comparison, vqvae: VQVAE) -> dict[str, dict[str, Any]]:
     """What the scores of a model are to be read against; see the titles in `comparison.report.columns`."""
     train = open_data(plan.data, split="train")
     test = open_data(plan.data, split="test")
     images, classes = all_images(train), len(train.classes)
     test_images = to_uint8(all_images(test))
-    half, other_half = real_halves(all_images(open_data(plan.data, split="all")), seed)
+    half, other_half = real_halves(all_images(open_data(plan.data, split="all")), SEED)
     wanted = torch.arange(classes).repeat_interleave(plan.per_class)
-    gaussian = gaussian_per_class(images, train.labels, plan.per_class, seed)
+    gaussian = gaussian_per_class(images, train.labels, plan.per_class, SEED)
     with torch.inference_mode():
-        maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, seed)
+        maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, SEED)
         marginals = vqvae.decode(maps)
     return {
-        "real_test": jury.scores(test_images, test.labels),
-        "test_against_train": _pair_scores(jury, to_uint8(images), test_images),
-        "real_halves": _pair_scores(jury, to_uint8(half), to_uint8(other_half)),
-        "class_gaussian": jury.scores(to_uint8(gaussian), wanted),
-        "token_marginals": jury.scores(to_uint8(marginals), wanted),
+        "real_test": judges.scores(test_images, test.labels),
+        "test_against_train": _pair_scores(judges, to_uint8(images), test_images),
+        "real_halves": _pair_scores(judges, to_uint8(half), to_uint8(other_half)),
+        "class_gaussian": judges.scores(to_uint8(gaussian), wanted),
+        "token_marginals": judges.scores(to_uint8(marginals), wanted),
     }
 
 
-def _pair_scores(jury: Jury, reference: Tensor, images: Tensor) -> dict[str, Any]:
+def _pair_scores(judges: Judges, reference: Tensor, images: Tensor) -> dict[str, Any]:
     """Scores of real images against other real images than the report's reference."""
-    scores = asdict(evaluate(images, Reference.from_images(reference, jury.judge), jury.judge))
+    scores = asdict(evaluate(images, Reference.from_images(reference, judges.judge), judges.judge))
     return {key: value for key, value in scores.items() if value is not None}
 
 
-def tokenizer_numbers(jury: Jury, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:
+def tokenizer_numbers(judges: Judges, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:
     """Reconstruction of test and training images, and how much of the codebook they use, by scale."""
     train, test = (all_images(open_data(plan.data, split=split)) for split in ("train", "test"))
     with torch.inference_mode():
@@ -116,7 +119,7 @@ def tokenizer_numbers(jury: Jury, plan: Comparison, vqvae: VQVAE, record: dict[s
     return {
         "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
         "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
-        "reconstruction_fd": jury.scores(to_uint8(decoded_train))["fd"],
+        "reconstruction_fd": judges.scores(to_uint8(decoded_train))["fd"],
         "codes_used": float(code_use(counts.sum(0))[0]),
         "sides": list(vqvae.config.sides),
         "usage_by_scale": usage.tolist(),

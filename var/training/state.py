@@ -13,7 +13,7 @@ from var.errors import UserError
 from var.randomness import keyed_global_stream
 from var.training.averaging import AveragedWeights
 from var.training.distributed import Processes
-from var.training.learner import Learner, Loss, Numbers
+from var.training.learner import Learner, Numbers
 from var.training.moving import MovingState
 from var.training.non_finite import refusal
 from var.training.optimization import TrainingConfig, learning_rate_factor
@@ -72,14 +72,16 @@ class TrainingState:
         self._moving.begin()
         if isinstance(self.task, SteppedTask):
             self.task.begin_step(step)
-        parts = self._parts(batch)
-        opponent = self.learners.get("opponent")
+        parts, key = self._parts(batch), (self.config.seed, step)
+        model, opponent = self.learners["model"], self.learners.get("opponent")
         with opponent.still() if opponent else ExitStack():
-            numbers, stop = self._descend("", self.learners["model"], self.task.loss, parts, step, stopping)
+            found = model.gradient(self.task.loss, parts, key, ("loss", "layers"))
+        numbers, stop = self._descend("", model, found, parts, step, stopping)
         # Steps with a gradient of zero would fill Adam's moments with zeros, and weight decay would move the weights.
         if opponent and not (isinstance(self.task, WaitingTask) and not self.task.opponent_learns):
             assert isinstance(self.task, AdversarialTask)
-            more, stop = self._descend("opponent_", opponent, self.task.opponent_loss, parts, step, lambda: stop)
+            found = opponent.gradient(self.task.opponent_loss, parts, key, ("opponent", "opponent_layers"))
+            more, stop = self._descend("opponent_", opponent, found, parts, step, lambda: stop)
             numbers |= more
         if self._average:
             self._average.update(self._network)
@@ -89,15 +91,13 @@ class TrainingState:
         self,
         prefix: str,
         learner: Learner,
-        compute: Loss,
+        found: tuple[Tensor, Tensor, Numbers],
         parts: Sequence[tuple[int, Batch]],
         step: int,
         stopping: Callable[[], bool],
     ) -> tuple[Numbers, bool]:
-        """Gradient, the agreement of all processes, then the optimiser's step."""
-        key = (self.config.seed, step)
-        streams = (prefix.removesuffix("_") or "loss", f"{prefix}layers")
-        loss, norm, numbers = learner.gradient(compute, parts, key, streams)
+        """The agreement of all processes on the gradient that was `found`, then the optimiser's step."""
+        loss, norm, numbers = found
         bad, stop = self.processes.any(~(torch.isfinite(loss) & torch.isfinite(norm)), stopping())
         if bad:
             for each in self.learners.values():
