@@ -18,7 +18,7 @@ from var.training.distributed import Processes
 from var.training.journal import Journal
 from var.training.learner import Numbers
 from var.training.optimization import TrainingConfig
-from var.training.periodic import PeriodicEvaluation, look
+from var.training.periodic import PeriodicEvaluation
 from var.training.resuming import Checkpoints, Resumed
 from var.training.signals import StopSignals
 from var.training.state import TrainingState
@@ -159,7 +159,7 @@ class _Run:
         started = time.perf_counter() - resumed.seconds
         done, steps = resumed.step, self.state.config.steps
         if resumed.unseen:
-            self._look(done)
+            self._evaluate(done)
         for step, batch in zip(range(done, steps), stream, strict=False):
             numbers, stop = self.state.step(step, batch, self.signals.requested)
             done = step + 1
@@ -169,7 +169,7 @@ class _Run:
             # Who sends a signal does not wait for an evaluation: the next start makes up for it.
             unseen = due and stop and not last
             if due and not unseen:
-                self._look(done)
+                self._evaluate(done)
             if self.keeper and (stop or self.keeper.due(done, steps)):
                 self.keeper.save(Resumed(done, self.journal.saved(), time.perf_counter() - started, unseen))
             self.bar.update()
@@ -177,10 +177,10 @@ class _Run:
                 break
         return done, time.perf_counter() - started
 
-    def _look(self, done: int) -> None:
+    def _evaluate(self, done: int) -> None:
         assert self.evaluate is not None
         folder = self.keeper.policy.folder if self.keeper else None
-        self.journal.write(done, look(self.evaluate, self.state, done, folder))
+        self.journal.write(done, self.evaluate.numbers(self.state, done, folder))
 
     def _log(self, step: int, numbers: Numbers, last: bool) -> None:
         """Take the numbers of a step; show and watch them when they complete a row."""

@@ -1,4 +1,4 @@
-"""Looking at a model now and then while it trains, and keeping the best one."""
+"""Evaluating a model now and then while it trains, and keeping the best one."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -34,26 +34,25 @@ class PeriodicEvaluation:
             raise UserError(f"evaluations must be at least 1 step apart, got every={self.every}; raise it")
 
     def due(self, done: int, steps: int) -> bool:
-        """Whether to look after `done` of `steps` steps."""
+        """Whether to evaluate after `done` of `steps` steps."""
         return done % self.every == 0 or done == steps
 
+    def numbers(self, state: TrainingState, done: int, folder: Path | None) -> Mapping[str, float]:
+        """The numbers after `done` steps, on every process; `folder` is that of the checkpoints, which gets `best`."""
 
-def look(evaluation: PeriodicEvaluation, state: TrainingState, done: int, folder: Path | None) -> Mapping[str, float]:
-    """The numbers after `done` steps, on every process; `folder` is that of the checkpoints, which gets `best`."""
+        def work() -> Mapping[str, float]:
+            numbers = {name: float(value) for name, value in self.run(done, model).items()}
+            if self.best is not None and folder is not None:
+                if self.best not in numbers:
+                    raise UserError(
+                        f"the number to keep the best weights by must be one that the evaluation gives, got "
+                        f"{self.best!r}; {suggestion(self.best, numbers)}"
+                    )
+                _keep_best(folder / "best", model, done, self.best, numbers[self.best])
+            return numbers
 
-    def work() -> Mapping[str, float]:
-        numbers = {name: float(value) for name, value in evaluation.run(done, model).items()}
-        if evaluation.best is not None and folder is not None:
-            if evaluation.best not in numbers:
-                raise UserError(
-                    f"the number to keep the best weights by must be one that the evaluation gives, got "
-                    f"{evaluation.best!r}; {suggestion(evaluation.best, numbers)}"
-                )
-            _keep_best(folder / "best", model, done, evaluation.best, numbers[evaluation.best])
-        return numbers
-
-    with state.averaged(done) as model:
-        return state.processes.from_main(work)
+        with state.averaged(done) as model:
+            return state.processes.from_main(work)
 
 
 def best_so_far(folder: Path) -> tuple[int, float] | None:
