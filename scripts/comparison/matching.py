@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from comparison.costs import training_flops
 from comparison.settings import Comparison, shortened
 from diffusion_baseline.task import DiffusionTask
 from var.data.catalog import open_data
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.recipes.vqvae.task import VQVAETask
+from var.runs.cost import training_flops
 
 
 def equal_flops(plan: Comparison) -> Comparison:

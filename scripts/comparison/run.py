@@ -28,7 +28,7 @@ from comparison.scoring import Evaluator, controls, score_report, tokenizer_numb
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, train_branch
-from var.errors import UserError
+from var.devices import chosen_device
 from var.files import make_folder
 from var.vqvae import VQVAE
 
@@ -41,7 +41,7 @@ TIMING_THREADS = 1
 
 def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
     """Compare as `plan` says and fill the folder `output`; returns the report."""
-    device = _checked_device(device)
+    device = chosen_device(device)
     make_folder(output)
     store = StageStore(output / "stages")
     store.sweep(everything=fresh)
@@ -111,7 +111,7 @@ def _judge(
                     sets = load_sets(samples, index, plan.generation_seeds)
                     spreads[model] = _spread(evaluator, plan, setting, sets, labels)
                 bar.update()
-    judges = {
+    trained = {
         name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in ("judge", "second")
     }
     plain = json.loads(json.dumps(plan.settings()))
@@ -122,7 +122,7 @@ def _judge(
         environment=environment(
             TIMING_THREADS, device, {name: stage.record["seconds"] for name, stage in stages.items()}
         ),
-        settings={"extractor": plan.judge.name, "seed": seed, "judges": judges, **plain},
+        settings={"extractor": plan.judge.name, "seed": seed, "judges": trained, **plain},
         scores=spreads,
     )
 
@@ -147,17 +147,6 @@ def _say_reused(stages: dict[str, Stage]) -> None:
     reused = [name for name, stage in stages.items() if stage.reused]
     if reused:
         print(f"reused from an earlier run with the same settings: {', '.join(reused)}", file=sys.stderr)
-
-
-def _checked_device(name: str | None) -> str:
-    if name is None:
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(1, device=name)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(f"--device must be a device of this machine, got {name!r} ({reason}); try cpu") from error
-    return name
 
 
 def _start_worker() -> None:

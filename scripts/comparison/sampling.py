@@ -124,17 +124,19 @@ def sample_stage(
                 bar.update(cost)
         return {}
 
-    key = {
-        "code": CODE_VERSION,
-        "model": trained.key,
-        "settings": [asdict(setting) for setting in settings],
+    key = _key(trained, settings, device) | {
         "per_class": plan.per_class,
         "rounding": plan.rounding,
         "sets": plan.generation_seeds,
         "seed": seed,
-        "device": device,
     }
     return store.run(f"samples-{settings[0].model}", key, work)
+
+
+def _key(trained: Stage, settings: list[Setting], device: str) -> dict[str, Any]:
+    """What every stage that draws depends on."""
+    ways = [asdict(setting) for setting in settings]
+    return {"code": CODE_VERSION, "model": trained.key, "settings": ways, "device": device}
 
 
 def load_samples(stage: Stage, index: int) -> Tensor:
@@ -166,13 +168,9 @@ def timing_stage(
         finally:
             torch.set_num_threads(before)
 
-    key = {
-        "code": CODE_VERSION,
-        "model": trained.key,
-        "settings": [asdict(setting) for setting in settings],
+    key = _key(trained, settings, device) | {
         "images": plan.timing_images,
         "repeats": plan.timing_repeats,
-        "device": device,
         "threads": threads,
     }
     return store.run(f"timing-{settings[0].model}", key, work)

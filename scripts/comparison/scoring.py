@@ -23,6 +23,9 @@ from var.images import to_uint8
 from var.recipes.vqvae.codebook_health import code_use, count_codes
 from var.vqvae import VQVAE
 
+SEED = 0
+"""Of the controls, which are drawn alike whatever the models' seed."""
+
 
 def all_images(data: ImageData) -> Tensor:
     """Every image of a data set, (n, channels, height, width) in [-1, 1]."""
@@ -78,17 +81,17 @@ def score_report(
     )
 
 
-def controls(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE, seed: int = 0) -> dict[str, dict[str, Any]]:
+def controls(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE) -> dict[str, dict[str, Any]]:
     """What the scores of a model are to be read against; see the titles in `comparison.report.columns`."""
     train = open_data(plan.data, split="train")
     test = open_data(plan.data, split="test")
     images, classes = all_images(train), len(train.classes)
     test_images = to_uint8(all_images(test))
-    half, other_half = real_halves(all_images(open_data(plan.data, split="all")), seed)
+    half, other_half = real_halves(all_images(open_data(plan.data, split="all")), SEED)
     wanted = torch.arange(classes).repeat_interleave(plan.per_class)
-    gaussian = gaussian_per_class(images, train.labels, plan.per_class, seed)
+    gaussian = gaussian_per_class(images, train.labels, plan.per_class, SEED)
     with torch.inference_mode():
-        maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, seed)
+        maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, SEED)
         marginals = vqvae.decode(maps)
     return {
         "real_test": evaluator.scores(test_images, test.labels),

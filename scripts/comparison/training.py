@@ -2,36 +2,50 @@
 
 import json
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from comparison.costs import training_flops
-from comparison.settings import CODE_VERSION, Comparison
+from comparison.settings import CODE_VERSION, Comparison, Run
 from comparison.stages import Stage, StageStore
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.task import DiffusionTask
+from var.data.base import ImageData
 from var.data.catalog import open_data
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.generation import VARPipeline
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.recipes.vqvae.task import VQVAETask
-from var.training import TrainingResult, train
+from var.runs.cost import training_flops
+from var.runs.settings import RunSettings
+from var.training import Task, train
 from var.vqvae import VQVAE
+
+AnyTask = TypeVar("AnyTask", bound=Task)
 
 
 def _base(plan: Comparison, seed: int, device: str) -> dict[str, Any]:
     return {"code": CODE_VERSION, "torch": torch.__version__, "data": plan.data, "seed": seed, "device": device}
 
 
-def _kept(model: torch.nn.Module, result: TrainingResult) -> dict[str, Any]:
-    return {
+def _trained(
+    task_of: Callable[[], AnyTask], run: RunSettings, data: ImageData, folder: Path, name: str, device: str, line: int
+) -> tuple[AnyTask, dict[str, Any]]:
+    """The task that `task_of` makes, trained as `run` says, and what its stage keeps."""
+    task = task_of()
+    log = folder / "training.jsonl"
+    result = train(task, data, run.training, log=log, description=name, device=device, bar_line=line)
+    counted = task_of()
+    counted.model.to(device)
+    return task, {
         "train_seconds": result.seconds,
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "parameters": sum(parameter.numel() for parameter in task.model.parameters()),
         "history": result.history,
+        "train_flops": training_flops(counted, data, run.training),
     }
 
 
@@ -53,98 +67,68 @@ def judge_stage(store: StageStore, plan: Comparison, config: ClassifierConfig, d
 
 def tokenizer_stage(store: StageStore, plan: Comparison, seed: int, device: str, line: int) -> Stage:
     """A trained tokenizer."""
-    run = plan.tokenizer
+    run = _seeded(plan.tokenizer, seed)
 
     def work(folder: Path) -> dict[str, Any]:
-        model = run.model(seed=seed)
         data = open_data(plan.data, split="train")
-        result = train(
-            VQVAETask(model),
-            data,
-            replace(run.training, seed=seed),
-            log=folder / "training.jsonl",
-            description="tokenizer",
-            device=device,
-            bar_line=line,
-        )
-        model.save_pretrained(folder / "model")
-        task = VQVAETask(run.model(seed=seed).to(device))
-        return _kept(model, result) | {"train_flops": training_flops(task, data, run.training)}
+        task, record = _trained(lambda: VQVAETask(run.model(seed=seed)), run, data, folder, "tokenizer", device, line)
+        task.model.save_pretrained(folder / "model")
+        return record
 
-    settings = _base(plan, seed, device) | {
-        "config": asdict(run.vqvae),
-        "training": asdict(run.training),
-    }
+    settings = _base(plan, seed, device) | {"config": asdict(run.vqvae), "training": asdict(plan.tokenizer.training)}
     return store.run("tokenizer", settings, work)
 
 
 def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, device: str, line: int) -> Stage:
     """A trained VAR pipeline: the transformer on the tokens of the stage `tokenizer`."""
-    run = plan.transformer
+    run = _seeded(plan.transformer, seed)
+    variants, temperature = run.tokens.variants, run.tokens.temperature
 
     def work(folder: Path) -> dict[str, Any]:
         data = open_data(plan.data, split="train")
         vqvae = VQVAE.from_pretrained(tokenizer.folder / "model", device=device)
         started = time.perf_counter()
-        cache = TokenCache.of(
-            data,
-            vqvae,
-            variants=run.tokens.variants,
-            temperature=run.tokens.temperature,
-            seed=seed,
-            bar_line=line,
-        )
+        cache = TokenCache.of(data, vqvae, variants=variants, temperature=temperature, seed=seed, bar_line=line)
         encode_seconds = time.perf_counter() - started
-        model = run.model(seed=seed)
-        result = train(
-            TransformerTask(model, vqvae, label_drop=run.label_drop, cache=cache),
-            data,
-            replace(run.training, seed=seed),
-            log=folder / "training.jsonl",
-            description="transformer",
-            device=device,
-            bar_line=line,
-        )
-        VARPipeline(vqvae, model).save_pretrained(folder / "model")
-        record = _kept(model, result)
-        task = TransformerTask(run.model(seed=seed).to(device), vqvae, label_drop=run.label_drop, cache=cache)
-        return record | {
-            "train_seconds": record["train_seconds"] + encode_seconds,
-            "train_flops": training_flops(task, data, run.training),
-        }
+
+        def task_of() -> TransformerTask:
+            return TransformerTask(run.model(seed=seed), vqvae, label_drop=run.label_drop, cache=cache)
+
+        task, record = _trained(task_of, run, data, folder, "transformer", device, line)
+        VARPipeline(vqvae, task.model).save_pretrained(folder / "model")
+        return record | {"train_seconds": record["train_seconds"] + encode_seconds}
 
     settings = _base(plan, seed, device) | {
         "tokenizer": tokenizer.key,
         "config": asdict(run.transformer),
-        "training": asdict(run.training),
+        "training": asdict(plan.transformer.training),
         "label_drop": run.label_drop,
-        "tokens": [run.tokens.variants, run.tokens.temperature],
+        "tokens": [variants, temperature],
     }
     return store.run("var", settings, work)
 
 
 def diffusion_stage(store: StageStore, plan: Comparison, seed: int, device: str, line: int) -> Stage:
     """A trained diffusion pipeline."""
-    run = plan.diffusion
+    run = _seeded(plan.diffusion, seed)
 
     def work(folder: Path) -> dict[str, Any]:
         data = open_data(plan.data, split="train")
-        pipeline = run.pipeline(data.classes, seed=seed)
-        result = train(
-            DiffusionTask(pipeline, label_drop=run.label_drop),
-            data,
-            replace(run.training, seed=seed),
-            log=folder / "training.jsonl",
-            description="diffusion",
-            device=device,
-            bar_line=line,
-        )
-        pipeline.save_pretrained(folder / "model")
-        task = DiffusionTask(run.pipeline(data.classes, seed=seed).to(device), label_drop=run.label_drop)
-        return _kept(pipeline.unet, result) | {"train_flops": training_flops(task, data, run.training)}
 
-    settings = {k: v for k, v in asdict(run).items() if k != "guidance_scale"}  # which is no matter of training
+        def task_of() -> DiffusionTask:
+            return DiffusionTask(run.pipeline(data.classes, seed=seed), label_drop=run.label_drop)
+
+        task, record = _trained(task_of, run, data, folder, "diffusion", device, line)
+        task.pipeline.save_pretrained(folder / "model")
+        return record
+
+    # How samples are drawn is no matter of training.
+    settings = {name: value for name, value in asdict(plan.diffusion).items() if name != "guidance_scale"}
     return store.run("diffusion", _base(plan, seed, device) | {"preset": json.loads(json.dumps(settings))}, work)
+
+
+def _seeded(run: Run, seed: int) -> Run:
+    return replace(run, training=replace(run.training, seed=seed))
 
 
 def train_branch(job: tuple[str, Path, Comparison, int, str, int]) -> dict[str, Stage]:

@@ -91,8 +91,8 @@ def same_weights(one, other):
 def test_a_run_of_stage_1_leaves_a_tokenizer_and_its_story(vqvae_run):
     vqvae = VQVAE.from_pretrained(vqvae_run)
     assert (vqvae.config.vocabulary, vqvae.config.base_channels) == (32, 8)
-    looks = [row for row in rows(vqvae_run) if "psnr" in row]
-    assert [row["step"] for row in looks] == [6, 12]
+    evaluations = [row for row in rows(vqvae_run) if "psnr" in row]
+    assert [row["step"] for row in evaluations] == [6, 12]
     assert [row["step"] for row in rows(vqvae_run) if "loss" in row] == [4, 8, 12]
     assert sorted(path.name for path in (vqvae_run / "samples").iterdir()) == ["step-000006.png", "step-000012.png"]
     # Three columns of 8 pixels, 8 times as large, in three pairs of rows.
@@ -100,12 +100,12 @@ def test_a_run_of_stage_1_leaves_a_tokenizer_and_its_story(vqvae_run):
         assert picture.size == (3 * 65 + 1, 6 * 65 + 1)
     images = torch.stack([open_data("digits", split="test").load(int(i)) for i in torch.linspace(0, 296, 16).long()])
     error = (vqvae.reconstruct(images) - images).square().mean().item()
-    assert looks[-1]["squared_error"] == pytest.approx(error, rel=1e-4)
+    assert evaluations[-1]["squared_error"] == pytest.approx(error, rel=1e-4)
     tokens = torch.cat([token_map.flatten() for token_map in vqvae.encode(images)])
-    assert looks[-1]["codes_used"] == pytest.approx(len(tokens.unique()) / 32)
-    assert 1 <= looks[-1]["perplexity"] <= len(tokens.unique())
+    assert evaluations[-1]["codes_used"] == pytest.approx(len(tokens.unique()) / 32)
+    assert 1 <= evaluations[-1]["perplexity"] <= len(tokens.unique())
     best = VQVAE.from_pretrained(vqvae_run / "checkpoints" / "best")
-    assert same_weights(best, vqvae) == (looks[1]["squared_error"] < looks[0]["squared_error"])
+    assert same_weights(best, vqvae) == (evaluations[1]["squared_error"] < evaluations[0]["squared_error"])
     settings = yaml.safe_load((vqvae_run / "run.yaml").read_text())
     assert settings["training"]["steps"] == STEPS
     assert settings["run"]["data"]["classes"] == [str(digit) for digit in range(10)]
@@ -116,9 +116,9 @@ def test_a_run_of_stage_2_leaves_a_pipeline_that_generates(transformer_run, vqva
     pipe = VARPipeline.from_pretrained(transformer_run)
     assert same_weights(pipe.vqvae, VQVAE.from_pretrained(vqvae_run))
     assert pipe.class_names == tuple("0123456789")
-    looks = [row for row in rows(transformer_run) if "fd_digits" in row]
-    assert [row["step"] for row in looks] == [3, 6]
-    assert {"evaluation_loss", "precision", "recall", "class_consistency"} <= set(looks[0])
+    evaluations = [row for row in rows(transformer_run) if "fd_digits" in row]
+    assert [row["step"] for row in evaluations] == [3, 6]
+    assert {"evaluation_loss", "precision", "recall", "class_consistency"} <= set(evaluations[0])
     last = [row for row in rows(transformer_run) if "loss" in row][-1]
     assert {f"{name}_{scale}" for name in ("loss", "accuracy") for scale in range(6)} <= set(last)
     assert Classifier.from_pretrained(transformer_run / "judge").name == "digits"
@@ -307,8 +307,8 @@ def test_images_of_a_flat_folder_make_an_unconditional_model(two_classes, vqvae_
     pipe = VARPipeline.from_pretrained(tmp_path / "run")
     assert pipe.class_names == ("unlabelled",)
     assert pipe(num_images=2, progress=False).images[0].size == (8, 8)
-    looks = [row for row in rows(tmp_path / "run") if "evaluation_loss" in row]
-    assert [set(row) for row in looks] == [{"step", "evaluation_loss"}] * 2
+    evaluations = [row for row in rows(tmp_path / "run") if "evaluation_loss" in row]
+    assert [set(row) for row in evaluations] == [{"step", "evaluation_loss"}] * 2
     assert (tmp_path / "run" / "checkpoints" / "best").is_dir()
 
 

@@ -19,7 +19,7 @@ def row(perplexities=(6.0, 20.0, 50.0), shares=(0.2, 0.5, 1.0)):
 
 
 def looks(watch, *numbers):
-    return [watch.look(1000, each) for each in numbers]
+    return [watch.alarms(1000, each) for each in numbers]
 
 
 def test_a_healthy_codebook_gives_no_alarm():
@@ -61,7 +61,7 @@ def test_a_short_dip_is_no_alarm_and_a_second_collapse_is_a_new_one():
 
 def test_the_first_steps_say_nothing_yet():
     watch = make_watch(codebook_decay=0.9)
-    found = [watch.look(step, row((1.2, 20.0, 50.0))) for step in range(1, 14)]
+    found = [watch.alarms(step, row((1.2, 20.0, 50.0))) for step in range(1, 14)]
     assert [step for step, texts in enumerate(found, start=1) if texts] == [10 + PATIENCE - 1]
 
 
@@ -74,7 +74,7 @@ def test_the_statistics_of_a_collapsing_codebook_raise_the_alarm():
         tokens = [torch.randint(spread, (n * 8,)) for n in (1, 4, 16)]
         codebook.observe([torch.zeros(len(scale), 2) for scale in tokens], tokens)
         share, perplexity = codebook.statistics()
-        found.append(watch.look(step + 1, row(perplexity.tolist(), share.tolist())))
+        found.append(watch.alarms(step + 1, row(perplexity.tolist(), share.tolist())))
     assert not any(found[:20])
     said = " ".join(text for texts in found for text in texts)
     assert "scale 2 (4x4) is collapsing" in said

@@ -1,7 +1,9 @@
 """`scripts/compare.py --equal-flops`: what both trainings cost."""
 
 import pytest
-from comparison import costs, matching, settings
+from comparison import matching, settings
+
+from var.runs.cost import training_flops
 
 
 def test_both_trainings_cost_the_same_operations():
@@ -18,13 +20,13 @@ def test_both_trainings_cost_the_same_operations():
 
     def diffusion_cost(one):
         task = DiffusionTask(one.diffusion.pipeline(data.classes, seed=0), label_drop=one.diffusion.label_drop)
-        return costs.training_flops(task, data, one.diffusion.training)
+        return training_flops(task, data, one.diffusion.training)
 
     vqvae = plan.tokenizer.model()
     cache = TokenCache.of(data, vqvae, variants=1, temperature=0.0, seed=1, progress=False)
     transformer = TransformerTask(plan.transformer.model(), vqvae, label_drop=0.1, cache=cache)
-    wanted = costs.training_flops(transformer, data, plan.transformer.training)
-    wanted += costs.training_flops(VQVAETask(plan.tokenizer.model()), data, plan.tokenizer.training)
+    wanted = training_flops(transformer, data, plan.transformer.training)
+    wanted += training_flops(VQVAETask(plan.tokenizer.model()), data, plan.tokenizer.training)
     assert diffusion_cost(plan) == pytest.approx(wanted, rel=0.02)
     assert diffusion_cost(before) > 1.5 * wanted
     assert plan.settings()["equal"] == "training FLOPs"

@@ -22,7 +22,7 @@ def load_classifier(arguments: argparse.Namespace, *, progress: bool) -> Any:
 
 
 def _opened(name: str, weights: Path | None, arguments: argparse.Namespace, *, progress: bool) -> Any:
+    from var.devices import chosen_device
     from var.evaluation.features.catalog import open_extractor
-    from var.sampling.command import chosen_device
 
     return open_extractor(name, weights=weights, device=chosen_device(arguments.device), progress=progress)

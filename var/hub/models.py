@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from var.configs import config_from_dict, config_to_dict, read_json, to_json
+from var.devices import check_device
 from var.errors import UserError
 from var.files import atomic_file, make_folder
 from var.hub.building import build
@@ -123,8 +124,10 @@ def check_placement(dtype: torch.dtype | None, device: torch.device | str | None
     """Refuse a dtype or device before anything is downloaded or built."""
     if dtype is not None and not dtype.is_floating_point:
         raise UserError(f"dtype must be a float type, got {dtype}; use torch.float32 or torch.bfloat16")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UserError(f"device {str(device)!r} cannot be used here ({reason}); use 'cpu'") from error
+    if device is not None and str(device) != "meta":
+        check_device(device)
+
+
+def _module(model: PretrainedModel) -> nn.Module:
+    assert isinstance(model, nn.Module)
+    return model

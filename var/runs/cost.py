@@ -1,4 +1,4 @@
-"""What a training step costs, found on the meta device, where tensors have shapes and no data."""
+"""What a training step costs: planned on the meta device, where tensors have shapes and no data, or counted."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
+
+from var.data.base import ImageData
+from var.data.batches import batches
+from var.randomness import keyed_generator
+from var.training import Task, TrainingConfig
+from var.training.optimization import optimizer_flops
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +54,20 @@ def cost_of(model: nn.Module, loss: Callable[[], Tensor], *, backward: bool = Tr
         value.backward()
     # Two products forward, four backward.
     return Cost(flops=counter.get_total_flops() + 3 * attention.flops, kept=activations)
+
+
+def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
+    """Operations of all steps of a training: products and convolutions of both passes, and of the optimiser.
+
+    Counted in one real pass, where `cost_of` plans one. It leaves gradients and moved buffers behind in `task.model`:
+    give one that is not needed afterwards.
+    """
+    batch = next(iter(batches(data, config.batch_size, seed=0)))
+    device = next(task.model.parameters()).device
+    with FlopCounterMode(display=False) as counter:
+        loss, _ = task.loss(task.model.train(), batch.to(device), keyed_generator("flops", device=device))
+        loss.backward()
+    return (counter.get_total_flops() + optimizer_flops(task.model, config)) * config.steps
 
 
 class FusedAttention(TorchFunctionMode):

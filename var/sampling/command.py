@@ -1,7 +1,6 @@
 """What the drawing commands of both packages have in common: options, classes, records, the grid."""
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,27 +17,10 @@ def placement(arguments: argparse.Namespace) -> dict[str, Any]:
     """The `dtype` and `device` that the options ask for, as keywords of `from_pretrained`."""
     import torch
 
+    from var.devices import chosen_device
+
     dtype = None if arguments.dtype is None else getattr(torch, DTYPES[arguments.dtype])
     return {"dtype": dtype, "device": chosen_device(arguments.device)}
-
-
-def chosen_device(name: str | None) -> str:
-    """The device asked for; without a wish, the GPU where there is one, and each of several processes its own.
-
-    Raises `UserError` for one that cannot be used here.
-    """
-    import torch
-
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    name = f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
-    try:
-        torch.zeros(1, device=name).cpu()
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).split(". ")[0].splitlines()[0]
-        raise UserError(
-            f"device {name!r} cannot be used here ({reason}); use 'cpu', or leave the choice out"
-        ) from error
-    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

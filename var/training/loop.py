@@ -18,7 +18,7 @@ from var.training.distributed import Processes
 from var.training.metrics_log import MetricsLog
 from var.training.network_trainer import Numbers
 from var.training.optimization import TrainingConfig
-from var.training.periodic_evaluation import PeriodicEvaluation, run_evaluation
+from var.training.periodic_evaluation import PeriodicEvaluation
 from var.training.resuming import Checkpoints, RunProgress
 from var.training.signals import StopSignals
 from var.training.state import TrainingState
@@ -180,7 +180,7 @@ class _Run:
     def _evaluate(self, done: int) -> None:
         assert self.evaluate is not None
         folder = self.keeper.policy.folder if self.keeper else None
-        self.metrics.write(done, run_evaluation(self.evaluate, self.state, done, folder))
+        self.metrics.write(done, self.evaluate.numbers(self.state, done, folder))
 
     def _log(self, step: int, numbers: Numbers, last: bool) -> None:
         """Take the numbers of a step; show and watch them when they complete a row."""

@@ -37,25 +37,22 @@ class PeriodicEvaluation:
         """Whether it is time after `done` of `steps` steps."""
         return done % self.every == 0 or done == steps
 
+    def numbers(self, state: TrainingState, done: int, folder: Path | None) -> Mapping[str, float]:
+        """The numbers after `done` steps, on every process; `folder` is that of the checkpoints, which gets `best`."""
 
-def run_evaluation(
-    evaluation: PeriodicEvaluation, state: TrainingState, done: int, folder: Path | None
-) -> Mapping[str, float]:
-    """The numbers after `done` steps, on every process; `folder` is that of the checkpoints, which gets `best`."""
+        def work() -> Mapping[str, float]:
+            numbers = {name: float(value) for name, value in self.run(done, model).items()}
+            if self.best is not None and folder is not None:
+                if self.best not in numbers:
+                    raise UserError(
+                        f"the number to keep the best weights by must be one that the evaluation gives, got "
+                        f"{self.best!r}; {suggestion(self.best, numbers)}"
+                    )
+                _keep_best(folder / "best", model, done, self.best, numbers[self.best])
+            return numbers
 
-    def work() -> Mapping[str, float]:
-        numbers = {name: float(value) for name, value in evaluation.run(done, model).items()}
-        if evaluation.best is not None and folder is not None:
-            if evaluation.best not in numbers:
-                raise UserError(
-                    f"the number to keep the best weights by must be one that the evaluation gives, got "
-                    f"{evaluation.best!r}; {suggestion(evaluation.best, numbers)}"
-                )
-            _keep_best(folder / "best", model, done, evaluation.best, numbers[evaluation.best])
-        return numbers
-
-    with state.averaged(done) as model:
-        return state.processes.from_main(work)
+        with state.averaged(done) as model:
+            return state.processes.from_main(work)
 
 
 def best_so_far(folder: Path) -> tuple[int, float] | None:

@@ -15,7 +15,7 @@ from var.randomness import keyed_global_stream
 from var.training.buffers import SharedBuffers
 from var.training.distributed import Processes
 from var.training.ema import AveragedWeights
-from var.training.network_trainer import Loss, NetworkTrainer, Numbers
+from var.training.network_trainer import NetworkTrainer, Numbers
 from var.training.non_finite import non_finite_error
 from var.training.optimization import TrainingConfig, learning_rate_factor
 from var.training.sharding import whole, write
@@ -72,14 +72,16 @@ class TrainingState:
         self._buffers.begin_step()
         if isinstance(self.task, SteppedTask):
             self.task.begin_step(step)
-        parts = self._parts(batch)
-        opponent = self.trainers.get("opponent")
+        parts, key = self._parts(batch), (self.config.seed, step)
+        model, opponent = self.trainers["model"], self.trainers.get("opponent")
         with opponent.still() if opponent else ExitStack():
-            numbers, stop = self._descend("", self.trainers["model"], self.task.loss, parts, step, stopping)
+            found = model.gradient(self.task.loss, parts, key, ("loss", "layers"))
+        numbers, stop = self._descend("", model, found, parts, step, stopping)
         # Steps with a gradient of zero would fill Adam's moments with zeros, and weight decay would move the weights.
         if opponent and not (isinstance(self.task, WaitingTask) and not self.task.opponent_learns):
             assert isinstance(self.task, AdversarialTask)
-            more, stop = self._descend("opponent_", opponent, self.task.opponent_loss, parts, step, lambda: stop)
+            found = opponent.gradient(self.task.opponent_loss, parts, key, ("opponent", "opponent_layers"))
+            more, stop = self._descend("opponent_", opponent, found, parts, step, lambda: stop)
             numbers |= more
         if self._average:
             self._average.update(self._network)
@@ -89,15 +91,13 @@ class TrainingState:
         self,
         prefix: str,
         trainer: NetworkTrainer,
-        compute: Loss,
+        found: tuple[Tensor, Tensor, Numbers],
         parts: Sequence[tuple[int, Batch]],
         step: int,
         stopping: Callable[[], bool],
     ) -> tuple[Numbers, bool]:
-        """Gradient, the agreement of all processes, then the optimiser's step."""
-        key = (self.config.seed, step)
-        streams = (prefix.removesuffix("_") or "loss", f"{prefix}layers")
-        loss, norm, numbers = trainer.gradient(compute, parts, key, streams)
+        """The agreement of all processes on the gradient that was `found`, then the optimiser's step."""
+        loss, norm, numbers = found
         bad, stop = self.processes.any(~(torch.isfinite(loss) & torch.isfinite(norm)), stopping())
         if bad:
             for each in self.trainers.values():

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from var.vqvae.config import VQVAEConfig
 
-PATIENCE = 3  # looks in a row at which something must be wrong before it is said
+PATIENCE = 3  # times in a row that something must be wrong before it is said
 FEWEST_CODES = 2.0  # perplexity below which a scale says next to nothing
 LARGEST_FALL = 4.0  # times that a perplexity may fall below the best it had
 SMALLEST_SHARE = 0.5  # of the codebook that at least one scale should use
@@ -30,12 +30,12 @@ def code_use(
 
 
 class CodebookWatch:
-    """Looks at usage and perplexity of all scales now and then, and says once when codes fall out of use.
+    """Watches usage and perplexity of all scales, and says once when codes fall out of use.
 
     Three alarms: a scale whose tokens are worth less than two codes, a scale whose perplexity fell to a quarter of the
-    best it had, and a codebook of which every scale leaves more than half unused. Each is given at the third look in a
-    row that finds it, and again only after it was over. The steps that the running statistics need to fill are left
-    out.
+    best it had, and a codebook of which every scale leaves more than half unused. Each is given when it is found for
+    the third time in a row, and again only after it was over. The steps that the running statistics need to fill are
+    left out.
     """
 
     def __init__(self, config: VQVAEConfig) -> None:
@@ -43,7 +43,7 @@ class CodebookWatch:
         self._best = [0.0] * len(config.schedule)
         self._streaks: dict[str, int] = {}
 
-    def look(self, step: int, numbers: Mapping[str, float]) -> list[str]:
+    def alarms(self, step: int, numbers: Mapping[str, float]) -> list[str]:
         """New alarms after `step` steps, in sentences.
 
         `numbers` holds `usage_k` (share of the codes in use) and `perplexity_k` of every scale k.
@@ -71,7 +71,7 @@ class CodebookWatch:
         return alarms
 
     def _lasts(self, fault: str, found: bool) -> bool:
-        """Whether this look is the one at which `fault` has to be said."""
+        """Whether this is the time at which `fault` has to be said."""
         self._streaks[fault] = self._streaks.get(fault, 0) + 1 if found else 0
         return self._streaks[fault] == PATIENCE
 

@@ -101,7 +101,7 @@ class VQVAETask:
 
     def warnings(self, step: int, numbers: Mapping[str, float]) -> list[str]:
         """Alarms, in sentences, about codes that fall out of use."""
-        return self._watch.look(step - self.losses.quantize_from, numbers) if "usage_0" in numbers else []
+        return self._watch.alarms(step - self.losses.quantize_from, numbers) if "usage_0" in numbers else []
 
     def state_dict(self) -> dict[str, Any]:
         """What the discriminator's losses remember."""

@@ -1,0 +1,29 @@
+"""Which device to use, and whether it can be used here."""
+
+import os
+
+import torch
+
+from var.errors import UserError
+
+
+def check_device(device: torch.device | str) -> None:
+    """Raise `UserError` unless numbers can be made on `device` and brought back."""
+    try:
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        raise UserError(
+            f"device {str(device)!r} cannot be used here ({reason}); use 'cpu', or leave the choice out"
+        ) from error
+
+
+def chosen_device(name: str | None) -> str:
+    """The device asked for; without a wish, the GPU where there is one, and each of several processes its own.
+
+    Raises `UserError` for one that cannot be used here.
+    """
+    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    name = f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
+    check_device(name)
+    return name
