@@ -9,7 +9,8 @@ import torch
 from safetensors import safe_open
 from torch import nn
 from torch.utils.checkpoint import checkpoint
-from training_runs import CONFIG, Network, Rich, images_of, make_data
+from training_runs import CONFIG, images_of
+from training_tasks import Network, Rich, make_data
 
 from var.errors import UserError
 from var.randomness import keyed_generator

@@ -4,7 +4,8 @@ import json
 
 import pytest
 import torch
-from training_runs import CONFIG, Rich, make_data, outcome, rich_run, stop_at
+from training_runs import CONFIG, outcome, rich_run, stop_at
+from training_tasks import Rich, make_data
 
 from var.errors import UserError
 from var.training import PeriodicEvaluation, TrainingConfig, train

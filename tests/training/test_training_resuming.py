@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from training_runs import CONFIG, Plain, Rich, make_data, outcome, rich_run, stop_at
+from training_runs import CONFIG, outcome, rich_run, stop_at
+from training_tasks import Plain, Rich, make_data
 
 from var.errors import UserError
 from var.training import CheckpointPolicy, TrainingConfig, resuming, train

@@ -9,7 +9,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from training_runs import Plain, make_data, outcome, rich_run
+from training_runs import outcome, rich_run
+from training_tasks import Plain, make_data
 
 from var.training import TrainingConfig, train
 from var.training.checkpoints import checkpoints, fault, step_of

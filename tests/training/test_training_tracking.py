@@ -1,7 +1,7 @@
 """Trackers: rows go to what was asked for, and what is not installed is named."""
 
 import pytest
-from training_runs import Plain, make_data
+from training_tasks import Plain, make_data
 
 from var.errors import UserError
 from var.training import TrainingConfig, tracking, train
