@@ -10,7 +10,7 @@ VAR = Path(__file__).parents[1] / "var"
 
 SHARED = (
     *("runs", "training", "evaluation", "data", "hub", "sampling", "command_line", "files", "randomness", "configs"),
-    *("images", "errors", "lazy", "nested", "quantities", "version"),
+    *("images", "errors", "eval_mode", "lazy", "nested", "quantities", "version", "weights"),
 )
 
 # Parts of names and words of texts; "var" alone is the package and its command, VAR is the model.
