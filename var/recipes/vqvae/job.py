@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from var.errors import UserError
 from var.recipes.fine_tuning import load_tokenizer
 from var.recipes.vqvae.codebook_health import code_use, count_codes
 from var.recipes.vqvae.cost import loss_networks, vqvae_cost
