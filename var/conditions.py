@@ -77,9 +77,9 @@ class ClassEmbedding(nn.Embedding):
         return super().forward(condition.labels.masked_fill(~condition.given, self.num_classes))
 
     def check(self, shown: Shown) -> None:
-        """Raise `UserError` unless all labels lie in [0, num_classes]; waits for the device."""
+        """Raise `UserError` unless all labels lie in [0, num_classes]; waits for the device, unless that is meta."""
         labels, last = condition_of(shown).labels, self.num_classes
-        if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) > last):
+        if labels.numel() and not labels.is_meta and (int(labels.min()) < 0 or int(labels.max()) > last):
             raise UserError(
                 f"labels must lie in [0, {last}] ({last} is the null label), "
                 f"got {int(labels.min())} to {int(labels.max())}; correct them"

@@ -187,7 +187,11 @@ def test_where_the_inputs_of_the_blocks_come_from():
     for position in range(2):
         expected = model.class_embedding.weight[1] + model.start[0, position] + model.position[0, position]
         torch.testing.assert_close(start[position], expected + model.scale_embedding.weight[0])
-    embedded = model.embed(inputs, slice(2, 8))[0]
+    shown = []
+    model.blocks[0].register_forward_pre_hook(lambda _, arguments: shown.append(arguments[0]))
+    model(labels, inputs)
+    assert torch.equal(shown[0][0, :2], start)
+    embedded = shown[0][0, 2:]
     expected = model.token_projection(inputs[0]) + model.position[0, 2:] + model.scale_embedding.weight[1]
     torch.testing.assert_close(embedded, expected)
 

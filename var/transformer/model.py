@@ -97,23 +97,6 @@ class VAR(PretrainedModel, nn.Module):
         """Position plus scale embedding of a stretch of the sequence."""
         return self.position[:, where] + self.scale_embedding(self.scale_index[where])
 
-    def embed(self, inputs: Float[Tensor, "batch new code_width"], where: slice) -> Float[Tensor, "batch new width"]:
-        """Embedded inputs (accumulated latents) of the positions `where`, which lie after the first scale."""
-        return self.token_projection(inputs) + self.place(where)
-
-    def predict(
-        self, x: Float[Tensor, "batch length width"], conditioning: Conditioning
-    ) -> Float[Tensor, "batch length vocabulary"]:
-        """Logits of embedded inputs from the first scale on, float32 at least whatever the precision of the blocks."""
-        mask = self.mask[: x.shape[1], : x.shape[1]]
-        for block, modulation in zip(self.blocks, conditioning.blocks, strict=True):
-            if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, modulation, mask, use_reentrant=False)
-            else:
-                x = block(x, modulation, mask)
-        logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
-        return logits.to(torch.promote_types(logits.dtype, torch.float32))
-
     def forward(
         self, shown: Shown, inputs: Float[Tensor, "batch rest code_width"]
     ) -> Float[Tensor, "batch length vocabulary"]:
@@ -131,5 +114,13 @@ class VAR(PretrainedModel, nn.Module):
                 f"{inputs.shape[1]} positions; pass the tokenizer's teacher_inputs"
             )
         conditioning = self.conditioning(shown)
-        rest = self.embed(inputs, slice(self.scales.lengths[0], length))
-        return self.predict(torch.cat((conditioning.start, rest), dim=1), conditioning)
+        rest = self.token_projection(inputs) + self.place(slice(self.scales.lengths[0], length))
+        x = torch.cat((conditioning.start, rest), dim=1)
+        mask = self.mask[:length, :length]
+        for block, modulation in zip(self.blocks, conditioning.blocks, strict=True):
+            if self.gradient_checkpointing and torch.is_grad_enabled():
+                x = checkpoint(block, x, modulation, mask, use_reentrant=False)
+            else:
+                x = block(x, modulation, mask)
+        logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
+        return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks

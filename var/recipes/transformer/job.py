@@ -161,10 +161,7 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     def loss() -> Tensor:
         rest = scales.length - scales.lengths[0]
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
-        # As `VAR.forward`, which looks at the labels; on the meta device there is nothing to look at.
-        conditioning = model.conditioning(torch.zeros(1, dtype=torch.long, device="meta"))
-        embedded = model.embed(inputs, slice(scales.lengths[0], scales.length))
-        logits = model.predict(torch.cat((conditioning.start, embedded), dim=1), conditioning)
+        logits = model(torch.zeros(1, dtype=torch.long, device="meta"), inputs)
         return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
 
     cost = cost_of(model, loss)
