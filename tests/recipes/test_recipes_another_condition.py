@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from tiny_pipelines import make_pipeline
+from tiny import tiny_pipeline
 
 from diffusion_baseline import DiffusionPipeline, UNet, UNetConfig
 from diffusion_baseline.task import DiffusionTask
@@ -90,7 +90,7 @@ def test_batches_carry_it(data):
 
 
 def test_the_transformer_learns_and_shows_it(data):
-    plain = make_pipeline()
+    plain = tiny_pipeline()
     torch.manual_seed(0)
     model = PointedVAR(plain.transformer.config)
     learn(TransformerTask(model, plain.vqvae), data)

@@ -24,6 +24,7 @@ from training_benchmark.steps import (  # noqa: E402
     matmul_peak,
 )
 
+from var import VQVAEConfig  # noqa: E402
 from var.errors import UserError  # noqa: E402
 
 
