@@ -4,7 +4,6 @@ import statistics
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
-from multiprocessing.pool import Pool
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
+from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
-from comparison.stages import Stage, StageStore
+from comparison.stages import Stage
 from comparison.training import load_pipeline
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
@@ -28,6 +28,8 @@ BATCH = 100
 """Images of one call, for both models."""
 
 WARM_UP_SECONDS = 2.0
+LONG_SECONDS = 4.0
+"""After so much time a setting is not timed once more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,11 @@ class Setting:
     def sampler(self) -> str:
         """What the report calls the way to the image."""
         return "next-scale" if isinstance(self.sampling, VARSettings) else self.sampling.sampler
+
+    @property
+    def title(self) -> str:
+        """A word for bars, and the name of its stages."""
+        return f"{self.model} {self.sampler}-{self.steps} g={self.guidance_scale:g}"
 
     @property
     def guidance_scale(self) -> float:
@@ -84,13 +91,23 @@ def sample_labels(classes: int, per_class: int) -> Tensor:
 
 
 def draw(
-    pipeline: VARPipeline | DiffusionPipeline, setting: Setting, labels: Tensor, seed: int, number: int = 0
+    pipeline: VARPipeline | DiffusionPipeline,
+    setting: Setting,
+    labels: Tensor,
+    seed: int,
+    number: int = 0,
+    *,
+    line: int | None = None,
 ) -> Tensor:
-    """Images in [-1, 1] of `labels`; image i depends on (seed, number, i) only, so that all settings share seeds."""
+    """Images in [-1, 1] of `labels`; image i depends on (seed, number, i) only, so that all settings share seeds.
+
+    With a `line` of the terminal, a bar is shown there.
+    """
     key = ("comparison", seed) if number == 0 else ("comparison", seed, "set", number)
     call: Any = pipeline  # each is given settings of its own kind
     parts = []
-    for start in range(0, len(labels), BATCH):
+    starts = range(0, len(labels), BATCH)
+    for start in tqdm(starts, desc=setting.title, disable=line is None, position=line, leave=False):
         chosen = labels[start : start + BATCH]
         seeds = [keyed_seed(*key, start + i) for i in range(len(chosen))]
         out = call(chosen, seeds=seeds, output_type="pt", progress=False, sampling=setting.sampling)
@@ -98,82 +115,64 @@ def draw(
     return torch.cat(parts)
 
 
-def sample_stage(
-    store: StageStore, pool: Pool, trained: Stage, settings: list[Setting], plan: Comparison, seed: int, device: str
-) -> Stage:
-    """uint8 samples of one model at all settings, one file each, drawn by the processes of `pool`.
+def sampling_jobs(settings: list[Setting], sets: int) -> list[Job]:
+    """One job per setting, and one for each further set of the headline setting; the longest first."""
+    jobs = [(setting, 0) for setting in settings]
+    jobs += [(setting, number) for setting in settings if setting.headline for number in range(1, sets)]
+    jobs.sort(key=lambda job: -network_evaluations(job[0]))
+    return [Job(samples_name(*job), sample_stage, (job[0].model,), job) for job in jobs]
 
-    Of the headline setting further sets are drawn, with other seeds: files `set1.npy` and so on.
-    """
-    drawn = [(setting, 0, f"{index}.npy") for index, setting in enumerate(settings)]
-    headline = next(setting for setting in settings if setting.headline)
-    drawn += [(headline, number, f"set{number}.npy") for number in range(1, plan.generation_seeds)]
+
+def samples_name(setting: Setting, number: int = 0) -> str:
+    """The job that draws set `number` (from 0) at a setting."""
+    return f"samples of {setting.title} {number}"
+
+
+def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, *, line: int) -> Stage:
+    """uint8 samples of a trained model at one setting; other sets have other seeds."""
+    plan = place.plan
 
     def work(folder: Path) -> dict[str, Any]:
-        jobs = [
-            (str(trained.folder), setting, plan, (seed, number), device, str(folder / file))
-            for setting, number, file in drawn
-        ]
-        # Longest first, so that no process is left alone with the largest job at the end.
-        jobs.sort(key=lambda job: -job[1].steps)
-        with tqdm(
-            total=sum(network_evaluations(setting) for setting, _, _ in drawn), desc=f"sample {settings[0].model}"
-        ) as bar:
-            bar.bar_format = "{l_bar}{bar}| {elapsed}<{remaining}"
-            for cost in pool.imap_unordered(_sample_job, jobs):
-                bar.update(cost)
+        pipeline = _cached_pipeline(setting.model, str(trained.folder), place.device)
+        labels = sample_labels(classes(plan), plan.per_class)
+        images = draw(pipeline, setting, labels, place.seed, number, line=line)
+        np.save(folder / "images.npy", to_uint8(images, plan.rounding).numpy())
         return {}
 
-    key = _key(trained, settings, device) | {
-        "per_class": plan.per_class,
-        "rounding": plan.rounding,
-        "sets": plan.generation_seeds,
-        "seed": seed,
-    }
-    return store.run(f"samples-{settings[0].model}", key, work)
+    drawn = {"per_class": plan.per_class, "rounding": plan.rounding, "set": number, "seed": place.seed}
+    return place.stage(f"samples-{setting.model}", _key(trained, setting, place.device) | drawn, work)
 
 
-def _key(trained: Stage, settings: list[Setting], device: str) -> dict[str, Any]:
+def _key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]:
     """What every stage that draws depends on."""
-    ways = [asdict(setting) for setting in settings]
-    return {"code": CODE_VERSION, "model": trained.key, "settings": ways, "device": device}
+    way = {"sampling": asdict(setting.sampling), "steps": setting.steps}
+    return {"code": CODE_VERSION, "model": trained.key, "setting": way, "device": device}
 
 
-def load_samples(stage: Stage, index: int) -> Tensor:
-    """uint8 NCHW samples of the setting at `index`."""
-    return torch.from_numpy(np.load(stage.folder / f"{index}.npy"))
+def load_samples(stage: Stage) -> Tensor:
+    """uint8 NCHW samples."""
+    return torch.from_numpy(np.load(stage.folder / "images.npy"))
 
 
-def load_sets(stage: Stage, index: int, count: int) -> list[Tensor]:
-    """All sets of the headline setting, which is at `index`: one a generation seed."""
-    others = [torch.from_numpy(np.load(stage.folder / f"set{number}.npy")) for number in range(1, count)]
-    return [load_samples(stage, index), *others]
-
-
-def timing_stage(
-    store: StageStore, trained: Stage, settings: list[Setting], plan: Comparison, device: str, threads: int
-) -> Stage:
-    """Seconds for 1000 images at every setting, while nothing else runs here."""
+def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads: int) -> Stage:
+    """Seconds for 1000 images of a model at each of its settings, while nothing else runs here."""
 
     def work(folder: Path) -> dict[str, Any]:
-        pipeline = load_pipeline(settings[0].model, trained.folder, device)
+        pipeline = load_pipeline(settings[0].model, trained.folder, place.device)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            _warm_up(pipeline, settings[0], plan)
+            _warm_up(pipeline, settings[0], place.plan)
             bar = tqdm(settings, desc=f"time {settings[0].model}")
-            seconds = [_seconds_per_1000(pipeline, each, plan) for each in bar]
+            seconds = [_seconds_per_1000(pipeline, each, place.plan) for each in bar]
             flops = [sampling_flops(pipeline, each) for each in settings]
             return {"seconds_per_1000_images": seconds, "flops_per_image": flops}
         finally:
             torch.set_num_threads(before)
 
-    key = _key(trained, settings, device) | {
-        "images": plan.timing_images,
-        "repeats": plan.timing_repeats,
-        "threads": threads,
-    }
-    return store.run(f"timing-{settings[0].model}", key, work)
+    keys = [_key(trained, setting, place.device) for setting in settings]
+    measured = {"images": place.plan.timing_images, "repeats": place.plan.timing_repeats, "threads": threads}
+    return place.stage(f"timing-{settings[0].model}", {"settings": keys, **measured}, work)
 
 
 def sampling_flops(pipeline: VARPipeline | DiffusionPipeline, setting: Setting) -> int:
@@ -191,10 +190,12 @@ def _warm_up(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: 
 
 
 def _seconds_per_1000(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
-    """Median over repeats, after a call that is not counted."""
+    """Median over repeats, after a call that is not counted; what takes long is repeated less."""
     # Two steps of diffusion meet every shape that many meet.
     _draw_timed(pipeline, _shortened(setting), plan)
-    seconds = [_draw_timed(pipeline, setting, plan) for _ in range(plan.timing_repeats)]
+    seconds: list[float] = []
+    while len(seconds) < plan.timing_repeats and sum(seconds) < LONG_SECONDS:
+        seconds.append(_draw_timed(pipeline, setting, plan))
     return statistics.median(seconds) * 1000 / plan.timing_images
 
 
@@ -208,25 +209,18 @@ def _shortened(setting: Setting) -> Setting:
 def _draw_timed(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
     """Seconds of one call, whose images are on the CPU in the end, so that a device has finished."""
     started = time.perf_counter()
-    draw(pipeline, setting, torch.arange(plan.timing_images) % _classes(plan), seed=0)
+    draw(pipeline, setting, torch.arange(plan.timing_images) % classes(plan), seed=0)
     return time.perf_counter() - started
 
 
-def _classes(plan: Comparison) -> int:
+def classes(plan: Comparison) -> int:
+    """Number of classes of the data."""
     return plan.transformer.transformer.num_classes
 
 
 def network_evaluations(setting: Setting) -> int:
     """Network evaluations of an image (NFE): guidance takes two a step."""
     return setting.steps * (1 if setting.guidance_scale in (0, 1) else 2)
-
-
-def _sample_job(job: tuple[str, Setting, Comparison, tuple[int, int], str, str]) -> int:
-    folder, setting, plan, (seed, number), device, path = job
-    pipeline = _cached_pipeline(setting.model, folder, device)
-    images = draw(pipeline, setting, sample_labels(_classes(plan), plan.per_class), seed, number)
-    np.save(path, to_uint8(images, plan.rounding).numpy())
-    return network_evaluations(setting)
 
 
 @lru_cache(maxsize=2)

@@ -42,10 +42,9 @@ class Evaluator:
     second_reference: Reference
 
     @classmethod
-    def of(cls, plan: Comparison, judge: Classifier, second: Classifier) -> "Evaluator":
+    def of(cls, data: str, judge: Classifier, second: Classifier) -> "Evaluator":
         """The reference is all real images; copies are looked for among those that were trained on."""
-        real = to_uint8(all_images(open_data(plan.data, split="all")))
-        train, test = (to_uint8(all_images(open_data(plan.data, split=split))) for split in ("train", "test"))
+        real, train, test = (to_uint8(all_images(open_data(data, split=split))) for split in ("all", "train", "test"))
         return cls(
             judge,
             second,

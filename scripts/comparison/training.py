@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 import torch
 
-from comparison.settings import CODE_VERSION, Comparison, Run
-from comparison.stages import Stage, StageStore
+from comparison.schedule import Job, Place
+from comparison.settings import CODE_VERSION, Run
+from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.task import DiffusionTask
 from var.data.base import ImageData
@@ -28,8 +29,20 @@ from var.vqvae import VQVAE
 AnyTask = TypeVar("AnyTask", bound=Task)
 
 
-def _base(plan: Comparison, seed: int, device: str) -> dict[str, Any]:
-    return {"code": CODE_VERSION, "torch": torch.__version__, "data": plan.data, "seed": seed, "device": device}
+def training_jobs(place: Place) -> list[Job]:
+    """The longest first; both judges fill the time in which one process has nothing else to do."""
+    return [
+        Job("diffusion", diffusion_stage),
+        Job("tokenizer", tokenizer_stage),
+        Job("var", var_stage, ("tokenizer",)),
+        Job("judge", judge_stage, (), (place.plan.judge,)),
+        Job("second", judge_stage, (), (place.plan.second_judge,)),
+    ]
+
+
+def _base(place: Place) -> dict[str, Any]:
+    seed, device = place.seed, place.device
+    return {"code": CODE_VERSION, "torch": torch.__version__, "data": place.plan.data, "seed": seed, "device": device}
 
 
 def _trained(
@@ -49,8 +62,9 @@ def _trained(
     }
 
 
-def judge_stage(store: StageStore, plan: Comparison, config: ClassifierConfig, device: str, line: int) -> Stage:
+def judge_stage(place: Place, config: ClassifierConfig, *, line: int) -> Stage:
     """A trained classifier. Its seed is fixed: the judge must not change with the models' seed."""
+    plan, device = place.plan, place.device
 
     def work(folder: Path) -> dict[str, Any]:
         data = open_data(plan.data, split="train")
@@ -61,12 +75,13 @@ def judge_stage(store: StageStore, plan: Comparison, config: ClassifierConfig, d
             "test_accuracy": judge.accuracy(open_data(plan.data, split="test")),
         }
 
-    settings = _base(plan, 0, device) | {"config": asdict(config), "steps": plan.judge_steps}
-    return store.run(f"judge-{config.name}", settings, work)
+    settings = _base(replace(place, seed=0)) | {"config": asdict(config), "steps": plan.judge_steps}
+    return place.stage(f"judge-{config.name}", settings, work)
 
 
-def tokenizer_stage(store: StageStore, plan: Comparison, seed: int, device: str, line: int) -> Stage:
+def tokenizer_stage(place: Place, *, line: int) -> Stage:
     """A trained tokenizer."""
+    plan, seed, device = place.plan, place.seed, place.device
     run = _seeded(plan.tokenizer, seed)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -75,12 +90,13 @@ def tokenizer_stage(store: StageStore, plan: Comparison, seed: int, device: str,
         task.model.save_pretrained(folder / "model")
         return record
 
-    settings = _base(plan, seed, device) | {"config": asdict(run.vqvae), "training": asdict(plan.tokenizer.training)}
-    return store.run("tokenizer", settings, work)
+    settings = _base(place) | {"config": asdict(run.vqvae), "training": asdict(plan.tokenizer.training)}
+    return place.stage("tokenizer", settings, work)
 
 
-def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, device: str, line: int) -> Stage:
+def var_stage(place: Place, tokenizer: Stage, *, line: int) -> Stage:
     """A trained VAR pipeline: the transformer on the tokens of the stage `tokenizer`."""
+    plan, seed, device = place.plan, place.seed, place.device
     run = _seeded(plan.transformer, seed)
     variants, temperature = run.tokens.variants, run.tokens.temperature
 
@@ -98,18 +114,19 @@ def var_stage(store: StageStore, plan: Comparison, tokenizer: Stage, seed: int, 
         VARPipeline(vqvae, task.model).save_pretrained(folder / "model")
         return record | {"train_seconds": record["train_seconds"] + encode_seconds}
 
-    settings = _base(plan, seed, device) | {
+    settings = _base(place) | {
         "tokenizer": tokenizer.key,
         "config": asdict(run.transformer),
         "training": asdict(plan.transformer.training),
         "label_drop": run.label_drop,
         "tokens": [variants, temperature],
     }
-    return store.run("var", settings, work)
+    return place.stage("var", settings, work)
 
 
-def diffusion_stage(store: StageStore, plan: Comparison, seed: int, device: str, line: int) -> Stage:
+def diffusion_stage(place: Place, *, line: int) -> Stage:
     """A trained diffusion pipeline."""
+    plan, seed, device = place.plan, place.seed, place.device
     run = _seeded(plan.diffusion, seed)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -124,30 +141,16 @@ def diffusion_stage(store: StageStore, plan: Comparison, seed: int, device: str,
 
     # How samples are drawn is no matter of training.
     settings = {name: value for name, value in asdict(plan.diffusion).items() if name != "guidance_scale"}
-    return store.run("diffusion", _base(plan, seed, device) | {"preset": json.loads(json.dumps(settings))}, work)
+    return place.stage("diffusion", _base(place) | {"preset": json.loads(json.dumps(settings))}, work)
 
 
 def _seeded(run: Run, seed: int) -> Run:
     return replace(run, training=replace(run.training, seed=seed))
 
 
-def train_branch(job: tuple[str, Path, Comparison, int, str, int]) -> dict[str, Stage]:
-    """The stages that one of the two processes trains; both judges go with the diffusion model."""
-    branch, root, plan, seed, device, line = job
-    store = StageStore(root)
-    if branch == "var":
-        tokenizer = tokenizer_stage(store, plan, seed, device, line)
-        return {"tokenizer": tokenizer, "var": var_stage(store, plan, tokenizer, seed, device, line)}
-    return {
-        "judge": judge_stage(store, plan, plan.judge, device, line),
-        "second": judge_stage(store, plan, plan.second_judge, device, line),
-        "diffusion": diffusion_stage(store, plan, seed, device, line),
-    }
-
-
-def load_judge(stage: Stage) -> Classifier:
-    """The classifier of a judge stage."""
-    return Classifier.from_pretrained(stage.folder / "model")
+def load_judge(folder: Path) -> Classifier:
+    """The classifier that a judge's stage left."""
+    return Classifier.from_pretrained(folder / "model")
 
 
 def load_pipeline(model: str, folder: Path, device: str) -> VARPipeline | DiffusionPipeline:

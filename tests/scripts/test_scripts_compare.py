@@ -1,4 +1,4 @@
-"""`scripts/compare.py digits --quick` as a user runs it: real data, real processes, real files."""
+"""`scripts/compare.py` as a user runs it, on fewer steps: real data, real processes, real files."""
 
 import json
 import os
@@ -9,6 +9,7 @@ import time
 from html.parser import HTMLParser
 from pathlib import Path
 
+import compare as script
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+TINY = Path(__file__).parents[1] / "support" / "tiny_comparison.py"
 ROW_KEYS = {
     *("model", "sampler", "steps", "guidance_scale", "fd", "kd", "inception_score", "sharpness", "diversity"),
     *("precision", "recall", "class_consistency", "nearest_train_distance", "seconds_per_1000_images"),
@@ -24,23 +26,23 @@ ROW_KEYS = {
 }
 
 
-def compare(*arguments, **options):
+def compare(*arguments, script=SCRIPT):
     # -P, or PYTHONSAFEPATH, leaves out the folder in which the script's other parts lie.
-    command = [sys.executable, "-P", str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False, **options)
+    command = [sys.executable, "-P", str(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a quick comparison that was interrupted by Ctrl-C once and run again, and the second run."""
+    """The folder of a tiny comparison that was interrupted by Ctrl-C once and run again, and the second run."""
     folder = tmp_path_factory.mktemp("comparison")
-    command = [sys.executable, str(SCRIPT), "digits", "--quick", "--output", str(folder)]
+    command = [sys.executable, str(TINY), "tiny", "--output", str(folder)]
     first = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 300
-    while not list(folder.glob("stages/judge-digits-*/stage.json")):
+    while not list(folder.glob("stages/*/stage.json")):
         assert first.poll() is None, first.communicate()
         assert time.monotonic() < deadline
-        time.sleep(0.2)
+        time.sleep(0.02)
     os.killpg(first.pid, signal.SIGINT)  # as the terminal does: to all processes of the run
     _, errors = first.communicate(timeout=60)
     assert first.returncode == 130, errors
@@ -49,14 +51,14 @@ def finished(tmp_path_factory):
     assert not (folder / "report.json").exists()
     kept = {path.name for path in folder.glob("stages/*/stage.json")}
     assert kept
-    return folder, compare("digits", "--quick", "--output", folder)
+    return folder, compare("tiny", "--output", folder, script=TINY)
 
 
 def test_goes_on_after_an_interruption_and_succeeds(finished):
     folder, run = finished
     assert run.returncode == 0, run.stderr
     assert "reused from an earlier run with the same settings: " in run.stderr
-    assert "judge" in run.stderr.split("reused from", 1)[1].splitlines()[0]
+    assert run.stderr.split("with the same settings: ", 1)[1].split()[0].strip(",") in ("tokenizer", "diffusion")
     assert not list(folder.glob("stages/.*"))
 
 
@@ -136,7 +138,7 @@ def test_pipelines_are_saved_for_from_pretrained(finished):
 def test_a_second_run_trains_nothing(finished):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/stage.json")}
-    run = compare("digits", "--quick", "--output", folder)
+    run = compare("tiny", "--output", folder, script=TINY)
     assert run.returncode == 0, run.stderr
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/stage.json")}
     line = run.stderr.split("reused from", 1)[1].splitlines()[0]
@@ -152,11 +154,17 @@ def test_a_second_run_trains_nothing(finished):
         (["digits", "--output", "{file}"], "must be writable"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(tmp_path, arguments, message):
+def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, arguments, message):
     file = tmp_path / "file"
     file.write_text("in the way")
-    run = compare(*(argument.format(file=file) for argument in arguments))
-    assert run.returncode == 2
-    assert message in run.stderr
-    assert len(run.stderr.strip().splitlines()) == 1
+    assert script.main([argument.format(file=file) for argument in arguments]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
     assert file.read_text() == "in the way"
+
+
+def test_the_script_finds_its_parts_and_tells_mistakes_by_its_exit_code():
+    run = compare("digts")
+    assert run.returncode == 2
+    assert run.stderr.startswith("error: unknown comparison 'digts'")

@@ -1,0 +1,89 @@
+"""Stages that need each other, made by a few processes: whatever is ready begins as soon as a process is free."""
+
+import multiprocessing
+import queue
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from tqdm.auto import tqdm
+
+from comparison.settings import Comparison
+from comparison.stages import Stage, StageStore
+
+PROCESSES = 2
+"""Stages that are made side by side, on one thread each: two threads in one process gain little."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """What every stage of a comparison is made for."""
+
+    root: Path  # of the stages
+    plan: Comparison
+    seed: int
+    device: str
+
+    def stage(self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Stage:
+        """See `StageStore.run`."""
+        return StageStore(self.root).run(name, settings, work)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One stage to come: `work(place, *stages that it needs, *arguments, line=...)` makes it, in any process.
+
+    `line` is the line of the terminal that is free for its progress bar.
+    """
+
+    name: str
+    work: Callable[..., Stage]
+    needs: tuple[str, ...] = ()  # names of other jobs
+    arguments: tuple[Any, ...] = ()
+
+
+def carry_out(jobs: Sequence[Job], place: Place) -> dict[str, Stage]:
+    """The stages of all jobs by name. Of those that are ready the first begins first: put the longest in front."""
+    waiting, done = list(jobs), dict[str, Stage]()
+    ended: queue.SimpleQueue[tuple[Job, int, Stage | BaseException]] = queue.SimpleQueue()
+    context = multiprocessing.get_context("forkserver")
+    # One process imports what all of them need.
+    context.set_forkserver_preload(["torch", "var.generation", "diffusion_baseline.pipeline", "var.training"])
+    lines = list(range(PROCESSES))
+    with context.Pool(PROCESSES, initializer=_start_worker) as pool, _bar(len(jobs)) as bar:
+        while len(done) < len(jobs):
+            while lines and (ready := [job for job in waiting if done.keys() >= set(job.needs)]):
+                job, line = ready[0], lines.pop(0)
+                waiting.remove(job)
+                _begin(pool, job, place, done, line, ended)
+            job, line, outcome = ended.get()
+            if isinstance(outcome, BaseException):
+                raise outcome
+            done[job.name] = outcome
+            lines.append(line)
+            bar.update()
+        # Processes that are ended by force leave what others must sweep.
+        pool.close()
+        pool.join()
+    return {job.name: done[job.name] for job in jobs}
+
+
+def _begin(pool: Any, job: Job, place: Place, done: dict[str, Stage], line: int, ended: queue.SimpleQueue) -> None:
+    def end(outcome: Stage | BaseException) -> None:
+        ended.put((job, line, outcome))
+
+    arguments = (place, *(done[name] for name in job.needs), *job.arguments)
+    pool.apply_async(job.work, arguments, {"line": line}, callback=end, error_callback=end)
+
+
+def _bar(total: int) -> tqdm:
+    return tqdm(total=total, desc="stages", position=PROCESSES, bar_format="{l_bar}{bar}| {n}/{total} [{elapsed}]")
+
+
+def _start_worker() -> None:
+    """One thread per process; Ctrl-C is the main process's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
