@@ -81,7 +81,7 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
         )
 
 
-def to_pil(images: Float[Tensor, "batch channels height width"], rounding: str = "nearest") -> list[Image.Image]:
+def to_pil(images: Float[Tensor, "batch c h w"], rounding: str = "nearest") -> list[Image.Image]:
     """Images in [-1, 1] as pictures: 1 channel gives mode L, 3 give RGB; `UserError` for other counts."""
     channels = images.shape[1]
     if channels not in (1, 3):
@@ -93,7 +93,7 @@ def to_pil(images: Float[Tensor, "batch channels height width"], rounding: str =
 
 
 def image_grid(
-    images: Float[Tensor, "batch channels height width"],
+    images: Float[Tensor, "batch c h w"],
     columns: int,
     *,
     padding: int = 1,
@@ -128,7 +128,7 @@ def save_png(image: Image.Image, path: Path | str, metadata: dict[str, str] | No
         image.save(temporary, format="PNG", pnginfo=text)
 
 
-def format_images(images: Float[Tensor, "batch channels height width"], output_type: str) -> Any:
+def format_images(images: Float[Tensor, "batch c h w"], output_type: str) -> Any:
     """Images in [-1, 1] as users ask for them: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1])."""
     if output_type == "pil":
         return to_pil(images)

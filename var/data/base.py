@@ -36,7 +36,7 @@ class ImageData(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> Float[Tensor, "channels height width"]:
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1]; raises `UserError` if it cannot be read."""
         ...
 

@@ -1,4 +1,4 @@
-"""Images in folders, one folder a class, decoded when they are needed."""
+"""Images in folders, one folder per class, decoded when they are needed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ SAMPLED_SIZES = 1000
 
 
 class FolderData(PictureData):
-    """The images of `root`, one folder a class, in the order of their names.
+    """The images of `root`, one folder per class, in the order of their names.
 
     Classes are the folders in `root`, one level deep, sorted by name; without any, the images in `root` itself form the
     class "unlabelled". Hidden files and files that are not png, jpg, jpeg, webp, bmp or gif (first frame) are ignored.

@@ -16,7 +16,7 @@ from var.data.pictures import Framing
 class ManyAtOnce(Protocol):
     """Data that give many images faster at once than one by one."""
 
-    def load_many(self, indices: Int64[Tensor, " batch"]) -> Float[Tensor, "batch channels height width"]:
+    def load_many(self, indices: Int64[Tensor, " batch"]) -> Float[Tensor, "batch c h w"]:
         """The images at `indices`, bit for bit what `load` gives, in memory of their own."""
         ...
 
@@ -25,7 +25,7 @@ class ManyAtOnce(Protocol):
 class FramedData(Protocol):
     """Data that have whole pictures, larger or longer than the images that they give."""
 
-    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "channels height width"]:
+    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "c h w"]:
         """Like `load`, with the part of the picture that `framing` chooses instead of its centre."""
         ...
 
@@ -35,7 +35,7 @@ def load_images(
     indices: Int64[Tensor, " batch"],
     augment: Augmentation | None = None,
     stream: Callable[[int], Generator] | None = None,
-) -> Float[Tensor, "batch channels height width"]:
+) -> Float[Tensor, "batch c h w"]:
     """The images at `indices`, in memory of their own, each changed by `augment` with the generator `stream(index)`."""
     if augment is None:
         return _load_plain(data, indices)
@@ -50,16 +50,14 @@ def load_images(
     return images if rest is None else augment_many(rest, images, generators)
 
 
-def load_framed(
-    data: ImageData, index: int, framing: Framing, generator: Generator
-) -> Float[Tensor, "channels height width"]:
+def load_framed(data: ImageData, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "c h w"]:
     """The part that `framing` chooses of the picture at `index`, or of the image if the data have no pictures."""
     if isinstance(data, FramedData):
         return data.load_framed(index, framing, generator)
     return framing(data.load(index), generator)
 
 
-def _load_plain(data: ImageData, indices: Int64[Tensor, " batch"]) -> Float[Tensor, "batch channels height width"]:
+def _load_plain(data: ImageData, indices: Int64[Tensor, " batch"]) -> Float[Tensor, "batch c h w"]:
     if isinstance(data, ManyAtOnce):
         return data.load_many(indices)
     return torch.stack([data.load(index) for index in indices.tolist()])

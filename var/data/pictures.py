@@ -66,12 +66,12 @@ class PictureData(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def load(self, index: int) -> Float[Tensor, "channels height width"]:
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1]; raises `BadImageError` if it is not a whole picture."""
         _, height, width = self.shape
         return _tensor(crop_centre(cover(self.picture(index), height, width), height, width))
 
-    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "channels height width"]:
+    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "c h w"]:
         """Like `load`, with the part of the picture that `framing` chooses."""
         _, height, width = self.shape
         return _tensor(framing.frame(self.picture(index), height, width, generator))
@@ -89,7 +89,7 @@ class PictureData(ABC):
         return picture
 
 
-def _tensor(picture: Image.Image) -> Float[Tensor, "channels height width"]:
+def _tensor(picture: Image.Image) -> Float[Tensor, "c h w"]:
     pixels = torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1)
     return from_uint8(pixels.permute(2, 0, 1).contiguous())
 

@@ -126,8 +126,3 @@ def check_placement(dtype: torch.dtype | None, device: torch.device | str | None
         raise UserError(f"dtype must be a float type, got {dtype}; use torch.float32 or torch.bfloat16")
     if device is not None and str(device) != "meta":
         check_device(device)
-
-
-def _module(model: PretrainedModel) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model

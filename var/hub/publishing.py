@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import ClassVar
 
-from var.files import atomic_file
+from var.files import write_text
 from var.hub.cards import ModelCard, card_text
 from var.hub.layout import CARD, is_weights_file
 from var.hub.remote import create_repository, upload
@@ -25,9 +25,7 @@ class Publishable:
         self._save_into(directory, max_shard_size)
         if card is not None:
             folder = Path(directory)
-            text = card_text(card, type(self), folder.resolve().name)
-            with atomic_file(folder / CARD) as file:
-                file.write_text(text, encoding="utf-8")
+            write_text(folder / CARD, card_text(card, type(self), folder.resolve().name))
 
     def push_to_hub(
         self,

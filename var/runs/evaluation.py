@@ -32,7 +32,7 @@ JUDGE_BATCH = 50  # images of a step of the classifier's training
 MEMORY = 2**25  # numbers of the images that the classifier is trained on, 128 MiB
 REFERENCE = 2000  # real images at most that samples are compared with
 
-Draw = Callable[[list[int], list[int]], Float[Tensor, "batch channels height width"]]
+Draw = Callable[[list[int], list[int]], Float[Tensor, "batch c h w"]]
 """(labels, seeds) -> images in [-1, 1]."""
 
 
@@ -112,7 +112,7 @@ class ReconstructionJudge:
     """Judges an autoencoder by what it makes of images that it was not trained on, if there are such."""
 
     settings: EvaluationSettings
-    images: Float[Tensor, "n channels height width"]
+    images: Float[Tensor, "n c h w"]
 
     @classmethod
     def of(cls, data: ImageData, settings: EvaluationSettings) -> "ReconstructionJudge":
@@ -208,15 +208,13 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> Image
     return other if other.classes == data.classes else data
 
 
-def save_grid(images: Float[Tensor, "n channels height width"], path: Path) -> None:
+def save_grid(images: Float[Tensor, "n c h w"], path: Path) -> None:
     """Images in [-1, 1] as one square picture."""
     columns = max(round(len(images) ** 0.5), 1)
     save_png(image_grid(images, columns, magnify=_magnification(images)), path)
 
 
-def save_pairs(
-    images: Float[Tensor, "n channels height width"], others: Float[Tensor, "n channels height width"], path: Path
-) -> None:
+def save_pairs(images: Float[Tensor, "n c h w"], others: Float[Tensor, "n c h w"], path: Path) -> None:
     """Rows of images, each above a row of `others`."""
     columns = max(round(len(images) ** 0.5), 1)
     rows = [part for pair in zip(images.split(columns), others.split(columns), strict=True) for part in pair]
@@ -240,7 +238,7 @@ def _classifier(
     if processes.from_main((folder / "config.json").exists):
         return Classifier.from_pretrained(folder)
     some = in_memory(data)
-    # A batch is cut into equal parts, one a process.
+    # A batch is cut into equal parts, one per process.
     batch_size = min(max(JUDGE_BATCH, processes.count), len(some)) // processes.count * processes.count
     judge = train_classifier(
         some,

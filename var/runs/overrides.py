@@ -11,8 +11,8 @@ from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_
 from var import nested
 from var.configs import config_from_dict
 from var.errors import UserError, suggestion
-from var.files import atomic_file
-from var.nested import leaves
+from var.files import write_text
+from var.nested import leaves, plain
 
 Settings = TypeVar("Settings")
 
@@ -27,7 +27,7 @@ WORDS = {"true": True, "false": False, "none": None, "null": None}
 
 def settings_to_dict(settings: Any) -> dict[str, Any]:
     """The fields of a dataclass by name, those of dataclasses within it nested; tuples become lists, as JSON has it."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    return plain(dataclasses.asdict(settings))
 
 
 def settings_from_dict(cls: type[Settings], values: Mapping[str, Any], source: str = "the settings") -> Settings:
@@ -74,8 +74,7 @@ def write_settings(path: Path, values: Mapping[str, Any]) -> None:
     """Write nested settings as YAML, whole or not at all."""
     import yaml
 
-    with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None), encoding="utf-8")
+    write_text(path, yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None))
 
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:

@@ -94,10 +94,10 @@ class Plan:
         rows.append(("data", f"{self.settings.data.source}, {size_of_images}: {len(data):,} images in {classes}"))
         if self.shapes:
             sides = " ".join(f"{height}x{width}" for height, width in self.shapes)
-            rows.append(("tokens", f"{self.tokens:,} an image, in maps of {sides}"))
+            rows.append(("tokens", f"{self.tokens:,} per image, in maps of {sides}"))
         rows += [
             ("step", f"{_batch(self)}, {flops(self.step_flops)}"),
-            ("memory", f"about {size(sum(self.memory.values()))} a process: {_parts(self.memory)}"),
+            ("memory", f"about {size(sum(self.memory.values()))} per process: {_parts(self.memory)}"),
             ("run", f"{training.steps:,} steps = {self.epochs:,.1f} epochs, {flops(self.step_flops * training.steps)}"),
             ("learning rate", learning_rate(training)),
         ]

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from var.errors import UserError
-from var.files import atomic_file, check_output, sweep
+from var.files import check_output, sweep, write_text
 from var.sampling.command import LoadedModel, draw_work
 from var.sampling.seeds import SpreadSeeds
 from var.sampling.work import ClassOfSeed
@@ -60,8 +60,7 @@ def draw_sample_set(
     }
 
     def write_manifest() -> None:
-        with atomic_file(arguments.output / MANIFEST) as file:
-            file.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
     draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
     sweep(arguments.output, lambda name: name == MANIFEST)

@@ -1,7 +1,6 @@
 """The checkpoints of a run on several processes: which to go on from, what may have changed, saving together."""
 
 import errno
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,7 +18,7 @@ from var.configs import config_to_dict
 from var.data.base import fingerprint
 from var.errors import UserError
 from var.files import make_folder
-from var.nested import differences
+from var.nested import differences, plain
 from var.training.checkpoints import CheckpointPolicy, CheckpointWriter, newest_whole, read_facts, sweep_checkpoints
 from var.training.distributed import Processes
 from var.training.run_length import length_note
@@ -49,13 +48,8 @@ class Checkpoints:
     def __init__(self, policy: CheckpointPolicy, state: TrainingState) -> None:
         self.policy, self.state, self.processes = policy, state, state.processes
         training = {k: v for k, v in config_to_dict(state.config).items() if k not in _CHANGEABLE}
-        data = {
-            "images": len(state.data),
-            "shape": state.data.shape,
-            "fingerprint": fingerprint(state.data),
-        }
-        # Written and read, so that tuples equal the lists of the file.
-        self.identity = json.loads(json.dumps({**policy.identity, "training": training, "data": data}))
+        data = {"images": len(state.data), "shape": state.data.shape, "fingerprint": fingerprint(state.data)}
+        self.identity = plain({**policy.identity, "training": training, "data": data})
 
     @contextmanager
     def opened(self) -> Iterator[None]:

@@ -22,7 +22,7 @@ from var.training.sharding import whole, write
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask
 from var.weights import Kind, check_fit, kinds_of
 
-_TASK = "task_"  # files of what the task remembers, one a process
+_TASK = "task_"  # files of what the task remembers, one per process
 
 
 class SavedTensors(Protocol):

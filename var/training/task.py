@@ -96,7 +96,6 @@ class SteppedTask(Protocol):
 
     def begin_step(self, step: int) -> None:
         """Hear the number of the coming step, from 0; it is right after a resume too."""
-        ...
 
 
 @runtime_checkable
@@ -118,4 +117,3 @@ class StatefulTask(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave; tensors come on the device of the run."""
-        ...
