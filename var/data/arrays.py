@@ -91,10 +91,7 @@ def _float_images(images: np.ndarray | Tensor) -> Float[Tensor, "n c h w"]:
         floats = from_uint8(torch.from_numpy(channels_first))
     if floats.numel() == 0:
         raise UserError(f"images must not be empty, got shape {tuple(images.shape)}; give at least one image")
-    if floats.ndim == 4:
-        check_images(floats, channels=floats.shape[1])
-    else:
-        check_images(floats, channels=-1)  # names the number of axes
+    check_images(floats, channels=floats.shape[1] if floats.ndim == 4 else -1)  # names the number of axes
     return floats.contiguous()
 
 

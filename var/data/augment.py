@@ -50,10 +50,7 @@ class Shift(_ManyAtOnce):
         height, width = images.shape[2:]
         if self.pixels >= min(height, width):
             raise UserError(f"a shift must be smaller than the image, got {self.pixels} for {height}x{width}; lower it")
-        if self.fill is None:
-            padded = F.pad(images, (self.pixels,) * 4, mode="replicate")
-        else:
-            padded = F.pad(images, (self.pixels,) * 4, value=self.fill)
+        padded = F.pad(images, (self.pixels,) * 4, "replicate" if self.fill is None else "constant", self.fill)
         places = [torch.randint(0, 2 * self.pixels + 1, (2,), generator=g).tolist() for g in generators]
         return _windows(padded, places, height, width)
 

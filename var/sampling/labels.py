@@ -1,6 +1,7 @@
 """Which images users ask a pipeline for, with one meaning in both paradigms: how many, and of which classes."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache
@@ -140,16 +141,14 @@ def _named(name: str, class_names: Sequence[str]) -> list[int]:
 @lru_cache(maxsize=8)
 def _labels_by_name(class_names: tuple[str, ...]) -> tuple[dict[str, list[int]], ...]:
     """Labels by whole names (where there are several to a class), by main names, and by all names."""
-    whole: dict[str, list[int]] = {}
-    main: dict[str, list[int]] = {}
-    every: dict[str, list[int]] = {}
+    whole, main, every = (defaultdict[str, list[int]](list) for _ in range(3))
     for label, full in enumerate(class_names):
         parts = list(dict.fromkeys(map(_plain, full.split(","))))
         if "," in full:
-            whole.setdefault(_plain(full), []).append(label)
-        main.setdefault(parts[0], []).append(label)
+            whole[_plain(full)].append(label)
+        main[parts[0]].append(label)
         for part in parts:
-            every.setdefault(part, []).append(label)
+            every[part].append(label)
     return whole, main, every
 
 
