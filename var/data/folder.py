@@ -19,14 +19,10 @@ class FolderData(PictureData):
     How a picture becomes an image is said at `PictureData`.
 
     Args:
-        root: the folder.
-        size: side length, or (height, width), of the images that `load` gives.
-        channels: 1 or 3.
         classes: names of the classes in the order of their labels, as another part of the data has them; None takes the
             folders.
         keep_broken_links: take links that lead nowhere for images that cannot be read, instead of raising at once.
         index: a file that keeps the listing of a large folder; made if absent, refreshed where the folder has changed.
-        progress: show a bar while the folder is listed.
 
     Raises `UserError` if there is nothing to read; `load` raises it, with the path, for a file that is no whole image.
     """

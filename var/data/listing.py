@@ -97,14 +97,9 @@ def list_images(
 ) -> Listing:
     """The image files of `root`, by class folders in the order of their names; see `FolderData` for what counts.
 
-    Args:
-        root: the folder.
-        classes: names of the classes, in the order of their labels; folders of other names are refused, and of some
-            classes there may be none. None takes the folders.
-        keep_broken_links: list links that lead nowhere if they have the suffix of an image, and leave it to the reader
-            to refuse them. Otherwise they raise.
-        index: a file that keeps the listing for the next time, when only folders that have changed are scanned.
-        progress: show a bar of class folders.
+    Of some `classes` there may be no folder; folders of other names are refused. `keep_broken_links` lists links that
+    lead nowhere if they have the suffix of an image, and leaves it to the reader to refuse them. With an `index`, only
+    folders that have changed since it was written are scanned.
 
     Raises `UserError` if there is nothing to read, or something that cannot be read as it is meant.
     """

@@ -35,10 +35,7 @@ class TarData(PictureData):
 
     Args:
         shards: the tar files, not compressed.
-        size: side length, or (height, width), of the images that `load` gives.
-        channels: 1 or 3.
         index: a file that keeps where the members lie; made if absent, refreshed for shards that have changed.
-        progress: show a bar while the members are listed.
 
     Raises `UserError`, with the shard, for files that are no whole tar files, and for samples that are not as above.
     """

@@ -45,7 +45,8 @@ def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: S
     Raises `UserError` for an unknown field, with the nearest known ones, a value of the wrong type, a file that cannot
     be read, and whatever a config refuses.
     """
-    changes = [(str(path), pair) for path in files for pair in leaves(_without_facts(read_settings(path)))]
+    # A run's own file tells facts too.
+    changes = [(str(path), pair) for path in files for pair in leaves({**read_settings(path), FACTS: {}})]
     changes += [(f"--set {text}", _assignment(text)) for text in assignments]
     values = settings_to_dict(settings)
     for source, (name, value) in changes:
@@ -81,11 +82,6 @@ def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]
     """The fields in which two runs' settings differ, in words: `training.steps was 100, now 200`."""
     found = nested.differences(dict(leaves(saved)), dict(leaves(given)), absent="not there")
     return [f"{name} was {before!r}, now {after!r}" for name, before, after in found]
-
-
-def _without_facts(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings in a run's own file, which tells other things too."""
-    return {name: value for name, value in values.items() if name != FACTS}
 
 
 def _put(values: dict[str, Any], name: str, value: Any, source: str) -> None:
