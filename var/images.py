@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -105,18 +107,14 @@ def image_grid(
     Each pixel becomes a square of side `magnify`; `padding` pixels (not magnified) of value `background`, in [-1, 1],
     surround every image, and fill the places that the last row leaves empty.
     """
-    count, channels, height, width = images.shape
+    count = len(images)
     if count == 0 or columns < 1:
         raise UserError(f"a grid needs at least 1 image and 1 column, got {count} and {columns}; pass more")
-    rows = -(-count // columns)
-    large = images.repeat_interleave(magnify, dim=2).repeat_interleave(magnify, dim=3)
-    cell_height, cell_width = height * magnify + padding, width * magnify + padding
-    canvas = images.new_full((channels, rows * cell_height + padding, columns * cell_width + padding), background)
-    for position, image in enumerate(large):
-        top = padding + position // columns * cell_height
-        left = padding + position % columns * cell_width
-        canvas[:, top : top + image.shape[1], left : left + image.shape[2]] = image
-    return to_pil(canvas[None])[0]
+    large = repeat(images, "n c h w -> n c (h down) (w right)", down=magnify, right=magnify)
+    cells = F.pad(large, (padding, 0, padding, 0), value=background)
+    empty = cells.new_full((-count % columns, *cells.shape[1:]), background)
+    canvas = rearrange([*cells, *empty], "(row column) c h w -> 1 c (row h) (column w)", column=columns)
+    return to_pil(F.pad(canvas, (0, padding, 0, padding), value=background))[0]
 
 
 def save_png(image: Image.Image, path: Path | str, metadata: dict[str, str] | None = None) -> None:
