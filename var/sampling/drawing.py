@@ -119,6 +119,6 @@ def _draw_batch(items: list[Item], files: set[str], draw: Draw, recipe: Recipe, 
 
 def _sweep(work: WorkList, root: Path) -> None:
     """Remove the unfinished pictures of killed processes."""
-    for folder in work.folders:
+    for folder in work.classes:
         for path in (root / folder).glob(".*.png.*.tmp"):
             path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from var.errors import UserError
 from var.files import check_output, sweep, write_text
 from var.sampling.command import LoadedModel, draw_work
 from var.sampling.seeds import SpreadSeeds
-from var.sampling.work import ClassOfSeed
+from var.sampling.work import WorkList
 
 MANIFEST = "sample-set.json"
 
@@ -47,7 +47,7 @@ def draw_sample_set(
         check_output(arguments.npz)
     total = len(labels)
     seeds = SpreadSeeds(arguments.seed * total, total, arguments.count or total)
-    work = ClassOfSeed(seeds, lambda seed: labels[seed % total])
+    work = WorkList(seeds, {"": lambda seed: labels[seed % total]})
     recipe = Recipe({**model.record, "protocol": arguments.protocol, "rounding": rounding, **options}, model.names)
     whole = seeds.count == total
     about = {
