@@ -27,7 +27,7 @@ class WorkList:
     """
 
     seeds: Seeds | SpreadSeeds
-    classes: Mapping[str, int | None | Callable[[int], int | None]]  # by folder: a label, or how a seed gives one
+    classes: Mapping[str, int | Callable[[int], int | None] | None]  # by folder: a label, or how a seed gives one
 
     @property
     def count(self) -> int:

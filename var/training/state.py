@@ -128,12 +128,8 @@ class TrainingState:
 
     def finish(self) -> None:
         """Leave the averaged weights (if on) in the task's model, in eval mode."""
-        model = self.task.model
-        if self._network is not model:
-            self._gather(model)
-        elif self._average:
-            self._average.copy_to(model)
-        model.eval()
+        self._gather(self.task.model)
+        self.task.model.eval()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All tensors by file and name, sharing memory with the state; spread ones are not whole."""
@@ -187,7 +183,7 @@ class TrainingState:
 
     @torch.no_grad()
     def _gather(self, model: nn.Module) -> None:
-        """Put the averaged weights, or those in training, whole into a `model` that is not itself trained."""
+        """Put the averaged weights, or those in training, whole into `model`, the one that is trained or another."""
         values = self._average.average if self._average else self._network.state_dict()
         for name, target in model.state_dict().items():
             target.copy_(whole(values[name]))
