@@ -131,10 +131,10 @@ class TransformerJob(Job[TransformerRun]):
     def _cache(self, session: Session) -> TokenCache:
         settings, processes = self.settings, session.processes
         self.vqvae.to(processes.device).eval()
-        return TokenCache.at(
-            session.folder.path / "tokens",
+        return TokenCache.of(
             self.data,
             self.vqvae,
+            folder=session.folder.path / "tokens",
             variants=settings.tokens.variants,
             temperature=settings.tokens.temperature,
             seed=settings.training.seed,
