@@ -1,7 +1,7 @@
 """The forward process, what a network may predict about it, and the training loss."""
 
 import math
-from typing import Literal, cast, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
@@ -9,18 +9,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from diffusion_baseline.schedules import Denoiser, NoiseSchedule
-from var.errors import UserError, suggestion
 
 Prediction = Literal["eps", "v", "x0"]  # the noise, the velocity of Salimans & Ho 2022, or the clean image
+PREDICTIONS: dict[str, Prediction] = {"eps": "eps", "v": "v", "x0": "x0"}
 
 Timesteps = int | Int[Tensor, ""] | Int[Tensor, " batch"]
-
-
-def named_prediction(name: str) -> Prediction:
-    """Return the kind of prediction of that name; an unknown name is a `UserError`."""
-    if name not in get_args(Prediction):
-        raise UserError(f"unknown prediction {name!r}; {suggestion(name, get_args(Prediction))}")
-    return cast(Prediction, name)
 
 
 def add_noise(

@@ -5,8 +5,8 @@ from torch import Generator, Tensor
 
 from diffusion_baseline.diffusion import simplified_loss
 from diffusion_baseline.pipeline import DiffusionPipeline
+from var import checks
 from var.data.batches import Batch
-from var.errors import UserError
 
 
 class DiffusionTask:
@@ -18,11 +18,8 @@ class DiffusionTask:
     """
 
     def __init__(self, pipeline: DiffusionPipeline, label_drop: float = 0.1):
-        if not 0 <= label_drop <= 1:
-            raise UserError(f"label_drop is a probability and must lie in [0, 1], got {label_drop}; correct it")
-        self.model = pipeline.unet
-        self.pipeline = pipeline
-        self.label_drop = label_drop
+        self.model, self.pipeline, self.label_drop = pipeline.unet, pipeline, label_drop
+        checks.probability(self, "label_drop")
 
     def loss(
         self, model: torch.nn.Module, batch: Batch, generator: Generator

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from var import checks
 from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
@@ -32,13 +33,10 @@ class UNetConfig:
 
     def __post_init__(self):
         counts = ("num_classes", "image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; give a positive number")
+        checks.at_least(1, self, *counts)
         if self.embedding_width < 2 or self.embedding_width % 2:
             raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is a share and must lie in [0, 1), got {self.dropout}; correct it")
+        checks.probability(self, "dropout", below_1=True)
         if not self.multipliers or min(self.multipliers) < 1:
             raise UserError(f"multipliers must be positive, one a level, got {self.multipliers}; correct them")
         factor = 2 ** (len(self.multipliers) - 1)

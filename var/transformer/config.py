@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from var import checks
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side
 
@@ -30,14 +31,10 @@ class VARConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", self.schedule.sides)
-        for name in ("vocabulary", "code_width", "num_classes", "depth", "width", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        checks.at_least(1, self, "vocabulary", "code_width", "num_classes", "depth", "width", "heads")
         if self.width % self.heads:
             raise UserError(f"width must be divisible by heads, got {self.width} and {self.heads}; change one of them")
-        for name in ("dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} is a probability in [0, 1), got {getattr(self, name)}; lower it")
+        checks.probability(self, "dropout", "drop_path", below_1=True)
 
     @property
     def schedule(self) -> ScaleSchedule:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from var import checks
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side
 
@@ -34,14 +35,11 @@ class VQVAEConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", self.schedule.sides)
-        counts = ("in_channels", "base_channels", "residual_blocks", "width")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        checks.at_least(1, self, "in_channels", "base_channels", "residual_blocks", "width")
         if self.vocabulary < 2:
             raise UserError(f"vocabulary must hold at least 2 codes, got {self.vocabulary}; raise it")
         if not self.channel_multipliers or min(self.channel_multipliers) < 1:
-            raise UserError(f"channel_multipliers must be positive, one a level, got {self.channel_multipliers}")
+            raise UserError(f"channel_multipliers must be positive, one per level, got {self.channel_multipliers}")
         if self.norm_groups < 0:
             raise UserError(f"norm_groups must be 0 (no normalisation) or more, got {self.norm_groups}; correct it")
         odd = [c for c in (self.base_channels, *self.level_channels) if self.norm_groups and c % self.norm_groups]
@@ -51,9 +49,7 @@ class VQVAEConfig:
             )
         if self.phi != "per-scale" and self.phi < 1:
             raise UserError(f"phi must be at least 1 or 'per-scale', got {self.phi!r}")
-        for name in ("scale_dropout", "dropout", "codebook_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} is a share and must lie in [0, 1], got {getattr(self, name)}; correct it")
+        checks.share(self, "scale_dropout", "dropout", "codebook_decay")
         if self.restart_below < 0:
             raise UserError(f"restart_below must be 0 (never) or more, got {self.restart_below}; correct it")
         if self.scale_dropout and len(self.schedule) == 1:
