@@ -75,11 +75,6 @@ class DiffusionPipeline(PretrainedPipeline):
         """Where the network lies."""
         return self.unet.stem.weight.device
 
-    def to(self, *args: Any, **kwargs: Any) -> "DiffusionPipeline":
-        """Move or cast the network, as `nn.Module.to` does; returns the pipeline."""
-        self.unet.to(*args, **kwargs)
-        return self
-
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return label_of(name, self.unet.config.num_classes, self.class_names)

@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from var.errors import UserError, chosen
+
+Images = Float[Tensor, "batch *shape"]
+Timesteps = int | Int[Tensor, ""] | Int[Tensor, " batch"]
 
 # Any callable (x_t, timesteps (batch,)) -> prediction in the shape of x_t. Guidance wraps one, samplers call one.
 Denoiser = Callable[[Tensor, Tensor], Tensor]

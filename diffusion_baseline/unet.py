@@ -24,9 +24,9 @@ class UNetConfig:
     image_channels: int = 3
     base_channels: int = 128  # width at the finest level
     multipliers: tuple[int, ...] = (1, 2, 2, 2)  # width of each level, in base channels
-    residual_blocks: int = 2  # a level on the way down; one more on the way up
+    residual_blocks: int = 2  # per level on the way down; one more on the way up
     attention_levels: tuple[int, ...] = (1,)  # levels with self-attention; the last one also gets it in the middle
-    head_width: int = 64  # channels an attention head
+    head_width: int = 64  # channels of an attention head
     embedding_width: int = 512  # of the joint embedding of timestep and class
     norm_groups: int = 32  # of every GroupNorm
     dropout: float = 0.0  # before the second convolution of each residual block
@@ -38,7 +38,7 @@ class UNetConfig:
             raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
         checks.probability(self, "dropout", below_1=True)
         if not self.multipliers or min(self.multipliers) < 1:
-            raise UserError(f"multipliers must be positive, one a level, got {self.multipliers}; correct them")
+            raise UserError(f"multipliers must be positive, one per level, got {self.multipliers}; correct them")
         factor = 2 ** (len(self.multipliers) - 1)
         if min(self.size) < 1 or any(side % factor for side in self.size):
             raise UserError(

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Unpack
 
 import torch
 from torch import nn
@@ -90,6 +90,12 @@ class PretrainedPipeline(Publishable):
     def settings(self) -> dict[str, Any]:
         """What the constructor takes besides the parts, fit for JSON; nothing unless overridden."""
         return {}
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move or cast every part, as `nn.Module.to` does; returns the pipeline."""
+        for name in self.parts:
+            getattr(self, name).to(*args, **kwargs)
+        return self
 
     _noun = "pipeline"
     _save = staticmethod(save_pipeline)

@@ -56,7 +56,7 @@ def transformer_config(
     l2_attention = scales in tensors
     heads = shape(scales, 4)[1] if l2_attention else _heads_of_width(width, depth, num_heads, source)
     if num_heads is not None and num_heads != heads:
-        raise UserError(f"{source} has {heads} heads by its scale a head, got num_heads={num_heads}; leave it out")
+        raise UserError(f"{source} has {heads} heads by its scale per head, got num_heads={num_heads}; leave it out")
     values = {
         "sides": tuple(sides),
         "vocabulary": shape("head.weight", 2)[0],
@@ -106,13 +106,13 @@ def _heads_of_width(width: int, depth: int, num_heads: int | None, source: str) 
     if width == HEAD_WIDTH * depth:
         return depth
     raise UserError(
-        f"{source} does not tell its heads: it has no scale a head, and width {width} is not {HEAD_WIDTH} times "
+        f"{source} does not tell its heads: it has no scale per head, and width {width} is not {HEAD_WIDTH} times "
         f"depth {depth}; pass num_heads"
     )
 
 
 def _phi(shape: Shapes, scales: int, source: str) -> int | Literal["per-scale"]:
-    """Number of phi, or "per-scale", by where they stand: `qresi` is one, `qresi_ls.N` a few, `N` one a scale."""
+    """Number of phi, or "per-scale", by where they stand: `qresi` is one, `qresi_ls.N` a few, `N` one per scale."""
     prefix = r"quantize\.quant_resi\."
     found: dict[str, int] = {
         "one": int(any(name.startswith("quantize.quant_resi.qresi.") for name in shape.tensors)),

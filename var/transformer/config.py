@@ -21,7 +21,7 @@ class VARConfig:
     heads: int = 16  # of the attention
     mlp_ratio: float = 4.0  # hidden width of the MLP over width
     activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"  # of the MLP; the exact one is 5 times faster on a CPU
-    l2_attention: bool = True  # normalise q and k, with a learned scale a head
+    l2_attention: bool = True  # normalise q and k, with a learned scale per head
     shared_adaln: bool = False  # one modulation for all blocks plus an offset for each
     dropout: float = 0.0  # after the attention and in the MLP
     drop_path: float = 0.0  # of the last block, rising linearly from 0

@@ -150,7 +150,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to images: the encoder mirrored, with one more residual block a level. Levels are lowest first."""
+    """Latents to images: the encoder mirrored, with one more residual block per level. Levels are lowest first."""
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()

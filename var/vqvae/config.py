@@ -15,8 +15,8 @@ class VQVAEConfig:
     sides: tuple[Side, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)  # of the token maps, coarse to fine
     in_channels: int = 3  # of the images
     base_channels: int = 160  # of the first level
-    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # a level each; the resolution halves between levels
-    residual_blocks: int = 2  # a level, one more in the decoder
+    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # one per level; the resolution halves between levels
+    residual_blocks: int = 2  # per level, one more in the decoder
     attention: bool = True  # at the lowest resolution
     norm_groups: int = 32  # of every GroupNorm; 0 leaves them out: flat images lose their level in them
     dropout: float = 0.0  # in the residual blocks
@@ -30,7 +30,7 @@ class VQVAEConfig:
     codebook: Literal["gradient", "ema"] = "gradient"  # how the codes are learned
     codebook_decay: float = 0.99  # of the running cluster means ("ema") and of the usage statistics
     kmeans_init: bool = False  # place the codes by k-means on the first training batch
-    restart_below: float = 0.0  # replace a code that fewer vectors a step than this choose; 0 never does
+    restart_below: float = 0.0  # replace a code that fewer vectors per step than this choose; 0 never does
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
 
     def __post_init__(self) -> None:

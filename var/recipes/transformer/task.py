@@ -29,7 +29,7 @@ class TransformerTask:
     def loss(
         self, model: nn.Module, batch: Batch, generator: torch.Generator
     ) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Cross-entropy in nats a token, over all scales."""
+        """Cross-entropy in nats per token, over all scales."""
         condition = batch.condition.dropped(self.label_drop, generator)
         return self.cross_entropy(model, condition, *self.tokens_and_inputs(batch, generator))
 
