@@ -55,7 +55,7 @@ class NoiseSchedule:
 
 
 def broadcast(coefficient: Tensor, like: Tensor) -> Tensor:
-    """Give a coefficient a sample, shape (batch,), the axes of the images `like`; a scalar stays one."""
+    """Give coefficients, one per sample, the axes of the images `like`; a scalar stays one."""
     return coefficient.reshape(-1, *[1] * (like.ndim - 1)) if coefficient.ndim else coefficient
 
 

@@ -202,10 +202,7 @@ class UNet(PretrainedModel, nn.Module):
         return nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
 
     def forward(
-        self,
-        x: Float[Tensor, "batch c h w"],
-        timesteps: Int[Tensor, " batch"],
-        shown: Shown,
+        self, x: Float[Tensor, "batch c h w"], timesteps: Int[Tensor, " batch"], shown: Shown
     ) -> Float[Tensor, "batch c h w"]:
         """Return the prediction for x_t = `x` under a condition, or labels, in its shape and dtype."""
         dtype = self.stem.weight.dtype

@@ -353,7 +353,7 @@ def test_the_official_stream_needs_one_generator(pipe):
     for wrong in ({"seeds": [0, 1]}, {"generator": [torch.Generator(), torch.Generator()]}, {}, both):
         with pytest.raises(UserError, match="official_stream needs one generator"):
             pipe([1, 2], official_stream=True, **wrong, **SETTINGS)
-    with pytest.raises(UserError, match="official_stream has no seed an image"):
+    with pytest.raises(UserError, match="official_stream has no seed per image"):
         pipe("random", 2, generator=torch.Generator(), official_stream=True, **SETTINGS)
 
 

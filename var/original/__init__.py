@@ -39,11 +39,7 @@ def load_original(
     return tuple(models)
 
 
-def load_original_vqvae(
-    vqvae: Checkpoint,
-    *,
-    sides: Sequence[Side],
-) -> VQVAE:
+def load_original_vqvae(vqvae: Checkpoint, *, sides: Sequence[Side]) -> VQVAE:
     """The tokenizer of an official checkpoint alone, in eval mode; its file does not tell the `sides`."""
     (model,) = _loaded([_vqvae_part(vqvae, sides, normalize_codes=False)], torch.float32, progress=False)
     assert isinstance(model, VQVAE)

@@ -8,6 +8,9 @@ from torch import Tensor, nn
 
 from var.data.batches import Batch
 
+Numbers = dict[str, float | Tensor]
+"""What to log of a step, by name; tensors are detached scalars."""
+
 
 class Task(Protocol):
     """A model and its training loss. Effects (logging, saving, devices) belong to the loop."""
@@ -17,9 +20,7 @@ class Task(Protocol):
         """What is trained, averaged and saved."""
         ...
 
-    def loss(
-        self, model: nn.Module, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """Loss of one part of a step, a scalar, and detached numbers to log.
 
         `model` is `self.model` as the loop wrapped it (for several processes): call this one. `batch` is the step's
@@ -70,9 +71,7 @@ class AdversarialTask(Task, Protocol):
         """How the opponent is trained."""
         ...
 
-    def opponent_loss(
-        self, opponent: nn.Module, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def opponent_loss(self, opponent: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """Loss of the opponent and numbers to log, for the very `batch` object that `loss` was given in this step.
 
         `opponent` is `self.opponent` as the loop wrapped it; `generator` is another stream than that of `loss`.

@@ -127,10 +127,7 @@ class Block(nn.Module):
         return Modulation(*parts.split(1, dim=1))
 
     def forward(
-        self,
-        x: Float[Tensor, "batch length width"],
-        modulation: Modulation,
-        mask: Bool[Tensor, "length length"],
+        self, x: Float[Tensor, "batch length width"], modulation: Modulation, mask: Bool[Tensor, "length length"]
     ) -> Float[Tensor, "batch length width"]:
         """Attend where `mask` allows it; then the MLP."""
         m = modulation

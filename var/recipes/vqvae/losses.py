@@ -56,26 +56,6 @@ class VQVAELosses:
         if not (self.l1 or self.l2 or self.perceptual):
             raise UserError("one of the weights l1, l2 and perceptual must be above 0, got none; raise one")
 
-    @property
-    def learning_rate(self) -> float:
-        """Peak of the discriminator's learning rate, under the name that the training loop asks for."""
-        return self.discriminator_learning_rate
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """AdamW's moments for the discriminator."""
-        return self.discriminator_betas
-
-    @property
-    def weight_decay(self) -> float:
-        """Weight decay of the discriminator."""
-        return self.discriminator_weight_decay
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest norm of the discriminator's gradient."""
-        return self.discriminator_clip_norm
-
     def adversarial_weight(self, step: int) -> float:
         """Weight of the discriminator's judgement at `step` (from 0): 0 before its start and lead, then rising."""
         heard = step + 1 - self.adversarial_start - self.adversarial_lead
