@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from var.errors import UserError
+from var.errors import UserError, listed
 
 Table = Sequence[tuple[str, str | None]]
 """Patterns of whole names and what becomes of them; None drops a tensor on purpose."""
@@ -82,6 +82,7 @@ def renamed(tensors: Mapping[str, Tensor], table: Table, source: str) -> dict[st
             tensor = tensor[0]
         kept[ours] = name, tensor
     if unknown:
-        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise UserError(f"{source} must hold official names only, got {listed}; give a file of the official code")
+        raise UserError(
+            f"{source} must hold official names only, got {listed(unknown, 5)}; give a file of the official code"
+        )
     return kept

@@ -14,13 +14,13 @@ from var.errors import UserError, listed
 from var.randomness import keyed_generator, keyed_global_stream
 from var.training.distributed import Processes
 from var.training.muon import Muon
-from var.training.optimization import build_optimizers
+from var.training.optimization import TrainingConfig, build_optimizers
 from var.training.sharding import shard, whole
-from var.training.task import OpponentSettings
+from var.training.task import Numbers
 
 _MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum",)}  # remembered of a parameter
 
-Numbers = dict[str, float | Tensor]
+
 Loss = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, Numbers]]
 
 
@@ -35,7 +35,7 @@ class NetworkTrainer:
     def __init__(
         self,
         network: nn.Module,
-        settings: OpponentSettings,
+        settings: TrainingConfig,
         processes: Processes,
         *,
         bf16: bool = False,

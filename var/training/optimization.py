@@ -10,7 +10,6 @@ from torch import nn
 from var.checks import at_least, positive, share
 from var.errors import UserError
 from var.training.muon import Muon, muon_flops
-from var.training.task import OpponentSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +76,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def build_optimizers(model: nn.Module, settings: OpponentSettings) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, settings: TrainingConfig) -> list[torch.optim.Optimizer]:
     """AdamW for all parameters, or Muon for the weight matrices and AdamW for the rest.
 
     AdamW comes in its fused form, which is several times faster than the loop over small tensors.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from var.data.batches import Batch
+from var.training.optimization import TrainingConfig
 
 Numbers = dict[str, float | Tensor]
 """What to log of a step, by name; tensors are detached scalars."""
@@ -30,30 +31,6 @@ class Task(Protocol):
         ...
 
 
-class OpponentSettings(Protocol):
-    """How an opponent is trained; a `TrainingConfig` has all of it."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The peak; warm-up and fall are the model's."""
-        ...
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """AdamW's moments."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """Of weight matrices only; see `parameter_groups`."""
-        ...
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest norm of the gradient."""
-        ...
-
-
 @runtime_checkable
 class AdversarialTask(Task, Protocol):
     """A task with a second network (a discriminator) that learns from every step after the model did.
@@ -67,8 +44,8 @@ class AdversarialTask(Task, Protocol):
         ...
 
     @property
-    def opponent_training(self) -> OpponentSettings:
-        """How the opponent is trained."""
+    def opponent_training(self) -> TrainingConfig:
+        """How the opponent is trained: learning rate, moments, weight decay and clip norm; the rest is the model's."""
         ...
 
     def opponent_loss(self, opponent: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
