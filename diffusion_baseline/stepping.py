@@ -11,7 +11,7 @@ from var.errors import UserError
 
 Generators = Generator | Sequence[Generator]  # one for the batch, or one per sample
 OnStep = Callable[[int, int, Tensor], None]  # (step index, timestep, x after the step)
-Step = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor]]  # (x, eps, t, previous t) -> (mean, variance)
+Step = Callable[..., tuple[Tensor, Tensor]]  # (x, eps, t, previous=an earlier t) -> (mean, variance)
 
 
 def normal(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ def take_steps(
     x = noise
     for index, (t, previous) in enumerate(timestep_pairs(steps, schedule.num_timesteps)):
         timesteps = torch.full((len(x),), t, device=x.device)
-        x, variance = step(x, denoise(x, timesteps), t, previous)
+        x, variance = step(x, denoise(x, timesteps), t, previous=previous)
         if variance > 0:  # on the CPU, as the schedule is: no wait for the device
             x = x + float(variance) ** 0.5 * normal(x.shape, generator, x)
         if on_step is not None:

@@ -1,5 +1,7 @@
 """DDIM (Song et al. 2021)."""
 
+from functools import partial
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -43,8 +45,5 @@ def sample_ddim(
     """Sample with DDIM (Song et al. 2021): deterministic at eta 0 (no use of `generator`), ancestral at eta 1."""
     if not 0 <= eta <= 1:
         raise UserError(f"eta must be between 0 (deterministic) and 1 (ancestral), got {eta}; change eta")
-
-    def step(x: Tensor, eps: Tensor, t: int, previous: int) -> tuple[Tensor, Tensor]:
-        return ddim_step(x, eps, t, schedule, previous=previous, eta=eta)
-
+    step = partial(ddim_step, schedule=schedule, eta=eta)
     return take_steps(step, denoise, noise, schedule, steps, generator, on_step)

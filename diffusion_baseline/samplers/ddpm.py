@@ -1,5 +1,7 @@
 """Ancestral sampling (Ho et al. 2020)."""
 
+from functools import partial
+
 from jaxtyping import Float
 from torch import Tensor
 
@@ -29,9 +31,6 @@ def sample_ddpm(
     on_step: OnStep | None = None,
 ) -> Images:
     """Ancestral sampling from standard normal `noise` (Ho et al. 2020, Algorithm 2); `steps` None is all T of them."""
-
-    def step(x: Tensor, eps: Tensor, t: int, previous: int) -> tuple[Tensor, Tensor]:
-        return ddpm_step(x, eps, t, schedule, previous=previous)
-
+    step = partial(ddpm_step, schedule=schedule)
     steps = schedule.num_timesteps if steps is None else steps
     return take_steps(step, denoise, noise, schedule, steps, generator, on_step)
