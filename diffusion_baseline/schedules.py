@@ -80,7 +80,7 @@ SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {"cosine": cosine_schedul
 
 
 def named_schedule(name: str, num_timesteps: int) -> NoiseSchedule:
-    """Build the schedule of that name with its default constants; an unknown name is a `UserError`."""
+    """Build the schedule of that name with its default constants; raises `UserError` for an unknown one."""
     return chosen(name, SCHEDULES, "noise schedule")(num_timesteps)
 
 

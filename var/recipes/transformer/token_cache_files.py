@@ -29,7 +29,7 @@ class TokenFiles:
 
     @classmethod
     def claim(cls, folder: Path, settings: dict[str, Any]) -> "TokenFiles":
-        """The cache of these `settings` in `folder`, begun if that is empty; `UserError` if something else is there."""
+        """The cache of these `settings` in `folder`, begun if that is empty; else raises `UserError` for another."""
         manifest = make_folder(folder) / "cache.json"
         if not manifest.exists():
             strangers = sorted(path.name for path in folder.iterdir() if not is_unfinished(path))
@@ -51,7 +51,7 @@ class TokenFiles:
     def load(
         self, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype
     ) -> list[Int[Tensor, "variants _part length"]]:
-        """Parts of these shapes, mapped into memory; `UserError` if one is missing, damaged or of another cache."""
+        """Parts of these shapes, mapped into memory; raises `UserError` if one is missing, damaged or foreign."""
         missing = [self.path(number).name for number in range(len(shapes)) if not self.path(number).exists()]
         if missing:
             raise UserError(
