@@ -10,9 +10,5 @@ if TYPE_CHECKING:
     from diffusion_baseline.unet import UNetConfig as UNetConfig
 
 __getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {
-        "diffusion_baseline.pipeline": "DiffusionPipeline",
-        "diffusion_baseline.unet": "UNet UNetConfig",
-    },
+    __name__, {"diffusion_baseline.pipeline": "DiffusionPipeline", "diffusion_baseline.unet": "UNet UNetConfig"}
 )

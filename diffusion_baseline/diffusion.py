@@ -1,46 +1,28 @@
 """The forward process, what a network may predict about it, and the training loss."""
 
 import math
-from typing import Literal, cast, get_args
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser, NoiseSchedule
-from var.errors import UserError, suggestion
+from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule, Timesteps
 
 Prediction = Literal["eps", "v", "x0"]  # the noise, the velocity of Salimans & Ho 2022, or the clean image
-
-Timesteps = int | Int[Tensor, ""] | Int[Tensor, " batch"]
-
-
-def named_prediction(name: str) -> Prediction:
-    """Return the kind of prediction of that name; an unknown name is a `UserError`."""
-    if name not in get_args(Prediction):
-        raise UserError(f"unknown prediction {name!r}; {suggestion(name, get_args(Prediction))}")
-    return cast(Prediction, name)
+PREDICTIONS: dict[str, Prediction] = {"eps": "eps", "v": "v", "x0": "x0"}
 
 
-def add_noise(
-    images: Float[Tensor, "batch *shape"],
-    noise: Float[Tensor, "batch *shape"],
-    timesteps: Timesteps,
-    schedule: NoiseSchedule,
-) -> Float[Tensor, "batch *shape"]:
+def add_noise(images: Images, noise: Images, timesteps: Timesteps, schedule: NoiseSchedule) -> Images:
     """Draw x_t ~ q(x_t | x_0) in one jump from standard normal `noise` (Ho et al. 2020, Eq. 4)."""
     alpha, sigma = schedule.signal_and_noise(timesteps, images)
     return alpha * images + sigma * noise
 
 
 def training_target(
-    images: Float[Tensor, "batch *shape"],
-    noise: Float[Tensor, "batch *shape"],
-    timesteps: Timesteps,
-    schedule: NoiseSchedule,
-    prediction: Prediction,
-) -> Float[Tensor, "batch *shape"]:
+    images: Images, noise: Images, timesteps: Timesteps, schedule: NoiseSchedule, prediction: Prediction
+) -> Images:
     """What a perfect network of that kind of prediction would return at x_t."""
     if prediction == "eps":
         return noise
@@ -52,12 +34,8 @@ def training_target(
 
 
 def image_and_noise(
-    output: Float[Tensor, "batch *shape"],
-    x: Float[Tensor, "batch *shape"],
-    timesteps: Timesteps,
-    schedule: NoiseSchedule,
-    prediction: Prediction,
-) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "batch *shape"]]:
+    output: Images, x: Images, timesteps: Timesteps, schedule: NoiseSchedule, prediction: Prediction
+) -> tuple[Images, Images]:
     """Return the (x_0, eps), with x = alpha x_0 + sigma eps, that a network's `output` at x_t = `x` stands for."""
     alpha, sigma = schedule.signal_and_noise(timesteps, x)
     if prediction == "eps":
@@ -69,8 +47,8 @@ def image_and_noise(
 
 def simplified_loss(
     denoise: Denoiser,
-    images: Float[Tensor, "batch *shape"],
-    noise: Float[Tensor, "batch *shape"],
+    images: Images,
+    noise: Images,
     timesteps: Int[Tensor, " batch"],
     schedule: NoiseSchedule,
     prediction: Prediction,
@@ -83,16 +61,11 @@ def simplified_loss(
 
 @torch.no_grad()
 def variational_bound(
-    denoise: Denoiser,
-    images: Float[Tensor, "batch *shape"],
-    schedule: NoiseSchedule,
-    *,
-    generator: torch.Generator,
-    levels: int = 256,
+    denoise: Denoiser, images: Images, schedule: NoiseSchedule, *, generator: torch.Generator, levels: int = 256
 ) -> Float[Tensor, " batch"]:
-    """Return an upper bound on each image's negative log2-likelihood, in bits a value (Ho et al. 2020, Eq. 5 and 13).
+    """Return an upper bound on each image's negative log2-likelihood, in bits per value (Ho et al. 2020, Eq. 5 and 13).
 
-    `denoise` returns eps and is called once a timestep, with noise from `generator`; the reverse process is that of
+    `denoise` returns eps and is called once per timestep, with noise from `generator`; the reverse process is that of
     `ddpm_step`. Values are `levels` evenly spaced ones from -1 to 1.
     """
     alpha_bar, betas = schedule.alphas_cumprod, schedule.betas

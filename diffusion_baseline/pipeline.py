@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from diffusion_baseline.diffusion import Prediction, image_and_noise, named_prediction
+from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
 from diffusion_baseline.guidance import guided_in_one_call
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
@@ -17,6 +17,7 @@ from diffusion_baseline.schedules import Denoiser, named_schedule
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet
 from var.conditions import Condition
+from var.errors import chosen
 from var.eval_mode import eval_mode
 from var.hub import PretrainedPipeline
 from var.images import format_images
@@ -56,7 +57,7 @@ class DiffusionPipeline(PretrainedPipeline):
         names = checked_class_names(class_names, num_classes)
         self.unet = unet.eval()
         self.schedule = named_schedule(schedule, num_timesteps)
-        self.prediction: Prediction = named_prediction(prediction)
+        self.prediction: Prediction = chosen(prediction, PREDICTIONS, "prediction")
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
         self._schedule_name = schedule
 
@@ -73,11 +74,6 @@ class DiffusionPipeline(PretrainedPipeline):
     def device(self) -> torch.device:
         """Where the network lies."""
         return self.unet.stem.weight.device
-
-    def to(self, *args: Any, **kwargs: Any) -> "DiffusionPipeline":
-        """Move or cast the network, as `nn.Module.to` does; returns the pipeline."""
-        self.unet.to(*args, **kwargs)
-        return self
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""

@@ -7,11 +7,35 @@
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """
 
+from dataclasses import replace
+
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
 from var.errors import chosen
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import TrainingConfig
+
+# What the two pairs of runs have in common, but for what is replaced below.
+_ON_A_CPU = TrainingConfig(
+    steps=1200,
+    batch_size=64,
+    optimizer="muon",
+    learning_rate=8e-3,
+    betas=(0.9, 0.99),
+    weight_decay=0.0,
+    ema_decay=0.998,
+)
+_AS_PUBLISHED = TrainingConfig(
+    steps=400_000,
+    batch_size=128,
+    learning_rate=2e-4,
+    betas=(0.9, 0.999),
+    weight_decay=0.0,
+    warmup=0.0125,
+    schedule="constant",
+    clip_norm=1.0,
+    ema_decay=0.9999,
+)
 
 PRESETS: dict[str, DiffusionRun] = {
     "digits": DiffusionRun(
@@ -27,22 +51,13 @@ PRESETS: dict[str, DiffusionRun] = {
             embedding_width=64,
             norm_groups=8,
         ),
-        training=TrainingConfig(
-            steps=1200,
-            batch_size=64,
-            optimizer="muon",
-            learning_rate=8e-3,
-            betas=(0.9, 0.99),
-            weight_decay=0.0,
-            ema_decay=0.998,
-        ),
+        training=_ON_A_CPU,
         guidance_scale=1.1,
         evaluation=EvaluationSettings(every=600, samples=500),
     ),
     "shapes-32": DiffusionRun(
         unet=UNetConfig(
             num_classes=12,
-            image_size=32,
             base_channels=24,
             multipliers=(1, 2, 2),
             residual_blocks=1,
@@ -51,33 +66,15 @@ PRESETS: dict[str, DiffusionRun] = {
             embedding_width=128,
             norm_groups=8,
         ),
-        training=TrainingConfig(
-            steps=1700,
-            batch_size=16,
-            optimizer="muon",
-            learning_rate=8e-3,
-            betas=(0.9, 0.99),
-            weight_decay=0.0,
-            ema_decay=0.998,
-        ),
+        training=replace(_ON_A_CPU, steps=1700, batch_size=16),
         sampling_steps=20,
         evaluation=EvaluationSettings(every=850, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     ),
     "unet-32": DiffusionRun(
         data=DataSettings(flip=0.5),
-        unet=UNetConfig(num_classes=10, image_size=32, multipliers=(1, 2, 2, 2), attention_levels=(1,), dropout=0.1),
-        training=TrainingConfig(
-            steps=400_000,
-            batch_size=128,
-            learning_rate=2e-4,
-            betas=(0.9, 0.999),
-            weight_decay=0.0,
-            warmup=0.0125,
-            schedule="constant",
-            clip_norm=1.0,
-            ema_decay=0.9999,
-        ),
+        unet=UNetConfig(num_classes=10, dropout=0.1),
+        training=_AS_PUBLISHED,
         evaluation=EvaluationSettings(every=10_000, samples=1000, grid=64, judge_steps=2000),
         checkpoints=CheckpointSettings(every=2000),
     ),
@@ -86,17 +83,7 @@ PRESETS: dict[str, DiffusionRun] = {
         unet=UNetConfig(
             num_classes=1000, image_size=64, multipliers=(1, 2, 3, 4), attention_levels=(2, 3), dropout=0.1
         ),
-        training=TrainingConfig(
-            steps=540_000,
-            batch_size=128,
-            learning_rate=1e-4,
-            betas=(0.9, 0.999),
-            weight_decay=0.0,
-            warmup=0.01,
-            schedule="constant",
-            clip_norm=1.0,
-            ema_decay=0.9999,
-        ),
+        training=replace(_AS_PUBLISHED, steps=540_000, learning_rate=1e-4, warmup=0.01),
         evaluation=EvaluationSettings(every=10_000, samples=64, grid=64, judge_steps=0),
         checkpoints=CheckpointSettings(every=2000),
     ),

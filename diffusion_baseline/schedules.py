@@ -5,10 +5,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Float64, Int
+from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from var.errors import UserError, chosen
+
+Images = Float[Tensor, "batch *shape"]
+Timesteps = int | Int[Tensor, ""] | Int[Tensor, " batch"]
 
 # Any callable (x_t, timesteps (batch,)) -> prediction in the shape of x_t. Guidance wraps one, samplers call one.
 Denoiser = Callable[[Tensor, Tensor], Tensor]
@@ -52,7 +55,7 @@ class NoiseSchedule:
 
 
 def broadcast(coefficient: Tensor, like: Tensor) -> Tensor:
-    """Give a coefficient a sample, shape (batch,), the axes of the images `like`; a scalar stays one."""
+    """Give coefficients, one per sample, the axes of the images `like`; a scalar stays one."""
     return coefficient.reshape(-1, *[1] * (like.ndim - 1)) if coefficient.ndim else coefficient
 
 
@@ -77,7 +80,7 @@ SCHEDULES: dict[str, Callable[[int], NoiseSchedule]] = {"cosine": cosine_schedul
 
 
 def named_schedule(name: str, num_timesteps: int) -> NoiseSchedule:
-    """Build the schedule of that name with its default constants; an unknown name is a `UserError`."""
+    """Build the schedule of that name with its default constants; raises `UserError` for an unknown one."""
     return chosen(name, SCHEDULES, "noise schedule")(num_timesteps)
 
 

@@ -8,7 +8,7 @@ from diffusion_baseline.diffusion import Prediction
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.unet import UNet, UNetConfig
-from var.errors import UserError
+from var import checks
 from var.randomness import keyed_global_stream
 from var.runs.settings import GeneratorSettings
 
@@ -26,9 +26,7 @@ class DiffusionRun(GeneratorSettings):
 
     def __post_init__(self) -> None:
         GeneratorSettings.__post_init__(self)
-        for name in ("num_timesteps", "sampling_steps"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        checks.at_least(1, self, "num_timesteps", "sampling_steps")
 
     @property
     def sampling(self) -> SamplingSettings:

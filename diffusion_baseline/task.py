@@ -1,32 +1,28 @@
 """What training the U-Net minimises."""
 
+from functools import partial
+
 import torch
 from torch import Generator, Tensor
 
 from diffusion_baseline.diffusion import simplified_loss
 from diffusion_baseline.pipeline import DiffusionPipeline
+from var import checks
 from var.data.batches import Batch
-from var.errors import UserError
+from var.training.task import Numbers
 
 
 class DiffusionTask:
     """Train the network of a pipeline with the pipeline's own schedule and kind of prediction.
 
-    Args:
-        pipeline: what is trained; its network becomes `model`.
-        label_drop: probability of training with the null label, which classifier-free guidance needs.
+    `label_drop` is the probability of training with the null label, which classifier-free guidance needs.
     """
 
     def __init__(self, pipeline: DiffusionPipeline, label_drop: float = 0.1):
-        if not 0 <= label_drop <= 1:
-            raise UserError(f"label_drop is a probability and must lie in [0, 1], got {label_drop}; correct it")
-        self.model = pipeline.unet
-        self.pipeline = pipeline
-        self.label_drop = label_drop
+        self.model, self.pipeline, self.label_drop = pipeline.unet, pipeline, label_drop
+        checks.probability(self, "label_drop")
 
-    def loss(
-        self, model: torch.nn.Module, batch: Batch, generator: Generator
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def loss(self, model: torch.nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
         """Return the simplified loss, with timesteps, noise and what is dropped drawn from `generator`."""
         images, schedule = batch.images, self.pipeline.schedule
         device = images.device
@@ -34,8 +30,6 @@ class DiffusionTask:
         noise = torch.randn(images.shape, generator=generator, device=device)
         condition = batch.condition.dropped(self.label_drop, generator)
 
-        def denoise(x: Tensor, t: Tensor) -> Tensor:
-            return model(x, t, condition)
-
+        denoise = partial(model, shown=condition)
         losses = simplified_loss(denoise, images, noise, timesteps, schedule, self.pipeline.prediction)
         return losses.mean(), {}

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from var import checks
 from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
@@ -23,24 +24,21 @@ class UNetConfig:
     image_channels: int = 3
     base_channels: int = 128  # width at the finest level
     multipliers: tuple[int, ...] = (1, 2, 2, 2)  # width of each level, in base channels
-    residual_blocks: int = 2  # a level on the way down; one more on the way up
+    residual_blocks: int = 2  # per level on the way down; one more on the way up
     attention_levels: tuple[int, ...] = (1,)  # levels with self-attention; the last one also gets it in the middle
-    head_width: int = 64  # channels an attention head
+    head_width: int = 64  # channels of an attention head
     embedding_width: int = 512  # of the joint embedding of timestep and class
     norm_groups: int = 32  # of every GroupNorm
     dropout: float = 0.0  # before the second convolution of each residual block
 
     def __post_init__(self):
         counts = ("num_classes", "image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; give a positive number")
+        checks.at_least(1, self, *counts)
         if self.embedding_width < 2 or self.embedding_width % 2:
             raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
-        if not 0 <= self.dropout < 1:
-            raise UserError(f"dropout is a share and must lie in [0, 1), got {self.dropout}; correct it")
+        checks.probability(self, "dropout", below_1=True)
         if not self.multipliers or min(self.multipliers) < 1:
-            raise UserError(f"multipliers must be positive, one a level, got {self.multipliers}; correct them")
+            raise UserError(f"multipliers must be positive, one per level, got {self.multipliers}; correct them")
         factor = 2 ** (len(self.multipliers) - 1)
         if min(self.size) < 1 or any(side % factor for side in self.size):
             raise UserError(
@@ -204,10 +202,7 @@ class UNet(PretrainedModel, nn.Module):
         return nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
 
     def forward(
-        self,
-        x: Float[Tensor, "batch c h w"],
-        timesteps: Int[Tensor, " batch"],
-        shown: Shown,
+        self, x: Float[Tensor, "batch c h w"], timesteps: Int[Tensor, " batch"], shown: Shown
     ) -> Float[Tensor, "batch c h w"]:
         """Return the prediction for x_t = `x` under a condition, or labels, in its shape and dtype."""
         dtype = self.stem.weight.dtype

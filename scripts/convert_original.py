@@ -58,7 +58,7 @@ def _convert(options: argparse.Namespace) -> None:
     import torch
 
     from var import VARPipeline
-    from var.original.published import save_whole
+    from var.files import atomic_folder
 
     pipe = VARPipeline.from_original(
         options.vqvae,
@@ -69,7 +69,8 @@ def _convert(options: argparse.Namespace) -> None:
         dtype=getattr(torch, DTYPES[options.dtype]),
         progress=not options.no_progress,
     )
-    save_whole(pipe, output)
+    with atomic_folder(output, replace=False) as temporary:
+        pipe.save_pretrained(temporary)
     config = pipe.transformer.config
     count = sum(parameter.numel() for parameter in pipe.transformer.parameters()) / 1e6
     print(

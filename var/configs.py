@@ -2,7 +2,9 @@
 
 import dataclasses
 import json
+import math
 import types
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -10,16 +12,25 @@ from var.errors import UserError, suggestion
 
 Config = TypeVar("Config")
 
+_WORDS = {"true": True, "false": False, "none": None, "null": None}
+
 
 def config_to_dict(config: Any) -> dict[str, Any]:
     """The fields of a dataclass by name; tuples stay tuples, which JSON writes as lists."""
     return {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.init}
 
 
-def config_from_dict(config_class: type[Config], values: dict[str, Any], source: Path | str = "the config") -> Config:
+def config_from_dict(
+    config_class: type[Config],
+    values: dict[str, Any],
+    source: Path | str = "the config",
+    *,
+    texts: bool = False,
+) -> Config:
     """The `config_class` with the fields in `values`; lists become tuples, whole numbers become floats where asked.
 
-    Fields may be int, float, bool, str, None, Literal, tuples and unions of these. Raises `UserError`, which names
+    Fields may be int, float, bool, str, None, Literal, tuples and unions of these. With `texts`, a value may also be
+    the text that says it: "1e-4" is a number where a number belongs. Raises `UserError`, which names
     `source`, for an unknown key, a missing field without default, a value of the wrong type, and whatever the class
     itself refuses.
     """
@@ -35,7 +46,7 @@ def config_from_dict(config_class: type[Config], values: dict[str, Any], source:
     fitted = {}
     for name, value in values.items():
         try:
-            fitted[name] = _fit(value, hints[name])
+            fitted[name] = _fit(value, hints[name], texts)
         except TypeError as error:
             wanted = _describe(hints[name])
             raise UserError(f"{source}: field {name!r} must be {wanted}, got {value!r}; correct it") from error
@@ -72,45 +83,66 @@ def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is not a JSON number")
 
 
-def _fit(value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` wants it; raises `TypeError` if it does not fit."""
-    origin = get_origin(hint)
+def _fit(value: Any, hint: Any, texts: bool) -> Any:
+    """`value` as the type `hint` wants it, which with `texts` a text may say; raises `TypeError` if it does not fit."""
+    origin, options = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
-        return _fit_any(value, get_args(hint))
-    if origin is Literal:
-        # 1 == True, so the type must agree too.
-        if any(value == option and type(value) is type(option) for option in get_args(hint)):
-            return value
+        # The exact type first: in `float | int`, 1 stays 1. What a text can say is more than a text.
+        for option in sorted(options, key=lambda option: (texts and option is str, type(value) is not option)):
+            with suppress(TypeError):
+                return _fit(value, option, texts)
+    elif origin is Literal:
+        for option in options:
+            # 1 == True, so the type must agree too.
+            if (value == option and type(value) is type(option)) or (texts and value == str(option)):
+                return option
     elif origin is tuple:
-        return _fit_tuple(value, get_args(hint))
+        return _fit_tuple(_read_list(value) if texts else value, options, texts)
+    elif texts and (read := _read(value, hint)) is not value:
+        return _fit(read, hint, texts=False)
     elif hint is float and type(value) is int:
         return float(value)
-    elif hint is None or hint is types.NoneType:
-        if value is None:
-            return None
+    elif value is None and hint in (None, types.NoneType):
+        return None
     elif (hint in (int, float, bool, str) or dataclasses.is_dataclass(hint)) and type(value) is hint:
         return value
     raise TypeError
 
 
-def _fit_any(value: Any, hints: tuple[Any, ...]) -> Any:
-    # The exact type first: in `float | int`, 1 stays 1.
-    for hint in sorted(hints, key=lambda hint: type(value) is not hint):
-        try:
-            return _fit(value, hint)
-        except TypeError:
-            continue
-    raise TypeError
-
-
-def _fit_tuple(value: Any, hints: tuple[Any, ...]) -> tuple[Any, ...]:
+def _fit_tuple(value: Any, hints: tuple[Any, ...], texts: bool) -> tuple[Any, ...]:
     if not isinstance(value, (list, tuple)):
         raise TypeError
     if len(hints) == 2 and hints[1] is Ellipsis:
         hints = (hints[0],) * len(value)
     if len(hints) != len(value):
         raise TypeError
-    return tuple(_fit(part, hint) for part, hint in zip(value, hints, strict=True))
+    return tuple(_fit(part, hint, texts) for part, hint in zip(value, hints, strict=True))
+
+
+def _read(value: Any, hint: Any) -> Any:
+    """What a text or a number says where a `hint` belongs; `value` itself if that is nothing of the kind."""
+    if isinstance(value, str) and hint in (bool, types.NoneType):
+        return _WORDS.get(value.lower(), value)
+    if hint not in (int, float) or isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return value
+    with suppress(ValueError):  # "1e5" is a whole number too, but not for int()
+        if hint is int and not isinstance(value, float):
+            return int(value)
+    with suppress(ValueError):
+        number = float(value)
+        if not math.isfinite(number):
+            raise TypeError
+        return int(number) if hint is int and number.is_integer() else number
+    return value
+
+
+def _read_list(value: Any) -> Any:
+    """The list that a text such as "1,2", "(1, 2)" or "[1, 2]" says."""
+    if isinstance(value, str):
+        text = value.replace("(", "[").replace(")", "]").replace(",]", "]")
+        with suppress(ValueError):
+            return json.loads(text if text.startswith("[") else f"[{text}]")
+    return value
 
 
 def _describe(hint: Any) -> str:

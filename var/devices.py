@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from var.errors import UserError
+from var.errors import UserError, first_line
 
 
 def check_device(device: torch.device | str) -> None:
@@ -12,7 +12,7 @@ def check_device(device: torch.device | str) -> None:
     try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
-        reason = (str(error).splitlines() or [type(error).__name__])[0].split(". ")[0]
+        reason = first_line(error).split(". ")[0]
         raise UserError(
             f"device {str(device)!r} cannot be used here ({reason}); use 'cpu', or leave the choice out"
         ) from error

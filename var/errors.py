@@ -1,7 +1,7 @@
 """The one error that the command line turns into a line and exit code 2."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 Row = TypeVar("Row")
@@ -13,6 +13,17 @@ class UserError(ValueError):
     It is a `ValueError`, so that library users need no import of ours to catch it; the command lines print it as one
     line without a traceback.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line with words in an error's message, else its class."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+def listed(words: Sequence[str], most: int) -> str:
+    """The first `most` of `words`, and how many more there are."""
+    return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
+from einops import rearrange, repeat
 from jaxtyping import Float, UInt8
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -81,7 +83,7 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
         )
 
 
-def to_pil(images: Float[Tensor, "batch channels height width"], rounding: str = "nearest") -> list[Image.Image]:
+def to_pil(images: Float[Tensor, "batch c h w"], rounding: str = "nearest") -> list[Image.Image]:
     """Images in [-1, 1] as pictures: 1 channel gives mode L, 3 give RGB; `UserError` for other counts."""
     channels = images.shape[1]
     if channels not in (1, 3):
@@ -93,7 +95,7 @@ def to_pil(images: Float[Tensor, "batch channels height width"], rounding: str =
 
 
 def image_grid(
-    images: Float[Tensor, "batch channels height width"],
+    images: Float[Tensor, "batch c h w"],
     columns: int,
     *,
     padding: int = 1,
@@ -105,18 +107,14 @@ def image_grid(
     Each pixel becomes a square of side `magnify`; `padding` pixels (not magnified) of value `background`, in [-1, 1],
     surround every image, and fill the places that the last row leaves empty.
     """
-    count, channels, height, width = images.shape
+    count = len(images)
     if count == 0 or columns < 1:
         raise UserError(f"a grid needs at least 1 image and 1 column, got {count} and {columns}; pass more")
-    rows = -(-count // columns)
-    large = images.repeat_interleave(magnify, dim=2).repeat_interleave(magnify, dim=3)
-    cell_height, cell_width = height * magnify + padding, width * magnify + padding
-    canvas = images.new_full((channels, rows * cell_height + padding, columns * cell_width + padding), background)
-    for position, image in enumerate(large):
-        top = padding + position // columns * cell_height
-        left = padding + position % columns * cell_width
-        canvas[:, top : top + image.shape[1], left : left + image.shape[2]] = image
-    return to_pil(canvas[None])[0]
+    large = repeat(images, "n c h w -> n c (h down) (w right)", down=magnify, right=magnify)
+    cells = F.pad(large, (padding, 0, padding, 0), value=background)
+    empty = cells.new_full((-count % columns, *cells.shape[1:]), background)
+    canvas = rearrange([*cells, *empty], "(row column) c h w -> 1 c (row h) (column w)", column=columns)
+    return to_pil(F.pad(canvas, (0, padding, 0, padding), value=background))[0]
 
 
 def save_png(image: Image.Image, path: Path | str, metadata: dict[str, str] | None = None) -> None:
@@ -128,7 +126,7 @@ def save_png(image: Image.Image, path: Path | str, metadata: dict[str, str] | No
         image.save(temporary, format="PNG", pnginfo=text)
 
 
-def format_images(images: Float[Tensor, "batch channels height width"], output_type: str) -> Any:
+def format_images(images: Float[Tensor, "batch c h w"], output_type: str) -> Any:
     """Images in [-1, 1] as users ask for them: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1])."""
     if output_type == "pil":
         return to_pil(images)

@@ -1,7 +1,13 @@
 """Nested mappings, as settings and JSON are: their leaves under dotted names, and where two of them differ."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """As a JSON file gives them back: tuples are lists."""
+    return json.loads(json.dumps(dict(values)))
 
 
 def leaves(values: Mapping[Any, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -18,7 +18,7 @@ Side = int | tuple[int, int]
 class ScaleSchedule:
     """Side lengths of the token maps, coarse to fine; an int is a square map, a pair is (height, width).
 
-    Raises ValueError unless there is at least one scale, all sides are positive whole numbers, and every map is larger
+    Raises `UserError` unless there is at least one scale, all sides are positive whole numbers, and every map is larger
     than the one before it, in neither direction smaller.
     """
 
@@ -61,14 +61,14 @@ class ScaleSchedule:
             yield slice(start, start := start + length)
 
     def flatten(self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]) -> Int64[Tensor, "batch length"]:
-        """Token maps, coarse to fine, as one sequence; raises ValueError where their shapes are not the schedule's."""
+        """Token maps, coarse to fine, as one sequence; raises `UserError` where their shapes are not the schedule's."""
         found = tuple(tuple(token_map.shape[1:]) for token_map in token_maps)
         if found != self.shapes:
             raise UserError(f"token maps must have the shapes {self.shapes}, got {found}; encode with this schedule")
         return torch.cat([token_map.flatten(1) for token_map in token_maps], dim=1)
 
     def split(self, tokens: Int64[Tensor, "batch length"]) -> list[Int64[Tensor, "batch _h _w"]]:
-        """The inverse of `flatten`; raises ValueError where the sequence has another length."""
+        """The inverse of `flatten`; raises `UserError` where the sequence has another length."""
         if tokens.shape[1] != self.length:
             raise UserError(
                 f"a token sequence of the sides {self.sides} has length {self.length}, got {tokens.shape[1]}; "

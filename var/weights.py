@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from var.errors import UserError
+from var.errors import UserError, listed
 
 Kind = tuple[tuple[int, ...], torch.dtype | str]
 """Shape and type of a tensor; the type is a text if torch has none of that name."""
@@ -121,8 +121,7 @@ def check_fit(
         if _is_float(kind) != _is_float(wanted_kind) if any_float else kind != wanted_kind:
             faults.append(f"{said.get(name, name)} has kind {kind} instead of {wanted_kind}")
     if faults:
-        listed = ", ".join(faults[:LISTED]) + (f" and {len(faults) - LISTED} more" if len(faults) > LISTED else "")
-        raise UserError(f"{rule}, but: {listed}; {remedy}")
+        raise UserError(f"{rule}, but: {listed(faults, LISTED)}; {remedy}")
 
 
 def check_stored(tensor: Tensor, rule: str, remedy: str) -> None:

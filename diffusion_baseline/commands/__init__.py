@@ -1,1 +1,1 @@
-"""The commands of the diffusion baseline, one a module; each imports what is heavy when it runs."""
+"""The commands of the diffusion baseline, one per module; each imports what is heavy when it runs."""

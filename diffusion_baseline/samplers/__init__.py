@@ -30,8 +30,5 @@ def find_sampler(name: str) -> Callable[..., Any]:
 
 
 __getattr__, __dir__, __all__ = lazy_names(
-    __name__,
-    {module: f"{name}_step sample_{name}" for name, module in SAMPLERS.items()},
-    "SAMPLERS",
-    "find_sampler",
+    __name__, {module: f"{name}_step sample_{name}" for name, module in SAMPLERS.items()}, "SAMPLERS", "find_sampler"
 )

@@ -1,22 +1,24 @@
 """DDIM (Song et al. 2021)."""
 
-from jaxtyping import Float, Int
+from functools import partial
+
+from jaxtyping import Float
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser, NoiseSchedule, broadcast
+from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule, Timesteps, broadcast
 from diffusion_baseline.stepping import Generators, OnStep, take_steps
 from var.errors import UserError
 
 
 def ddim_step(
-    x: Float[Tensor, "batch *shape"],
-    eps: Float[Tensor, "batch *shape"],
-    t: int | Int[Tensor, ""] | Int[Tensor, " batch"],
+    x: Images,
+    eps: Images,
+    t: Timesteps,
     schedule: NoiseSchedule,
     *,
-    previous: int | Int[Tensor, ""] | Int[Tensor, " batch"] | None = None,
+    previous: Timesteps | None = None,
     eta: float = 0.0,
-) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "..."]]:
+) -> tuple[Images, Float[Tensor, "..."]]:
     """Return mean and variance of the step from x_t to x_previous (Song et al. 2021, Eq. 12 and 16); eta 0 has none."""
     now = schedule.alpha_bar(t)
     before = schedule.alpha_bar(t - 1 if previous is None else previous)
@@ -32,19 +34,16 @@ def ddim_step(
 
 def sample_ddim(
     denoise: Denoiser,
-    noise: Float[Tensor, "batch *shape"],
+    noise: Images,
     schedule: NoiseSchedule,
     *,
     steps: int = 50,
     eta: float = 0.0,
-    generator: Generators = None,
+    generator: Generators | None = None,
     on_step: OnStep | None = None,
-) -> Float[Tensor, "batch *shape"]:
+) -> Images:
     """Sample with DDIM (Song et al. 2021): deterministic at eta 0 (no use of `generator`), ancestral at eta 1."""
     if not 0 <= eta <= 1:
         raise UserError(f"eta must be between 0 (deterministic) and 1 (ancestral), got {eta}; change eta")
-
-    def step(x: Tensor, eps: Tensor, t: int, previous: int) -> tuple[Tensor, Tensor]:
-        return ddim_step(x, eps, t, schedule, previous=previous, eta=eta)
-
+    step = partial(ddim_step, schedule=schedule, eta=eta)
     return take_steps(step, denoise, noise, schedule, steps, generator, on_step)

@@ -1,21 +1,18 @@
 """Ancestral sampling (Ho et al. 2020)."""
 
-from jaxtyping import Float, Int
+from functools import partial
+
+from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_baseline.samplers.ddim import ddim_step
-from diffusion_baseline.schedules import Denoiser, NoiseSchedule
+from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule, Timesteps
 from diffusion_baseline.stepping import Generators, OnStep, take_steps
 
 
 def ddpm_step(
-    x: Float[Tensor, "batch *shape"],
-    eps: Float[Tensor, "batch *shape"],
-    t: int | Int[Tensor, ""] | Int[Tensor, " batch"],
-    schedule: NoiseSchedule,
-    *,
-    previous: int | Int[Tensor, ""] | Int[Tensor, " batch"] | None = None,
-) -> tuple[Float[Tensor, "batch *shape"], Float[Tensor, "..."]]:
+    x: Images, eps: Images, t: Timesteps, schedule: NoiseSchedule, *, previous: Timesteps | None = None
+) -> tuple[Images, Float[Tensor, "..."]]:
     """Return mean and (small) variance of q(x_previous | x_t, x_0) at the predicted x_0 (Ho et al. 2020, Eq. 7).
 
     `previous` is t - 1 unless steps are left out; -1 is the clean image. The variance is 0 where that is reached.
@@ -26,17 +23,14 @@ def ddpm_step(
 
 def sample_ddpm(
     denoise: Denoiser,
-    noise: Float[Tensor, "batch *shape"],
+    noise: Images,
     schedule: NoiseSchedule,
     *,
     steps: int | None = None,
-    generator: Generators = None,
+    generator: Generators | None = None,
     on_step: OnStep | None = None,
-) -> Float[Tensor, "batch *shape"]:
+) -> Images:
     """Ancestral sampling from standard normal `noise` (Ho et al. 2020, Algorithm 2); `steps` None is all T of them."""
-
-    def step(x: Tensor, eps: Tensor, t: int, previous: int) -> tuple[Tensor, Tensor]:
-        return ddpm_step(x, eps, t, schedule, previous=previous)
-
+    step = partial(ddpm_step, schedule=schedule)
     steps = schedule.num_timesteps if steps is None else steps
     return take_steps(step, denoise, noise, schedule, steps, generator, on_step)

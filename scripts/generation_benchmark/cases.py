@@ -13,7 +13,6 @@ from generation_benchmark.agreement import parting
 from generation_benchmark.models import Models
 from var import VARPipeline
 from var.generation.draws import PerImageDraws
-from var.generation.guidance import guidance_scales
 from var.generation.logits import candidates
 from var.generation.sampling_settings import SamplingSettings
 
@@ -96,7 +95,7 @@ def _autocast(case: Case) -> contextlib.AbstractContextManager[Any]:
 def _agreement(models: Models, pipeline: VARPipeline, case: Case) -> dict[str, Any]:
     """Whether the engine's tokens are those of the official code, if it is there; where greedy ones part."""
     found, parted = {}, None
-    scales = guidance_scales(SamplingSettings(guidance_scale=GUIDANCE), len(pipeline.transformer.scales))
+    scales = SamplingSettings(guidance_scale=GUIDANCE).guidance_scales(len(pipeline.transformer.scales))
     for name, top_k, top_p in (("greedy", 1, 0.0), ("official stream", TOP_K, TOP_P)) if models.official else ():
         stream = torch.Generator(case.device).manual_seed(0)
         ours = _ours(

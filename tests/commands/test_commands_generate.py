@@ -143,7 +143,7 @@ def test_compile_asks_the_pipeline_for_it(generate, tmp_path, monkeypatch):
         ("var", ["--seeds", "5-2"], "must run upwards, got '5-2'; write 2-5"),
         ("var", ["--seeds", "a-b"], "got 'a-b'; write for example 0-15"),
         ("var", ["--top-k", "-1"], "argument --top-k: expected a whole number from 0 on, got '-1'"),
-        ("var", ["--top-p", "1.5"], "top_p must be a probability in [0, 1], got 1.5"),
+        ("var", ["--top-p", "1.5"], "top_p is a probability and must lie in [0, 1], got 1.5"),
         ("var", ["--temperature", "0"], "temperature must be positive, got 0.0"),
         ("var", ["--guidance", "nan"], "argument --guidance: expected a number, got 'nan'"),
         ("var", ["--guidance-schedule", "liner"], "unknown value 'liner'; did you mean 'linear'"),

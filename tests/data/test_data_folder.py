@@ -160,7 +160,7 @@ def test_exif_rotation(tmp_path, orientation):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda root: None, "no images in {root}; put one folder a class"),
+        (lambda root: None, "no images in {root}; put one folder per class"),
         (lambda root: (root / "notes.txt").write_text(""), "no images in {root}; put"),
         (lambda root: (root / "empty").mkdir(), "no images in the class folder {root}/empty; put"),
         (lambda root: [save(root / "a/1.png"), (root / "b").mkdir()], "no images in the class folder {root}/b; put"),

@@ -207,5 +207,5 @@ def test_impossible_numbers_of_steps(steps):
 def test_impossible_eta_and_generators():
     with pytest.raises(UserError, match=r"eta must be between 0 .* got 1.5"):
         sample_ddim(toy, draw(1, 1), linear_schedule(10), steps=2, eta=1.5)
-    with pytest.raises(UserError, match="one generator a sample is needed, got 1 for 2"):
+    with pytest.raises(UserError, match="one generator per sample is needed, got 1 for 2"):
         sample_ddpm(toy, draw(2, 1), linear_schedule(10), generator=[torch.Generator()])

@@ -5,11 +5,12 @@ import math
 import pytest
 import torch
 from safetensors.torch import load_file
+from tiny import tiny_unet
 
+from diffusion_baseline import DiffusionPipeline
 from diffusion_baseline.diffusion import (
     add_noise,
     image_and_noise,
-    named_prediction,
     simplified_loss,
     training_target,
     variational_bound,
@@ -190,4 +191,4 @@ def test_unknown_names_get_a_suggestion():
     with pytest.raises(UserError, match="did you mean 'cosine'"):
         named_schedule("cosin", 10)
     with pytest.raises(UserError, match=r"unknown prediction 'epsilon'.*'eps'"):
-        named_prediction("epsilon")
+        DiffusionPipeline(tiny_unet(), prediction="epsilon")

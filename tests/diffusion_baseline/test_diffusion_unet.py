@@ -92,7 +92,7 @@ def test_timestep_features_are_sines_and_cosines():
     [
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"embedding_width": 15}, "embedding_width must be even .* got 15"),
-        ({"multipliers": ()}, r"multipliers must be positive, one a level, got \(\)"),
+        ({"multipliers": ()}, r"multipliers must be positive, one per level, got \(\)"),
         ({"multipliers": (1, 0)}, "multipliers must be positive"),
         ({"image_size": 9}, "image_size must be a multiple of 2 for 2 levels, got 9"),
         ({"image_size": (8, 9)}, r"image_size must be a multiple of 2 .* got \(8, 9\)"),

@@ -13,10 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from var import VARPipeline
 from var.conditions import Condition
 from var.errors import UserError
-from var.generation.cache import KVCache
 from var.generation.decoding import ImageDecoder
 from var.generation.draws import OfficialDraws, PerImageDraws
-from var.generation.engine import Engine
+from var.generation.engine import Engine, KVCache
 from var.generation.graphs import record
 from var.generation.logits import candidates
 from var.generation.loop import generate
@@ -289,7 +288,7 @@ def test_recorded_scales_keep_their_storage_between_calls(own_pipe):
     assert addresses[0] == addresses[1] == addresses[2]
     assert len(engine.kept.recorded) == 3
     run(engine, labels=(1, 2))  # another batch size begins anew
-    assert engine.kept.cache.rows == 4
+    assert len(engine.kept.start) == 4
 
 
 def test_calls_of_one_engine_do_not_meet(own_pipe):
@@ -354,7 +353,7 @@ def test_the_official_stream_needs_one_generator(pipe):
     for wrong in ({"seeds": [0, 1]}, {"generator": [torch.Generator(), torch.Generator()]}, {}, both):
         with pytest.raises(UserError, match="official_stream needs one generator"):
             pipe([1, 2], official_stream=True, **wrong, **SETTINGS)
-    with pytest.raises(UserError, match="official_stream has no seed an image"):
+    with pytest.raises(UserError, match="official_stream has no seed per image"):
         pipe("random", 2, generator=torch.Generator(), official_stream=True, **SETTINGS)
 
 

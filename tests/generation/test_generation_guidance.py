@@ -3,12 +3,11 @@
 import pytest
 
 from var.errors import UserError
-from var.generation.guidance import guidance_scales
 from var.generation.sampling_settings import SamplingSettings
 
 
 def scales_of(scale, schedule, scales):
-    return guidance_scales(SamplingSettings().updated(guidance_scale=scale, guidance_schedule=schedule), scales)
+    return SamplingSettings().updated(guidance_scale=scale, guidance_schedule=schedule).guidance_scales(scales)
 
 
 def test_constant_and_listed_scales():

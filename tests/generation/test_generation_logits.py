@@ -194,9 +194,9 @@ def test_smoothed_codes_of_some_candidates_are_those_of_all_with_the_others_rule
         ({"temperature": -1.0}, "temperature must be positive"),
         ({"temperature": math.nan}, "temperature must be positive"),
         ({"top_k": -1}, "top_k must be a count of codes or 0 for all, got -1"),
-        ({"top_p": 1.5}, r"top_p must be a probability in \[0, 1\], got 1.5"),
-        ({"top_p": -0.1}, r"top_p must be a probability"),
-        ({"min_p": 1.5}, r"min_p must be a probability in \[0, 1\], got 1.5"),
+        ({"top_p": 1.5}, r"top_p is a probability and must lie in \[0, 1\], got 1.5"),
+        ({"top_p": -0.1}, r"top_p is a probability"),
+        ({"min_p": 1.5}, r"min_p is a probability and must lie in \[0, 1\], got 1.5"),
     ],
 )
 def test_impossible_settings(settings, message):

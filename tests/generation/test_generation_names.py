@@ -67,5 +67,5 @@ def test_names_that_mean_nothing_are_refused(named, class_labels, message):
 
 
 def test_names_of_another_number_of_classes_are_refused(pipe):
-    with pytest.raises(UserError, match="must name 5 classes, got 2; give one a class"):
+    with pytest.raises(UserError, match="must name 5 classes, got 2; give one per class"):
         VARPipeline(pipe.vqvae, pipe.transformer, class_names=["cat", "dog"])

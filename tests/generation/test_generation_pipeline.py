@@ -241,7 +241,7 @@ def test_the_progress_bar_can_be_turned_off(pipe, capsys):
         ({"seeds": [-1]}, r"must lie in \[0, 2\^63\), got -1"),
         ({"temperature": 0}, "temperature must be positive, got 0"),
         ({"top_k": -2}, "top_k must be a count"),
-        ({"top_p": 2}, r"top_p must be a probability in \[0, 1\], got 2"),
+        ({"top_p": 2}, r"top_p is a probability and must lie in \[0, 1\], got 2"),
     ],
 )
 def test_impossible_requests(pipe, settings, message):

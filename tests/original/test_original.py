@@ -171,7 +171,7 @@ def test_heads_that_no_tensor_tells(pair, without_scales):
     odd = official_pair(5, **{**PLAIN, "width": 32})[1]
     assert "width 32 is not 64 times depth 1; pass num_heads" in refusal(pair[0], odd)
     assert "must divide the width 32, got 5" in refusal(pair[0], odd, num_heads=5)
-    assert "has 4 heads by its scale a head, got num_heads=2" in refusal(*pair, num_heads=2)
+    assert "has 4 heads by its scale per head, got num_heads=2" in refusal(*pair, num_heads=2)
 
 
 def test_normalised_codes_must_be_told(pair, pipe):

@@ -31,7 +31,7 @@ def trained(data, tmp_path_factory):
         model = VAR(
             VARConfig(sides=(1, 2, 4, 8), vocabulary=33, code_width=1, num_classes=10, depth=2, width=32, heads=2)
         )
-    cache = TokenCache.at(tmp_path_factory.mktemp("cache") / "tokens", data, tokenizer, progress=False)
+    cache = TokenCache.of(data, tokenizer, folder=tmp_path_factory.mktemp("cache") / "tokens", progress=False)
     config = TrainingConfig(steps=24, batch_size=32, learning_rate=3e-3, log_every=8, seed=0)
     task = TransformerTask(model, tokenizer, cache=cache)
     history = train(task, data, config, progress=False, device="cpu").history

@@ -92,7 +92,7 @@ def test_tokens_that_do_not_fit_16_bits_take_32(vqvae, data, tmp_path):
     assert make_cache(data, vqvae).tokens.dtype == torch.int16
     few, large = ArrayData(data.images[:8], data.labels[:8]), make_vqvae(vocabulary=2**15 + 1)
     assert make_cache(few, large).tokens.dtype == torch.int32
-    cache = TokenCache.at(tmp_path / "cache", few, large, progress=False)
+    cache = TokenCache.of(few, large, folder=tmp_path / "cache", progress=False)
     assert torch.equal(cache.draw(torch.arange(8), torch.Generator()), encoded(large, few))
 
 
@@ -164,7 +164,7 @@ class Fragile:
 
 
 def test_files_hold_what_memory_holds_and_are_encoded_once(vqvae, long_data, settings, in_memory, tmp_path):
-    cache = TokenCache.at(tmp_path / "cache", long_data, vqvae, progress=False, **settings)
+    cache = TokenCache.of(long_data, vqvae, folder=tmp_path / "cache", progress=False, **settings)
     assert torch.equal(cache.tokens, in_memory.tokens)
     indices = torch.tensor([0, PART, PART - 1, 2 * PART + 129, 5, 5])
     drawn, expected = (some.draw(indices, torch.Generator().manual_seed(3)) for some in (cache, in_memory))
@@ -175,29 +175,29 @@ def test_files_hold_what_memory_holds_and_are_encoded_once(vqvae, long_data, set
     ]
     never = Fragile(long_data, last=0)
     never.__class__ = type("ArrayData", (Fragile,), {"identity": long_data.identity})  # of the same fingerprint
-    again = TokenCache.at(tmp_path / "cache", never, vqvae, progress=False, **settings)
+    again = TokenCache.of(never, vqvae, folder=tmp_path / "cache", progress=False, **settings)
     assert torch.equal(again.tokens, in_memory.tokens)
 
 
 def test_an_interrupted_encoding_goes_on(vqvae, long_data, settings, in_memory, tmp_path):
     fragile = Fragile(long_data, last=PART + 130)
     with pytest.raises(Killed):
-        TokenCache.at(tmp_path, fragile, vqvae, progress=False, **settings)
+        TokenCache.of(fragile, vqvae, folder=tmp_path, progress=False, **settings)
     first = tmp_path / "part-000000.safetensors"
     before = first.stat().st_ino, first.stat().st_mtime_ns
     assert not (tmp_path / "part-000001.safetensors").exists()
     fragile.last = 7  # is not asked for again
-    cache = TokenCache.at(tmp_path, fragile, vqvae, progress=False, **settings)
+    cache = TokenCache.of(fragile, vqvae, folder=tmp_path, progress=False, **settings)
     assert (first.stat().st_ino, first.stat().st_mtime_ns) == before
     assert torch.equal(cache.tokens, in_memory.tokens)
 
 
 def test_processes_share_the_work(vqvae, long_data, settings, in_memory, tmp_path):
     with pytest.raises(UserError, match=r"must have 3 parts, got 2 \(part-000001.safetensors is missing\); let all"):
-        TokenCache.at(tmp_path, long_data, vqvae, progress=False, rank=0, world_size=2, **settings)
+        TokenCache.of(long_data, vqvae, folder=tmp_path, progress=False, rank=0, world_size=2, **settings)
     waited = []
     options = {"rank": 1, "world_size": 2, "wait": lambda: waited.append(len(list(tmp_path.glob("part-*"))))}
-    cache = TokenCache.at(tmp_path, long_data, vqvae, progress=False, **options, **settings)
+    cache = TokenCache.of(long_data, vqvae, folder=tmp_path, progress=False, **options, **settings)
     assert waited == [3]
     assert torch.equal(cache.tokens, in_memory.tokens)
 
@@ -214,7 +214,7 @@ def test_processes_share_the_work(vqvae, long_data, settings, in_memory, tmp_pat
 )
 def test_a_cache_of_something_else_is_refused_by_name(vqvae, data, settings, tmp_path, change, message):
     few = ArrayData(data.images[:3], data.labels[:3])
-    TokenCache.at(tmp_path, few, vqvae, progress=False, **settings)
+    TokenCache.of(few, vqvae, folder=tmp_path, progress=False, **settings)
     now = {"data": few, "vqvae": vqvae, **settings} | change
     if change.get("data"):
         now["data"] = ArrayData(data.images[1:4], data.labels[:3])
@@ -222,7 +222,7 @@ def test_a_cache_of_something_else_is_refused_by_name(vqvae, data, settings, tmp
         now["vqvae"] = make_vqvae()
         now["vqvae"].encoder.state_dict()[next(iter(vqvae.encoder.state_dict()))].add_(1e-6)
     with pytest.raises(UserError, match=message) as caught:
-        TokenCache.at(tmp_path, progress=False, **now)
+        TokenCache.of(folder=tmp_path, progress=False, **now)
     assert "\n" not in str(caught.value)
 
 
@@ -240,22 +240,22 @@ def test_another_decoder_makes_no_other_tokens(vqvae):
 
 def test_damaged_and_foreign_files(vqvae, data, tmp_path):
     few = ArrayData(data.images[:3], data.labels[:3])
-    TokenCache.at(tmp_path / "cache", few, vqvae, progress=False)
+    TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
     part = tmp_path / "cache" / "part-000000.safetensors"
     whole = part.read_bytes()
     part.write_bytes(whole[:-5])
     with pytest.raises(UserError, match=f"{part} must be a whole part of a token cache, but: .*; delete it"):
-        TokenCache.at(tmp_path / "cache", few, vqvae, progress=False)
-    TokenCache.at(tmp_path / "other", few, vqvae, progress=False, seed=9)
+        TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
+    TokenCache.of(few, vqvae, folder=tmp_path / "other", progress=False, seed=9)
     part.write_bytes((tmp_path / "other" / part.name).read_bytes())
     with pytest.raises(UserError, match=f"{part} must hold torch.int16 of shape .* or of another cache; delete it"):
-        TokenCache.at(tmp_path / "cache", few, vqvae, progress=False)
+        TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"must be empty or a token cache, got '(cache|notes\.txt|other)' in it"):
-        TokenCache.at(tmp_path, few, vqvae, progress=False)
+        TokenCache.of(few, vqvae, folder=tmp_path, progress=False)
     (tmp_path / "cache" / "cache.json").write_text("{}")
     with pytest.raises(UserError, match=r"cache\.json must describe a token cache, got another file"):
-        TokenCache.at(tmp_path / "cache", few, vqvae, progress=False)
+        TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
 
 
 def test_the_progress_bar_can_be_turned_off(vqvae, data, capsys):

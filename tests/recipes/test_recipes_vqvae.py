@@ -127,7 +127,7 @@ def test_the_perceptual_distance_is_added(monkeypatch):
 def test_a_perceptual_loss_is_never_silently_off(tmp_path):
     with pytest.raises(UserError, match=r"there is no .*absent.pth"):
         VQVAETask(make_vqvae(), VQVAELosses(perceptual=1.0, lpips_vgg16=str(tmp_path / "absent.pth")))
-    with pytest.raises(UserError, match="needs images of 1 or 3 channels and at least 16 pixels a side, got 3 x 8 x 8"):
+    with pytest.raises(UserError, match="images of 1 or 3 channels and at least 16 pixels per side, got 3 x 8 x 8"):
         VQVAETask(make_vqvae(sides=(1, 2)), VQVAELosses(perceptual=1.0))
 
 

@@ -123,7 +123,7 @@ def test_the_text_1e_minus_4_is_a_number_in_yaml(tmp_path):
         ("1: 2", "must hold named settings"),
         ("training: {setps: 1}", "unknown setting 'training.setps'; did you mean 'training.steps'"),
         ("training: {name: 3}", "field 'name' must be str, got 3"),
-        ("training: {rate: .nan}", "field 'rate' must be float, got 'nan'"),
+        ("training: {rate: .nan}", "field 'rate' must be float, got nan"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, content, message):

@@ -63,9 +63,9 @@ def test_the_text_says_them_all():
         "1,000 parameters",
         "500 parameters, frozen",
         "pictures, 8x8: 6,400 images in 3 classes",
-        "21 an image, in maps of 1x1 2x2 4x4",
+        "21 per image, in maps of 1x1 2x2 4x4",
         "64 images (2 processes x 4 parts x 8), 1,344 tokens, 448 MFLOP",
-        "about 44.9 KiB a process: weights 5.86 KiB",
+        "about 44.9 KiB per process: weights 5.86 KiB",
         "1,000 steps = 10.0 epochs, 448 GFLOP",
         "by the way",
     ):

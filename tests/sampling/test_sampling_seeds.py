@@ -4,7 +4,7 @@ import pytest
 
 from var.errors import UserError
 from var.sampling.seeds import parse_seeds
-from var.sampling.work import ClassOfSeed, EverySeedForEveryClass, Item, class_folder, existing
+from var.sampling.work import Item, WorkList, class_folder, existing
 
 
 def test_numbers_ranges_and_lists():
@@ -48,7 +48,7 @@ def test_other_texts_are_refused(texts, message):
 
 
 def test_every_class_gets_every_seed():
-    work = EverySeedForEveryClass(parse_seeds(["5", "0-1"]), (2, 0), ("2-eel", "0-cat"))
+    work = WorkList(parse_seeds(["5", "0-1"]), {"2-eel": 2, "0-cat": 0})
     assert work.count == 6
     assert [work[index] for index in range(6)] == [
         Item("2-eel/5.png", 5, 2),
@@ -72,6 +72,6 @@ def test_names_of_class_folders():
 def test_existing_images_are_found_by_their_names(tmp_path):
     for name in ("3.png", "4.png", "04.png", "12.png", "3.jpg", "x.png", "-3.png", ".5.png.1.tmp"):
         (tmp_path / name).touch()
-    work = ClassOfSeed(parse_seeds(["0-9"]), lambda seed: seed % 2)
+    work = WorkList(parse_seeds(["0-9"]), {"": lambda seed: seed % 2})
     assert sorted(existing(work, tmp_path), key=lambda item: item.seed) == [Item("3.png", 3, 1), Item("4.png", 4, 0)]
     assert list(existing(work, tmp_path / "nowhere")) == []

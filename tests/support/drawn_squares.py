@@ -13,7 +13,7 @@ from var.sampling.claims import Claims
 from var.sampling.drawing import draw_image_set
 from var.sampling.record import Recipe
 from var.sampling.seeds import parse_seeds
-from var.sampling.work import ClassOfSeed
+from var.sampling.work import WorkList
 
 NAMES = ("cat", "dog", "eel")
 
@@ -47,7 +47,7 @@ def recipe(**settings):
 
 
 def work(seeds):
-    return ClassOfSeed(parse_seeds([seeds]), lambda seed: seed % 3)
+    return WorkList(parse_seeds([seeds]), {"": lambda seed: seed % 3})
 
 
 def draw_squares(root, seeds="0-9", draw=draw, batch_size=4, settings=None, **options):

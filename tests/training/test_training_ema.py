@@ -45,7 +45,7 @@ def test_the_average_is_a_copy_until_it_is_put_back():
     average = AveragedWeights(model, 0.9)
     model.weight.data.fill_(50.0)
     assert average.average["weight"] == 2.0
-    average.copy_to(model)
+    model.load_state_dict(average.average)
     assert model.weight == 2.0
     model.weight.data.fill_(7.0)
     assert average.average["weight"] == 2.0

@@ -61,7 +61,7 @@ def test_a_run_that_forgets_any_one_part_of_its_state_ends_elsewhere(whole_run, 
         if value is not forgotten:
             write(target, value)
 
-    load = resuming._Saved.load
+    load = resuming.SavedTensors.load
 
     def load_and_forget(self, file, name):
         nonlocal forgotten
@@ -71,7 +71,7 @@ def test_a_run_that_forgets_any_one_part_of_its_state_ends_elsewhere(whole_run, 
         return value
 
     monkeypatch.setattr(state_module, "write", write_unless_forgotten)
-    monkeypatch.setattr(resuming._Saved, "load", load_and_forget)
+    monkeypatch.setattr(resuming.SavedTensors, "load", load_and_forget)
     parts = [
         ("model", "codes"),
         ("model", "norm.running_var"),

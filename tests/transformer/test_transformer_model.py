@@ -217,8 +217,8 @@ def test_drop_path_rises_over_the_blocks_and_acts_in_training_only():
         ({"vocabulary": 0}, "vocabulary must be at least 1, got 0"),
         ({"num_classes": 0}, "num_classes must be at least 1, got 0"),
         ({"width": 25}, "width must be divisible by heads, got 25 and 3"),
-        ({"drop_path": 1.0}, r"drop_path is a probability in \[0, 1\), got 1.0"),
-        ({"dropout": -0.1}, r"dropout is a probability in \[0, 1\), got -0.1"),
+        ({"drop_path": 1.0}, r"drop_path is a probability and must lie in \[0, 1\), got 1.0"),
+        ({"dropout": -0.1}, r"dropout is a probability and must lie in \[0, 1\), got -0.1"),
         ({"sides": (1, 1)}, "must grow"),
     ],
 )

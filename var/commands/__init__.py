@@ -1,1 +1,1 @@
-"""The commands of `var`, one a module; each imports what is heavy when it runs."""
+"""The commands of `var`, one per module; each imports what is heavy when it runs."""

@@ -11,7 +11,7 @@ HELP = "write a data set out as a folder of class folders"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    write = actions.add_parser("write", help=HELP, description="Write images as PNG files, one folder a class.")
+    write = actions.add_parser("write", help=HELP, description="Write images as PNG files, one folder per class.")
     write.add_argument("data", metavar="DATA", help="anything that can be trained on, for example `shapes`")
     write.add_argument("folder", type=Path, metavar="FOLDER", help="where the class folders go")
     write.add_argument("--count", type=whole_number(least=1), help="the first so many images; default: all")

@@ -4,7 +4,6 @@ import argparse
 import importlib.util
 from pathlib import Path
 
-from var.command_line.extractor_options import add_classifier_arguments, add_extractor_arguments
 from var.command_line.frame import number
 from var.commands import extractor
 from var.errors import UserError
@@ -22,14 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder or npz file of images; several are independent sets of one model, whose spread is told",
     )
     parser.add_argument("--reference", type=Path, required=True, metavar="NPZ", help="statistics of the real images")
-    add_extractor_arguments(parser)
+    extractor.add_arguments(parser)
     parser.add_argument("--protocol", metavar="NAME", help="the protocol that the samples must follow")
     parser.add_argument("--real-test", type=Path, metavar="FOLDER", help="further real images: the floor of the scores")
     parser.add_argument("--train", type=Path, metavar="FOLDER", help="training images, to look for copies of them")
     parser.add_argument(
         "--keep-share", type=number, metavar="SHARE", help="also judge the most confident share of each class, apart"
     )
-    add_classifier_arguments(parser)
+    extractor.add_classifier_arguments(parser)
     parser.add_argument("--name", help="what the report calls the model")
     parser.add_argument("--output", type=Path, metavar="DIR", help="write the report here as JSON, Markdown and HTML")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from var.command_line.extractor_options import add_extractor_arguments
 from var.command_line.frame import whole_number
 from var.commands import extractor
 
@@ -19,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     build.add_argument("--size", type=whole_number(least=1), help="side to resize and crop to (default: as they are)")
     build.add_argument("--channels", type=int, choices=(1, 3), default=3, help="1 (grey) or 3 (default 3)")
     build.add_argument("--quiet", action="store_true", help="show no progress bar")
-    add_extractor_arguments(build)
+    extractor.add_arguments(build)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -13,7 +13,7 @@ from var.images import check_images, from_uint8
 
 
 class ArrayData:
-    """Images and labels held in memory, as one float32 tensor: four bytes a value.
+    """Images and labels held in memory, as one float32 tensor: four bytes per value.
 
     Args:
         images: uint8 array (n, height, width, channels) or (n, height, width) in [0, 255]; or float tensor
@@ -34,7 +34,7 @@ class ArrayData:
         name: str = "images",
     ):
         self.name = name
-        self.images: Float[Tensor, "n channels height width"] = _float_images(images)
+        self.images: Float[Tensor, "n c h w"] = _float_images(images)
         self.labels: Int64[Tensor, " n"] = _integer_labels(labels, len(self.images))
         largest = int(self.labels.max())
         self.classes = tuple(str(label) for label in range(largest + 1)) if classes is None else tuple(classes)
@@ -55,11 +55,11 @@ class ArrayData:
     def __len__(self) -> int:
         return len(self.images)
 
-    def load(self, index: int) -> Float[Tensor, "channels height width"]:
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1]; not to be written to."""
         return self.images[index]
 
-    def load_many(self, indices: Int64[Tensor, " batch"]) -> Float[Tensor, "batch channels height width"]:
+    def load_many(self, indices: Int64[Tensor, " batch"]) -> Float[Tensor, "batch c h w"]:
         """A copy of the images at `indices`."""
         return self.images.index_select(0, indices)
 
@@ -72,7 +72,7 @@ class ArrayData:
         return hashlib.blake2b(self.images.numpy().tobytes(), digest_size=16).hexdigest()
 
 
-def _float_images(images: np.ndarray | Tensor) -> Float[Tensor, "n channels height width"]:
+def _float_images(images: np.ndarray | Tensor) -> Float[Tensor, "n c h w"]:
     if isinstance(images, Tensor):
         if not images.is_floating_point():
             raise UserError(
@@ -91,10 +91,7 @@ def _float_images(images: np.ndarray | Tensor) -> Float[Tensor, "n channels heig
         floats = from_uint8(torch.from_numpy(channels_first))
     if floats.numel() == 0:
         raise UserError(f"images must not be empty, got shape {tuple(images.shape)}; give at least one image")
-    if floats.ndim == 4:
-        check_images(floats, channels=floats.shape[1])
-    else:
-        check_images(floats, channels=-1)  # names the number of axes
+    check_images(floats, channels=floats.shape[1] if floats.ndim == 4 else -1)  # names the number of axes
     return floats.contiguous()
 
 
@@ -103,12 +100,12 @@ def _integer_labels(labels: Sequence[int] | np.ndarray | Tensor, length: int) ->
         given = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
     except (TypeError, ValueError) as error:
         raise UserError(
-            f"labels must be integers, got {type(labels).__name__}; pass one class index an image"
+            f"labels must be integers, got {type(labels).__name__}; pass one class index per image"
         ) from error
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
-        raise UserError(f"labels must be integers, got {given.dtype}; pass one class index an image")
+        raise UserError(f"labels must be integers, got {given.dtype}; pass one class index per image")
     if given.shape != (length,):
         raise UserError(
-            f"labels must be one an image, {length} in all, got shape {tuple(given.shape)}; match the lengths"
+            f"labels must be one per image, {length} in all, got shape {tuple(given.shape)}; match the lengths"
         )
     return given.to(torch.int64)

@@ -16,7 +16,7 @@ from var.errors import UserError
 Augmentation = Callable[[Tensor, Generator], Tensor]
 """(image (channels, height, width) in [-1, 1], generator) -> image of the same shape. Must not write to its input."""
 
-Images = Float[Tensor, "batch channels height width"]
+Images = Float[Tensor, "batch c h w"]
 
 
 class _ManyAtOnce:
@@ -26,9 +26,7 @@ class _ManyAtOnce:
         """Every image changed as its generator decides."""
         raise NotImplementedError
 
-    def __call__(
-        self, image: Float[Tensor, "channels height width"], generator: Generator
-    ) -> Float[Tensor, "channels height width"]:
+    def __call__(self, image: Float[Tensor, "c h w"], generator: Generator) -> Float[Tensor, "c h w"]:
         """The image changed as `generator` decides."""
         return self.many(image[None], [generator])[0]
 
@@ -52,10 +50,7 @@ class Shift(_ManyAtOnce):
         height, width = images.shape[2:]
         if self.pixels >= min(height, width):
             raise UserError(f"a shift must be smaller than the image, got {self.pixels} for {height}x{width}; lower it")
-        if self.fill is None:
-            padded = F.pad(images, (self.pixels,) * 4, mode="replicate")
-        else:
-            padded = F.pad(images, (self.pixels,) * 4, value=self.fill)
+        padded = F.pad(images, (self.pixels,) * 4, "replicate" if self.fill is None else "constant", self.fill)
         places = [torch.randint(0, 2 * self.pixels + 1, (2,), generator=g).tolist() for g in generators]
         return _windows(padded, places, height, width)
 
@@ -163,9 +158,7 @@ class Compose:
     def __repr__(self) -> str:
         return f"Compose({list(self.steps)})"
 
-    def __call__(
-        self, image: Float[Tensor, "channels height width"], generator: Generator
-    ) -> Float[Tensor, "channels height width"]:
+    def __call__(self, image: Float[Tensor, "c h w"], generator: Generator) -> Float[Tensor, "c h w"]:
         """The image after all steps."""
         for step in self.steps:
             image = step(image, generator)

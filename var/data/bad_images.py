@@ -34,11 +34,11 @@ class SkipBadImages(WrappedData):
         self._news: dict[int, str] = {}
         self._stand_ins: dict[int, int] = {}
 
-    def load(self, index: int) -> Float[Tensor, "channels height width"]:
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, or the one that stands for it."""
         return self._first_good(index, self.data.load)
 
-    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "channels height width"]:
+    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "c h w"]:
         """Like `load`, with the part of the picture that `framing` chooses."""
         return self._first_good(index, lambda place: load_framed(self.data, place, framing, generator))
 

@@ -17,7 +17,12 @@ class BadImageError(UserError):
 
 
 class ImageData(Protocol):
-    """Labelled images of one shape, with random access. Implementations must survive pickling for worker processes."""
+    """Labelled images of one shape, with random access. Implementations must survive pickling for worker processes.
+
+    They may also have `load_many(indices)`, bit for bit what `load` gives, in memory of its own; `load_framed(index,
+    framing, generator)`, `load` with the part of a larger picture that a `Framing` chooses; `condition(indices)`, what
+    images show besides labels; and `identity()`, a text for the `fingerprint`.
+    """
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -36,7 +41,7 @@ class ImageData(Protocol):
 
     def __len__(self) -> int: ...
 
-    def load(self, index: int) -> Float[Tensor, "channels height width"]:
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1]; raises `UserError` if it cannot be read."""
         ...
 

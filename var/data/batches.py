@@ -82,7 +82,7 @@ def batches(
             f"the data must hold at least one global batch of {batch_size * world_size} images "
             f"(batch size {batch_size} x {world_size} process(es)), got {len(data)}; lower the batch size"
         )
-    order = _Order(len(data), batch_size, seed, start_step, rank, world_size)
+    order = _order(len(data), batch_size, seed, start_step, rank, world_size)
     return load_in_order(data, order, seed=seed, augment=augment, workers=workers, pin_memory=pin_memory)
 
 
@@ -123,27 +123,16 @@ def _check_picklable(augment: Augmentation | None) -> None:
         ) from error
 
 
-@dataclass(frozen=True)
-class _Order:
+def _order(length: int, batch_size: int, seed: int, start_step: int, rank: int, world_size: int) -> Iterator[Key]:
     """Which images each step takes."""
-
-    length: int
-    batch_size: int
-    seed: int
-    start_step: int
-    rank: int
-    world_size: int
-
-    def __iter__(self) -> Iterator[Key]:
-        global_batch = self.batch_size * self.world_size
-        per_epoch = self.length // global_batch
-        first_epoch, first = divmod(self.start_step, per_epoch)
-        for epoch in itertools.count(first_epoch):
-            order = torch.randperm(self.length, generator=keyed_generator("order", self.seed, epoch))
-            for place in range(first, per_epoch):
-                start = place * global_batch + self.rank * self.batch_size
-                yield epoch, order[start : start + self.batch_size].tolist()
-            first = 0
+    per_epoch = length // (batch_size * world_size)
+    first_epoch, first = divmod(start_step, per_epoch)
+    for epoch in itertools.count(first_epoch):
+        order = torch.randperm(length, generator=keyed_generator("order", seed, epoch))
+        for place in range(first, per_epoch):
+            start = (place * world_size + rank) * batch_size
+            yield epoch, order[start : start + batch_size].tolist()
+        first = 0
 
 
 Found = dict[int, str]  # images that were found bad, index to reason

@@ -1,4 +1,4 @@
-"""Images in folders, one folder a class, decoded when they are needed."""
+"""Images in folders, one folder per class, decoded when they are needed."""
 
 import hashlib
 from collections.abc import Sequence
@@ -12,21 +12,17 @@ SAMPLED_SIZES = 1000
 
 
 class FolderData(PictureData):
-    """The images of `root`, one folder a class, in the order of their names.
+    """The images of `root`, one folder per class, in the order of their names.
 
     Classes are the folders in `root`, one level deep, sorted by name; without any, the images in `root` itself form the
     class "unlabelled". Hidden files and files that are not png, jpg, jpeg, webp, bmp or gif (first frame) are ignored.
     How a picture becomes an image is said at `PictureData`.
 
     Args:
-        root: the folder.
-        size: side length, or (height, width), of the images that `load` gives.
-        channels: 1 or 3.
         classes: names of the classes in the order of their labels, as another part of the data has them; None takes the
             folders.
         keep_broken_links: take links that lead nowhere for images that cannot be read, instead of raising at once.
         index: a file that keeps the listing of a large folder; made if absent, refreshed where the folder has changed.
-        progress: show a bar while the folder is listed.
 
     Raises `UserError` if there is nothing to read; `load` raises it, with the path, for a file that is no whole image.
     """

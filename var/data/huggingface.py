@@ -6,16 +6,13 @@ from typing import Any
 import torch
 
 from var.data.pictures import PictureData
-from var.errors import UserError, suggestion
+from var.errors import UserError, first_line, suggestion
 
 
 class HuggingFaceData(PictureData):
     """The images of a `datasets.Dataset` (the kind with random access), decoded as `PictureData` says.
 
     Args:
-        dataset: the data set.
-        size: side length, or (height, width), of the images that `load` gives.
-        channels: 1 or 3.
         image: the column of images.
         label: the column of labels, whole numbers or a `ClassLabel`, which gives the class names; None or an absent
             column makes all images one class, "unlabelled".
@@ -84,8 +81,8 @@ def open_huggingface(name: str, *, split: str, size: int | tuple[int, int], chan
         local = Path(name).expanduser()
         found = datasets.load_from_disk(str(local)) if local.is_dir() else datasets.load_dataset(name)
     except Exception as error:  # the library raises its own kinds, the Hub's, and those of the file system
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"{name!r} must be a data set on disk or on the Hub, but: {reason}; check the name") from error
+        rule = f"{name!r} must be a data set on disk or on the Hub"
+        raise UserError(f"{rule}, but: {first_line(error)}; check the name") from error
     if not isinstance(found, dict):
         return HuggingFaceData(found, size=size, channels=channels, name=name)
     held_out = {"test": ("test", "validation", "val"), "val": ("validation", "val", "test")}

@@ -3,11 +3,12 @@
 import json
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
@@ -17,13 +18,32 @@ from tqdm.auto import tqdm
 
 from var.data.pictures import ACCEPTED, SUFFIXES
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import write_text
 
 UNSETTLED = 2.0
 """Seconds: a folder changed so shortly before it was scanned may change again without a newer time stamp."""
 
 
-class Names(Sequence[str]):
+Item = TypeVar("Item")
+
+
+class _Packed(Sequence[Item], ABC):
+    """Items that are made when they are asked for."""
+
+    @abstractmethod
+    def _at(self, index: int) -> Item:
+        """The item at `index`, which is not negative."""
+
+    @overload
+    def __getitem__(self, index: int) -> Item: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Item]: ...
+    def __getitem__(self, index: int | slice) -> Item | list[Item]:
+        places = range(len(self))[index]
+        return self._at(places) if isinstance(places, int) else [self._at(place) for place in places]
+
+
+class Names(_Packed[str]):
     """Many short strings in two arrays: a third of the memory that they take alone, and quickly sent to workers."""
 
     def __init__(self, names: Iterable[str]):
@@ -34,14 +54,7 @@ class Names(Sequence[str]):
     def __len__(self) -> int:
         return len(self._ends)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        index = range(len(self))[index]
+    def _at(self, index: int) -> str:
         start = self._ends[index - 1] if index else 0
         return os.fsdecode(self._text[start : self._ends[index]].tobytes())
 
@@ -50,7 +63,7 @@ class Names(Sequence[str]):
         return self._text.tobytes() + self._ends.tobytes()
 
 
-class Paths(Sequence[Path]):
+class Paths(_Packed[Path]):
     """Paths of many files in few folders."""
 
     def __init__(self, folders: Sequence[Path], names: Sequence[Sequence[str]]):
@@ -61,13 +74,7 @@ class Paths(Sequence[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
-    @overload
-    def __getitem__(self, index: int) -> Path: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Path]: ...
-    def __getitem__(self, index: int | slice) -> Path | list[Path]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
+    def _at(self, index: int) -> Path:
         return self._folders[self._folder[index]] / self.names[index]
 
 
@@ -90,14 +97,9 @@ def list_images(
 ) -> Listing:
     """The image files of `root`, by class folders in the order of their names; see `FolderData` for what counts.
 
-    Args:
-        root: the folder.
-        classes: names of the classes, in the order of their labels; folders of other names are refused, and of some
-            classes there may be none. None takes the folders.
-        keep_broken_links: list links that lead nowhere if they have the suffix of an image, and leave it to the reader
-            to refuse them. Otherwise they raise.
-        index: a file that keeps the listing for the next time, when only folders that have changed are scanned.
-        progress: show a bar of class folders.
+    Of some `classes` there may be no folder; folders of other names are refused. `keep_broken_links` lists links that
+    lead nowhere if they have the suffix of an image, and leaves it to the reader to refuse them. With an `index`, only
+    folders that have changed since it was written are scanned.
 
     Raises `UserError` if there is nothing to read, or something that cannot be read as it is meant.
     """
@@ -109,7 +111,7 @@ def list_images(
         )
     if not folders:
         if not loose:
-            raise UserError(f"no images in {root}; put one folder a class there, with {ACCEPTED} files")
+            raise UserError(f"no images in {root}; put one folder per class there, with {ACCEPTED} files")
         return Listing(("unlabelled",), Paths([root], [loose]), torch.zeros(len(loose), dtype=torch.int64))
     found = _members(root, folders, keep_broken_links, index, progress)
     names = tuple(folders) if classes is None else tuple(classes)
@@ -142,8 +144,7 @@ def _members(
         found.append(members)
         entries[name] = [before if scanned - before / 1e9 > UNSETTLED else 0, members]
     if index and entries != stored:
-        with atomic_file(index) as temporary:
-            temporary.write_text(json.dumps(_header(root, keep_broken_links) | {"folders": entries}))
+        write_text(index, json.dumps(_header(root, keep_broken_links) | {"folders": entries}))
     return found
 
 
@@ -153,16 +154,23 @@ def _header(root: Path, keep_broken_links: bool) -> dict[str, str | bool]:
 
 def _read_index(index: Path, root: Path, keep_broken_links: bool) -> dict[str, list]:
     """What `index` knows of `root`: for each class folder when it was changed last, and its images."""
+    header = _header(root, keep_broken_links)
+    content = stored_listing(index, str(header["kind"]), "images")
+    folders = content.pop("folders", {})
+    return folders if content == header else {}
+
+
+def stored_listing(index: Path, kind: str, what: str) -> dict[str, Any]:
+    """The JSON object in the file `index`, which is a listing of the `kind`; empty if there is no file."""
     try:
         content = json.loads(index.read_text())
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise UserError(f"{index} must be a stored listing of images, got: {error}; delete it") from error
-    if not isinstance(content, dict) or content.get("kind") != _header(root, keep_broken_links)["kind"]:
-        raise UserError(f"{index} must be a stored listing of images, got another file; choose another name")
-    folders = content.pop("folders")
-    return folders if content == _header(root, keep_broken_links) else {}
+        raise UserError(f"{index} must be a stored listing of {what}, got: {error}; delete it") from error
+    if not isinstance(content, dict) or content.get("kind") != kind:
+        raise UserError(f"{index} must be a stored listing of {what}, got another file; choose another name")
+    return content
 
 
 def _changed(folder: Path) -> int:

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 from torch import Generator, Tensor
 
 from var.data.base import BadImageError
-from var.errors import UserError
+from var.errors import UserError, first_line
 from var.images import from_uint8
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
@@ -41,7 +41,7 @@ class PictureData(ABC):
 
     A picture is rotated as its EXIF says, laid on white if it has transparency, converted to grey (1 channel) or RGB
     (3), resized with Pillow's antialiased bicubic filter until it just covers the size (for a square: the shorter side
-    fits), and cropped to it around the centre, or where a `Framing` says.
+    fits), and cropped to it around the centre, or where a `Framing` says. The size is a side length or (height, width).
     """
 
     classes: tuple[str, ...]
@@ -66,12 +66,12 @@ class PictureData(ABC):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def load(self, index: int) -> Float[Tensor, "channels height width"]:
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1]; raises `BadImageError` if it is not a whole picture."""
         _, height, width = self.shape
         return _tensor(crop_centre(cover(self.picture(index), height, width), height, width))
 
-    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "channels height width"]:
+    def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "c h w"]:
         """Like `load`, with the part of the picture that `framing` chooses."""
         _, height, width = self.shape
         return _tensor(framing.frame(self.picture(index), height, width, generator))
@@ -89,7 +89,7 @@ class PictureData(ABC):
         return picture
 
 
-def _tensor(picture: Image.Image) -> Float[Tensor, "channels height width"]:
+def _tensor(picture: Image.Image) -> Float[Tensor, "c h w"]:
     pixels = torch.from_numpy(np.array(picture)).reshape(picture.height, picture.width, -1)
     return from_uint8(pixels.permute(2, 0, 1).contiguous())
 
@@ -126,9 +126,8 @@ def _unreadable(source: Path | bytes, name: str, error: Exception) -> UserError:
         # The disk or the network, and not the picture: to pass over it would make runs differ.
         return UserError(f"{name} must be readable, got: {error.strerror}; look at the disk")
     size = len(source) if isinstance(source, bytes) else source.stat().st_size if source.exists() else "no"
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
     return BadImageError(
-        f"{name} must be a whole {ACCEPTED} image, got {size} bytes that cannot be decoded ({reason}); "
+        f"{name} must be a whole {ACCEPTED} image, got {size} bytes that cannot be decoded ({first_line(error)}); "
         "replace or remove it"
     )
 

@@ -7,17 +7,17 @@ import tarfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from var.data.base import BadImageError
-from var.data.listing import Names
+from var.data.listing import Names, stored_listing
 from var.data.pictures import ACCEPTED, SUFFIXES, PictureData
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import write_text
 
 KIND = "var tar index 1"
 BRACES = re.compile(r"\{(\d+)\.\.(\d+)\}")
@@ -29,16 +29,13 @@ class TarData(PictureData):
     A sample is the members of one shard whose names agree up to the first dot after the last slash: an image (png, jpg,
     jpeg, webp, bmp or gif) and its label, as a whole number in a member "cls", or as "label" in a member "json". Where
     no sample has a label, all form the class "unlabelled". Class names stand in `classes.txt` beside the first shard,
-    one a line in the order of the labels; without it the classes are called "0", "1", ... Members are read at random
+    one per line in the order of the labels; without it the classes are called "0", "1", ... Members are read at random
     from where they lie, so that order, resumption and the share of every process are as with any other data, and no
     sample is lost or doubled. How a picture becomes an image is said at `PictureData`.
 
     Args:
         shards: the tar files, not compressed.
-        size: side length, or (height, width), of the images that `load` gives.
-        channels: 1 or 3.
         index: a file that keeps where the members lie; made if absent, refreshed for shards that have changed.
-        progress: show a bar while the members are listed.
 
     Raises `UserError`, with the shard, for files that are no whole tar files, and for samples that are not as above.
     """
@@ -134,7 +131,7 @@ class _Content:
 
 
 def _read_shards(shards: Sequence[Path], index: Path | None, progress: bool) -> list[_Content]:
-    stored = _read_index(index) if index else {}
+    stored = stored_listing(index, KIND, "shards").get("shards", {}) if index else {}
     entries, contents = {}, []
     for path in tqdm(shards, desc="list shards", unit="shard", disable=not progress):
         try:
@@ -147,21 +144,8 @@ def _read_shards(shards: Sequence[Path], index: Path | None, progress: bool) -> 
         contents.append(content)
         entries[name] = [state, [content.names, content.offsets, content.sizes, content.labels]]
     if index and entries != stored:
-        with atomic_file(index) as temporary:
-            temporary.write_text(json.dumps({"kind": KIND, "shards": entries}))
+        write_text(index, json.dumps({"kind": KIND, "shards": entries}))
     return contents
-
-
-def _read_index(index: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(index.read_text())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UserError(f"{index} must be a stored listing of shards, got: {error}; delete it") from error
-    if not isinstance(content, dict) or content.get("kind") != KIND:
-        raise UserError(f"{index} must be a stored listing of shards, got another file; choose another name")
-    return content["shards"]
 
 
 def _list_members(path: Path) -> _Content:

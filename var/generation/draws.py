@@ -35,10 +35,10 @@ class PerImageDraws:
         self.generators = generators
 
     def codes(self, choice: Candidates) -> Int64[Tensor, "batch new"]:
-        """A code at every position, by inverting the cumulative distribution at one uniform number a position.
+        """A code at every position, by inverting the cumulative distribution at one uniform number per position.
 
-        Nothing waits for the host. One number a position, where a Gumbel race takes one a code, is 6 times faster with
-        a vocabulary of 128.
+        Nothing waits for the host. One number per position, where a Gumbel race takes one per code, is 6 times faster
+        with a vocabulary of 128.
         """
         if choice.logits.shape[-1] == 1:
             winner = torch.zeros_like(choice.logits[..., :1], dtype=torch.long)

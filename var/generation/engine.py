@@ -1,12 +1,12 @@
 """The transformer as generation runs it: the same arithmetic as its modules, in a third of the operators.
 
 What depends on the weights alone is prepared once and kept between calls; what depends on the condition alone is
-computed once a call; keys and values lie in storage that a call allocates once. The teacher-forced pass of the modules
-is the truth that this is tested against.
+computed once per call; keys and values lie in storage that a call allocates once. The teacher-forced pass of the
+modules is the truth that this is tested against.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -15,11 +15,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from var.conditions import Condition, guided
-from var.generation.cache import KVCache
 from var.generation.graphs import record
 from var.generation.projection import Activation, Projection, computing_type
 from var.tokenizer import Tokenizer
 from var.transformer.blocks import Block, attend
+from var.transformer.config import VARConfig
 from var.transformer.model import VAR, Conditioning
 
 
@@ -62,9 +62,7 @@ class Engine:
     """
 
     def __init__(self, tokenizer: Tokenizer, model: VAR, *, pack: bool = False, graphs: bool = False) -> None:
-        self.config = model.config
-        self.model = model
-        self.graphs = graphs
+        self.config, self.model, self.graphs = model.config, model, graphs
         self.places = list(model.scales.slices())
         self.fingerprint = _fingerprint(tokenizer, model)
         weight = model.head.weight
@@ -85,10 +83,10 @@ class Engine:
         return self.fingerprint == _fingerprint(tokenizer, model)
 
     def begin(self, condition: Condition, *, guide: bool) -> "EnginePass":
-        """Compute what the condition contributes (AdaLN, once a call), and make room for keys and values."""
+        """Compute what the condition contributes (AdaLN, once per call), and make room for keys and values."""
         if guide:
             condition = condition.with_null()
-        if self.kept is not None and self.kept.cache.rows == len(condition):
+        if self.kept is not None and len(self.kept.start) == len(condition):
             self.kept.renew(self.model.conditioning(condition), guide=guide)
             return self.kept
         self.kept = None  # frees the old one first
@@ -98,15 +96,26 @@ class Engine:
         return started
 
 
+class KVCache:
+    """Keys and values of all layers and the whole sequence: allocated once per call, filled scale by scale."""
+
+    def __init__(self, config: VARConfig, rows: int, dtype: torch.dtype, device: torch.device) -> None:
+        shape = (config.depth, 2, rows, config.heads, config.schedule.length, config.head_width)
+        self.storage = torch.empty(shape, dtype=dtype, device=device)
+
+    def views(self, where: slice) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """Per layer: the place of `where` (2, rows, heads, new, c); keys, and values, of [0, where.stop)."""
+        known = self.storage[:, :, :, :, : where.stop]
+        return self.storage[:, :, :, :, where].unbind(), known[:, 0].unbind(), known[:, 1].unbind()
+
+
 class EnginePass:
     """One call of an `Engine`, with the storage that it fills."""
 
     def __init__(self, engine: Engine, conditioning: Conditioning, *, guide: bool) -> None:
-        self.engine = engine
-        self.guide = guide
+        self.engine, self.guide = engine, guide
         self.start = conditioning.start.float()
-        rows, device = len(self.start), self.start.device
-        self.cache = KVCache(engine.config, rows, dtype=engine.attention_type, device=device)
+        self.cache = KVCache(engine.config, len(self.start), engine.attention_type, self.start.device)
         # gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2 of every layer; 1 + scale, shift before the head.
         self.modulation, self.head_modulation = _stacked(conditioning)
         self.recorded: dict[int, Callable[[Tensor], Tensor]] = {}

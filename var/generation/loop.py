@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from einops import rearrange
@@ -11,12 +12,35 @@ from torch import Tensor
 from var.conditions import Condition
 from var.errors import UserError
 from var.generation.draws import Draws
-from var.generation.forward import Forward
 from var.generation.logits import candidates
 from var.generation.sampling_settings import SamplingSettings
+from var.tokenizer import Accumulator
 
 OnScale = Callable[[int, Tensor, Tensor], None]
 """Called after every scale with its index, its token map and the latent accumulated so far."""
+
+
+class Pass(Protocol):
+    """A transformer on its way through the scales of one call."""
+
+    def logits(
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float
+    ) -> Float[Tensor, "batch new vocabulary"]:
+        """Logits of the tokens of `scale`, given the latent accumulated before it (None at the first scale)."""
+        ...
+
+
+class Forward(Protocol):
+    """A transformer as generation uses it; what a call needs is in the `Pass` that it begins."""
+
+    @property
+    def accumulator(self) -> Accumulator:
+        """What turns token maps into latents, and latents into inputs."""
+        ...
+
+    def begin(self, condition: Condition, *, guide: bool) -> Pass:
+        """The pass of a call for this condition; with `guide` the model is run without it too."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +65,7 @@ def generate(
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; where all are 1 the null half is not computed at all. `scales`
-    may wrap the scale indices, for a progress bar. Raises ValueError where the model computes NaN or infinity.
+    may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity.
     """
     accumulator = forward.accumulator
     shapes = accumulator.scales.shapes

@@ -17,7 +17,6 @@ from var.errors import UserError
 from var.generation.decoding import ImageDecoder
 from var.generation.draws import Draws, OfficialDraws, PerImageDraws
 from var.generation.engine import Engine
-from var.generation.guidance import guidance_scales
 from var.generation.loop import generate
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub import PretrainedPipeline
@@ -26,14 +25,8 @@ from var.hub.remote import Source
 from var.images import format_images
 from var.original import load_original, published
 from var.original.reading import Checkpoint
-from var.sampling.labels import (
-    ClassLabels,
-    asks_for_random,
-    checked_class_names,
-    count_images,
-    label_of,
-    resolve_condition,
-)
+from var.sampling import labels
+from var.sampling.labels import ClassLabels
 from var.sampling.streams import Generators, random_streams
 from var.scales import Side
 from var.tokenizer import Tokenizer
@@ -54,7 +47,7 @@ class VAROutput:
 class VARPipeline(PretrainedPipeline):
     """Next-scale generation with a tokenizer and a transformer that was trained on its tokens.
 
-    `class_names`, one a label (synonyms separated by commas), let calls name their classes.
+    `class_names`, one per label (synonyms separated by commas), let calls name their classes.
     """
 
     parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
@@ -71,7 +64,7 @@ class VARPipeline(PretrainedPipeline):
                     f"tokenizer and transformer must have the same {name}, got {left} and {right}; "
                     "load the pair that was trained together"
                 )
-        self.class_names = checked_class_names(class_names, theirs.num_classes)
+        self.class_names = labels.checked_class_names(class_names, theirs.num_classes)
         self.vqvae = vqvae.eval()
         self.transformer = transformer.eval()
         self.compiled = False
@@ -141,18 +134,12 @@ class VARPipeline(PretrainedPipeline):
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
-        return label_of(name, self.transformer.config.num_classes, self.class_names)
+        return labels.label_of(name, self.transformer.config.num_classes, self.class_names)
 
     @property
     def device(self) -> torch.device:
         """Where the transformer lies."""
         return self.transformer.position.device
-
-    def to(self, *args: Any, **kwargs: Any) -> "VARPipeline":
-        """Move or cast both models, as `nn.Module.to` does; returns the pipeline."""
-        self.vqvae.to(*args, **kwargs)
-        self.transformer.to(*args, **kwargs)
-        return self
 
     def compile(self) -> "VARPipeline":
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.
@@ -171,10 +158,8 @@ class VARPipeline(PretrainedPipeline):
             self._prepared = None  # frees the old one first
             decoder = ImageDecoder(self.vqvae)
             cuda = self.device.type == "cuda"
-            engine = Engine(
-                self.vqvae, self.transformer, pack=self.compiled and not cuda, graphs=self.compiled and cuda
-            )
-            self._prepared = engine, decoder
+            pack, graphs = self.compiled and not cuda, self.compiled and cuda
+            self._prepared = Engine(self.vqvae, self.transformer, pack=pack, graphs=graphs), decoder
         return self._prepared
 
     @torch.no_grad()
@@ -212,8 +197,8 @@ class VARPipeline(PretrainedPipeline):
         format_images(torch.empty(0, self.vqvae.config.in_channels, 1, 1), output_type)
         sampling = (sampling or SamplingSettings()).updated(**keywords)
         scales = len(self.transformer.scales)
-        guidance = guidance_scales(sampling, scales)
-        count = count_images(class_labels, num_images, seeds)
+        guidance = sampling.guidance_scales(scales)
+        count = labels.count_images(class_labels, num_images, seeds)
         if official_stream:
             self._check_official(class_labels, generator, seeds)
         draws, seeds = self._draws(count, generator, seeds, official_stream)
@@ -240,7 +225,8 @@ class VARPipeline(PretrainedPipeline):
         )
 
     def _condition(self, class_labels: ClassLabels, count: int, seeds: Sequence[int]) -> Condition:
-        return resolve_condition(class_labels, count, self.transformer.config.num_classes, seeds, self.class_names)
+        num_classes = self.transformer.config.num_classes
+        return labels.resolve_condition(class_labels, count, num_classes, seeds, self.class_names)
 
     def _draws(
         self, count: int, generator: Generators, seeds: Sequence[int] | None, official: bool
@@ -253,16 +239,16 @@ class VARPipeline(PretrainedPipeline):
         return PerImageDraws(generators), seeds
 
     def _check_official(self, class_labels: ClassLabels, generator: Generators, seeds: Sequence[int] | None) -> None:
-        """Raise ValueError for what one stream for all images cannot serve."""
+        """Raise `UserError` for what one stream for all images cannot serve."""
         if not isinstance(generator, torch.Generator) or generator.device.type != self.device.type or seeds is not None:
             raise UserError(
                 f"official_stream needs one generator for all images, on the device of the models, and no seeds, got "
                 f"generator={generator!r} and seeds={seeds!r}; "
                 f"pass torch.Generator({self.device.type!r}).manual_seed(g_seed)"
             )
-        if asks_for_random(class_labels, self.class_names):
+        if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(
-                f"official_stream has no seed an image to draw its class from, got class_labels={class_labels!r}; "
+                f"official_stream has no seed per image to draw its class from, got class_labels={class_labels!r}; "
                 "pass the classes"
             )
 
@@ -274,7 +260,7 @@ class VARPipeline(PretrainedPipeline):
 
         Images are in [-1, 1]. It is a bound on nothing but the tokens: the tokenizer's loss is not in it.
         """
-        if asks_for_random(class_labels, self.class_names):
+        if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         condition = self._condition(class_labels, len(images), [0] * len(images))
         token_maps = self.vqvae.encode(images.to(self.device))

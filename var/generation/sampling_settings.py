@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypedDict, Unpack
 
-from var.errors import UserError, suggestion
+from var import checks
+from var.errors import UserError, chosen
 
 SCHEDULES = ("linear", "constant")
 
@@ -34,16 +35,12 @@ class SamplingSettings:
     smooth: bool = field(default=False, metadata={"help": "mix codes by Gumbel-softmax instead of drawing one"})
 
     def __post_init__(self) -> None:
-        if self.guidance_schedule not in SCHEDULES:
-            known = suggestion(self.guidance_schedule, SCHEDULES)
-            raise UserError(f"unknown guidance_schedule {self.guidance_schedule!r}; {known}")
+        chosen(self.guidance_schedule, dict.fromkeys(SCHEDULES), "guidance_schedule")
         if not self.temperature > 0:
             raise UserError(f"temperature must be positive, got {self.temperature}; for the likeliest code use top_k=1")
         if self.top_k < 0:
             raise UserError(f"top_k must be a count of codes or 0 for all, got {self.top_k}; raise it")
-        for name in ("top_p", "min_p"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} must be a probability in [0, 1], got {getattr(self, name)}; correct it")
+        checks.probability(self, "top_p", "min_p")
 
     def updated(self, **keywords: "Unpack[SamplingKeywords]") -> Self:
         """These settings but for the keywords of a call, in which scales may be any sequence."""
@@ -51,6 +48,23 @@ class SamplingSettings:
         if isinstance(scales := given.get("guidance_scale"), Sequence):
             given["guidance_scale"] = tuple(float(scale) for scale in scales)
         return replace(self, **given)
+
+    def guidance_scales(self, scales: int) -> list[float]:
+        """Guidance scale of every scale: `constant`, or `linear` from 1 as 1 + (gamma - 1) k / (K - 1); or as listed.
+
+        1 means off. The official `cfg=c` is `1 + c` with the linear schedule. Raises `UserError` for a list of another
+        length than the number of scales.
+        """
+        scale = self.guidance_scale
+        if isinstance(scale, Sequence):
+            if len(scale) != scales:
+                raise UserError(
+                    f"a list of guidance scales needs one for each of {scales} scales, got {len(scale)}; give {scales}"
+                )
+            return list(scale)
+        if self.guidance_schedule == "constant":
+            return [float(scale)] * scales
+        return [1 + (scale - 1) * k / max(scales - 1, 1) for k in range(scales)]
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from var.errors import UserError
+from var.errors import UserError, first_line
 
 LFS_POINTER = b"version https://git-lfs"
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
@@ -107,5 +107,4 @@ def _check_zip(path: Path) -> None:
 
 def damaged(path: Path, error: BaseException) -> UserError:
     """The error for a file of weights that is cut off or otherwise not whole."""
-    reason = (str(error).splitlines() or [type(error).__name__])[0]
-    return UserError(f"{path} must be a whole file of weights, but: {reason}; download or save it again")
+    return UserError(f"{path} must be a whole file of weights, but: {first_line(error)}; download or save it again")

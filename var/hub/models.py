@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from inspect import isabstract
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, Unpack
+from typing import Any, ClassVar, TypeVar, Unpack
 
 import torch
 from torch import nn
@@ -21,31 +21,6 @@ from var.hub.writing import parse_size, written_weights
 
 Model = TypeVar("Model", bound=nn.Module)
 Class = TypeVar("Class")
-
-
-class PretrainedModel(Publishable):
-    """Gives an `nn.Module` with a `config` (an instance of `config_class`) its way to disk and to the Hub."""
-
-    config_class: ClassVar[type]
-
-    _noun = "model"
-
-    def _save_into(self, directory: Path | str, max_shard_size: int | str) -> None:
-        assert isinstance(self, nn.Module)
-        save_model(self, directory, max_shard_size=max_shard_size)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path_or_id: Path | str,
-        *,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        **source: Unpack[Source],
-    ) -> Self:
-        """Load from a folder or the Hub, strictly; see `load_model`."""
-        model_class: Any = cls
-        return load_model(model_class, path_or_id, dtype=dtype, device=device, **source)
 
 
 def save_model(model: nn.Module, directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:
@@ -128,6 +103,11 @@ def check_placement(dtype: torch.dtype | None, device: torch.device | str | None
         check_device(device)
 
 
-def _module(model: PretrainedModel) -> nn.Module:
-    assert isinstance(model, nn.Module)
-    return model
+class PretrainedModel(Publishable):
+    """Gives an `nn.Module` with a `config` (an instance of `config_class`) its way to disk and to the Hub."""
+
+    config_class: ClassVar[type]
+
+    _noun = "model"
+    _save = staticmethod(save_model)
+    _load = staticmethod(load_model)

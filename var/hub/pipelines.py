@@ -20,38 +20,7 @@ from var.hub.writing import parse_size
 Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")
 
 
-class PretrainedPipeline(Publishable):
-    """Gives an object made of several models its way to disk and to the Hub.
-
-    The constructor takes each of the `parts` by its name, and every one of the `settings()`, as keywords.
-    """
-
-    parts: ClassVar[Mapping[str, type[nn.Module]]]
-    """The class of each part, by the name of its attribute, constructor argument and folder."""
-
-    def settings(self) -> dict[str, Any]:
-        """What the constructor takes besides the parts, fit for JSON; nothing unless overridden."""
-        return {}
-
-    _noun = "pipeline"
-
-    def _save_into(self, directory: Path | str, max_shard_size: int | str) -> None:
-        save_pipeline(self, directory, max_shard_size=max_shard_size)
-
-    @classmethod
-    def from_pretrained(
-        cls,
-        path_or_id: Path | str,
-        *,
-        dtype: torch.dtype | None = None,
-        device: torch.device | str | None = None,
-        **source: Unpack[Source],
-    ) -> Self:
-        """Load from a folder or the Hub, strictly; see `load_model`."""
-        return load_pipeline(cls, path_or_id, dtype=dtype, device=device, **source)
-
-
-def save_pipeline(pipeline: PretrainedPipeline, directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:
+def save_pipeline(pipeline: "PretrainedPipeline", directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:
     """Write every part of `pipeline` into a folder of its own below `directory`, then the index that names them."""
     parts = {name: getattr(pipeline, name) for name in pipeline.parts}
     names = {name: type(part).__name__ for name, part in parts.items()}
@@ -107,3 +76,27 @@ def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[s
             remedy = suggestion(name, known) if known else "remove it"
             raise UserError(f"{path}: {cls.__name__} has no setting {name!r}; {remedy}")
     return cls, settings
+
+
+class PretrainedPipeline(Publishable):
+    """Gives an object made of several models its way to disk and to the Hub.
+
+    The constructor takes each of the `parts` by its name, and every one of the `settings()`, as keywords.
+    """
+
+    parts: ClassVar[Mapping[str, type[nn.Module]]]
+    """The class of each part, by the name of its attribute, constructor argument and folder."""
+
+    def settings(self) -> dict[str, Any]:
+        """What the constructor takes besides the parts, fit for JSON; nothing unless overridden."""
+        return {}
+
+    def to(self, *args: Any, **kwargs: Any) -> Self:
+        """Move or cast every part, as `nn.Module.to` does; returns the pipeline."""
+        for name in self.parts:
+            getattr(self, name).to(*args, **kwargs)
+        return self
+
+    _noun = "pipeline"
+    _save = staticmethod(save_pipeline)
+    _load = staticmethod(load_pipeline)

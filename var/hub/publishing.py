@@ -1,33 +1,45 @@
 """A saved folder on its way to the Hub."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Self, Unpack
 
-from var.files import atomic_file
+import torch
+
+from var.files import write_text
 from var.hub.cards import ModelCard, card_text
 from var.hub.layout import CARD, is_weights_file
-from var.hub.remote import create_repository, upload
+from var.hub.remote import Source, create_repository, upload
 
 
 class Publishable:
     """What can be saved as a folder gets a page there if asked for, and its way to the Hub."""
 
     _noun: ClassVar[str]  # what commits call it
+    _save: ClassVar[Callable[..., None]]  # `save_model` or `save_pipeline`
+    _load: ClassVar[Callable[..., Any]]  # `load_model` or `load_pipeline`
 
-    def _save_into(self, directory: Path | str, max_shard_size: int | str) -> None:
-        raise NotImplementedError
+    @classmethod
+    def from_pretrained(
+        cls,
+        path_or_id: Path | str,
+        *,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+        **source: Unpack[Source],
+    ) -> Self:
+        """Load from a folder or the Hub, strictly; see `load_model`."""
+        return cls._load(cls, path_or_id, dtype=dtype, device=device, **source)
 
     def save_pretrained(
         self, directory: Path | str, *, max_shard_size: int | str = "5GB", card: ModelCard | None = None
     ) -> None:
         """Write all into `directory`, and a README.md if a `card` is given; see `save_model` and `save_pipeline`."""
-        self._save_into(directory, max_shard_size)
+        type(self)._save(self, directory, max_shard_size=max_shard_size)
         if card is not None:
             folder = Path(directory)
-            text = card_text(card, type(self), folder.resolve().name)
-            with atomic_file(folder / CARD) as file:
-                file.write_text(text, encoding="utf-8")
+            write_text(folder / CARD, card_text(card, type(self), folder.resolve().name))
 
     def push_to_hub(
         self,
@@ -46,7 +58,7 @@ class Publishable:
         """
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            self._save_into(folder, max_shard_size)
+            type(self)._save(self, folder, max_shard_size=max_shard_size)
             full_id = create_repository(repo_id, token=token, private=private)
             (folder / CARD).write_text(card_text(card or ModelCard(), type(self), full_id), encoding="utf-8")
             kept = () if card is not None else (CARD,)

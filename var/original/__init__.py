@@ -1,7 +1,7 @@
 """Checkpoints of the official code (github.com/FoundationVision/VAR) as our models."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,8 +16,6 @@ from var.scales import Side
 from var.transformer import VAR
 from var.vqvae import VQVAE
 from var.weights import check_fit, kinds_of
-
-Model = TypeVar("Model", bound=nn.Module)
 
 USAGE = "quantize.ema_vocab_hit_SV"
 
@@ -36,24 +34,15 @@ def load_original(
     source, tensors = read_part(transformer, TRANSFORMER)
     sides = read_sides(tensors, sides, source)
     theirs = transformer_config(tensors, sides, num_heads=num_heads, source=source)
-    parts = (
-        _vqvae_part(vqvae, sides, normalize_codes),
-        (VAR, theirs, renamed(tensors, TRANSFORMER_TABLE, source), source),
-    )
-    models: list[Any] = _loaded(parts, dtype, progress)
-    return models[0], models[1]
+    second = VAR, theirs, renamed(tensors, TRANSFORMER_TABLE, source), source
+    models: Any = _loaded([_vqvae_part(vqvae, sides, normalize_codes), second], dtype, progress)
+    return tuple(models)
 
 
-def load_original_vqvae(
-    vqvae: Checkpoint,
-    *,
-    sides: Sequence[Side],
-    normalize_codes: bool = False,
-    dtype: torch.dtype = torch.float32,
-    progress: bool = False,
-) -> VQVAE:
+def load_original_vqvae(vqvae: Checkpoint, *, sides: Sequence[Side]) -> VQVAE:
     """The tokenizer of an official checkpoint alone, in eval mode; its file does not tell the `sides`."""
-    model: Any = _loaded((_vqvae_part(vqvae, sides, normalize_codes),), dtype, progress)[0]
+    (model,) = _loaded([_vqvae_part(vqvae, sides, normalize_codes=False)], torch.float32, progress=False)
+    assert isinstance(model, VQVAE)
     return model
 
 
@@ -87,7 +76,9 @@ def _loaded(parts: Sequence[Part], dtype: torch.dtype, progress: bool) -> list[n
     return [model.eval() for model in empty]
 
 
-def _compared(model_class: type[Model], config: Any, found: Mapping[str, tuple[str, Tensor]], source: str) -> Model:
+def _compared(
+    model_class: type[nn.Module], config: Any, found: Mapping[str, tuple[str, Tensor]], source: str
+) -> nn.Module:
     """The model without weights, after the names, shapes and kinds of all have been compared with those found."""
     model = build(model_class, config)
     wanted = kinds_of(model.state_dict())

@@ -1,17 +1,16 @@
 """The configurations of published checkpoints, read off the shapes of their tensors."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from torch import Tensor
 
+from var.configs import config_from_dict
 from var.errors import UserError
 from var.scales import Side
 from var.transformer import VARConfig
 from var.vqvae import VQVAEConfig
-
-Config = TypeVar("Config")
 
 HEAD_WIDTH = 64
 """Width of a head in all models that the official code builds by depth: heads = depth, width = 64 depth."""
@@ -31,18 +30,19 @@ def vqvae_config(
             f"{source}: channels must be multiples of the first layer's {stem[0]}, got {odd[0]}; give an official file"
         )
     vocabulary, width = shape("quantize.embedding.weight", 2)
-    return _named(source, VQVAEConfig)(
-        sides=tuple(sides),
-        in_channels=stem[1],
-        base_channels=stem[0],
-        channel_multipliers=tuple(width // stem[0] for width in widths),
-        residual_blocks=shape.count(r"encoder\.down\.0\.block\.(\d+)\."),
-        attention="encoder.mid.attn_1.qkv.weight" in tensors,
-        width=width,
-        vocabulary=vocabulary,
-        phi=_phi(shape, len(sides), source),
-        normalize_codes=normalize_codes,
-    )
+    values = {
+        "sides": tuple(sides),
+        "in_channels": stem[1],
+        "base_channels": stem[0],
+        "channel_multipliers": tuple(width // stem[0] for width in widths),
+        "residual_blocks": shape.count(r"encoder\.down\.0\.block\.(\d+)\."),
+        "attention": "encoder.mid.attn_1.qkv.weight" in tensors,
+        "width": width,
+        "vocabulary": vocabulary,
+        "phi": _phi(shape, len(sides), source),
+        "normalize_codes": normalize_codes,
+    }
+    return config_from_dict(VQVAEConfig, values, source)
 
 
 def transformer_config(
@@ -56,31 +56,20 @@ def transformer_config(
     l2_attention = scales in tensors
     heads = shape(scales, 4)[1] if l2_attention else _heads_of_width(width, depth, num_heads, source)
     if num_heads is not None and num_heads != heads:
-        raise UserError(f"{source} has {heads} heads by its scale a head, got num_heads={num_heads}; leave it out")
-    return _named(source, VARConfig)(
-        sides=tuple(sides),
-        vocabulary=shape("head.weight", 2)[0],
-        code_width=code_width,
-        num_classes=shape("class_emb.weight", 2)[0] - 1,
-        depth=depth,
-        width=width,
-        heads=heads,
-        mlp_ratio=shape("blocks.0.ffn.fc1.weight", 2)[0] / width,
-        l2_attention=l2_attention,
-        shared_adaln="shared_ada_lin.1.weight" in tensors,
-    )
-
-
-def _named(source: str, config_class: Callable[..., Config]) -> Callable[..., Config]:
-    """`config_class`, whose refusals begin with the `source`."""
-
-    def build(**fields: Any) -> Config:
-        try:
-            return config_class(**fields)
-        except UserError as error:
-            raise UserError(f"{source}: {error}") from error
-
-    return build
+        raise UserError(f"{source} has {heads} heads by its scale per head, got num_heads={num_heads}; leave it out")
+    values = {
+        "sides": tuple(sides),
+        "vocabulary": shape("head.weight", 2)[0],
+        "code_width": code_width,
+        "num_classes": shape("class_emb.weight", 2)[0] - 1,
+        "depth": depth,
+        "width": width,
+        "heads": heads,
+        "mlp_ratio": shape("blocks.0.ffn.fc1.weight", 2)[0] / width,
+        "l2_attention": l2_attention,
+        "shared_adaln": "shared_ada_lin.1.weight" in tensors,
+    }
+    return config_from_dict(VARConfig, values, source)
 
 
 class Shapes:
@@ -117,13 +106,13 @@ def _heads_of_width(width: int, depth: int, num_heads: int | None, source: str) 
     if width == HEAD_WIDTH * depth:
         return depth
     raise UserError(
-        f"{source} does not tell its heads: it has no scale a head, and width {width} is not {HEAD_WIDTH} times "
+        f"{source} does not tell its heads: it has no scale per head, and width {width} is not {HEAD_WIDTH} times "
         f"depth {depth}; pass num_heads"
     )
 
 
 def _phi(shape: Shapes, scales: int, source: str) -> int | Literal["per-scale"]:
-    """Number of phi, or "per-scale", by where they stand: `qresi` is one, `qresi_ls.N` a few, `N` one a scale."""
+    """Number of phi, or "per-scale", by where they stand: `qresi` is one, `qresi_ls.N` a few, `N` one per scale."""
     prefix = r"quantize\.quant_resi\."
     found: dict[str, int] = {
         "one": int(any(name.startswith("quantize.quant_resi.qresi.") for name in shape.tensors)),

@@ -3,12 +3,13 @@
 import hashlib
 import shutil
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Unpack
+from typing import Any, Unpack
 
 import torch
 
-from var.errors import UserError, suggestion
+from var.errors import UserError, chosen
 from var.files import atomic_folder
 from var.hub.models import check_placement
 from var.hub.remote import Source, find_file
@@ -25,13 +26,6 @@ TRANSFORMERS = {
 
 LAYOUT = 1
 """Raised when a conversion would come out differently, so that old ones are not read any more."""
-
-
-class Files(NamedTuple):
-    """Where the two files of a model lie."""
-
-    vqvae: Path
-    transformer: Path
 
 
 def refuse_without_variant(path_or_id: Path | str) -> None:
@@ -58,11 +52,10 @@ def load(
     What is converted from a download stays beside it in the cache of the Hub, under the identity of both files; a
     conversion that cannot be read (any more) is made again. A local folder is left as it is.
     """
-    if variant not in TRANSFORMERS:
-        raise UserError(f"unknown variant {variant!r}; {suggestion(variant, TRANSFORMERS)}")
+    transformer = chosen(variant, TRANSFORMERS, "variant")
     check_placement(dtype, device)
     local = Path(path_or_id).expanduser().exists()
-    files = Files(*(find_file(path_or_id, name, **source) for name in (TOKENIZER, TRANSFORMERS[variant])))
+    files = [find_file(path_or_id, name, **source) for name in (TOKENIZER, transformer)]
     if local:
         return cls.from_original(*files, progress=progress).to(device=device, dtype=dtype)
     folder = _converted_folder(files, variant)
@@ -73,25 +66,17 @@ def load(
             shutil.rmtree(folder, ignore_errors=True)
     pipeline = cls.from_original(*files, progress=progress)
     try:
-        save_whole(pipeline, folder)
+        with atomic_folder(folder, replace=False) as temporary:
+            pipeline.save_pretrained(temporary)
     except UserError as error:
         warnings.warn(f"the conversion is not kept: {error}", stacklevel=3)
     return pipeline.to(device=device, dtype=dtype)
 
 
-def _converted_folder(files: Files, variant: str) -> Path:
+def _converted_folder(files: Sequence[Path], variant: str) -> Path:
     """The place of a conversion: in the repository's folder in the cache, named by what the Hub calls the contents."""
     # .../models--owner--name/snapshots/COMMIT/FILE, which is a link to ../../blobs/ETAG where there are links.
     identities = [file.resolve().name if file.is_symlink() else f"{file.parent.name}/{file.name}" for file in files]
     digest = hashlib.sha256("\n".join(identities).encode()).hexdigest()[:16]
-    repository = next(above.parent for above in files.transformer.parents if above.name == "snapshots")
+    repository = next(above.parent for above in files[1].parents if above.name == "snapshots")
     return repository / "next-scale" / f"{variant}-{LAYOUT}-{digest}"
-
-
-def save_whole(pipeline: Any, folder: Path) -> None:
-    """Save `pipeline` as a new `folder`, which exists whole or not at all.
-
-    What another process has put there meanwhile stays. Raises `UserError` if the place cannot be written.
-    """
-    with atomic_folder(folder, replace=False) as temporary:
-        pipeline.save_pretrained(temporary)

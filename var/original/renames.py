@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from torch import Tensor
 
-from var.errors import UserError
+from var.errors import UserError, listed
 
 Table = Sequence[tuple[str, str | None]]
 """Patterns of whole names and what becomes of them; None drops a tensor on purpose."""
@@ -66,13 +66,14 @@ def renamed(tensors: Mapping[str, Tensor], table: Table, source: str) -> dict[st
     kept: dict[str, tuple[str, Tensor]] = {}
     unknown = []
     for name, tensor in tensors.items():
-        try:
-            ours = _our_name(name, table, levels)
-        except LookupError:
+        rows = ((match, ours) for pattern, ours in table if (match := re.fullmatch(pattern, name)))
+        match, replacement = next(rows, (None, None))
+        if match is None:
             unknown.append(name)
+        if match is None or replacement is None:
             continue
-        if ours is None:
-            continue
+        ours = re.sub(r"\{(\d+)\}", lambda level: str(levels - 1 - int(level[1])), match.expand(replacement))
+        ours = ".".join(LEAVES.get(part, part) for part in ours.split("."))
         if ours in kept:
             raise UserError(
                 f"{source} must hold each weight once, got {kept[ours][0]!r} and {name!r}; drop one of them"
@@ -81,18 +82,7 @@ def renamed(tensors: Mapping[str, Tensor], table: Table, source: str) -> dict[st
             tensor = tensor[0]
         kept[ours] = name, tensor
     if unknown:
-        listed = ", ".join(unknown[:5]) + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
-        raise UserError(f"{source} must hold official names only, got {listed}; give a file of the official code")
+        raise UserError(
+            f"{source} must hold official names only, got {listed(unknown, 5)}; give a file of the official code"
+        )
     return kept
-
-
-def _our_name(name: str, table: Table, levels: int) -> str | None:
-    """Our name of an official tensor, None if it is dropped; raises `LookupError` if no pattern is its own."""
-    for pattern, replacement in table:
-        match = re.fullmatch(pattern, name)
-        if match:
-            if replacement is None:
-                return None
-            ours = re.sub(r"\{(\d+)\}", lambda level: str(levels - 1 - int(level[1])), match.expand(replacement))
-            return ".".join(LEAVES.get(part, part) for part in ours.split("."))
-    raise LookupError(name)

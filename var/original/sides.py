@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -68,10 +69,7 @@ def _lengths_in_index(index: Tensor) -> list[int]:
     flat = index.flatten().long()
     if not len(flat) or int(flat[0]) != 0 or not torch.equal(flat.to(index.dtype), index.flatten()):
         return []
-    steps = flat.diff()
-    if not bool(((steps == 0) | (steps == 1)).all()):
-        return []
-    return torch.bincount(flat).tolist()
+    return torch.bincount(flat).tolist() if set(flat.diff().tolist()) <= {0, 1} else []
 
 
 def _lengths_in_mask(mask: Tensor) -> list[int]:
@@ -114,11 +112,7 @@ def _schedules(length: int, first: int, count: int) -> list[tuple[int, ...]]:
     side = math.isqrt(first)
     if side * side != first or not 1 <= count <= 100 or length < first:
         return []
-    solutions = []
-    for sides in rising((side,), length - first):
-        solutions.append(sides)
-        if len(solutions) == 2:
-            break
+    solutions = list(islice(rising((side,), length - first), 2))
     # A search that gave up cannot say that there is one only.
     return solutions if next(tries, None) is not None else []
 

@@ -52,16 +52,14 @@ def load_start(source: str, *, variant: str | None = None, tokenizer: str | None
     if path.is_file():
         if tokenizer is None:
             raise UserError(f"an official transformer needs its tokenizer's file, got only {path}; add --vqvae")
-        return _start_of(VARPipeline.from_original(tokenizer, path))
-    if variant is not None:
-        return _start_of(VARPipeline.from_pretrained(source, variant=variant))
-    folder = _finished(path) if path.exists() else find_folder(source)
-    if (folder / PIPELINE_INDEX).exists():
-        return _start_of(VARPipeline.from_pretrained(folder))
-    return Start(transformer=VAR.from_pretrained(folder), vqvae=None, class_names=None)
-
-
-def _start_of(pipeline: VARPipeline) -> Start:
+        pipeline = VARPipeline.from_original(tokenizer, path)
+    elif variant is not None:
+        pipeline = VARPipeline.from_pretrained(source, variant=variant)
+    else:
+        folder = _finished(path) if path.exists() else find_folder(source)
+        if not (folder / PIPELINE_INDEX).exists():
+            return Start(transformer=VAR.from_pretrained(folder), vqvae=None, class_names=None)
+        pipeline = VARPipeline.from_pretrained(folder)
     return Start(transformer=pipeline.transformer, vqvae=pipeline.vqvae, class_names=pipeline.class_names)
 
 

@@ -15,6 +15,7 @@ from var.data.arrays import ArrayData
 from var.data.base import ImageData, conditions_at
 from var.data.batches import Batch
 from var.data.catalog import open_data
+from var.data.loading import load_images
 from var.errors import UserError
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.evaluation.metrics.frechet import RankDeficientWarning
@@ -32,7 +33,7 @@ JUDGE_BATCH = 50  # images of a step of the classifier's training
 MEMORY = 2**25  # numbers of the images that the classifier is trained on, 128 MiB
 REFERENCE = 2000  # real images at most that samples are compared with
 
-Draw = Callable[[list[int], list[int]], Float[Tensor, "batch channels height width"]]
+Draw = Callable[[list[int], list[int]], Float[Tensor, "batch c h w"]]
 """(labels, seeds) -> images in [-1, 1]."""
 
 
@@ -71,8 +72,7 @@ class GeneratorJudge:
         if len(data.classes) < 2 or not settings.judge_steps or not settings.every:
             return cls(settings, len(data.classes), None, None)
         judge = _classifier(data, settings, folder, name, processes, progress)
-        some = _spread(len(data), REFERENCE).tolist()
-        real = to_uint8(torch.stack([data.load(index) for index in some]))
+        real = to_uint8(load_images(data, _spread(len(data), REFERENCE)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RankDeficientWarning)
             return cls(settings, len(data.classes), judge, Reference.from_images(real, judge))
@@ -86,11 +86,8 @@ class GeneratorJudge:
         """Draw samples, the same labels and seeds every time; write some to `picture`; return the scores."""
         count = self.settings.samples if self.judge is not None else self.settings.grid
         labels, seeds = [index % self.num_classes for index in range(count)], list(range(count))
-        parts = [
-            draw(labels[start : start + BATCH], seeds[start : start + BATCH]).float().cpu()
-            for start in range(0, count, BATCH)
-        ]
-        images = torch.cat(parts)
+        places = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
+        images = torch.cat([draw(labels[some], seeds[some]).float().cpu() for some in places])
         save_grid(images[: self.settings.grid], picture)
         if self.judge is None or self.reference is None:
             return {}
@@ -112,18 +109,16 @@ class ReconstructionJudge:
     """Judges an autoencoder by what it makes of images that it was not trained on, if there are such."""
 
     settings: EvaluationSettings
-    images: Float[Tensor, "n channels height width"]
+    images: Float[Tensor, "n c h w"]
 
     @classmethod
     def of(cls, data: ImageData, settings: EvaluationSettings) -> "ReconstructionJudge":
         """A judge on the first images of `data`, evenly spread."""
-        some = _spread(len(data), settings.samples).tolist()
-        return cls(settings, torch.stack([data.load(index) for index in some]))
+        return cls(settings, load_images(data, _spread(len(data), settings.samples)))
 
     def scores(self, reconstruct: Callable[[Tensor], Tensor], picture: Path) -> dict[str, float]:
         """Write images above their reconstructions to `picture`; return PSNR (mean over images) and squared error."""
-        parts = [reconstruct(part).float().cpu() for part in self.images.split(BATCH)]
-        again = torch.cat(parts)
+        again = torch.cat([reconstruct(part).float().cpu() for part in self.images.split(BATCH)])
         shown = _spread(len(again), self.settings.grid)
         save_pairs(self.images[shown], again[shown], picture)
         error = (again - self.images).square().mean().item()
@@ -140,16 +135,15 @@ class LossJudge:
     @classmethod
     def of(cls, data: ImageData, settings: EvaluationSettings) -> "LossJudge":
         """A judge on images of `data`, evenly spread."""
-        some = _spread(len(data), settings.samples)
-        return cls(tuple(_batch(data, part) for part in some.split(BATCH)))
+        parts = _spread(len(data), settings.samples).split(BATCH)
+        return cls(tuple(Batch(load_images(data, some), conditions_at(data, some), some) for some in parts))
 
     def scores(self, task: Task, model: nn.Module) -> dict[str, float]:
         """The mean loss of `task` over the images."""
         device = next(model.parameters()).device
         total = 0.0
         for number, batch in enumerate(self.batches):
-            generator = keyed_generator("evaluation", number, device=device)
-            loss, _ = task.loss(model, batch.to(device), generator)
+            loss, _ = task.loss(model, batch.to(device), keyed_generator("evaluation", number, device=device))
             total += loss.item() * len(batch.labels)
         return {self.best: total / sum(len(batch.labels) for batch in self.batches)}
 
@@ -166,13 +160,13 @@ def generator_evaluation(
 
     `exact` is its task without dropped labels; `pipeline_of` makes a pipeline of the model, whose call takes `options`.
     """
-    source, processes = settings.data.source, session.processes
+    source = settings.data.source
     samples = GeneratorJudge.of(
         data,
         settings.evaluation,
         session.folder.path / "judge",
         name=data_name(source),
-        processes=processes,
+        processes=session.processes,
         progress=session.progress,
     )
     loss = LossJudge.of(held_out(source, data, session.on_bad_image), settings.evaluation)
@@ -186,11 +180,6 @@ def generator_evaluation(
         return loss.scores(exact, model) | samples.scores(draw, picture)
 
     return Evaluation(scores, samples.best or loss.best)
-
-
-def _batch(data: ImageData, indices: Tensor) -> Batch:
-    images = torch.stack([data.load(index) for index in indices.tolist()])
-    return Batch(images, conditions_at(data, indices), indices)
 
 
 def data_name(source: str) -> str:
@@ -208,15 +197,13 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> Image
     return other if other.classes == data.classes else data
 
 
-def save_grid(images: Float[Tensor, "n channels height width"], path: Path) -> None:
+def save_grid(images: Float[Tensor, "n c h w"], path: Path) -> None:
     """Images in [-1, 1] as one square picture."""
     columns = max(round(len(images) ** 0.5), 1)
     save_png(image_grid(images, columns, magnify=_magnification(images)), path)
 
 
-def save_pairs(
-    images: Float[Tensor, "n channels height width"], others: Float[Tensor, "n channels height width"], path: Path
-) -> None:
+def save_pairs(images: Float[Tensor, "n c h w"], others: Float[Tensor, "n c h w"], path: Path) -> None:
     """Rows of images, each above a row of `others`."""
     columns = max(round(len(images) ** 0.5), 1)
     rows = [part for pair in zip(images.split(columns), others.split(columns), strict=True) for part in pair]
@@ -240,7 +227,7 @@ def _classifier(
     if processes.from_main((folder / "config.json").exists):
         return Classifier.from_pretrained(folder)
     some = in_memory(data)
-    # A batch is cut into equal parts, one a process.
+    # A batch is cut into equal parts, one per process.
     batch_size = min(max(JUDGE_BATCH, processes.count), len(some)) // processes.count * processes.count
     judge = train_classifier(
         some,
@@ -263,8 +250,7 @@ def in_memory(data: ImageData) -> ImageData:
     places = _spread(len(data), MEMORY // (channels * height * width))
     if len(places) < min(len(data), REFERENCE):
         return data
-    images = torch.stack([data.load(index) for index in places.tolist()])
-    return ArrayData(images, data.labels[places], data.classes)
+    return ArrayData(load_images(data, places), data.labels[places], data.classes)
 
 
 def judge_config(data: ImageData, name: str) -> ClassifierConfig:

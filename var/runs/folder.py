@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from var.configs import read_json
 from var.errors import UserError
-from var.files import atomic_file, is_unfinished, make_folder, sweep
+from var.files import is_unfinished, make_folder, sweep, write_text
+from var.nested import plain
 from var.runs.overrides import (
     FACTS,
     RUN_FILE,
@@ -39,41 +39,17 @@ The result does not depend on them, but for the steps (longer training goes on) 
 """
 
 
-@dataclass(frozen=True, slots=True)
 class RunFolder:
     """The files of one run; several starts of it share them."""
 
-    path: Path
-
-    @property
-    def settings(self) -> Path:
-        """The resolved settings, which `--config` reads again, and the facts."""
-        return self.path / RUN_FILE
-
-    @property
-    def log(self) -> Path:
-        """A JSON line every so many steps, and one for each evaluation."""
-        return self.path / "log.jsonl"
-
-    @property
-    def listing(self) -> Path:
-        """What a large folder of images holds, so that the next start need not look again."""
-        return self.path / "listing.json"
-
-    @property
-    def checkpoints(self) -> Path:
-        """What an interrupted run goes on from, and the best weights in `best/`."""
-        return self.path / "checkpoints"
-
-    @property
-    def samples(self) -> Path:
-        """A picture for each evaluation."""
-        return self.path / "samples"
-
-    @property
-    def finished(self) -> Path:
-        """What is written last of all."""
-        return self.path / "finished.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.settings = path / RUN_FILE  # the resolved settings, which `--config` reads again, and the facts
+        self.log = path / "log.jsonl"  # a JSON line every so many steps, and one for each evaluation
+        self.listing = path / "listing.json"  # of a large folder of images, so that the next start need not look again
+        self.checkpoints = path / "checkpoints"  # to go on from after an interruption, and the best weights in `best/`
+        self.samples = path / "samples"  # a picture for each evaluation
+        self.finished = path / "finished.json"  # written last of all
 
     def compare(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Raise `UserError` unless the folder is new or holds this very run, as far as it has gone.
@@ -117,19 +93,13 @@ class RunFolder:
     def claim(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Write the resolved settings and the facts, and remove what killed starts left; one process does it."""
         sweep(make_folder(self.path))
-        write_settings(self.settings, {FACTS: _plain({"kind": kind, **facts}), **settings_to_dict(settings)})
+        write_settings(self.settings, {FACTS: plain({"kind": kind, **facts}), **settings_to_dict(settings)})
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Say that the run is over and its model saved."""
-        with atomic_file(self.finished) as temporary:
-            temporary.write_text(json.dumps(dict(record), indent=1) + "\n", encoding="utf-8")
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """As the file gives them back: tuples are lists."""
-    return json.loads(json.dumps(dict(values)))
+        write_text(self.finished, json.dumps(dict(record), indent=1) + "\n")
 
 
 def _bound(facts: Mapping[str, Any]) -> dict[str, Any]:
     """The facts that must agree: those about versions need not."""
-    return {name: value for name, value in _plain(facts).items() if name != "versions"}
+    return {name: value for name, value in plain(facts).items() if name != "versions"}

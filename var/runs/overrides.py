@@ -1,18 +1,15 @@
 """The settings of a run: nested frozen dataclasses, overridden by files and by `key=value`, typed and checked."""
 
 import dataclasses
-import json
-import math
-import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_type_hints
 
 from var import nested
 from var.configs import config_from_dict
 from var.errors import UserError, suggestion
-from var.files import atomic_file
-from var.nested import leaves
+from var.files import write_text
+from var.nested import leaves, plain
 
 Settings = TypeVar("Settings")
 
@@ -22,12 +19,10 @@ RUN_FILE = "run.yaml"
 FACTS = "run"
 """The group in a run's file that tells what was trained on what; it is no setting."""
 
-WORDS = {"true": True, "false": False, "none": None, "null": None}
-
 
 def settings_to_dict(settings: Any) -> dict[str, Any]:
     """The fields of a dataclass by name, those of dataclasses within it nested; tuples become lists, as JSON has it."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
+    return plain(dataclasses.asdict(settings))
 
 
 def settings_from_dict(cls: type[Settings], values: Mapping[str, Any], source: str = "the settings") -> Settings:
@@ -45,7 +40,8 @@ def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: S
     Raises `UserError` for an unknown field, with the nearest known ones, a value of the wrong type, a file that cannot
     be read, and whatever a config refuses.
     """
-    changes = [(str(path), pair) for path in files for pair in leaves(_without_facts(read_settings(path)))]
+    # A run's own file tells facts too.
+    changes = [(str(path), pair) for path in files for pair in leaves({**read_settings(path), FACTS: {}})]
     changes += [(f"--set {text}", _assignment(text)) for text in assignments]
     values = settings_to_dict(settings)
     for source, (name, value) in changes:
@@ -74,19 +70,13 @@ def write_settings(path: Path, values: Mapping[str, Any]) -> None:
     """Write nested settings as YAML, whole or not at all."""
     import yaml
 
-    with atomic_file(path) as temporary:
-        temporary.write_text(yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None), encoding="utf-8")
+    write_text(path, yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None))
 
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
     """The fields in which two runs' settings differ, in words: `training.steps was 100, now 200`."""
     found = nested.differences(dict(leaves(saved)), dict(leaves(given)), absent="not there")
     return [f"{name} was {before!r}, now {after!r}" for name, before, after in found]
-
-
-def _without_facts(values: dict[str, Any]) -> dict[str, Any]:
-    """The settings in a run's own file, which tells other things too."""
-    return {name: value for name, value in values.items() if name != FACTS}
 
 
 def _put(values: dict[str, Any], name: str, value: Any, source: str) -> None:
@@ -116,70 +106,7 @@ def _assignment(text: str) -> tuple[str, Any]:
 
 def _build(cls: Any, values: Mapping[str, Any], source: str, prefix: str) -> Any:
     hints = get_type_hints(cls)
-    fitted = {}
-    for name, value in values.items():
-        hint = hints.get(name)
-        if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
-            fitted[name] = _build(hint, value, source, f"{prefix}{name}.")
-        else:
-            fitted[name] = read_value(value, hint)
+    groups = {n: v for n, v in values.items() if dataclasses.is_dataclass(hints.get(n)) and isinstance(v, Mapping)}
+    built = {name: _build(hints[name], value, source, f"{prefix}{name}.") for name, value in groups.items()}
     where = f"{source}: {prefix.removesuffix('.')}" if prefix else source
-    return config_from_dict(cls, fitted, source=where)
-
-
-def read_value(value: Any, hint: Any) -> Any:
-    """`value` as the type `hint` wants it where its text says so, else unchanged, for the check that comes after."""
-    origin = get_origin(hint)
-    if origin in (Union, types.UnionType):
-        options = [read_value(value, option) for option in sorted(get_args(hint), key=lambda option: option is str)]
-        changed = [option for option in options if type(option) is not type(value) or option != value]
-        return changed[0] if changed else value
-    if origin is tuple:
-        return _read_tuple(value, get_args(hint))
-    if hint in (int, float):
-        return _read_number(value, hint)
-    if not isinstance(value, str):
-        return value
-    if origin is Literal:
-        named = [option for option in get_args(hint) if str(option) == value]
-        return named[0] if named else value
-    word = WORDS.get(value.lower(), value)
-    if (hint is bool and isinstance(word, bool)) or (hint is types.NoneType and word is None):
-        return word
-    return value
-
-
-def _read_tuple(value: Any, hints: tuple[Any, ...]) -> Any:
-    if isinstance(value, str):
-        text = value.replace("(", "[").replace(")", "]").replace(",]", "]")
-        try:
-            value = json.loads(text if text.startswith("[") else f"[{text}]")
-        except ValueError:
-            return value
-    if not isinstance(value, (list, tuple)):
-        return value
-    if len(hints) == 2 and hints[1] is Ellipsis:
-        hints = (hints[0],) * len(value)
-    if len(hints) != len(value):
-        return tuple(value)
-    return tuple(read_value(part, hint) for part, hint in zip(value, hints, strict=True))
-
-
-def _read_number(value: Any, hint: type[int] | type[float]) -> Any:
-    """A finite number as `hint`; what is none stays text, which the check of the config refuses."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return value
-    try:
-        if hint is int and not isinstance(value, float):
-            return int(value)
-    except ValueError:
-        pass  # "1e5" is a whole number too, but not for int()
-    try:
-        number = float(value)
-    except ValueError:
-        return value
-    if not math.isfinite(number):
-        return str(value)
-    if hint is float:
-        return number
-    return int(number) if number.is_integer() else value
+    return config_from_dict(cls, {**values, **built}, where, texts=True)

@@ -90,14 +90,15 @@ class Plan:
         """The plan as aligned lines."""
         training, data = self.training, self.data
         size_of_images, classes = "x".join(map(str, data.shape[1:])), count(len(data.classes), "class", "classes")
-        rows = [(network.name, f"{network.parameters:,} parameters{_frozen(network)}") for network in self.networks]
+        rows = [(n.name, f"{n.parameters:,} parameters{'' if n.trained else ', frozen'}") for n in self.networks]
         rows.append(("data", f"{self.settings.data.source}, {size_of_images}: {len(data):,} images in {classes}"))
         if self.shapes:
             sides = " ".join(f"{height}x{width}" for height, width in self.shapes)
-            rows.append(("tokens", f"{self.tokens:,} an image, in maps of {sides}"))
+            rows.append(("tokens", f"{self.tokens:,} per image, in maps of {sides}"))
+        memory = ", ".join(f"{name} {size(number)}" for name, number in self.memory.items())
         rows += [
             ("step", f"{_batch(self)}, {flops(self.step_flops)}"),
-            ("memory", f"about {size(sum(self.memory.values()))} a process: {_parts(self.memory)}"),
+            ("memory", f"about {size(sum(self.memory.values()))} per process: {memory}"),
             ("run", f"{training.steps:,} steps = {self.epochs:,.1f} epochs, {flops(self.step_flops * training.steps)}"),
             ("learning rate", learning_rate(training)),
         ]
@@ -121,16 +122,8 @@ def learning_rate(training: TrainingConfig) -> str:
     return ", ".join([*parts, f"then {training.schedule} down to {end} at step {training.steps:,}"])
 
 
-def _frozen(network: Network) -> str:
-    return "" if network.trained else ", frozen"
-
-
 def _batch(plan: Plan) -> str:
     text = count(plan.training.batch_size, "image")
     if plan.processes > 1 or plan.training.accumulation > 1:
         text += f" ({plan.processes} processes x {plan.training.accumulation} parts x {plan.micro_batch})"
     return text if not plan.shapes else f"{text}, {plan.tokens * plan.training.batch_size:,} tokens"
-
-
-def _parts(memory: dict[str, int]) -> str:
-    return ", ".join(f"{name} {size(number)}" for name, number in memory.items())

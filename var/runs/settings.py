@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from var.checks import at_least, probability
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop
 from var.errors import UserError
 from var.training import TrainingConfig
@@ -16,8 +17,7 @@ class DataSettings:
     crop: float = 1.0  # images are made this much larger than needed and cropped at random; 1 takes the centre
 
     def __post_init__(self) -> None:
-        if not 0 <= self.flip <= 1:
-            raise UserError(f"flip is a probability and must lie in [0, 1], got {self.flip}; 0.5 is usual")
+        probability(self, "flip")
         if self.crop < 1:
             raise UserError(f"crop must be 1 (the centre) or more, got {self.crop}; 1.125 is usual")
 
@@ -41,9 +41,9 @@ class EvaluationSettings:
     judge_steps: int = 600  # training of the classifier that judges labelled data; 0 does without one
 
     def __post_init__(self) -> None:
-        for name, least in (("every", 0), ("samples", 2), ("grid", 1), ("judge_steps", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"{name} must be at least {least}, got {getattr(self, name)}; raise it")
+        at_least(0, self, "every", "judge_steps")
+        at_least(1, self, "grid")
+        at_least(2, self, "samples")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +54,7 @@ class CheckpointSettings:
     keep: int = 2  # newest ones that stay
 
     def __post_init__(self) -> None:
-        for name in ("every", "keep"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        at_least(1, self, "every", "keep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,5 +74,4 @@ class GeneratorSettings(RunSettings):
     label_drop: float = 0.1  # probability of training an image without its label
 
     def __post_init__(self) -> None:
-        if not 0 <= self.label_drop <= 1:
-            raise UserError(f"label_drop is a probability and must lie in [0, 1], got {self.label_drop}; correct it")
+        probability(self, "label_drop")

@@ -10,7 +10,7 @@ from var.command_line.sampling_options import DTYPES, add_drawing_arguments
 from var.errors import UserError
 from var.hub.remote import existing_path
 from var.sampling.seeds import Seeds, parse_seeds
-from var.sampling.work import ClassOfSeed, EverySeedForEveryClass, WorkList, class_folder
+from var.sampling.work import WorkList, class_folder
 
 
 def placement(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -123,12 +123,11 @@ def _work(classes: Sequence[str], seeds: Seeds, model: LoadedModel) -> WorkList:
     from var.sampling.labels import asks_for_random, label_of, resolve_labels
 
     if len(classes) == 1 and asks_for_random(classes[0], model.class_names):
-        return ClassOfSeed(seeds, lambda seed: int(resolve_labels(classes[0], 1, model.num_classes, [seed])))
+        return WorkList(seeds, {"": lambda seed: int(resolve_labels(classes[0], 1, model.num_classes, [seed]))})
     labels = [label_of(text, model.num_classes, model.class_names) for text in classes]
     if len(labels) < 2:
-        return EverySeedForEveryClass(seeds, (labels[0] if labels else None,), ("",))
+        return WorkList(seeds, {"": labels[0] if labels else None})
     twice = next((text for text, label in zip(classes, labels, strict=True) if labels.count(label) > 1), None)
     if twice is not None:
         raise UserError(f"classes must differ, got {twice!r} more than once; name each of them once")
-    folders = [class_folder(label, model.names[label], model.num_classes) for label in labels]
-    return EverySeedForEveryClass(seeds, tuple(labels), tuple(folders))
+    return WorkList(seeds, {class_folder(label, model.names[label], model.num_classes): label for label in labels})

@@ -44,10 +44,8 @@ def draw_image_set(
     Other processes may do the same at the same time: each batch is drawn by one of them, and a batch whose process ends
     early is drawn by another. The batches are always the same stretches of the list, and one that lacks an image is
     drawn whole, so that the files are the same byte for byte however often the work was interrupted. `overwrite`
-    replaces files that `recipe` would not make. `on_start` is called once the folder is known to be fit.
-
-    Raises:
-        UserError: files that were made in another way, a folder that cannot be written, too large a batch.
+    replaces files that `recipe` would not make. `on_start` is called once the folder is known to be fit. Raises
+    `UserError` for files that were made in another way, a folder that cannot be written, and too large a batch.
     """
     make_folder(root)
     finished = _finished(work, recipe, root, overwrite, progress)
@@ -121,6 +119,6 @@ def _draw_batch(items: list[Item], files: set[str], draw: Draw, recipe: Recipe, 
 
 def _sweep(work: WorkList, root: Path) -> None:
     """Remove the unfinished pictures of killed processes."""
-    for folder in work.folders:
+    for folder in work.classes:
         for path in (root / folder).glob(".*.png.*.tmp"):
             path.unlink(missing_ok=True)

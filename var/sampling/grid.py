@@ -31,15 +31,15 @@ def check_grid(work: WorkList, path: Path) -> None:
 
 def save_grid(work: WorkList, recipe: Recipe, root: Path, path: Path) -> None:
     """Put the files of a finished set side by side: a row for each class, or a square for one class or many seeds."""
+    items = [work[index] for index in range(work.count)]
     pictures = []
-    for index in range(work.count):
-        with Image.open(root / work[index].file, formats=["PNG"]) as picture:
+    for item in items:
+        with Image.open(root / item.file, formats=["PNG"]) as picture:
             pixels = torch.from_numpy(np.array(picture))
         pictures.append(pixels[..., None] if pixels.ndim == 2 else pixels)
     images = from_uint8(torch.stack(pictures).permute(0, 3, 1, 2))
     seeds = work.seeds.count
     columns = seeds if work.count > seeds and seeds <= ROW else int(np.ceil(np.sqrt(work.count)))
-    items = [work[index] for index in range(work.count)]
     record = {**recipe.settings, "versions": dict(recipe.versions)}
     record["images"] = [{"class_label": item.label, "seed": item.seed} for item in items]
     save_png(image_grid(images, columns), path, {KEY: json.dumps(record, ensure_ascii=False)})

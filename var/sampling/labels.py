@@ -1,6 +1,7 @@
 """Which images users ask a pipeline for, with one meaning in both paradigms: how many, and of which classes."""
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache
@@ -20,7 +21,7 @@ RANDOM = "random"
 
 
 def count_images(class_labels: ClassLabels, num_images: int | None, seeds: Sequence[int] | None) -> int:
-    """Number of images that a call asks for; raises ValueError where its arguments disagree or say nothing."""
+    """Number of images that a call asks for; raises `UserError` where its arguments disagree or say nothing."""
     counts = {
         "class_labels": _count_labels(class_labels),
         "num_images": num_images,
@@ -47,7 +48,7 @@ def resolve_labels(
 ) -> Int64[Tensor, " batch"]:
     """Labels of the images: as given, the null label for None, or for "random" a class that follows from the seed.
 
-    Where there are `class_names`, a class may be given by its name (see `label_of`). Raises ValueError for labels
+    Where there are `class_names`, a class may be given by its name (see `label_of`). Raises `UserError` for labels
     outside [0, num_classes), of another number than `count`, for unknown names and for what is no whole number; the
     null label is asked for by None.
     """
@@ -96,13 +97,13 @@ def asks_for_random(class_labels: ClassLabels, class_names: Sequence[str] | None
 
 
 def checked_class_names(class_names: Sequence[str] | None, num_classes: int) -> tuple[str, ...] | None:
-    """The names as a tuple, one for each of `num_classes`; raises ValueError for anything else."""
+    """The names as a tuple, one for each of `num_classes`; raises `UserError` for anything else."""
     if class_names is None:
         return None
     if not isinstance(class_names, (list, tuple)) or not all(isinstance(name, str) for name in class_names):
-        raise UserError(f"class_names must be a list of words, got {class_names!r:.100}; give one a class")
+        raise UserError(f"class_names must be a list of words, got {class_names!r:.100}; give one per class")
     if len(class_names) != num_classes:
-        raise UserError(f"class_names must name {num_classes} classes, got {len(class_names)}; give one a class")
+        raise UserError(f"class_names must name {num_classes} classes, got {len(class_names)}; give one per class")
     return tuple(class_names)
 
 
@@ -111,7 +112,7 @@ def label_of(name: str, num_classes: int, class_names: Sequence[str] | None) -> 
 
     A class may have several names, separated by commas, the main one first: a class's main name wins over the same name
     further back in another's. Case, underscores and hyphens do not matter. Digits that name no class are the label
-    itself. Raises ValueError for an unknown name and for one that several classes have.
+    itself. Raises `UserError` for an unknown name and for one that several classes have.
     """
     labels = _named(name, class_names or ())
     if len(labels) == 1:
@@ -140,16 +141,14 @@ def _named(name: str, class_names: Sequence[str]) -> list[int]:
 @lru_cache(maxsize=8)
 def _labels_by_name(class_names: tuple[str, ...]) -> tuple[dict[str, list[int]], ...]:
     """Labels by whole names (where there are several to a class), by main names, and by all names."""
-    whole: dict[str, list[int]] = {}
-    main: dict[str, list[int]] = {}
-    every: dict[str, list[int]] = {}
+    whole, main, every = (defaultdict[str, list[int]](list) for _ in range(3))
     for label, full in enumerate(class_names):
         parts = list(dict.fromkeys(map(_plain, full.split(","))))
         if "," in full:
-            whole.setdefault(_plain(full), []).append(label)
-        main.setdefault(parts[0], []).append(label)
+            whole[_plain(full)].append(label)
+        main[parts[0]].append(label)
         for part in parts:
-            every.setdefault(part, []).append(label)
+            every[part].append(label)
     return whole, main, every
 
 

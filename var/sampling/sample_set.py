@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from var.errors import UserError
-from var.files import atomic_file, check_output, sweep
+from var.files import check_output, sweep, write_text
 from var.sampling.command import LoadedModel, draw_work
 from var.sampling.seeds import SpreadSeeds
-from var.sampling.work import ClassOfSeed
+from var.sampling.work import WorkList
 
 MANIFEST = "sample-set.json"
 
@@ -47,7 +47,7 @@ def draw_sample_set(
         check_output(arguments.npz)
     total = len(labels)
     seeds = SpreadSeeds(arguments.seed * total, total, arguments.count or total)
-    work = ClassOfSeed(seeds, lambda seed: labels[seed % total])
+    work = WorkList(seeds, {"": lambda seed: labels[seed % total]})
     recipe = Recipe({**model.record, "protocol": arguments.protocol, "rounding": rounding, **options}, model.names)
     whole = seeds.count == total
     about = {
@@ -60,8 +60,7 @@ def draw_sample_set(
     }
 
     def write_manifest() -> None:
-        with atomic_file(arguments.output / MANIFEST) as file:
-            file.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
     draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
     sweep(arguments.output, lambda name: name == MANIFEST)

@@ -16,7 +16,7 @@ def random_streams(
 
     A list holds each image's generator; one generator for many images seeds theirs; without either, `seeds` or fresh
     entropy do. An image's own generator is used as it is while it is new, so that it stands for its seed; one that was
-    used before gives its next number as the seed. The global generators are left alone. Raises ValueError where the
+    used before gives its next number as the seed. The global generators are left alone. Raises `UserError` where the
     number of generators is wrong or both are given.
     """
     if generator is not None and seeds is not None:

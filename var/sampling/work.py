@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,54 +19,29 @@ class Item:
 
 
 @dataclass(frozen=True, slots=True)
-class EverySeedForEveryClass:
-    """All seeds for the first class, then for the second, and so on.
+class WorkList:
+    """All seeds for the first class, then for the second, and so on; image i is made when it is asked for.
 
-    The files are `SEED.png` for one class, and `LABEL-NAME/SEED.png` for several: class folders in the order of their
-    labels, as `var.data.folder` reads them.
+    The files are `SEED.png`, of several classes `LABEL-NAME/SEED.png`: class folders in the order of their labels, as
+    `var.data.folder` reads them. A list may be of any length.
     """
 
-    seeds: Seeds
-    labels: tuple[int | None, ...]
-    folders: tuple[str, ...]  # one for each label
+    seeds: Seeds | SpreadSeeds
+    classes: Mapping[str, int | Callable[[int], int | None] | None]  # by folder: a label, or how a seed gives one
 
     @property
     def count(self) -> int:
         """Number of images."""
-        return self.seeds.count * len(self.labels)
+        return self.seeds.count * len(self.classes)
 
     def __getitem__(self, index: int) -> Item:
         place, index = divmod(index, self.seeds.count)
-        return self.find(self.folders[place], self.seeds[index])
+        return self.find(tuple(self.classes)[place], self.seeds[index])
 
     def find(self, folder: str, seed: int) -> Item:
         """The image of `seed` in a class's folder."""
-        return Item(os.path.join(folder, f"{seed}.png"), seed, self.labels[self.folders.index(folder)])
-
-
-@dataclass(frozen=True, slots=True)
-class ClassOfSeed:
-    """One image for each seed, whose class follows from the seed; the files are `SEED.png`."""
-
-    seeds: Seeds | SpreadSeeds
-    label_of: Callable[[int], int | None]
-    folders: tuple[str, ...] = ("",)
-
-    @property
-    def count(self) -> int:
-        """Number of images."""
-        return self.seeds.count
-
-    def __getitem__(self, index: int) -> Item:
-        return self.find("", self.seeds[index])
-
-    def find(self, folder: str, seed: int) -> Item:
-        """The image of `seed`."""
-        return Item(os.path.join(folder, f"{seed}.png"), seed, self.label_of(seed))
-
-
-WorkList = EverySeedForEveryClass | ClassOfSeed
-"""Images in a fixed order; image i is made when it is asked for, so that a list may be of any length."""
+        label = self.classes[folder]
+        return Item(os.path.join(folder, f"{seed}.png"), seed, label(seed) if callable(label) else label)
 
 
 def class_folder(label: int, name: str, num_classes: int) -> str:
@@ -82,7 +57,7 @@ def class_folder(label: int, name: str, num_classes: int) -> str:
 
 def existing(work: WorkList, root: Path) -> Iterator[Item]:
     """Images of the list that have a file already, found by reading the folders and not by walking the list."""
-    for folder in work.folders:
+    for folder in work.classes:
         try:
             names = [entry.name for entry in os.scandir(root / folder)]
         except FileNotFoundError:

@@ -53,7 +53,7 @@ class SharedBuffers:
 
 @torch.no_grad()
 def _broadcast(tensors: list[Tensor]) -> None:
-    """Give every process the values of the main one, in one message a type."""
+    """Give every process the values of the main one, in one message per type."""
     for dtype in sorted({tensor.dtype for tensor in tensors}, key=str):
         alike = [tensor for tensor in tensors if tensor.dtype == dtype]
         message = torch.cat([tensor.reshape(-1) for tensor in alike])

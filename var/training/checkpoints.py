@@ -9,12 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
+import torch.distributed as dist
+from safetensors import safe_open
 from torch import Tensor
 
 from var.configs import read_json, to_json
 from var.errors import UserError
 from var.files import begin_folder, file_digest, finish_folder, remove_folder, sweep
-from var.weights import save_tensors
+from var.training.distributed import Processes
+from var.weights import Kind, save_tensors, stored_kinds
 
 MANIFEST = "manifest.json"
 FACTS = "state.json"
@@ -104,6 +108,39 @@ class CheckpointWriter:
             f"{error.strerror or error} ({free} free, more than {_megabytes(wanted)} needed); make room or give "
             f"another folder; {intact} {goes_on}"
         )
+
+
+class SavedTensors:
+    """The tensors of a checkpoint, read by the main process and sent to the others."""
+
+    def __init__(self, path: Path, kinds: dict[str, dict[str, Kind]], processes: Processes) -> None:
+        self._path, self._processes = path, processes
+        self.kinds = kinds  # shape and type of each tensor of each file
+
+    def load(self, file: str, name: str) -> Tensor:
+        """The tensor, whole, on every process."""
+        shape, dtype = self.kinds[file][name]
+        if self._processes.is_main:
+            with safe_open(self._path / f"{file}.safetensors", framework="pt", device="cpu") as opened:
+                value = opened.get_tensor(name)
+        else:
+            assert isinstance(dtype, torch.dtype)  # it fitted a tensor of the model
+            value = torch.empty(shape, dtype=dtype)
+        if self._processes.count == 1:
+            return value
+        value = value.to(self._processes.device)
+        if value.numel():  # sent as bytes, which every backend knows
+            dist.broadcast(value.reshape(-1).view(torch.uint8), src=0)
+        return value
+
+
+def stored_tensors(path: Path) -> dict[str, dict[str, Kind]]:
+    """Shape and type of each tensor of each file of a checkpoint."""
+    kinds: dict[str, dict[str, Kind]] = {}
+    for file in sorted(path.glob("*.safetensors")):
+        with safe_open(file, framework="pt", device="cpu") as opened:
+            kinds[file.stem] = stored_kinds(opened)
+    return kinds
 
 
 def checkpoints(folder: Path) -> list[Path]:

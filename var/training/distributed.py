@@ -32,7 +32,11 @@ class Processes:
     def __init__(self, device: str | None = None) -> None:
         _check_environment()
         patience = InitProcessGroupKwargs(timeout=_PATIENCE)
-        self.accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[patience])
+        self.accelerator = accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[patience])
+        self.device: torch.device = accelerator.device
+        self.count = accelerator.num_processes
+        self.rank = accelerator.process_index  # from 0
+        self.is_main = self.rank == 0  # this process writes, evaluates and speaks for all
         # Accelerate keeps the first device that a process asked for.
         if device is not None and self.device.type != device.partition(":")[0]:
             raise UserError(
@@ -42,26 +46,6 @@ class Processes:
         asked = int(os.environ.get("WORLD_SIZE", "1"))
         if asked != self.count:
             raise UserError(f"the launcher asked for {asked} process(es), got {self.count}; {_START}")
-
-    @property
-    def device(self) -> torch.device:
-        """Where this process computes."""
-        return self.accelerator.device
-
-    @property
-    def count(self) -> int:
-        """Number of processes."""
-        return self.accelerator.num_processes
-
-    @property
-    def rank(self) -> int:
-        """Number of this process, from 0."""
-        return self.accelerator.process_index
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process writes, evaluates and speaks for all."""
-        return self.rank == 0
 
     def replicate(self, network: nn.Module, *, find_unused_parameters: bool = False) -> nn.Module:
         """`network` on the device, under DDP if there are several processes."""

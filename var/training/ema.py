@@ -36,10 +36,6 @@ class AveragedWeights:
                 self.average[name].copy_(value)
         torch._foreach_lerp_(averages, values, 1 - decay)
 
-    def copy_to(self, model: nn.Module) -> None:
-        """Put the averaged weights into `model`."""
-        model.load_state_dict(self.average)
-
     @contextmanager
     def inside(self, model: nn.Module) -> Iterator[None]:
         """Put the averaged weights into `model` for the length of the block, and the current ones back after it."""

@@ -81,10 +81,9 @@ def train(
         trackers: services that get the log too: "tensorboard", "trackio", "wandb".
         evaluate: what to do with the model now and then.
 
-    Raises:
-        NonFiniteLossError: on all processes, before a NaN or infinite step of one would reach the weights.
-        UserError: a checkpoint of another run or of more steps, no room to save, fewer processes than asked for,
-            impossible settings.
+    Raises `NonFiniteLossError` on all processes, before a NaN or infinite step of one would reach the weights, and
+    `UserError` for a checkpoint of another run or of more steps, no room to save, fewer processes than asked for, and
+    impossible settings.
     """
     state = TrainingState(task, data, config, Processes(device))
     with ExitStack() as opened:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from var.files import atomic_file, unwritable
+from var.files import unwritable, write_text
 
 Row = dict[str, float]
 Values = dict[str, list[float]]
@@ -21,7 +21,7 @@ class MetricsLog:
 
     Args:
         path: the file; one process writes it. An existing file is continued after the step `start`.
-        every: steps a row.
+        every: steps per row.
         start: steps done by earlier runs. Later rows in the file, which will come again, and a half-written line are
             removed.
         window: what `saved()` gave when those runs were saved.
@@ -51,8 +51,7 @@ class MetricsLog:
         if path is not None:
             entries = _entries_until(path, start)
             self.rows = [entry for entry in entries if "warning" not in entry]
-            with atomic_file(path) as file:
-                file.write_text("".join(map(_line, entries)))
+            write_text(path, "".join(map(_line, entries)))
 
     def add(self, step: int, numbers: dict[str, float | Tensor], *, last: bool = False) -> bool:
         """Take the numbers of `step` (from 0), and say whether they completed a row; only then are tensors read."""

@@ -10,17 +10,17 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from var.data.batches import Batch
-from var.errors import UserError
+from var.errors import UserError, listed
 from var.randomness import keyed_generator, keyed_global_stream
 from var.training.distributed import Processes
 from var.training.muon import Muon
-from var.training.optimization import build_optimizers
+from var.training.optimization import TrainingConfig, build_optimizers
 from var.training.sharding import shard, whole
-from var.training.task import OpponentSettings
+from var.training.task import Numbers
 
 _MOMENTS = {torch.optim.AdamW: ("step", "exp_avg", "exp_avg_sq"), Muon: ("momentum",)}  # remembered of a parameter
 
-Numbers = dict[str, float | Tensor]
+
 Loss = Callable[[nn.Module, Batch, torch.Generator], tuple[Tensor, Numbers]]
 
 
@@ -35,7 +35,7 @@ class NetworkTrainer:
     def __init__(
         self,
         network: nn.Module,
-        settings: OpponentSettings,
+        settings: TrainingConfig,
         processes: Processes,
         *,
         bf16: bool = False,
@@ -88,10 +88,9 @@ class NetworkTrainer:
             return
         lacking = [name for name, p in self.network.named_parameters() if p.requires_grad and p.grad is None]
         if lacking:
-            listed = ", ".join(lacking[:5]) + (f" and {len(lacking) - 5} more" if len(lacking) > 5 else "")
             raise UserError(
-                f"with several processes every parameter must get a gradient in every step, but none came to {listed}; "
-                "freeze what is not used, or give the task find_unused_parameters = True"
+                "with several processes every parameter must get a gradient in every step, but none came to "
+                f"{listed(lacking, 5)}; freeze what is not used, or give the task find_unused_parameters = True"
             )
 
     def step(self, rate: float) -> None:

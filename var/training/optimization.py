@@ -7,9 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
+from var.checks import at_least, positive, share
 from var.errors import UserError
 from var.training.muon import Muon, muon_flops
-from var.training.task import OpponentSettings
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,7 +17,7 @@ class TrainingConfig:
     """Hyperparameters of one run of the loop."""
 
     steps: int  # optimiser steps
-    batch_size: int = 32  # images a step, over all processes and micro-batches
+    batch_size: int = 32  # images per step, over all processes and micro-batches
     accumulation: int = 1  # micro-batches of a step on each process, for batches that do not fit into memory
     optimizer: Literal["adamw", "muon"] = "adamw"  # "muon" moves weight matrices by Muon, the rest by AdamW
     learning_rate: float = 1e-3  # the peak, after warm-up
@@ -32,25 +32,19 @@ class TrainingConfig:
     clip_norm: float = 2.0  # largest norm of the gradient of all parameters together
     ema_decay: float = 0.0  # of the averaged weights, 0 trains without averaging
     seed: int = 0  # of the order, augmentation, noise and label drop
-    log_every: int = 50  # steps a log line
+    log_every: int = 50  # steps per log line
     mixed_precision: Literal["no", "bf16"] = "no"
     compile: bool = False  # the model by torch.compile: minutes at the start, faster steps after it
     sharding: Literal["none", "fsdp"] = "none"  # "fsdp" spreads weights and optimiser over the processes (FSDP2)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "accumulation", "log_every"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
-        for name in ("warmup", "hold", "final_learning_rate", "ema_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} is a share and must lie in [0, 1], got {getattr(self, name)}; correct it")
+        at_least(1, self, "steps", "batch_size", "accumulation", "log_every")
+        share(self, "warmup", "hold", "final_learning_rate", "ema_decay")
+        positive(self, "learning_rate", "clip_norm", "epsilon")
         if self.warmup + self.hold > 1:
             raise UserError(
                 f"warmup and hold are shares of one run, got {self.warmup} and {self.hold}, together over 1; lower one"
             )
-        for name in ("learning_rate", "clip_norm", "epsilon"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be positive, got {getattr(self, name)}; raise it")
         if not 0 <= self.momentum < 1:
             raise UserError(f"momentum must lie in [0, 1), got {self.momentum}; 0.95 is usual")
         if not all(0 <= beta < 1 for beta in self.betas):
@@ -82,7 +76,7 @@ def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, An
     ]
 
 
-def build_optimizers(model: nn.Module, settings: OpponentSettings) -> list[torch.optim.Optimizer]:
+def build_optimizers(model: nn.Module, settings: TrainingConfig) -> list[torch.optim.Optimizer]:
     """AdamW for all parameters, or Muon for the weight matrices and AdamW for the rest.
 
     AdamW comes in its fused form, which is several times faster than the loop over small tensors.

@@ -10,7 +10,7 @@ from torch import nn
 
 from var.configs import config_to_dict, to_json
 from var.errors import UserError, suggestion
-from var.files import atomic_file
+from var.files import atomic_file, write_text
 from var.training.state import TrainingState
 from var.weights import save_tensors
 
@@ -71,8 +71,7 @@ def _keep_best(folder: Path, model: nn.Module, step: int, name: str, value: floa
         return
     config = getattr(model, "config", None)
     if config is not None:  # the same for the whole run: with it, the folder is one that `from_pretrained` reads
-        with atomic_file(folder / "config.json") as file:
-            file.write_text(to_json({"class": type(model).__name__, **config_to_dict(config)}), encoding="utf-8")
+        write_text(folder / "config.json", to_json({"class": type(model).__name__, **config_to_dict(config)}))
     # The number travels in the file of the weights, so that both change at one moment.
     with atomic_file(folder / WEIGHTS) as file:
         save_tensors(file, model.state_dict(), {"step": str(step), "name": name, "value": repr(value)})

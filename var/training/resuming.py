@@ -1,7 +1,6 @@
 """The checkpoints of a run on several processes: which to go on from, what may have changed, saving together."""
 
 import errno
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -10,22 +9,24 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import torch
-import torch.distributed as dist
-from safetensors import safe_open
-from torch import Tensor
-
 from var.configs import config_to_dict
 from var.data.base import fingerprint
 from var.errors import UserError
 from var.files import make_folder
-from var.nested import differences
-from var.training.checkpoints import CheckpointPolicy, CheckpointWriter, newest_whole, read_facts, sweep_checkpoints
-from var.training.distributed import Processes
+from var.nested import differences, plain
+from var.training.checkpoints import (
+    CheckpointPolicy,
+    CheckpointWriter,
+    SavedTensors,
+    newest_whole,
+    read_facts,
+    stored_tensors,
+    sweep_checkpoints,
+)
 from var.training.run_length import length_note
 from var.training.sharding import whole
 from var.training.state import TrainingState
-from var.weights import Kind, stored_kinds
+from var.weights import Kind
 
 logger = logging.getLogger(__name__)
 
@@ -49,13 +50,8 @@ class Checkpoints:
     def __init__(self, policy: CheckpointPolicy, state: TrainingState) -> None:
         self.policy, self.state, self.processes = policy, state, state.processes
         training = {k: v for k, v in config_to_dict(state.config).items() if k not in _CHANGEABLE}
-        data = {
-            "images": len(state.data),
-            "shape": state.data.shape,
-            "fingerprint": fingerprint(state.data),
-        }
-        # Written and read, so that tuples equal the lists of the file.
-        self.identity = json.loads(json.dumps({**policy.identity, "training": training, "data": data}))
+        data = {"images": len(state.data), "shape": state.data.shape, "fingerprint": fingerprint(state.data)}
+        self.identity = plain({**policy.identity, "training": training, "data": data})
 
     @contextmanager
     def opened(self) -> Iterator[None]:
@@ -98,7 +94,7 @@ class Checkpoints:
         path, facts, kinds, notes = found
         for note in notes if self.processes.is_main else ():
             logger.warning(note)
-        self.state.restore(_Saved(path, kinds, self.processes), facts["state"], str(path))
+        self.state.restore(SavedTensors(path, kinds, self.processes), facts["state"], str(path))
         logger.info("%s goes on from step %d", self.policy.folder, facts["step"])
         return RunProgress(facts["step"], facts["journal"], facts["seconds"], facts["unseen"])
 
@@ -145,39 +141,7 @@ class Checkpoints:
             notes.append(f"{changed}, but noise and dropout are other draws from here on")
         elif before != now:
             notes.append(f"{changed} and noise; sums are rounded differently")
-        return path, facts, _kinds(path), notes
-
-
-class _Saved:
-    """The tensors of a checkpoint, read by the main process and sent to the others."""
-
-    def __init__(self, path: Path, kinds: dict[str, dict[str, Kind]], processes: Processes) -> None:
-        self._path, self._processes = path, processes
-        self.kinds = kinds
-
-    def load(self, file: str, name: str) -> Tensor:
-        """The tensor, whole, on every process."""
-        shape, dtype = self.kinds[file][name]
-        if self._processes.is_main:
-            with safe_open(self._path / f"{file}.safetensors", framework="pt", device="cpu") as opened:
-                value = opened.get_tensor(name)
-        else:
-            assert isinstance(dtype, torch.dtype)  # it fitted a tensor of the model
-            value = torch.empty(shape, dtype=dtype)
-        if self._processes.count == 1:
-            return value
-        value = value.to(self._processes.device)
-        if value.numel():  # sent as bytes, which every backend knows
-            dist.broadcast(value.reshape(-1).view(torch.uint8), src=0)
-        return value
-
-
-def _kinds(path: Path) -> dict[str, dict[str, Kind]]:
-    kinds: dict[str, dict[str, Kind]] = {}
-    for file in sorted(path.glob("*.safetensors")):
-        with safe_open(file, framework="pt", device="cpu") as opened:
-            kinds[file.stem] = stored_kinds(opened)
-    return kinds
+        return path, facts, stored_tensors(path), notes
 
 
 def _check_identity(saved: Mapping[str, Any], now: Mapping[str, Any], path: Path) -> None:

@@ -17,7 +17,10 @@ def shard(network: nn.Module, device: torch.device, processes: int) -> nn.Module
     """
     sharded = copy.deepcopy(network)
     for tensor in (*sharded.parameters(), *sharded.buffers()):
-        _take_from_main(tensor.detach(), device)
+        # The weights that were drawn on the main process count, as with DDP.
+        message = tensor.detach().to(device)
+        dist.broadcast(message, src=0)
+        tensor.detach().copy_(message)
     for parameter in sharded.parameters():
         parameter.data = parameter.data.contiguous()  # FSDP takes no weights that lie channels last
     mesh = init_device_mesh(device.type, (processes,))
@@ -30,13 +33,6 @@ def shard(network: nn.Module, device: torch.device, processes: int) -> nn.Module
     for buffer in sharded.buffers():
         buffer.data = buffer.data.to(device)
     return sharded
-
-
-def _take_from_main(tensor: Tensor, device: torch.device) -> None:
-    # The weights that were drawn on the main process count, as with DDP.
-    message = tensor.to(device)
-    dist.broadcast(message, src=0)
-    tensor.copy_(message)
 
 
 def local(tensor: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from var.errors import UserError
 from var.eval_mode import eval_mode
 from var.randomness import keyed_global_stream
 from var.training.buffers import SharedBuffers
+from var.training.checkpoints import SavedTensors
 from var.training.distributed import Processes
 from var.training.ema import AveragedWeights
 from var.training.network_trainer import NetworkTrainer, Numbers
@@ -20,22 +21,9 @@ from var.training.non_finite import non_finite_error
 from var.training.optimization import TrainingConfig, learning_rate_factor
 from var.training.sharding import whole, write
 from var.training.task import AdversarialTask, StatefulTask, SteppedTask, Task, WaitingTask
-from var.weights import Kind, check_fit, kinds_of
+from var.weights import check_fit, kinds_of
 
-_TASK = "task_"  # files of what the task remembers, one a process
-
-
-class SavedTensors(Protocol):
-    """Tensors of a checkpoint, by file and name."""
-
-    @property
-    def kinds(self) -> Mapping[str, Mapping[str, Kind]]:
-        """Shape and type of each tensor of each file."""
-        ...
-
-    def load(self, file: str, name: str) -> Tensor:
-        """The tensor, whole; every process must ask for it."""
-        ...
+_TASK = "task_"  # files of what the task remembers, one per process
 
 
 class TrainingState:
@@ -140,12 +128,8 @@ class TrainingState:
 
     def finish(self) -> None:
         """Leave the averaged weights (if on) in the task's model, in eval mode."""
-        model = self.task.model
-        if self._network is not model:
-            self._gather(model)
-        elif self._average:
-            self._average.copy_to(model)
-        model.eval()
+        self._gather(self.task.model)
+        self.task.model.eval()
 
     def tensors(self) -> dict[str, dict[str, Tensor]]:
         """All tensors by file and name, sharing memory with the state; spread ones are not whole."""
@@ -199,7 +183,7 @@ class TrainingState:
 
     @torch.no_grad()
     def _gather(self, model: nn.Module) -> None:
-        """Put the averaged weights, or those in training, whole into a `model` that is not itself trained."""
+        """Put the averaged weights, or those in training, whole into `model`, the one that is trained or another."""
         values = self._average.average if self._average else self._network.state_dict()
         for name, target in model.state_dict().items():
             target.copy_(whole(values[name]))

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from var.data.batches import Batch
+from var.training.optimization import TrainingConfig
+
+Numbers = dict[str, float | Tensor]
+"""What to log of a step, by name; tensors are detached scalars."""
 
 
 class Task(Protocol):
@@ -17,39 +21,13 @@ class Task(Protocol):
         """What is trained, averaged and saved."""
         ...
 
-    def loss(
-        self, model: nn.Module, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """Loss of one part of a step, a scalar, and detached numbers to log.
 
         `model` is `self.model` as the loop wrapped it (for several processes): call this one. `batch` is the step's
         global batch, or one of the equal parts into which processes and accumulation cut it. All randomness comes from
         `generator`, which is keyed by (seed, step, part) and lives on the batch's device.
         """
-        ...
-
-
-class OpponentSettings(Protocol):
-    """How an opponent is trained; a `TrainingConfig` has all of it."""
-
-    @property
-    def learning_rate(self) -> float:
-        """The peak; warm-up and fall are the model's."""
-        ...
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """AdamW's moments."""
-        ...
-
-    @property
-    def weight_decay(self) -> float:
-        """Of weight matrices only; see `parameter_groups`."""
-        ...
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest norm of the gradient."""
         ...
 
 
@@ -66,13 +44,11 @@ class AdversarialTask(Task, Protocol):
         ...
 
     @property
-    def opponent_training(self) -> OpponentSettings:
-        """How the opponent is trained."""
+    def opponent_training(self) -> TrainingConfig:
+        """How the opponent is trained: learning rate, moments, weight decay and clip norm; the rest is the model's."""
         ...
 
-    def opponent_loss(
-        self, opponent: nn.Module, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+    def opponent_loss(self, opponent: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """Loss of the opponent and numbers to log, for the very `batch` object that `loss` was given in this step.
 
         `opponent` is `self.opponent` as the loop wrapped it; `generator` is another stream than that of `loss`.
@@ -96,7 +72,6 @@ class SteppedTask(Protocol):
 
     def begin_step(self, step: int) -> None:
         """Hear the number of the coming step, from 0; it is right after a resume too."""
-        ...
 
 
 @runtime_checkable
@@ -118,4 +93,3 @@ class StatefulTask(Protocol):
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` gave; tensors come on the device of the run."""
-        ...

@@ -15,10 +15,9 @@ KNOWN = ("tensorboard", "trackio", "wandb")
 
 
 class Trackers:
-    """Sends rows to the services `names`; every process may call, the main one sends.
+    """Sends rows to the services `names`, of those `KNOWN`; every process may call, the main one sends.
 
     Args:
-        names: some of "tensorboard", "trackio" and "wandb".
         folder: where tensorboard and wandb write, into folders of their own; its name is that of the run, which goes on
             when it is resumed.
         run: name of the project.
@@ -46,9 +45,7 @@ class Trackers:
             )
         place = ProjectConfiguration(project_dir=str(folder), logging_dir=str(folder))
         self._accelerator = Accelerator(log_with=list(names), project_config=place)
-        shown = {
-            name: value if isinstance(value, int | float | str) else str(value) for name, value in settings.items()
-        }
+        shown = {name: v if isinstance(v, int | float | str) else str(v) for name, v in settings.items()}
         self._accelerator.init_trackers(run, config=shown, init_kwargs=_names(folder))
 
     def log(self, row: Mapping[str, float]) -> None:

@@ -16,7 +16,7 @@ from var.transformer.config import VARConfig
 
 FEW_KEYS, MANY_HEADS = 100, 256
 """On a CPU, for up to so many keys and beyond so many (image, head) pairs, plain operators beat fused attention, which
-has a fixed cost a pair: 3 times at 30 keys, by a third at 100, not at 256. They are three operators for one."""
+has a fixed cost per pair: 3 times at 30 keys, by a third at 100, not at 256. They are three operators for one."""
 
 ACTIVATIONS = {"gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh")}
 
@@ -75,7 +75,7 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(config.width))
         self.v_bias = nn.Parameter(torch.zeros(config.width))
-        # Log of the softmax scale a head; without normalisation the scale is fixed.
+        # Log of the softmax scale per head; without normalisation the scale is fixed.
         self.log_scale = nn.Parameter(torch.full((config.heads, 1, 1), math.log(4))) if config.l2_attention else None
         self.fixed_scale = 1.0 if config.l2_attention else 0.25 / math.sqrt(config.head_width)
         self.projection = nn.Linear(config.width, config.width)
@@ -127,10 +127,7 @@ class Block(nn.Module):
         return Modulation(*parts.split(1, dim=1))
 
     def forward(
-        self,
-        x: Float[Tensor, "batch length width"],
-        modulation: Modulation,
-        mask: Bool[Tensor, "length length"],
+        self, x: Float[Tensor, "batch length width"], modulation: Modulation, mask: Bool[Tensor, "length length"]
     ) -> Float[Tensor, "batch length width"]:
         """Attend where `mask` allows it; then the MLP."""
         m = modulation

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from var import checks
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side
 
@@ -20,7 +21,7 @@ class VARConfig:
     heads: int = 16  # of the attention
     mlp_ratio: float = 4.0  # hidden width of the MLP over width
     activation: Literal["gelu_tanh", "gelu"] = "gelu_tanh"  # of the MLP; the exact one is 5 times faster on a CPU
-    l2_attention: bool = True  # normalise q and k, with a learned scale a head
+    l2_attention: bool = True  # normalise q and k, with a learned scale per head
     shared_adaln: bool = False  # one modulation for all blocks plus an offset for each
     dropout: float = 0.0  # after the attention and in the MLP
     drop_path: float = 0.0  # of the last block, rising linearly from 0
@@ -30,14 +31,10 @@ class VARConfig:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", self.schedule.sides)
-        for name in ("vocabulary", "code_width", "num_classes", "depth", "width", "heads"):
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        checks.at_least(1, self, "vocabulary", "code_width", "num_classes", "depth", "width", "heads")
         if self.width % self.heads:
             raise UserError(f"width must be divisible by heads, got {self.width} and {self.heads}; change one of them")
-        for name in ("dropout", "drop_path"):
-            if not 0 <= getattr(self, name) < 1:
-                raise UserError(f"{name} is a probability in [0, 1), got {getattr(self, name)}; lower it")
+        checks.probability(self, "dropout", "drop_path", below_1=True)
 
     @property
     def schedule(self) -> ScaleSchedule:

@@ -83,6 +83,14 @@ class Level(nn.Module):
         return x
 
 
+def _levels(config: VQVAEConfig, before: int, widths: list[int], blocks: int, *, lowest: int) -> nn.ModuleList:
+    """Per width, a level of so many blocks, the first of which takes over the channels of the level before."""
+    channels = [[before] + [width] * blocks for before, width in pairwise([before, *widths])]
+    return nn.ModuleList(
+        Level(config, each, attention=config.attention and level == lowest) for level, each in enumerate(channels)
+    )
+
+
 class Middle(nn.Sequential):
     """Residual block, attention, residual block at the lowest resolution."""
 
@@ -124,16 +132,8 @@ class Encoder(nn.Module):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         widths = config.level_channels
-        last = len(widths) - 1
         self.conv_in = _conv3(config.in_channels, config.base_channels)
-        self.levels = nn.ModuleList(
-            Level(
-                config,
-                [([config.base_channels, *widths])[level]] + [width] * config.residual_blocks,
-                attention=config.attention and level == last,
-            )
-            for level, width in enumerate(widths)
-        )
+        self.levels = _levels(config, config.base_channels, widths, config.residual_blocks, lowest=len(widths) - 1)
         self.downsamples = nn.ModuleList(Downsample(width) for width in widths[:-1])
         self.middle = Middle(config, widths[-1])
         self.norm_out = _norm(config, widths[-1])
@@ -150,21 +150,14 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents to images: the encoder mirrored, with one more residual block a level. Levels are lowest first."""
+    """Latents to images: the encoder mirrored, with one more residual block per level. Levels are lowest first."""
 
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         widths = config.level_channels[::-1]
         self.conv_in = _conv3(config.width, widths[0])
         self.middle = Middle(config, widths[0])
-        self.levels = nn.ModuleList(
-            Level(
-                config,
-                [([widths[0], *widths])[level]] + [width] * (config.residual_blocks + 1),
-                attention=config.attention and level == 0,
-            )
-            for level, width in enumerate(widths)
-        )
+        self.levels = _levels(config, widths[0], widths, config.residual_blocks + 1, lowest=0)
         self.upsamples = nn.ModuleList(Upsample(width) for width in widths[:-1])
         self.norm_out = _norm(config, widths[-1])
         self.conv_out = _conv3(widths[-1], config.in_channels)

@@ -152,7 +152,7 @@ class Codebook(nn.Module):
     def statistics(self) -> tuple[Float[Tensor, " scales"], Float[Tensor, " scales"]]:
         """For every scale, the share of codes in use and the perplexity of their distribution, over recent steps.
 
-        A code counts as used while its running count exceeds a hundredth of a choice a step.
+        A code counts as used while its running count exceeds a hundredth of a choice per step.
         """
         share = self.usage / self.usage.sum(1, keepdim=True).clamp_min(1e-12)
         entropy = -(share * share.clamp_min(1e-12).log()).sum(1)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from var import checks
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side
 
@@ -14,8 +15,8 @@ class VQVAEConfig:
     sides: tuple[Side, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)  # of the token maps, coarse to fine
     in_channels: int = 3  # of the images
     base_channels: int = 160  # of the first level
-    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # a level each; the resolution halves between levels
-    residual_blocks: int = 2  # a level, one more in the decoder
+    channel_multipliers: tuple[int, ...] = (1, 1, 2, 2, 4)  # one per level; the resolution halves between levels
+    residual_blocks: int = 2  # per level, one more in the decoder
     attention: bool = True  # at the lowest resolution
     norm_groups: int = 32  # of every GroupNorm; 0 leaves them out: flat images lose their level in them
     dropout: float = 0.0  # in the residual blocks
@@ -29,19 +30,16 @@ class VQVAEConfig:
     codebook: Literal["gradient", "ema"] = "gradient"  # how the codes are learned
     codebook_decay: float = 0.99  # of the running cluster means ("ema") and of the usage statistics
     kmeans_init: bool = False  # place the codes by k-means on the first training batch
-    restart_below: float = 0.0  # replace a code that fewer vectors a step than this choose; 0 never does
+    restart_below: float = 0.0  # replace a code that fewer vectors per step than this choose; 0 never does
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sides", self.schedule.sides)
-        counts = ("in_channels", "base_channels", "residual_blocks", "width")
-        for name in counts:
-            if getattr(self, name) < 1:
-                raise UserError(f"{name} must be at least 1, got {getattr(self, name)}; raise it")
+        checks.at_least(1, self, "in_channels", "base_channels", "residual_blocks", "width")
         if self.vocabulary < 2:
             raise UserError(f"vocabulary must hold at least 2 codes, got {self.vocabulary}; raise it")
         if not self.channel_multipliers or min(self.channel_multipliers) < 1:
-            raise UserError(f"channel_multipliers must be positive, one a level, got {self.channel_multipliers}")
+            raise UserError(f"channel_multipliers must be positive, one per level, got {self.channel_multipliers}")
         if self.norm_groups < 0:
             raise UserError(f"norm_groups must be 0 (no normalisation) or more, got {self.norm_groups}; correct it")
         odd = [c for c in (self.base_channels, *self.level_channels) if self.norm_groups and c % self.norm_groups]
@@ -51,9 +49,7 @@ class VQVAEConfig:
             )
         if self.phi != "per-scale" and self.phi < 1:
             raise UserError(f"phi must be at least 1 or 'per-scale', got {self.phi!r}")
-        for name in ("scale_dropout", "dropout", "codebook_decay"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"{name} is a share and must lie in [0, 1], got {getattr(self, name)}; correct it")
+        checks.share(self, "scale_dropout", "dropout", "codebook_decay")
         if self.restart_below < 0:
             raise UserError(f"restart_below must be 0 (never) or more, got {self.restart_below}; correct it")
         if self.scale_dropout and len(self.schedule) == 1:

@@ -51,11 +51,9 @@ class VQVAE(Tokenizer):
     def encode(
         self, images: Float[Tensor, "batch c h w"], *, temperature: float = 0, generator: torch.Generator | None = None
     ) -> list[Int64[Tensor, "batch _h _w"]]:
-        """Token maps of images in [-1, 1], coarse to fine; raises `UserError` for images that do not fit the model.
+        """See `Tokenizer.encode`, and `Codebook.nearest` for `temperature`.
 
-        In the precision of the weights even under autocast, so that tokens do not depend on how a step is computed.
-        Above `temperature` 0 codes near the nearest one are drawn too (see `Codebook.nearest`), which gives the
-        transformer many token maps of one image to learn from.
+        Draws give the transformer many token maps of one image to learn from.
         """
         check_images(images, channels=self.config.in_channels, size=self.config.image_size)
         with torch.autocast(images.device.type, enabled=False):

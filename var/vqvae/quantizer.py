@@ -40,10 +40,7 @@ class MultiScaleQuantizer(Accumulator):
         self.phi = nn.ModuleList(nn.Conv2d(config.width, config.width, 3, padding=1) for _ in range(phis))
 
     def encode(
-        self,
-        latent: Float[Tensor, "batch width h w"],
-        temperature: float = 0,
-        generator: torch.Generator | None = None,
+        self, latent: Float[Tensor, "batch width h w"], temperature: float = 0, generator: torch.Generator | None = None
     ) -> list[Int64[Tensor, "batch _h _w"]]:
         """Token maps of a latent, coarse to fine; see `Codebook.nearest` for `temperature`.
 

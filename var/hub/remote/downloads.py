@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
@@ -170,23 +171,18 @@ def _first_contact(repo_id: str, source: Source) -> _Contact:
 
 def _within(seconds: float, ask: Callable[[], Answer]) -> Answer:
     """What `ask` returns or raises; `TimeoutError` if it does not within `seconds`, for then it is left behind."""
-    answers: list[Answer] = []
-    errors: list[BaseException] = []
+    answer: Future[Answer] = Future()
 
     def run() -> None:
         try:
-            answers.append(ask())
+            answer.set_result(ask())
         except BaseException as error:
-            errors.append(error)
+            answer.set_exception(error)
 
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    thread.join(seconds)
-    if errors:
-        raise errors[0]
-    if not answers:
+    Thread(target=run, daemon=True).start()
+    if not wait([answer], seconds).done:
         raise TimeoutError(f"no answer within {seconds:g} seconds")
-    return answers[0]
+    return answer.result()
 
 
 def _check_offer(names: list[str], wanted: _Wanted, repo_id: str) -> None:

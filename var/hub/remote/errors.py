@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from json import JSONDecodeError
 
-from var.errors import UserError
+from var.errors import UserError, first_line
 
 
 @contextmanager
@@ -76,9 +76,3 @@ def explain(what: str, error: Exception, remedy: str) -> UserError:
     if isinstance(error, JSONDecodeError):
         return UserError(f"{what}: the answer is not the Hub's; log in to the network if it asks for it, and try again")
     return UserError(f"{what}: {first_line(error)}; try again, or download it by hand and give its folder")
-
-
-def first_line(error: BaseException) -> str:
-    """The first line with words in an error's message, else its class."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__

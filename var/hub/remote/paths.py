@@ -13,20 +13,14 @@ def existing_path(path_or_id: Path | str) -> Path | None:
 
     No network and no torch are needed: commands call it before they load anything.
     """
-    path = Path(path_or_id).expanduser()
+    path, text = Path(path_or_id).expanduser(), str(path_or_id)
     if path.exists():
         return path
-    if not _may_be_id(path_or_id):
-        raise _missing(path)
+    if isinstance(path_or_id, Path) or text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1:
+        near = near_folder(path) or "check the spelling"
+        raise UserError(f"a local model must be an existing folder, but there is no {path}; {near}")
+    check_id(text)
     return None
-
-
-def _may_be_id(path_or_id: Path | str) -> bool:
-    text = str(path_or_id)
-    local = isinstance(path_or_id, Path) or text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1
-    if not local:
-        check_id(text)
-    return not local
 
 
 def check_id(repo_id: str) -> None:
@@ -35,12 +29,6 @@ def check_id(repo_id: str) -> None:
         raise UserError(
             f"a model must be an existing folder or a Hub id like 'owner/name', got {repo_id!r}; correct the spelling"
         )
-
-
-def _missing(path: Path) -> UserError:
-    """The error for a folder that is not there and can be nothing else."""
-    near = near_folder(path) or "check the spelling"
-    return UserError(f"a local model must be an existing folder, but there is no {path}; {near}")
 
 
 def near_folder(path: Path) -> str | None:

@@ -28,7 +28,7 @@ from var.runs.session import Session
 from var.tokenizer import Tokenizer
 from var.training import Task
 from var.training.optimization import optimizer_flops
-from var.transformer import VAR, VARConfig
+from var.transformer import VAR
 from var.vqvae import VQVAE
 
 
@@ -41,7 +41,9 @@ class TransformerJob(Job[TransformerRun]):
     start: Start | None = None
 
     def __post_init__(self) -> None:
-        _check_fit(self.settings.transformer, self.vqvae, self.data)
+        for name, wanted, owner in _given(self.vqvae, self.data):
+            if (found := getattr(self.settings.transformer, name)) != wanted:
+                raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
@@ -52,14 +54,10 @@ class TransformerJob(Job[TransformerRun]):
             start = load_start(arguments.init, variant=arguments.variant, tokenizer=arguments.vqvae)
         vqvae = _tokenizer(arguments.vqvae, start, run, plan=arguments.plan)
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size))
-        model = run.transformer if start is None else _kept(start.transformer.config, run.transformer)
-        model = replace(
-            model,
-            sides=vqvae.config.sides,
-            vocabulary=vqvae.config.vocabulary,
-            code_width=vqvae.config.width,
-            num_classes=len(data.classes),
-        )
+        model = run.transformer
+        if start is not None:  # the architecture of trained weights with the regularisation of the preset
+            model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
+        model = replace(model, **{name: wanted for name, wanted, _ in _given(vqvae, data)})
         run = configured(replace(run, transformer=model), arguments)
         return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init)
 
@@ -75,9 +73,8 @@ class TransformerJob(Job[TransformerRun]):
         notes = []
         if settings.tokens.cached:
             cached = settings.tokens.variants * len(self.data) * scales.length * 2
-            notes.append(
-                f"tokens are encoded once: {settings.tokens.variants} x {len(self.data):,} images, {size(cached)}"
-            )
+            images = f"{settings.tokens.variants} x {len(self.data):,} images"
+            notes.append(f"tokens are encoded once: {images}, {size(cached)}")
         return Plan(
             kind=self.kind,
             settings=settings,
@@ -131,10 +128,10 @@ class TransformerJob(Job[TransformerRun]):
     def _cache(self, session: Session) -> TokenCache:
         settings, processes = self.settings, session.processes
         self.vqvae.to(processes.device).eval()
-        return TokenCache.at(
-            session.folder.path / "tokens",
+        return TokenCache.of(
             self.data,
             self.vqvae,
+            folder=session.folder.path / "tokens",
             variants=settings.tokens.variants,
             temperature=settings.tokens.temperature,
             seed=settings.training.seed,
@@ -188,18 +185,11 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     return load_tokenizer(source, run.transformer.sides)
 
 
-def _kept(trained: VARConfig, preset: VARConfig) -> VARConfig:
-    """The architecture of trained weights with the regularisation of the preset."""
-    return replace(trained, dropout=preset.dropout, drop_path=preset.drop_path)
-
-
-def _check_fit(config: VARConfig, vqvae: Tokenizer, data: ImageData) -> None:
-    mine = vqvae.config
-    for name, given, wanted, owner in (
-        ("sides", config.sides, mine.sides, "the tokenizer"),
-        ("vocabulary", config.vocabulary, mine.vocabulary, "the tokenizer"),
-        ("code_width", config.code_width, mine.width, "the tokenizer"),
-        ("num_classes", config.num_classes, len(data.classes), "the data"),
-    ):
-        if given != wanted:
-            raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {given}; leave it out")
+def _given(vqvae: Tokenizer, data: ImageData) -> tuple[tuple[str, Any, str], ...]:
+    """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
+    return (
+        ("sides", vqvae.config.sides, "the tokenizer"),
+        ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
+        ("code_width", vqvae.config.width, "the tokenizer"),
+        ("num_classes", len(data.classes), "the data"),
+    )

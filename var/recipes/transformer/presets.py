@@ -10,6 +10,7 @@ d16 to d30 are for the 256 px tokenizer, d36 for the 512 px one.
 """  # noqa: E501 (a row of a table)
 
 from dataclasses import replace
+from typing import Any
 
 from var.errors import chosen
 from var.generation.sampling_settings import SamplingSettings
@@ -28,48 +29,44 @@ from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettin
 from var.training import TrainingConfig
 from var.transformer import VARConfig
 
+_DIGITS = TransformerRun(
+    tokens=TokenSettings(variants=8, temperature=0.15),
+    transformer=VARConfig(
+        sides=SIDES_DIGITS,
+        vocabulary=128,
+        code_width=8,
+        num_classes=10,
+        depth=3,
+        width=96,
+        heads=2,
+        activation="gelu",
+        l2_attention=False,
+        shared_adaln=True,
+    ),
+    training=TrainingConfig(steps=1100, batch_size=32, optimizer="muon", learning_rate=6e-3, ema_decay=0.999),
+    sampling=SamplingSettings(guidance_scale=1.1, guidance_schedule="constant"),
+    evaluation=EvaluationSettings(every=550, samples=500),
+)
 
-def _digits() -> TransformerRun:
-    return TransformerRun(
-        tokens=TokenSettings(variants=8, temperature=0.15),
-        transformer=VARConfig(
-            sides=SIDES_DIGITS,
-            vocabulary=128,
-            code_width=8,
-            num_classes=10,
-            depth=3,
-            width=96,
-            heads=2,
-            activation="gelu",
-            l2_attention=False,
-            shared_adaln=True,
-        ),
-        training=TrainingConfig(steps=1100, batch_size=32, optimizer="muon", learning_rate=6e-3, ema_decay=0.999),
-        sampling=SamplingSettings(guidance_scale=1.1, guidance_schedule="constant"),
-        evaluation=EvaluationSettings(every=550, samples=500),
-    )
-
-
-def _shapes_32() -> TransformerRun:
-    return TransformerRun(
-        data=DataSettings(flip=0.5),
-        tokens=TokenSettings(variants=2),
-        transformer=VARConfig(
-            sides=SIDES_32,
-            vocabulary=256,
-            code_width=8,
-            num_classes=12,
-            depth=4,
-            width=128,
-            heads=4,
-            activation="gelu",
-            shared_adaln=True,
-        ),
-        training=TrainingConfig(steps=2000, batch_size=16, optimizer="muon", learning_rate=8e-3, ema_decay=0.998),
-        sampling=SamplingSettings(guidance_scale=3.0),
-        evaluation=EvaluationSettings(every=1000, judge_steps=900),
-        checkpoints=CheckpointSettings(every=100),
-    )
+_SHAPES_32 = TransformerRun(
+    data=DataSettings(flip=0.5),
+    tokens=TokenSettings(variants=2),
+    transformer=VARConfig(
+        sides=SIDES_32,
+        vocabulary=256,
+        code_width=8,
+        num_classes=12,
+        depth=4,
+        width=128,
+        heads=4,
+        activation="gelu",
+        shared_adaln=True,
+    ),
+    training=TrainingConfig(steps=2000, batch_size=16, optimizer="muon", learning_rate=8e-3, ema_decay=0.998),
+    sampling=SamplingSettings(guidance_scale=3.0),
+    evaluation=EvaluationSettings(every=1000, judge_steps=900),
+    checkpoints=CheckpointSettings(every=100),
+)
 
 
 def _published(
@@ -104,7 +101,6 @@ def _published(
             batch_size=batch_size,
             learning_rate=base_rate * batch_size / 256,
             schedule="linear",
-            warmup=0.02,
             hold=0.049,
             final_learning_rate=last,
             mixed_precision="bf16",
@@ -116,24 +112,14 @@ def _published(
 
 
 def _smaller(
-    depth: int,
-    *,
-    epochs: int,
-    images: int,
-    batch_size: int,
-    sides: tuple[int, ...],
-    vocabulary: int,
-    num_classes: int,
-    flip: float,
+    depth: int, *, epochs: int, images: int, batch_size: int, flip: float = 0.0, **transformer: Any
 ) -> TransformerRun:
     """The published recipe for a smaller model on smaller images."""
     like = _published(depth, epochs=epochs, gate=1e-3, last=0.1)
     return replace(
         like,
         data=DataSettings(crop=1.125, flip=flip),
-        transformer=replace(
-            like.transformer, sides=sides, vocabulary=vocabulary, code_width=16, num_classes=num_classes
-        ),
+        transformer=replace(like.transformer, code_width=16, **transformer),
         training=replace(
             like.training,
             steps=round(epochs * images / batch_size),
@@ -147,14 +133,12 @@ def _smaller(
 
 
 PRESETS: dict[str, TransformerRun] = {
-    "digits": _digits(),
-    "shapes-32": _shapes_32(),
+    "digits": _DIGITS,
+    "shapes-32": _SHAPES_32,
     "cifar-32": _smaller(
-        10, epochs=400, images=CIFAR, batch_size=256, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10, flip=0.5
+        10, epochs=400, images=CIFAR, batch_size=256, flip=0.5, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10
     ),
-    "imagenet-64": _smaller(
-        12, epochs=200, images=IMAGENET, batch_size=768, sides=SIDES_64, vocabulary=2048, num_classes=1000, flip=0.0
-    ),
+    "imagenet-64": _smaller(12, epochs=200, images=IMAGENET, batch_size=768, sides=SIDES_64, vocabulary=2048),
     "d16": _published(16, epochs=200, gate=1e-3, last=0.1),
     "d20": _published(20, epochs=250, gate=1e-3, last=0.1),
     "d24": _published(24, epochs=350, base_rate=8e-5, gate=1e-4, last=0.01),

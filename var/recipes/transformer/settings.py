@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from var.errors import UserError
+from var import checks
 from var.generation.sampling_settings import SamplingSettings
 from var.randomness import keyed_global_stream
 from var.runs.settings import GeneratorSettings
@@ -18,10 +18,8 @@ class TokenSettings:
     temperature: float = 0.0  # above 0, codes near the nearest one are drawn too
 
     def __post_init__(self) -> None:
-        if self.variants < 1:
-            raise UserError(f"variants must be at least 1, got {self.variants}; raise it")
-        if self.temperature < 0:
-            raise UserError(f"temperature must be 0 or more, got {self.temperature}; raise it")
+        checks.at_least(1, self, "variants")
+        checks.not_negative(self, "temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

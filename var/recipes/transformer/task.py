@@ -11,6 +11,7 @@ from var.conditions import Condition
 from var.data.batches import Batch
 from var.recipes.transformer.token_cache import TokenCache
 from var.tokenizer import Tokenizer
+from var.training.task import Numbers
 from var.transformer import VAR
 
 
@@ -26,10 +27,8 @@ class TransformerTask:
     def __post_init__(self) -> None:
         self.vqvae.eval().requires_grad_(False)
 
-    def loss(
-        self, model: nn.Module, batch: Batch, generator: torch.Generator
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
-        """Cross-entropy in nats a token, over all scales."""
+    def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
+        """Cross-entropy in nats per token, over all scales."""
         condition = batch.condition.dropped(self.label_drop, generator)
         return self.cross_entropy(model, condition, *self.tokens_and_inputs(batch, generator))
 
@@ -39,12 +38,12 @@ class TransformerTask:
         condition: Condition,
         tokens: Int64[Tensor, "batch length"],
         inputs: Float[Tensor, "batch rest code_width"],
-    ) -> tuple[Tensor, dict[str, float | Tensor]]:
+    ) -> tuple[Tensor, Numbers]:
         """The transformer's part of the step: mean over all tokens, and loss and accuracy of every scale."""
         logits = model(condition, inputs)
         losses = F.cross_entropy(logits.mT, tokens, reduction="none")
         right = (logits.detach().argmax(dim=-1) == tokens).float()
-        numbers: dict[str, float | Tensor] = {}
+        numbers: Numbers = {}
         for scale, where in enumerate(self.model.scales.slices()):
             numbers[f"loss_{scale}"] = losses[:, where].mean().detach()
             numbers[f"accuracy_{scale}"] = right[:, where].mean()

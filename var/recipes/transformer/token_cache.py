@@ -1,8 +1,10 @@
 """Token maps of a whole data set, encoded once so that training need not run the encoder at every step."""
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Int, Int64
@@ -10,12 +12,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.data.augment import Augmentation
-from var.data.base import ImageData
+from var.data.base import ImageData, fingerprint
 from var.data.batches import load_in_order
 from var.errors import UserError
 from var.files import sweep
 from var.randomness import keyed_generator
-from var.recipes.transformer.token_cache_files import TokenFiles
+from var.recipes.transformer.token_cache_files import TokenFiles, tokenizer_digest
 from var.tokenizer import Tokenizer
 
 BATCH = 100
@@ -28,7 +30,7 @@ PART = 10 * BATCH
 class TokenCache:
     """Tokens of every image, in one or several variants (of other crops, or drawn with a temperature above 0).
 
-    16 bits a token, or 32 for a vocabulary beyond 32768.
+    16 bits per token, or 32 for a vocabulary beyond 32768.
     """
 
     parts: Sequence[Int[Tensor, "variants _part length"]]  # the images in order, `part` in each but the last
@@ -40,31 +42,7 @@ class TokenCache:
         data: ImageData,
         vqvae: Tokenizer,
         *,
-        variants: int = 1,
-        temperature: float = 0,
-        seed: int = 0,
-        augment: Augmentation | None = None,
-        progress: bool = True,
-        bar_line: int = 0,
-        workers: int = 0,
-    ) -> "TokenCache":
-        """Encode all of `data` into memory.
-
-        Several `variants` differ by `augment`, which is keyed by (seed, variant, index), and above `temperature` 0 (see
-        `Codebook.nearest`). `workers` processes load the images.
-        """
-        encoder = _Encoder(data, vqvae, variants, temperature, seed, augment, workers)
-        with tqdm(total=variants * len(data), desc="encode", disable=not progress, position=bar_line) as bar:
-            (tokens,) = encoder.parts([range(len(data))], bar)
-        return cls([tokens], len(data))
-
-    @classmethod
-    def at(
-        cls,
-        folder: Path | str,
-        data: ImageData,
-        vqvae: Tokenizer,
-        *,
+        folder: Path | str | None = None,
         variants: int = 1,
         temperature: float = 0,
         seed: int = 0,
@@ -74,31 +52,34 @@ class TokenCache:
         workers: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        wait: Callable[[], None] | None = None,
+        wait: Callable[[], None] = lambda: None,
     ) -> "TokenCache":
-        """The same tokens in the files of `folder`, mapped into memory; what is missing there is encoded first.
+        """Encode all of `data` into memory, or what is missing of it into the files of `folder`, mapped into memory.
 
-        An interrupted call goes on where it was when it is repeated. Of several processes, each with its `rank`, every
-        one encodes its share of the files; `wait` returns when all have done so. Raises `UserError`, which names what
-        differs, if the folder holds tokens of another tokenizer, other data or another setting.
+        Several `variants` differ by `augment`, which is keyed by (seed, variant, index), and above `temperature` 0 (see
+        `Codebook.nearest`). `workers` processes load the images. With a `folder`, an interrupted call goes on where it
+        was when it is repeated; of several processes, each with its `rank`, every one encodes its share of the files;
+        `wait` returns when all have done so. Raises `UserError`, which names what differs, if the folder holds tokens
+        of another tokenizer, other data or another setting.
         """
         encoder = _Encoder(data, vqvae, variants, temperature, seed, augment, workers)
-        starts = range(0, len(data), PART)
-        files = TokenFiles.claim(Path(folder), data, vqvae, variants, temperature, seed, augment, count=len(starts))
-        shares = {
-            number: range(start, min(start + PART, len(data)))
-            for number, start in enumerate(starts)
-            if number % world_size == rank and not files.path(number).exists()
-        }
-        total = variants * sum(len(share) for share in shares.values())
+        part = len(data) if folder is None else PART
+        shares = _pieces(range(len(data)), part)
+        files = None if folder is None else TokenFiles.claim(Path(folder), encoder.settings())
+        missing = [n for n in range(rank, len(shares), world_size) if files is None or not files.path(n).exists()]
+        mine = [shares[number] for number in missing]
+        total, kept = variants * sum(map(len, mine)), []
         with tqdm(total=total, desc="encode", disable=not progress or not total, position=bar_line) as bar:
-            for number, tokens in zip(shares, encoder.parts(list(shares.values()), bar), strict=True):
-                files.save(number, tokens)
-        if wait is not None:
-            wait()
+            for number, tokens in zip(missing, encoder.parts(mine, bar), strict=True):
+                if files is None:
+                    kept.append(tokens)
+                else:
+                    files.save(number, tokens)
+        if files is None:
+            return cls(kept, part)
+        wait()
         sweep(files.folder)
-        shape = variants, len(data), vqvae.config.schedule.length
-        return cls(files.load(shape, _dtype(vqvae), PART), PART)
+        return cls(files.load([encoder.shape(share) for share in shares], encoder.dtype), part)
 
     @property
     def tokens(self) -> Int[Tensor, "variants n length"]:
@@ -121,8 +102,8 @@ class TokenCache:
         return tokens.to(device, non_blocking=True).long()
 
 
-def _dtype(vqvae: Tokenizer) -> torch.dtype:
-    return torch.int16 if vqvae.config.vocabulary <= 2**15 else torch.int32
+def _pieces(images: range, size: int) -> list[range]:
+    return [images[start : start + size] for start in range(0, len(images), size)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,45 +122,46 @@ class _Encoder:
         if self.variants < 1:
             raise UserError(f"a token cache needs 1 variant or more, got {self.variants}; 1 is enough without crops")
 
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.int16 if self.vqvae.config.vocabulary <= 2**15 else torch.int32
+
+    def shape(self, share: range) -> tuple[int, int, int]:
+        return self.variants, len(share), self.vqvae.config.schedule.length
+
+    def settings(self) -> dict[str, Any]:
+        """What distinguishes one cache from another, fit for JSON."""
+        return {
+            "tokenizer": tokenizer_digest(self.vqvae),
+            "data": fingerprint(self.data),
+            "variants": self.variants,
+            "temperature": float(self.temperature),
+            "seed": self.seed,
+            # The same name in every process, which the addresses in default representations are not.
+            "augmentation": re.sub(r" at 0x[0-9a-f]+", "", repr(self.augment)),
+        }
+
     def parts(self, shares: Sequence[range], bar: tqdm) -> Iterator[Int[Tensor, "variants _part length"]]:
         """The tokens of the images in each of `shares`."""
-        device = self.vqvae.device
-        scales = self.vqvae.config.schedule
+        device, scales = self.vqvae.device, self.vqvae.config.schedule
+        loaded = 1 if self.augment is None else self.variants  # different batches of the same images
+        keys = ((n, list(piece)) for share in shares for piece in _pieces(share, BATCH) for n in range(loaded))
+        pin = device.type == "cuda"
         stream = load_in_order(
-            self.data,
-            _Keys(shares, 1 if self.augment is None else self.variants),
-            seed=self.seed,
-            augment=self.augment,
-            workers=self.workers,
-            pin_memory=device.type == "cuda",
+            self.data, keys, seed=self.seed, augment=self.augment, workers=self.workers, pin_memory=pin
         )
         for share in shares:
-            tokens = torch.empty(self.variants, len(share), scales.length, dtype=_dtype(self.vqvae))
-            for start in range(share.start, share.stop, BATCH):
+            tokens = torch.empty(self.shape(share), dtype=self.dtype)
+            for piece in _pieces(share, BATCH):
+                rows = slice(piece.start - share.start, piece.stop - share.start)
                 batch = None
                 for variant in range(self.variants):
                     if batch is None or self.augment is not None:
                         batch = next(stream).to(device)
-                    generator = keyed_generator("tokens", self.seed, variant, start, device=device)
+                    generator = keyed_generator("tokens", self.seed, variant, piece.start, device=device)
                     with torch.inference_mode():
                         token_maps = self.vqvae.encode(batch.images, temperature=self.temperature, generator=generator)
-                    rows = slice(start - share.start, start - share.start + len(batch.images))
                     tokens[variant, rows] = scales.flatten(token_maps).cpu().to(tokens.dtype)
                     bar.update(len(batch.images))
             yield tokens
         stream.close()
-
-
-@dataclass(frozen=True, slots=True)
-class _Keys:
-    """The batches to load: every one of `shares` in pieces of `BATCH`, in as many different variants as there are."""
-
-    shares: Sequence[range]
-    variants: int
-
-    def __iter__(self) -> Iterator[tuple[int, list[int]]]:
-        for share in self.shares:
-            for start in range(share.start, share.stop, BATCH):
-                indices = list(range(start, min(start + BATCH, share.stop)))
-                for variant in range(self.variants):
-                    yield variant, indices

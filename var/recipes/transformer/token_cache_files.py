@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -13,10 +12,8 @@ from jaxtyping import Int
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from var.data.augment import Augmentation
-from var.data.base import ImageData, fingerprint
 from var.errors import UserError
-from var.files import atomic_file, is_unfinished, make_folder
+from var.files import atomic_file, is_unfinished, make_folder, write_json
 from var.tokenizer import Tokenizer
 from var.weights import add_to_digest, save_tensors
 
@@ -28,40 +25,19 @@ class TokenFiles:
     """The files of one cache, each whole or absent."""
 
     folder: Path
-    count: int  # files that make it complete
     settings: dict[str, Any]
 
     @classmethod
-    def claim(
-        cls,
-        folder: Path,
-        data: ImageData,
-        vqvae: Tokenizer,
-        variants: int,
-        temperature: float,
-        seed: int,
-        augment: Augmentation | None,
-        *,
-        count: int,
-    ) -> "TokenFiles":
-        """The cache in `folder`, begun if it is empty; `UserError` if it is another one or something else."""
-        settings = {
-            "tokenizer": tokenizer_digest(vqvae),
-            "data": fingerprint(data),
-            "variants": variants,
-            "temperature": float(temperature),
-            "seed": seed,
-            "augmentation": _named(augment),
-        }
+    def claim(cls, folder: Path, settings: dict[str, Any]) -> "TokenFiles":
+        """The cache of these `settings` in `folder`, begun if that is empty; else raises `UserError` for another."""
         manifest = make_folder(folder) / "cache.json"
         if not manifest.exists():
             strangers = sorted(path.name for path in folder.iterdir() if not is_unfinished(path))
             if strangers and not manifest.exists():
                 raise UserError(f"{folder} must be empty or a token cache, got {strangers[0]!r} in it; choose another")
-            with atomic_file(manifest) as temporary:
-                temporary.write_text(json.dumps({"kind": KIND} | settings, indent=2) + "\n")
+            write_json(manifest, {"kind": KIND} | settings)
         _check_same(manifest, settings)
-        return cls(folder, count, settings)
+        return cls(folder, settings)
 
     def path(self, number: int) -> Path:
         """The file of part `number`."""
@@ -73,29 +49,26 @@ class TokenFiles:
             save_tensors(temporary, {"tokens": tokens}, {"cache": json.dumps(self.settings)})
 
     def load(
-        self, shape: tuple[int, int, int], dtype: torch.dtype, part: int
+        self, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype
     ) -> list[Int[Tensor, "variants _part length"]]:
-        """All parts, mapped into memory; `UserError` for files that are missing, damaged or of another cache."""
-        missing = [self.path(number).name for number in range(self.count) if not self.path(number).exists()]
+        """Parts of these shapes, mapped into memory; raises `UserError` if one is missing, damaged or foreign."""
+        missing = [self.path(number).name for number in range(len(shapes)) if not self.path(number).exists()]
         if missing:
             raise UserError(
-                f"the token cache {self.folder} must have {self.count} parts, got {self.count - len(missing)} "
+                f"the token cache {self.folder} must have {len(shapes)} parts, got {len(shapes) - len(missing)} "
                 f"({missing[0]} is missing); let all processes encode their share"
             )
-        variants, images, length = shape
-        rows = [min(part, images - start) for start in range(0, images, part)]
-        return [self._map(number, (variants, rows[number], length), dtype) for number in range(self.count)]
+        return [self._map(self.path(number), shape, dtype) for number, shape in enumerate(shapes)]
 
-    def _map(self, number: int, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-        path = self.path(number)
+    def _map(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
         try:
             with safe_open(path, "pt") as file:
                 settings, tokens = (file.metadata() or {}).get("cache"), file.get_tensor("tokens")
         except (SafetensorError, OSError) as error:
             raise UserError(f"{path} must be a whole part of a token cache, but: {error}; delete it") from error
-        if settings != json.dumps(self.settings) or tuple(tokens.shape) != tuple(shape) or tokens.dtype != dtype:
+        if settings != json.dumps(self.settings) or tuple(tokens.shape) != shape or tokens.dtype != dtype:
             raise UserError(
-                f"{path} must hold {dtype} of shape {tuple(shape)} of this cache, got {tokens.dtype} of shape "
+                f"{path} must hold {dtype} of shape {shape} of this cache, got {tokens.dtype} of shape "
                 f"{tuple(tokens.shape)} or of another cache; delete it"
             )
         return tokens
@@ -121,16 +94,9 @@ def tokenizer_digest(vqvae: Tokenizer) -> str:
     """32 hex digits that name the config of a tokenizer and those of its weights that tokens depend on."""
     config: Any = vqvae.config
     # Without the defaults, so that a field that a later version adds does not make every cache another one.
-    chosen = {field.name: getattr(config, field.name) for field in fields(config)}
-    chosen = {field.name: chosen[field.name] for field in fields(config) if chosen[field.name] != field.default}
+    chosen = {each.name: value for each in fields(config) if (value := getattr(config, each.name)) != each.default}
     digest = hashlib.blake2b(json.dumps(chosen, default=str).encode(), digest_size=16)
     decoding = {id(tensor) for module in vqvae.decoding() for tensor in module.state_dict(keep_vars=True).values()}
-    weights = sorted(vqvae.state_dict(keep_vars=True).items())
-    weights = ((name, tensor) for name, tensor in weights if id(tensor) not in decoding)
+    weights = (each for each in sorted(vqvae.state_dict(keep_vars=True).items()) if id(each[1]) not in decoding)
     add_to_digest(digest.update, weights, header="{name} {dtype} {shape}")
     return digest.hexdigest()
-
-
-def _named(augment: Augmentation | None) -> str:
-    """The same name in every process, which the addresses in default representations are not."""
-    return re.sub(r" at 0x[0-9a-f]+", "", repr(augment))

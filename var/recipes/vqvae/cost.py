@@ -37,7 +37,7 @@ def quantizer_cost(config: VQVAEConfig) -> Cost:
 
 
 def loss_networks(settings: VQVAERun) -> tuple[list[Network], Cost]:
-    """The networks that judge reconstructions, and what they cost an image.
+    """The networks that judge reconstructions, and what they cost per image.
 
     A DINO discriminator is named without its numbers: its backbone is made with its weights only.
     """

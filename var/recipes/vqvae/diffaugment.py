@@ -14,9 +14,7 @@ CUTOUT = 0.5  # of a side, the edge of the square that is blanked
 
 
 def diff_augment(
-    images: Sequence[Float[Tensor, "batch c h w"]],
-    policies: Sequence[Policy],
-    generator: torch.Generator,
+    images: Sequence[Float[Tensor, "batch c h w"]], policies: Sequence[Policy], generator: torch.Generator
 ) -> list[Float[Tensor, "batch c h w"]]:
     """Batches of images in [-1, 1], all changed alike: image i of every batch by the same draw.
 

@@ -22,7 +22,7 @@ IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class PatchGAN(nn.Module):
-    """Convolutions that judge overlapping patches (Isola et al. 2017, arXiv 1611.07004): one logit a place.
+    """Convolutions that judge overlapping patches (Isola et al. 2017, arXiv 1611.07004): one logit per place.
 
     `layers` convolutions of stride 2 (70-pixel patches with 3), whose channels double up to 8 times `channels`. `norm`
     is group normalisation, batch normalisation, spectral normalisation of all weights, or nothing.

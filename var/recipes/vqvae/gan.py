@@ -10,14 +10,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from var.randomness import keyed_global_stream
 from var.recipes.vqvae.diffaugment import diff_augment
 from var.recipes.vqvae.discriminator import FeatureDiscriminator, PatchGAN, dino_backbone
-from var.recipes.vqvae.gan_losses import (
-    adaptive_weight,
-    discriminator_loss,
-    generator_loss,
-    lecam_penalty,
-    r1_penalty,
-)
+from var.recipes.vqvae.gan_losses import adaptive_weight, discriminator_loss, generator_loss, lecam_penalty, r1_penalty
 from var.recipes.vqvae.losses import VQVAELosses
+from var.training.task import Numbers
 from var.vqvae.all_gather import gathered
 
 
@@ -36,7 +31,7 @@ class Adversary:
         last_layer: Tensor,
         weight: float,
         generator: torch.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, float | Tensor]]:
+    ) -> tuple[Float[Tensor, ""], Numbers]:
         """The weighted loss of reconstructions (in about [-1, 1]) that do not look real, and numbers to log.
 
         `last_layer` is the weight of the decoder's last layer, at which gradients are compared.
@@ -54,7 +49,7 @@ class Adversary:
         images: Float[Tensor, "batch c h w"],
         reconstruction: Float[Tensor, "batch c h w"],
         generator: torch.Generator,
-    ) -> tuple[Float[Tensor, ""], dict[str, float | Tensor]]:
+    ) -> tuple[Float[Tensor, ""], Numbers]:
         """The loss of `discriminator` (its own, maybe wrapped) on images and their reconstructions; numbers to log."""
         losses = self.losses
         pair = diff_augment([images, reconstruction.detach().float()], losses.augmentations, generator)
@@ -64,10 +59,7 @@ class Adversary:
             # One pass, as wrappers for several processes need; both halves meet the same batch normalisation too.
             real, fake = discriminator(torch.cat((real_images, pair[1]))).float().chunk(2)
             loss = discriminator_loss(real, fake, losses.gan_loss)
-            numbers: dict[str, float | Tensor] = {
-                "judged_real": real.mean().detach(),
-                "judged_fake": fake.mean().detach(),
-            }
+            numbers: Numbers = {"judged_real": real.mean().detach(), "judged_fake": fake.mean().detach()}
             if losses.r1:
                 penalty = r1_penalty(real, real_images)
                 loss = loss + losses.r1 / 2 * penalty

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from var import checks
 from var.errors import UserError
 from var.recipes.vqvae.diffaugment import Policy
 
@@ -47,37 +48,13 @@ class VQVAELosses:
     def __post_init__(self) -> None:
         weights = ("l1", "l2", "perceptual", "entropy", "entropy_diversity", "adversarial", "r1", "lecam")
         steps = ("quantize_from", "adversarial_start", "adversarial_lead", "adversarial_warmup")
-        for name in (*weights, *steps, "discriminator_weight_decay"):
-            if not getattr(self, name) >= 0:
-                raise UserError(f"{name} must be 0 or more, got {getattr(self, name)}; correct it")
+        checks.not_negative(self, *weights, *steps, "discriminator_weight_decay")
         positive = ("entropy_temperature", "adaptive_limit", "patch_channels", "patch_layers", "dino_size")
-        for name in (*positive, "discriminator_learning_rate", "discriminator_clip_norm"):
-            if not getattr(self, name) > 0:
-                raise UserError(f"{name} must be positive, got {getattr(self, name)}; raise it")
+        checks.positive(self, *positive, "discriminator_learning_rate", "discriminator_clip_norm")
         if not 0 <= self.lecam_decay < 1:
             raise UserError(f"lecam_decay must lie in [0, 1), got {self.lecam_decay}; lower it")
         if not (self.l1 or self.l2 or self.perceptual):
             raise UserError("one of the weights l1, l2 and perceptual must be above 0, got none; raise one")
-
-    @property
-    def learning_rate(self) -> float:
-        """Peak of the discriminator's learning rate, under the name that the training loop asks for."""
-        return self.discriminator_learning_rate
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """AdamW's moments for the discriminator."""
-        return self.discriminator_betas
-
-    @property
-    def weight_decay(self) -> float:
-        """Weight decay of the discriminator."""
-        return self.discriminator_weight_decay
-
-    @property
-    def clip_norm(self) -> float:
-        """Largest norm of the discriminator's gradient."""
-        return self.discriminator_clip_norm
 
     def adversarial_weight(self, step: int) -> float:
         """Weight of the discriminator's judgement at `step` (from 0): 0 before its start and lead, then rising."""

@@ -30,79 +30,62 @@ SIDES_32 = (1, 2, 4, 8)
 SIDES_DIGITS = (1, (1, 2), 2, (2, 3), 3, 4)
 
 
-def _digits() -> VQVAERun:
-    return VQVAERun(
-        vqvae=VQVAEConfig(
-            sides=SIDES_DIGITS,
-            in_channels=1,
-            base_channels=16,
-            channel_multipliers=(1, 2),
-            residual_blocks=1,
-            attention=False,
-            norm_groups=8,
-            width=8,
-            vocabulary=128,
-            codebook="ema",
-            kmeans_init=True,
-            restart_below=0.05,
-        ),
-        training=TrainingConfig(
-            steps=650,
-            batch_size=64,
-            optimizer="muon",
-            momentum=0.9,
-            learning_rate=5e-3,
-            weight_decay=0.01,
-            clip_norm=1.0,
-            ema_decay=0.995,
-        ),
-        evaluation=EvaluationSettings(every=325),
-    )
+_DIGITS = VQVAERun(
+    vqvae=VQVAEConfig(
+        sides=SIDES_DIGITS,
+        in_channels=1,
+        base_channels=16,
+        channel_multipliers=(1, 2),
+        residual_blocks=1,
+        attention=False,
+        norm_groups=8,
+        width=8,
+        vocabulary=128,
+        codebook="ema",
+        kmeans_init=True,
+        restart_below=0.05,
+    ),
+    training=TrainingConfig(
+        steps=650,
+        batch_size=64,
+        optimizer="muon",
+        momentum=0.9,
+        learning_rate=5e-3,
+        weight_decay=0.01,
+        clip_norm=1.0,
+        ema_decay=0.995,
+    ),
+    evaluation=EvaluationSettings(every=325),
+)
+
+# GroupNorm takes away the level of flat grounds. At the usual commitment of 0.25 the pull towards what the coarse
+# maps alone can say cost half a decibel. The codes wait until there are latents to place them on.
+_SHAPES_32 = VQVAERun(
+    vqvae=replace(
+        _DIGITS.vqvae,
+        sides=SIDES_32,
+        in_channels=3,
+        channel_multipliers=(1, 2, 4),
+        norm_groups=0,
+        zero_init=True,
+        vocabulary=256,
+        commitment=0.02,
+        codebook_decay=0.95,
+        restart_below=0.5,
+    ),
+    losses=VQVAELosses(quantize_from=100),
+    training=replace(_DIGITS.training, steps=1500, batch_size=12, ema_decay=0.99),
+    evaluation=EvaluationSettings(every=500),
+    checkpoints=CheckpointSettings(every=100),
+)
 
 
-def _shapes_32() -> VQVAERun:
-    # GroupNorm takes away the level of flat grounds. At the usual commitment of 0.25 the pull towards what the coarse
-    # maps alone can say cost half a decibel. The codes wait until there are latents to place them on.
-    return VQVAERun(
-        vqvae=VQVAEConfig(
-            sides=SIDES_32,
-            base_channels=16,
-            channel_multipliers=(1, 2, 4),
-            residual_blocks=1,
-            attention=False,
-            norm_groups=0,
-            zero_init=True,
-            width=8,
-            vocabulary=256,
-            commitment=0.02,
-            codebook="ema",
-            codebook_decay=0.95,
-            kmeans_init=True,
-            restart_below=0.5,
-        ),
-        losses=VQVAELosses(quantize_from=100),
-        training=TrainingConfig(
-            steps=1500,
-            batch_size=12,
-            optimizer="muon",
-            momentum=0.9,
-            learning_rate=5e-3,
-            weight_decay=0.01,
-            clip_norm=1.0,
-            ema_decay=0.99,
-        ),
-        evaluation=EvaluationSettings(every=500),
-        checkpoints=CheckpointSettings(every=100),
-    )
-
-
-def _llamagen(config: VQVAEConfig, *, epochs: int, images: int, flip: float = 0.5) -> VQVAERun:
+def _llamagen(config: VQVAEConfig, *, epochs: int = 40, images: int = IMAGENET) -> VQVAERun:
     """Squared error 1, LPIPS 1, and after 20,000 steps a hinge PatchGAN 0.5; batch 128 at a constant rate."""
     return VQVAERun(
-        data=DataSettings(flip=flip, crop=1.125),
+        data=DataSettings(flip=0.5, crop=1.125),
         vqvae=config,
         losses=VQVAELosses(
-            l2=1.0,
             perceptual=1.0,
             adversarial=0.5,
             adaptive=False,
@@ -115,8 +98,6 @@ def _llamagen(config: VQVAEConfig, *, epochs: int, images: int, flip: float = 0.
             steps=round(epochs * images / 128),
             batch_size=128,
             learning_rate=1e-4,
-            betas=(0.9, 0.95),
-            weight_decay=0.05,
             warmup=0.0,
             schedule="constant",
             clip_norm=1.0,
@@ -128,34 +109,28 @@ def _llamagen(config: VQVAEConfig, *, epochs: int, images: int, flip: float = 0.
     )
 
 
-def _cifar_32() -> VQVAERun:
-    config = VQVAEConfig(
-        sides=SIDES_CIFAR,
-        base_channels=64,
-        channel_multipliers=(1, 2, 4),
-        width=16,
-        vocabulary=1024,
-        codebook="ema",
-        kmeans_init=True,
-        restart_below=0.05,
-    )
-    run = _llamagen(config, epochs=200, images=CIFAR)
-    # No discriminator for images as small as a few of its patches.
-    return replace(run, losses=VQVAELosses(l2=1.0, perceptual=1.0))
-
-
-def _imagenet_64() -> VQVAERun:
-    config = VQVAEConfig(sides=SIDES_64, base_channels=128, channel_multipliers=(1, 2, 2, 4), width=16, vocabulary=2048)
-    return _llamagen(config, epochs=40, images=IMAGENET)
-
+_CIFAR_32 = VQVAEConfig(
+    sides=SIDES_CIFAR,
+    base_channels=64,
+    channel_multipliers=(1, 2, 4),
+    width=16,
+    vocabulary=1024,
+    codebook="ema",
+    kmeans_init=True,
+    restart_below=0.05,
+)
+_IMAGENET_64 = VQVAEConfig(
+    sides=SIDES_64, base_channels=128, channel_multipliers=(1, 2, 2, 4), width=16, vocabulary=2048
+)
 
 PRESETS: dict[str, VQVAERun] = {
-    "digits": _digits(),
-    "shapes-32": _shapes_32(),
-    "cifar-32": _cifar_32(),
-    "imagenet-64": _imagenet_64(),
-    "imagenet-256": _llamagen(VQVAEConfig(), epochs=40, images=IMAGENET),
-    "imagenet-512": _llamagen(VQVAEConfig(sides=SIDES_512), epochs=40, images=IMAGENET),
+    "digits": _DIGITS,
+    "shapes-32": _SHAPES_32,
+    # No discriminator for images as small as a few of its patches.
+    "cifar-32": replace(_llamagen(_CIFAR_32, epochs=200, images=CIFAR), losses=VQVAELosses(perceptual=1.0)),
+    "imagenet-64": _llamagen(_IMAGENET_64),
+    "imagenet-256": _llamagen(VQVAEConfig()),
+    "imagenet-512": _llamagen(VQVAEConfig(sides=SIDES_512)),
 }
 """The run of each tokenizer, by its name."""
 

@@ -13,9 +13,9 @@ from var.evaluation.metrics.lpips import LPIPS, SMALLEST
 from var.recipes.vqvae.codebook_health import CodebookWatch
 from var.recipes.vqvae.gan import Adversary, build_adversary
 from var.recipes.vqvae.losses import VQVAELosses
+from var.training import TrainingConfig
+from var.training.task import Numbers
 from var.vqvae import VQVAE, VQVAEOutput
-
-Numbers = dict[str, float | Tensor]
 
 
 class VQVAETask:
@@ -50,9 +50,10 @@ class VQVAETask:
         return self._adversary.discriminator if self._adversary else None
 
     @property
-    def opponent_training(self) -> VQVAELosses:
-        """The discriminator's learning rate, moments, weight decay and clip norm."""
-        return self.losses
+    def opponent_training(self) -> TrainingConfig:
+        """The discriminator's learning rate, moments, weight decay and clip norm; nothing else of it is used."""
+        names = ("learning_rate", "betas", "weight_decay", "clip_norm")
+        return TrainingConfig(steps=1, **{name: getattr(self.losses, f"discriminator_{name}") for name in names})
 
     @property
     def opponent_learns(self) -> bool:
@@ -142,7 +143,7 @@ def _perceptual_network(model: VQVAE, losses: VQVAELosses) -> LPIPS:
     config = model.config
     if config.in_channels not in (1, 3) or min(config.image_size) < SMALLEST:
         raise UserError(
-            f"the perceptual loss needs images of 1 or 3 channels and at least {SMALLEST} pixels a side, got "
+            f"the perceptual loss needs images of 1 or 3 channels and at least {SMALLEST} pixels per side, got "
             f"{config.in_channels} x {config.image_size[0]} x {config.image_size[1]}; set perceptual to 0"
         )
     return LPIPS.load(losses.lpips_vgg16, losses.lpips_heads)
