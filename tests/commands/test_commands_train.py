@@ -178,7 +178,7 @@ def test_a_plan_needs_no_tokenizer(capsys, tmp_path):
     text = capsys.readouterr().out
     # 310,283,520 as published, with 12 classes instead of 1000.
     assert f"{310_283_520 - 988 * 1024:,} parameters" in text
-    assert "680 an image" in text
+    assert "680 per image" in text
     assert "768 images, 522,240 tokens, 714 TFLOP" in text
 
 
