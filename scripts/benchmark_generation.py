@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Time generation, beside the official code.")
     parser.add_argument("--official", type=Path, help="checkout of the official code, imported to run beside ours")
     parser.add_argument("--depth", type=int, default=16, help="of the transformer: 16 is d16 (default)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images a call")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")

@@ -82,7 +82,7 @@ def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Time a training step of the transformer, phase by phase.")
     parser.add_argument("--depth", type=int, default=8, help="of the transformer: 16 is d16 (default 8)")
-    parser.add_argument("--batch", type=int, default=2, help="images a step (default 2)")
+    parser.add_argument("--batch", type=int, default=2, help="images per step (default 2)")
     parser.add_argument(
         "--ways",
         nargs="+",

@@ -82,7 +82,7 @@ def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) ->
 def _save_grid(images: Tensor, labels: Tensor, path: Path, model: str) -> None:
     rows = [images[labels == label][:STRIP_COLUMNS] for label in labels.unique()]
     grid = image_grid(torch.cat(rows), STRIP_COLUMNS, magnify=4, padding=4)
-    save_png(grid, path, {"images": model, "layout": "a row a class"})
+    save_png(grid, path, {"images": model, "layout": "one row per class"})
 
 
 def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:

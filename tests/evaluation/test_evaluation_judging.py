@@ -98,7 +98,7 @@ def test_every_number_is_that_of_evaluate(report, images, extractor):
     assert report.protocol["rounding"] == "nearest"
     trust = "Protocol: taken on trust, since the drawing of set0.npz, set1.npz, set2.npz is not recorded."
     assert trust in report.warnings
-    assert "guidance_scale 2.0, rounding nearest; 20 images a class" in " ".join(text([report]).split())
+    assert "guidance_scale 2.0, rounding nearest; 20 images per class" in " ".join(text([report]).split())
     assert [one["samples"] for one in report.sets] == [60, 60, 60]
     assert "sfd" not in report.scores
 

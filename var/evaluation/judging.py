@@ -47,10 +47,8 @@ def judge(
 
     `protocol` is checked against what the sets say of themselves; without it theirs is taken, if they agree. `train`
     and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart. For
-    these and for class consistency, `classifier` tells classes where the extractor does not.
-
-    Raises:
-        UserError: sets, reference, extractor and protocol that do not fit each other; the message names the field.
+    these and for class consistency, `classifier` tells classes where the extractor does not. Raises `UserError` for
+    sets, reference, extractor and protocol that do not fit each other; the message names the field.
     """
     sets = [open_samples(path) for path in samples]
     if not sets:

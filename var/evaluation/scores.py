@@ -82,9 +82,7 @@ class Reference:
         """The reference set, and the training images in which near copies of samples are looked for; uint8 NCHW.
 
         `test_images` are real ones that nobody trained on: how near they lie is what to expect of honest samples.
-
-        Raises:
-            UserError: arrays that are not uint8 NCHW, or fewer than 2 images.
+        Raises `UserError` for arrays that are not uint8 NCHW, or fewer than 2 images.
         """
         found = extract(images, extractor, name="reference images")
         return cls(
@@ -101,8 +99,7 @@ def neighbourhood(
 ) -> Neighbourhood | None:
     """Where near copies are looked for: among the pixels of small training images, among the features of large ones.
 
-    Raises:
-        UserError: arrays that are not uint8 NCHW, no images, or test images without training images.
+    Raises `UserError` for arrays that are not uint8 NCHW, no images, or test images without training images.
     """
     if train_images is None:
         if test_images is not None:
@@ -127,11 +124,9 @@ def evaluate(
     """Judge uint8 NCHW `samples`; `labels` are the classes that they were asked to show, in their order.
 
     The samples are read once, batch by batch. A `thorough` evaluation finds every number of `Scores`: what many
-    settings of a sampler are compared by does not need all of them. `progress` shows a bar.
-
-    Raises:
-        UserError: arrays that are not uint8 NCHW, too few samples, NaN features, labels that do not fit, or a reference
-            that another network made.
+    settings of a sampler are compared by does not need all of them. `progress` shows a bar. Raises `UserError` for
+    arrays that are not uint8 NCHW, too few samples, NaN features, labels that do not fit, or a reference that another
+    network made.
     """
     if extractor.digest != reference.digest:
         raise UserError(

@@ -12,14 +12,14 @@ from var.evaluation.report.drawing import LIGHT, chart, image_table, plain_log_t
 
 
 def class_grid(
-    images: Float[Tensor, "n channels height width"],
+    images: Float[Tensor, "n c h w"],
     labels: Int[Tensor, " n"],
     classes: Sequence[str],
     *,
     columns: int = 10,
     magnify: int = 4,
 ) -> str:
-    """The first `columns` images of each class as one labelled row a class; images in [-1, 1]."""
+    """The first `columns` images of each class as one labelled row per class; images in [-1, 1]."""
     rows = []
     for index, name in enumerate(classes):
         chosen = images[labels == index][:columns]
@@ -30,13 +30,13 @@ def class_grid(
 
 
 def stage_strip(
-    stages: Sequence[Float[Tensor, "n channels height width"]],
+    stages: Sequence[Float[Tensor, "n c h w"]],
     labels: Sequence[str],
     *,
     row_labels: Sequence[str] = (),
     magnify: int = 8,
 ) -> str:
-    """How samples come about: a labelled column a stage, a row a sample; images in [-1, 1]."""
+    """How samples come about: one labelled column per stage, one row per sample; images in [-1, 1]."""
     if not stages or len(labels) != len(stages):
         raise UserError(
             f"a strip needs a label for each of its stages, got {len(labels)} for {len(stages)}; match them"
@@ -46,8 +46,8 @@ def stage_strip(
 
 
 def reconstruction_pairs(
-    originals: Float[Tensor, "n channels height width"],
-    reconstructions: Float[Tensor, "n channels height width"],
+    originals: Float[Tensor, "n c h w"],
+    reconstructions: Float[Tensor, "n c h w"],
     *,
     magnify: int = 5,
 ) -> str:
@@ -86,7 +86,7 @@ def loss_curve(history: Sequence[Mapping[str, float]], *, color: str = "violet",
 
 
 def code_usage_chart(sides: Sequence[int | Sequence[int]], usage: Sequence[float], perplexity: Sequence[float]) -> str:
-    """Two bars a scale: the share of the codebook in use (`usage`, in [0, 1]) and its perplexity, coarse to fine."""
+    """Two bars per scale: the share of the codebook in use (`usage`, in [0, 1]) and its perplexity, coarse to fine."""
     names = [in_pixels(side) for side in sides]
     figure, (left, right) = chart(620, 64 + 30 * len(names), panels=2)
     for axes, values, title, limit in (

@@ -13,7 +13,7 @@ from var.quantities import fixed
 class Pictures:
     """Everything a page shows besides numbers, each as PNG bytes or SVG text; see `comparison.report.figures`."""
 
-    real: Picture  # samples by class: a row a class
+    real: Picture  # samples by class: one row per class
     var: Picture
     diffusion: Picture
     scales: Picture  # VAR: the image after every scale, coarse to fine
@@ -37,7 +37,7 @@ def tradeoff(report: Report, pictures: Pictures) -> Html:
 
 
 def samples(report: Report, pictures: Pictures) -> list[Html]:
-    what = "A row a class; these are the first samples, not chosen ones."
+    what = "One row per class; these are the first samples, not chosen ones."
     titles = {
         "real": ("Real images", pictures.real, "What the models learnt from."),
         "var": (setting(report.headline("var")), pictures.var, what),
@@ -97,7 +97,7 @@ def tokenizer(report: Report, pictures: Pictures) -> list[Html]:
         figure(
             pictures.code_usage,
             "Left: how much of the codebook each scale uses at all. Right: how many codes it uses evenly (perplexity). "
-            "Coarse scales hold few tokens an image and need few codes; low bars at fine scales would mean a collapse.",
+            "Coarse scales hold few tokens per image and need few codes; low bars at fine scales would mean a collapse.",
             alt="Bar charts of codebook usage and perplexity for every scale.",
             title="Codes by scale",
             wide=True,

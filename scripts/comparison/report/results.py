@@ -35,7 +35,7 @@ class Report:
     a missing, unknown or ill-typed entry.
     """
 
-    results: list[dict[str, Any]]  # a row a sampler setting; one a model carries "headline": True, fixed beforehand
+    results: list[dict[str, Any]]  # one row per sampler setting; one per model carries "headline": True, fixed beforehand
     controls: dict[str, dict[str, Any]]  # control -> scores, keys as in `results`; "fd" at least
     tokenizer: dict[str, Any]  # psnr_test and psnr_train in dB, codes_used and usage_by_scale in [0, 1], ...
     environment: dict[str, Any]  # versions, machine, threads, seconds of each stage
@@ -59,7 +59,7 @@ class Report:
         lengths = [len(self.tokenizer[key]) for key in _BY_SCALE]
         if len(set(lengths)) != 1:
             raise UserError(
-                f"tokenizer {', '.join(_BY_SCALE)} need an entry a scale, got {lengths}; add the missing ones"
+                f"tokenizer {', '.join(_BY_SCALE)} need one entry per scale, got {lengths}; add the missing ones"
             )
         self.score_reports()
         extractor = self.settings.get("extractor")
@@ -85,7 +85,7 @@ class Report:
         return flagged[0]
 
     def score_reports(self) -> list[ScoreReport]:
-        """The reports of scores over generation seeds, one a model; raises `UserError` for one that is not whole."""
+        """The reports of scores over generation seeds, one per model; raises `UserError` for one that is not whole."""
         return [ScoreReport.from_dict(content, f"scores of {name}") for name, content in self.scores.items()]
 
     def relative_deviation(self, model: str) -> float | None:

@@ -75,7 +75,7 @@ class Network(nn.Module):
         self.head = nn.Linear(before, config.num_classes)
 
     def forward(
-        self, images: Float[Tensor, "batch channels height width"]
+        self, images: Float[Tensor, "batch c h w"]
     ) -> tuple[Float[Tensor, "batch dimensions"], Float[Tensor, "batch classes"]]:
         """Features and logits of images in [-1, 1]."""
         features = self.body(images).mean(dim=(2, 3))
@@ -103,11 +103,10 @@ class Classifier(PretrainedModel, nn.Module):
         return network_digest(repr(self.config), self)
 
     @torch.inference_mode()
-    def forward(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def forward(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Penultimate features and logits, on the device of the weights; always in eval mode.
 
-        Raises:
-            UserError: images of another size than those that the network was trained on.
+        Raises `UserError` for images of another size than those that the network was trained on.
         """
         config, shape = self.config, tuple(images.shape[1:])
         if shape != (config.channels, config.height, config.width):
@@ -145,10 +144,8 @@ def train_classifier(
     """A classifier of `data`; on the digits about 12 s of one core, 99.4 % accurate on held-out ones (five seeds).
 
     The result depends on the data, `config`, `steps`, `batch_size` and `seed` only. Train a second one, of another
-    `config`, to check results with a network that was not used for any choice.
-
-    Raises:
-        UserError: images or classes that do not fit `config`.
+    `config`, to check results with a network that was not used for any choice. Raises `UserError` for images or classes
+    that do not fit `config`.
     """
     config = ClassifierConfig() if config is None else config
     if (config.channels, config.height, config.width) != data.shape or config.num_classes != len(data.classes):
@@ -194,8 +191,8 @@ class ClassifierTask:
 
 
 def jitter(
-    images: Float[Tensor, "batch channels height width"], generator: Generator
-) -> Float[Tensor, "batch channels height width"]:
+    images: Float[Tensor, "batch c h w"], generator: Generator
+) -> Float[Tensor, "batch c h w"]:
     """Each image shifted, turned and zoomed a little; what comes into view is black, -1."""
     amounts = torch.rand(4, len(images), generator=generator, device=generator.device).to(images.device) * 2 - 1
     angle, zoom = amounts[0] * _TURN, 1 + amounts[1] * _ZOOM

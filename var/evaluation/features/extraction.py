@@ -44,7 +44,7 @@ class FeatureExtractor(Protocol):
         """The SHA-256 of the weights: scores compare only where it is equal."""
         ...
 
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def __call__(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Features of a batch; each row depends on its own image only."""
         ...
 
@@ -64,10 +64,8 @@ def extract(
 ) -> Features:
     """Features of all images, in their order, on the CPU; they lie in a file that is mapped into memory.
 
-    `progress` shows a bar of images, up to `total` where that is known.
-
-    Raises:
-        UserError: an array that is not uint8 NCHW (`name` says whose), images of several sizes, or fewer than 2 images.
+    `progress` shows a bar of images, up to `total` where that is known. Raises `UserError` for an array that is not
+    uint8 NCHW (`name` says whose), images of several sizes, or fewer than 2 images.
     """
     if isinstance(images, Array):
         total = len(images)
@@ -96,7 +94,7 @@ def _add(store: FeatureStore, rows: Tensor | None) -> bool:
     return rows is not None
 
 
-def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch c h w"]]:
     """The checked, non-empty batches of `images`; one array is cut into batches."""
     if isinstance(images, Array):
         images = [images[start : start + BATCH] for start in range(0, max(len(images), 1), BATCH)]
@@ -123,8 +121,7 @@ def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Ten
 def feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n dimensions"]:
     """The set as float64 rows, on the CPU.
 
-    Raises:
-        UserError: not (n, dimensions), fewer than `minimum` rows, or NaN/Inf in it; `name` says whose set it is.
+    Raises `UserError`, which says `name`, for other axes, fewer than `minimum` rows, or NaN/Inf.
     """
     rows = _rows(values, name=name, minimum=minimum)
     usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
@@ -188,7 +185,7 @@ def _check_rows(good: Bool[np.ndarray, " n"], *, name: str, rule: str, found: st
         )
 
 
-def check_rgb(images: UInt8[Tensor, "batch channels height width"], judge: str) -> None:
+def check_rgb(images: UInt8[Tensor, "batch c h w"], judge: str) -> None:
     """Raise `UserError` unless the images have 3 channels, as the network called `judge` needs."""
     if images.shape[1] != 3:
         raise UserError(

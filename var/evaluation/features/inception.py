@@ -57,11 +57,10 @@ class InceptionExtractor(PublishedExtractor):
         # Half as fast again on CPUs, equal to 3e-7.
         return network.to(memory_format=torch.channels_last)
 
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def __call__(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Features of a batch of RGB images of any size.
 
-        Raises:
-            UserError: images of another number of channels than 3.
+        Raises `UserError` for images of another number of channels than 3.
         """
         check_rgb(images, "Inception")
         inner: list[Any] = []
@@ -76,7 +75,7 @@ class InceptionExtractor(PublishedExtractor):
 
 
 def spatial_features(
-    inner_map: Float[Tensor, "batch channels height width"],
+    inner_map: Float[Tensor, "batch c h w"],
 ) -> Float[Tensor, "batch places"]:
     """SFID's features (Nash et al. 2021): the first 7 channels, in the order of TensorFlow, channels last.
 

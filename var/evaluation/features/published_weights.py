@@ -29,8 +29,7 @@ class PublishedWeights:
 def find_weights(published: PublishedWeights, path: Path | str | None = None, *, progress: bool = True) -> Path:
     """The checked file of `published`: `path`, or the copy in torch's cache of checkpoints, or a download into it.
 
-    Raises:
-        UserError: no such file, no way to download it, or another SHA-256 than that of the published file.
+    Raises `UserError` for a file that is missing and cannot be downloaded, or that has another SHA-256.
     """
     if path is not None:
         found = Path(path).expanduser()
@@ -64,9 +63,8 @@ class PublishedExtractor(ABC):
     ) -> Self:
         """The published network; `weights` is its file, else torch's cache of checkpoints or a download.
 
-        Raises:
-            UserError: the file is missing and cannot be downloaded, or another one (by its SHA-256), or a package that
-                the network needs is not installed.
+        Raises `UserError` for a file that is missing or another one (by its SHA-256), and without a package that the
+        network needs.
         """
         tensors = read_tensors(find_weights(cls.published, weights, progress=progress))
         return cls(cls.build(tensors).to(device), cls.published.sha256)

@@ -18,10 +18,8 @@ def kernel_distance(
 
     All pairs of the two sets (n, dimensions) enter by default. With `subsets` (100 if only the size is given) or
     `subset_size` (1000 if only the number is given), the mean and the population deviation over subsets that
-    `numpy.random.RandomState(seed)` draws without replacement, of `fake` first: what published KIDs are.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, fewer than 2 samples, or a subset larger than a set.
+    `numpy.random.RandomState(seed)` draws without replacement, of `fake` first: what published KIDs are. Raises
+    `UserError` for NaN/Inf (naming the set), different dimensions, fewer than 2 samples, or a subset larger than a set.
     """
     real_rows = own_feature_rows(real, name="real", minimum=2)
     fake_rows = own_feature_rows(fake, name="fake", minimum=2)

@@ -44,10 +44,8 @@ def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float
     """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991) of features (n, dimensions).
 
     Precision is the share of fakes that lie in the ball of some real sample, recall that of real samples in the ball of
-    some fake; a ball reaches to the k-th neighbour (itself not counted) in its own set, the border included.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, or not 1 <= k < n in each set.
+    some fake; a ball reaches to the k-th neighbour (itself not counted) in its own set, the border included. Raises
+    `UserError` for NaN/Inf (naming the set), different dimensions, or not 1 <= k < n in each set.
     """
     real_rows = own_feature_rows(real, name="real", minimum=2)
     fake_rows = own_feature_rows(fake, name="fake", minimum=2)
@@ -67,10 +65,8 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
 
     A ball around each real sample reaches to its k-th real neighbour (itself not counted), the border excluded. Density
     is the number of balls that a fake lies in, over k, on average: 1 for the real distribution, and not bounded by it.
-    Coverage is the share of balls with a fake inside, at most 1.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, an empty fake set, or not 1 <= k < n of the real set.
+    Coverage is the share of balls with a fake inside, at most 1. Raises `UserError` for NaN/Inf (naming the set),
+    different dimensions, an empty fake set, or not 1 <= k < n of the real set.
     """
     real_rows = own_feature_rows(real, name="real", minimum=2)
     fake_rows = own_feature_rows(fake, name="fake", minimum=1)
@@ -91,8 +87,7 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
 def nearest_distance(queries: Array, references: Array) -> Float64[np.ndarray, " n"]:
     """Euclidean distance of each query (n, dimensions) to its nearest reference (m, dimensions).
 
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, or no references.
+    Raises `UserError` for NaN/Inf (naming the set), different dimensions, or no references.
     """
     query_rows = own_feature_rows(queries, name="queries")
     reference_rows = own_feature_rows(references, name="references", minimum=1)

@@ -49,8 +49,7 @@ class Statistics:
     def from_features(cls, features: Array, *, name: str = "features") -> "Statistics":
         """Statistics of the rows of `features` (n, dimensions); n may be 0.
 
-        Raises:
-            UserError: not two axes, or NaN/Inf (the message says `name`).
+        Raises `UserError`, which says `name`, for other axes, or NaN/Inf.
         """
         total: Statistics | None = None
         origin: Float64[np.ndarray, " d"] | None = None
@@ -76,8 +75,7 @@ class Statistics:
     def __add__(self, other: "Statistics") -> "Statistics":
         """Chan, Golub & LeVeque (1979): the scatter of a union, without going back to the features.
 
-        Raises:
-            UserError: different dimensions, or statistics from a file that does not say their count.
+        Raises `UserError` for different dimensions, or statistics from a file that does not say their count.
         """
         if self.dimensions != other.dimensions:
             raise UserError(
@@ -110,10 +108,8 @@ class Statistics:
         """Read our own file or ADM's reference npz; `spatial` takes `mu_s`, `sigma_s` (sFID) instead of `mu`, `sigma`.
 
         The stored mean and covariance are used as they are. ADM's `arr_0` holds some images of the reference, not those
-        that the statistics come from, so their count stays unknown.
-
-        Raises:
-            UserError: no such file, not an npz, or the keys are missing or misshapen.
+        that the statistics come from, so their count stays unknown. Raises `UserError` for a missing file, one that is
+        no npz, and keys that are missing or misshapen.
         """
         if os.path.exists(path) and not zipfile.is_zipfile(path):
             # numpy would take anything else for a pickle, and speak of loading it unsafely.

@@ -116,8 +116,7 @@ class ScoreReport:
 def read_reports(path: Path | str) -> dict[str, ScoreReport]:
     """The reports of scores in a JSON file, by model: one in `scores.json`, two in `report.json` of a comparison.
 
-    Raises:
-        UserError: no such file, not JSON, or no reports of scores in it.
+    Raises `UserError` for a file that is missing, is not JSON, or holds no reports of scores.
     """
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))

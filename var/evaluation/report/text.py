@@ -83,7 +83,7 @@ def _notes(report: ScoreReport) -> list[str]:
         sampling = ", ".join(f"{key} {value}" for key, value in report.protocol["sampling"].items())
         rounding = f", rounding {report.protocol['rounding']}" if "rounding" in report.protocol else ""
         notes.append(
-            f"Protocol {report.protocol['name']}: {sampling}{rounding}; {report.protocol['per_class']} images a class."
+            f"Protocol {report.protocol['name']}: {sampling}{rounding}; {report.protocol['per_class']} images per class."
         )
     if report.floor is not None:
         size, apart, at = (report.floor[key] for key in ("samples", "fd", "at_samples"))

@@ -73,7 +73,7 @@ _DIT_SAMPLING = {"sampler": "ddpm", "num_inference_steps": 250, "guidance_scale"
 _DIT_SCRIPT = "github.com/facebookresearch/DiT, the defaults of sample_ddp.py"
 _DIT_ROUNDING = {"rounding": "half-up"}  # sample_ddp.py there: clamp(127.5 x + 128, 0, 255)
 _DIT_NOTE = (
-    "250 ancestral steps; DiT draws classes at random where 50 a class are drawn here, learns its variances, and "
+    "250 ancestral steps; DiT draws classes at random where 50 per class are drawn here, learns its variances, and "
     "guides 3 of its 4 latent channels only: a U-Net in pixels is sampled like it, but is not it"
 )
 

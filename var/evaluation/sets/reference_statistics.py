@@ -89,8 +89,7 @@ class ReferenceStatistics:
     def load(cls, path: Path | str) -> "ReferenceStatistics":
         """Read our own file, or ADM's, whose `mu` and `sigma` are used as they are; its images serve pairs of samples.
 
-        Raises:
-            UserError: no such file, not an npz, or arrays that are missing or misshapen.
+        Raises `UserError` for a missing file, one that is no npz, and arrays that are missing or misshapen.
         """
         path = Path(path).expanduser()
         statistics = Statistics.load(path)
@@ -156,10 +155,8 @@ def build_statistics(
 
     With `size`, images are resized with Pillow's antialiased bicubic filter until the shorter side fits, and cropped
     around the centre; without it they are taken as they are. Of `keep_features` images, drawn by a fixed seed, the
-    features are kept too.
-
-    Raises:
-        UserError: nothing to read, an image that is corrupt or, without `size`, of another size (with its path).
+    features are kept too. Raises `UserError` for an empty folder, and for an image (with its path) that is corrupt or,
+    without `size`, of another size.
     """
     folder = Path(folder).expanduser()
     batches, files, shape = _open(folder, size, channels)
@@ -195,7 +192,7 @@ def check_comparable(first: Provenance, second: Provenance, names: tuple[str, st
             )
 
 
-def nchw(images: UInt8[np.ndarray, "batch height width channels"]) -> UInt8[Tensor, "batch channels height width"]:
+def nchw(images: UInt8[np.ndarray, "batch h w c"]) -> UInt8[Tensor, "batch c h w"]:
     """A batch of images as networks take them."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 

@@ -15,11 +15,9 @@ def keep_most_confident(
     """Indices, in order, of the `share` of samples with the highest probability of their own class.
 
     The published `-re` rows are made so (Razavi et al. 2019, arXiv 1906.00446). With `per_class` the share is taken of
-    each class, rounded up, so that classes stay balanced; ties go to the earlier sample. The scores of what is kept
-    are another model's: more images were drawn than are judged.
-
-    Raises:
-        UserError: a share outside (0, 1], logits and labels that do not match, or NaN.
+    each class, rounded up, so that classes stay balanced; ties go to the earlier sample. The scores of what is kept are
+    another model's: more images were drawn than are judged. Raises `UserError` for a share outside (0, 1], logits and
+    labels that do not match, or NaN.
     """
     check_share(share)
     if len(logits) != len(labels):
