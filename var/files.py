@@ -1,12 +1,14 @@
 """Files and folders that exist whole or not at all."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from var.errors import UserError
 
@@ -43,6 +45,11 @@ def write_text(path: Path | str, text: str) -> None:
     """Write `text` as UTF-8, whole or not at all; raises `UserError` if the place cannot be written."""
     with atomic_file(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path | str, values: Any) -> None:
+    """Write `values` as indented JSON, whole or not at all; raises `UserError` if the place cannot be written."""
+    write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
 @contextmanager

@@ -1,0 +1,39 @@
+"""The checks that many settings have in common; an error names the field, its value and the remedy."""
+
+from collections.abc import Callable
+from typing import Any
+
+from var.errors import UserError
+
+
+def at_least(least: int, config: Any, *names: str) -> None:
+    """Raises `UserError` for a field in `names` of `config` below `least`, or NaN."""
+    _check(config, names, lambda value: value >= least, f"must be at least {least}", "raise it")
+
+
+def not_negative(config: Any, *names: str) -> None:
+    """Raises `UserError` for a field in `names` of `config` below 0, or NaN."""
+    _check(config, names, lambda value: value >= 0, "must be 0 or more", "correct it")
+
+
+def positive(config: Any, *names: str) -> None:
+    """Raises `UserError` for a field in `names` of `config` that is not above 0."""
+    _check(config, names, lambda value: value > 0, "must be positive", "raise it")
+
+
+def share(config: Any, *names: str) -> None:
+    """Raises `UserError` for a field in `names` of `config` outside [0, 1]."""
+    _check(config, names, lambda value: 0 <= value <= 1, "is a share and must lie in [0, 1]", "correct it")
+
+
+def probability(config: Any, *names: str, below_1: bool = False) -> None:
+    """Raises `UserError` for a field in `names` of `config` outside [0, 1], or [0, 1) if it must be `below_1`."""
+    place = "[0, 1)" if below_1 else "[0, 1]"
+    rule, remedy = f"is a probability and must lie in {place}", "lower it" if below_1 else "correct it"
+    _check(config, names, lambda value: 0 <= value < 1 or (value == 1 and not below_1), rule, remedy)
+
+
+def _check(config: Any, names: tuple[str, ...], fine: Callable[[Any], bool], rule: str, remedy: str) -> None:
+    for name in names:
+        if not fine(value := getattr(config, name)):
+            raise UserError(f"{name} {rule}, got {value}; {remedy}")
