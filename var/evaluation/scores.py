@@ -150,11 +150,8 @@ class Extracted:
     points: Float[Tensor, "n dimensions"]
 
     def __getitem__(self, kept: Int64[Tensor, " kept"]) -> "Extracted":
-        parts = (self.features.features, self.features.logits, self.features.spatial)
-        features, logits, spatial = (None if part is None else part[kept] for part in parts)
-        assert features is not None  # only the other two are optional
-        found = Features(features=features, logits=logits, spatial=spatial)
-        return Extracted(features=found, points=self.points[kept])
+        parts = {key: None if part is None else part[kept] for key, part in vars(self.features).items()}
+        return Extracted(features=Features(**parts), points=self.points[kept])  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -97,7 +97,7 @@ def tokenizer(report: Report, pictures: Pictures) -> list[Html]:
         figure(
             pictures.code_usage,
             "Left: how much of the codebook each scale uses at all. Right: how many codes it uses evenly (perplexity). "
-            "Coarse scales hold few tokens per image and need few codes; low bars at fine scales would mean a collapse.",
+            "Coarse scales hold few tokens per image and need few codes; low bars at fine ones would mean a collapse.",
             alt="Bar charts of codebook usage and perplexity for every scale.",
             title="Codes by scale",
             wide=True,

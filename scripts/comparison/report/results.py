@@ -35,7 +35,9 @@ class Report:
     a missing, unknown or ill-typed entry.
     """
 
-    results: list[dict[str, Any]]  # one row per sampler setting; one per model carries "headline": True, fixed beforehand
+    results: list[
+        dict[str, Any]
+    ]  # one row per sampler setting; one per model carries "headline": True, fixed beforehand
     controls: dict[str, dict[str, Any]]  # control -> scores, keys as in `results`; "fd" at least
     tokenizer: dict[str, Any]  # psnr_test and psnr_train in dB, codes_used and usage_by_scale in [0, 1], ...
     environment: dict[str, Any]  # versions, machine, threads, seconds of each stage

@@ -31,13 +31,10 @@ def find_weights(published: PublishedWeights, path: Path | str | None = None, *,
 
     Raises `UserError` for a file that is missing and cannot be downloaded, or that has another SHA-256.
     """
-    if path is not None:
-        found = Path(path).expanduser()
-        if not found.is_file():
-            raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
-        return _checked(found, published)
-    found = Path(torch.hub.get_dir()) / "checkpoints" / published.name
+    found = Path(path or Path(torch.hub.get_dir()) / "checkpoints" / published.name).expanduser()
     if not found.is_file():
+        if path is not None:
+            raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
         _download(published, found, progress=progress)
     return _checked(found, published)
 

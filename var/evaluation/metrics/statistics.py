@@ -99,9 +99,12 @@ class Statistics:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `mu`, `sigma` and `count` to an npz file, whole or not at all."""
+        save_arrays(path, self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file holds, by name."""
         count = {} if self.count is None else {"count": np.array(self.count)}
-        with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, mu=self.mean, sigma=self.cov, **count)
+        return {"mu": self.mean, "sigma": self.cov, **count}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, spatial: bool = False) -> "Statistics":
@@ -115,29 +118,33 @@ class Statistics:
             # numpy would take anything else for a pickle, and speak of loading it unsafely.
             kind = "a folder" if os.path.isdir(path) else "another kind of file"
             raise UserError(f"{path} is not a readable npz archive but {kind}; make statistics with `var stats build`")
-        suffix = "_s" if spatial else ""
-        needed = {"mean": f"mu{suffix}", "cov": f"sigma{suffix}"}
+        needed = ("mu_s", "sigma_s") if spatial else ("mu", "sigma")
         try:
             # Opened here, because numpy leaves a file open that it cannot read.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                missing = [key for key in needed.values() if key not in archive]
-                if missing:
-                    found = list(archive)
-                    raise UserError(f"{path} must hold {' and '.join(missing)}, got {found}; is it another archive?")
-                arrays = {field: np.asarray(archive[key], dtype=np.float64) for field, key in needed.items()}
-                count = int(archive["count"]) if "count" in archive else None
-        except UserError:
-            raise
+                found = list(archive)
+                arrays = [np.asarray(archive[key], dtype=np.float64) for key in needed if key in found]
+                count = int(archive["count"]) if "count" in found else None
         except FileNotFoundError as error:
             raise UserError(f"no statistics at {path}; check the path") from error
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path} is not a readable npz archive ({error}); download or compute it again") from error
-        if arrays["mean"].ndim != 1 or arrays["cov"].ndim != 2:
-            shapes = f"{arrays['mean'].shape} and {arrays['cov'].shape}"
+        missing = [key for key in needed if key not in found]
+        if missing:
+            raise UserError(f"{path} must hold {' and '.join(missing)}, got {found}; is it another archive?")
+        mean, cov = arrays
+        if mean.ndim != 1 or cov.ndim != 2:
+            shapes = f"{mean.shape} and {cov.shape}"
             raise UserError(
                 f"{path} must hold a mean (d,) and a covariance (d, d), got {shapes}; is it another archive?"
             )
         try:
-            return cls(count, arrays["mean"], arrays["cov"])
+            return cls(count, mean, cov)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
+    """Write an npz whole or not at all."""
+    with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]

@@ -80,10 +80,10 @@ def rejection_rows(report: ScoreReport) -> Iterable[tuple[Score, Spread]]:
 def _notes(report: ScoreReport) -> list[str]:
     notes = []
     if report.protocol is not None:
-        sampling = ", ".join(f"{key} {value}" for key, value in report.protocol["sampling"].items())
-        rounding = f", rounding {report.protocol['rounding']}" if "rounding" in report.protocol else ""
+        drawn = {**report.protocol["sampling"], "rounding": report.protocol.get("rounding")}
+        sampling = ", ".join(f"{key} {value}" for key, value in drawn.items() if key != "rounding" or value)
         notes.append(
-            f"Protocol {report.protocol['name']}: {sampling}{rounding}; {report.protocol['per_class']} images per class."
+            f"Protocol {report.protocol['name']}: {sampling}; {report.protocol['per_class']} images per class."
         )
     if report.floor is not None:
         size, apart, at = (report.floor[key] for key in ("samples", "fd", "at_samples"))

@@ -3,9 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +13,11 @@ from torch import Tensor
 from var.data.folder import FolderData
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
-from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.metrics.statistics import Statistics, save_arrays
 from var.evaluation.scores import Neighbourhood, Reference
 from var.evaluation.sets.archives import array_rows, array_shape
-from var.evaluation.sets.samples import SampleSet, open_samples
-from var.files import atomic_file, file_digest
+from var.evaluation.sets.samples import SampleSet, fingerprint_of, open_samples
+from var.files import file_digest
 from var.images import to_uint8
 from var.randomness import keyed_generator
 
@@ -71,9 +69,7 @@ class ReferenceStatistics:
 
     def save(self, path: Path | str) -> None:
         """Write an npz in ADM's layout (`mu`, `sigma`, `mu_s`, `sigma_s`), with our additions, whole or not at all."""
-        count = self.statistics.count
-        arrays: dict[str, Any] = {"mu": self.statistics.mean, "sigma": self.statistics.cov}
-        arrays |= {} if count is None else {"count": np.array(count)}
+        arrays = self.statistics.arrays()
         if self.spatial is not None:
             arrays |= {"mu_s": self.spatial.mean, "sigma_s": self.spatial.cov}
         if self.features is not None:
@@ -82,8 +78,7 @@ class ReferenceStatistics:
             arrays["provenance"] = np.array(json.dumps(asdict(self.provenance)))
         if self.images_file is not None:
             arrays["arr_0"] = np.concatenate(list(array_rows(self.images_file, "arr_0", _BATCH)))
-        with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path | str) -> "ReferenceStatistics":
@@ -165,7 +160,7 @@ def build_statistics(
     provenance = Provenance(
         source=folder.resolve().name,
         images=len(files),
-        fingerprint=sha256("".join(file_digest(path) for path in files).encode()).hexdigest(),
+        fingerprint=fingerprint_of(files),
         height=shape[1],
         width=shape[2],
         channels=shape[0],

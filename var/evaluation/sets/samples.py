@@ -1,7 +1,7 @@
 """Sets of samples on disk: a folder of images, one file per seed, or ADM's npz. Nothing is resized, ever."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -47,9 +47,12 @@ class SampleSet:
 
     def fingerprint(self) -> str:
         """SHA-256 over the files' own, in order: other bytes or another order give another one."""
-        if not self.files:
-            return file_digest(self.path)
-        return sha256("".join(file_digest(path) for path in self.files).encode()).hexdigest()
+        return fingerprint_of(self.files) if self.files else file_digest(self.path)
+
+
+def fingerprint_of(files: Iterable[Path]) -> str:
+    """SHA-256 over those of the files, in order."""
+    return sha256("".join(map(file_digest, files)).encode()).hexdigest()
 
 
 def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
