@@ -82,9 +82,8 @@ def _notes(report: ScoreReport) -> list[str]:
     if report.protocol is not None:
         drawn = {**report.protocol["sampling"], "rounding": report.protocol.get("rounding")}
         sampling = ", ".join(f"{key} {value}" for key, value in drawn.items() if key != "rounding" or value)
-        notes.append(
-            f"Protocol {report.protocol['name']}: {sampling}; {report.protocol['per_class']} images per class."
-        )
+        name, per_class = report.protocol["name"], report.protocol["per_class"]
+        notes.append(f"Protocol {name}: {sampling}; {per_class} images per class.")
     if report.floor is not None:
         size, apart, at = (report.floor[key] for key in ("samples", "fd", "at_samples"))
         notes.append(
