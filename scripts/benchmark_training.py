@@ -9,7 +9,6 @@ on the weights.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from training_benchmark.report import table
 
+    from var.files import write_json
+
     print(table(report))
     if options.json:
-        from var.files import atomic_file
-
-        with atomic_file(options.json) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(options.json, report)
     return 0
 
 

@@ -10,7 +10,7 @@ from comparison.settings import Comparison
 from var.data.arrays import ArrayData
 from var.data.base import ImageData
 from var.data.catalog import open_data
-from var.evaluation import Reference, evaluate, frechet_distance, judging, psnr
+from var.evaluation import Reference, Scores, evaluate, frechet_distance, judging, psnr
 from var.evaluation.features.classifier import Classifier
 from var.evaluation.features.extraction import extract
 from var.evaluation.metrics.statistics import Statistics
@@ -52,10 +52,9 @@ class Evaluator:
 
     def scores(self, images: Tensor, labels: Tensor | None = None, *, thorough: bool = False) -> dict[str, Any]:
         """Scores of uint8 images, and "fd_second": their distance in the features of the second network."""
-        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough).to_dict()
+        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough)
         second = Statistics.from_features(extract(images, self.second).features)
-        known = {key: value for key, value in scores.items() if value is not None}
-        return known | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
+        return _known(scores) | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
 
 
 def score_report(
@@ -96,8 +95,11 @@ def controls(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE) -> dict[str, 
 
 def _pair_scores(evaluator: Evaluator, reference: Tensor, images: Tensor) -> dict[str, Any]:
     """Scores of real images against other real images than the report's reference."""
-    scores = evaluate(images, Reference.from_images(reference, evaluator.judge), evaluator.judge).to_dict()
-    return {key: value for key, value in scores.items() if value is not None}
+    return _known(evaluate(images, Reference.from_images(reference, evaluator.judge), evaluator.judge))
+
+
+def _known(scores: Scores) -> dict[str, Any]:
+    return {key: value for key, value in scores.to_dict().items() if value is not None}
 
 
 def tokenizer_numbers(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from var.files import atomic_file, atomic_folder, make_folder, sweep
+from var.files import atomic_folder, make_folder, sweep, write_json
 
 RECORD = "stage.json"
 
@@ -50,8 +50,7 @@ class StageStore:
             started = time.perf_counter()
             record = work(unfinished)
             record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
-            with atomic_file(unfinished / RECORD) as file:
-                file.write_text(json.dumps(record, indent=1))
+            write_json(unfinished / RECORD, record)
         return Stage(key, folder, json.loads(json.dumps(record)), reused=False)
 
     @staticmethod

@@ -5,23 +5,23 @@ from dataclasses import dataclass
 
 from comparison.report.columns import setting
 from comparison.report.results import Report
-from var.evaluation.report.html import Html, Picture, element, facts, figure, image
+from var.evaluation.report.html import Html, element, facts, figure, image
 from var.quantities import fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """Everything a page shows besides numbers, each as PNG bytes or SVG text; see `comparison.report.figures`."""
+    """Everything a page shows besides numbers, each as SVG text; see `comparison.report.figures`."""
 
-    real: Picture  # samples by class: one row per class
-    var: Picture
-    diffusion: Picture
-    scales: Picture  # VAR: the image after every scale, coarse to fine
-    denoising: Picture  # diffusion: the image on its way from noise
-    reconstructions: Picture  # originals above what the tokenizer makes of them
-    code_usage: Picture
-    tradeoff: Picture
-    loss_curves: Mapping[str, Picture]  # title of the training stage -> its curve
+    real: str  # samples by class: one row per class
+    var: str
+    diffusion: str
+    scales: str  # VAR: the image after every scale, coarse to fine
+    denoising: str  # diffusion: the image on its way from noise
+    reconstructions: str  # originals above what the tokenizer makes of them
+    code_usage: str
+    tradeoff: str
+    loss_curves: Mapping[str, str]  # title of the training stage -> its curve
 
 
 def tradeoff(report: Report, pictures: Pictures) -> Html:

@@ -1,6 +1,5 @@
 """What a comparison measured: one row of scores a sampler setting, beside the controls that give them a meaning."""
 
-import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,12 @@ from typing import Any
 
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
 from diffusion_baseline.samplers import SAMPLERS
+from var.configs import read_json
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import WIDTH, aligned
-from var.files import write_text
+from var.files import write_json
 from var.quantities import quantity, significant
 
 _COUNTS = ("steps", "parameters", "samples", "seed")
@@ -23,8 +23,8 @@ _SHARES = ("precision", "recall", "class_consistency")
 # In every row, but these may be None: without labels there is no class to be consistent with, for example.
 _SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
 _OPTIONAL = ("headline", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
-_BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
-_TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *_BY_SCALE)
+BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
+_TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *BY_SCALE)
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,10 @@ class Report:
         for key in _TOKENIZER:
             if key not in self.tokenizer:
                 raise UserError(f"a report needs tokenizer.{key}, which is missing; add it")
-        lengths = [len(self.tokenizer[key]) for key in _BY_SCALE]
+        lengths = [len(self.tokenizer[key]) for key in BY_SCALE]
         if len(set(lengths)) != 1:
             raise UserError(
-                f"tokenizer {', '.join(_BY_SCALE)} need one entry per scale, got {lengths}; add the missing ones"
+                f"tokenizer {', '.join(BY_SCALE)} need one entry per scale, got {lengths}; add the missing ones"
             )
         self.score_reports()
         extractor = self.settings.get("extractor")
@@ -108,26 +108,18 @@ class Report:
         """Write the report whole or not at all; raises `UserError` for NaN, infinity or what JSON cannot hold."""
         content = asdict(self)
         _check_json(content, "")
-        write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_json(path, content)
 
     @classmethod
     def from_json(cls, path: Path | str) -> "Report":
         """Read a report; raises `UserError` naming the file if an entry is missing, unknown or ill-typed."""
+        content = read_json(Path(path))
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-            if not isinstance(content, dict):
-                raise UserError(
-                    f"a report must be a JSON object, got a {type(content).__name__}; write it with to_json"
-                )
             parts = [one.name for one in fields(cls)]
             _check_keys(content, [name for name in parts if name != "scores"], "the report", optional=("scores",))
             for name, value in content.items():
                 _check_shape(name, value)
             return cls(**content)
-        except OSError as error:
-            raise UserError(f"cannot read the report {path}: {error.strerror}; give a report.json") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} must be JSON, but: {error}; write it again") from error
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
@@ -221,7 +213,3 @@ def _check_json(value: Any, where: str) -> None:
         raise UserError(
             f"{where} must be a number, a text, a list or a mapping, got {type(value).__name__}; convert it"
         )
-
-
-def _refuse_constant(text: str) -> None:
-    raise UserError(f"numbers must be finite, got {text}; look at how it was measured")

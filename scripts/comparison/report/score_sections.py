@@ -5,7 +5,7 @@ from typing import Any
 from comparison.report.columns import COLORS, MODELS, score_columns, setting
 from comparison.report.results import Report
 from comparison.report.verdict import winners
-from var.evaluation.report.html import Html, element
+from var.evaluation.report.html import Html, element, explained, score_rows
 from var.evaluation.table import Score
 
 
@@ -34,10 +34,8 @@ def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
         )
         for model, name in MODELS.items()
     ]
-    real = report.controls.get("real_test", {})
-    note = direction + (
-        f"\nreal test images: {column.cell(real.get(column.key))}" if column.cell(real.get(column.key)) != "-" else ""
-    )
+    real = report.controls.get("real_test", {}).get(column.key)
+    note = direction + ("" if real is None else f"\nreal test images: {column.cell(real)}")
     return element("div", element("h3", title), element("table", *lines), element("p", note), class_="tile")
 
 
@@ -59,7 +57,6 @@ def results(report: Report) -> list[Html]:
         f"{report.distance_name} shrinks as the number of images grows, so compare rows of equal size."
     )
     columns = score_columns(report.distance_name)
-    terms = [part for column in columns for part in (element("dt", column.title), element("dd", column.meaning))]
     rest = [row for row in report.results if not row.get("headline")]
     rows = sorted(rest, key=lambda row: (list(MODELS).index(row["model"]), row["sampler"], row["steps"]))
     every = _score_table(columns, {"": [(setting(row), row) for row in rows]})
@@ -73,7 +70,7 @@ def results(report: Report) -> list[Html]:
         _score_table(columns, bodies, mark_best=True),
         element("p", note, class_="note"),
         *([everything] if rows else []),
-        element("details", element("summary", "What the scores mean"), element("dl", *terms, class_="terms")),
+        element("details", element("summary", "What the scores mean"), explained(columns)),
     ]
 
 
@@ -81,14 +78,13 @@ def _score_table(
     columns: list[Score], bodies: dict[str, list[tuple[str, dict[str, Any]]]], *, mark_best: bool = False
 ) -> Html:
     """A table with one body for each class name in `bodies`."""
-    arrows = {"lower": "lower", "higher": "higher", None: ""}
     heads = [element("th", "", scope="col")]
     for column in columns:
-        hints = "\n".join(hint for hint in (column.unit, arrows[column.better]) if hint)
+        hints = "\n".join(hint for hint in (column.unit, column.better) if hint)
         heads.append(
             element("th", column.title.replace(" ", "\n"), element("small", hints), scope="col", title=column.meaning)
         )
-    parts = [element("thead", element("tr", *heads))]
+    parts = []
     for name, rows in bodies.items():
         scores = [row for _, row in rows]
         best = {column.key: _best(column, scores) if mark_best and name == "" else None for column in columns}
@@ -102,4 +98,4 @@ def _score_table(
                 element("tr", element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), "")), *cells)
             )
         parts.append(element("tbody", *lines, class_=name))
-    return element("div", element("table", *parts, class_="scores"), class_="scroll", tabindex="0")
+    return score_rows(heads, *parts)
