@@ -38,14 +38,13 @@ def tradeoff(report: Report, pictures: Pictures) -> Html:
 
 def samples(report: Report, pictures: Pictures) -> list[Html]:
     what = "One row per class; these are the first samples, not chosen ones."
-    titles = {
-        "real": ("Real images", pictures.real, "What the models learnt from."),
-        "var": (setting(report.headline("var")), pictures.var, what),
-        "diffusion": (f"Diffusion, {setting(report.headline('diffusion'))}", pictures.diffusion, what),
-    }
     grids = [
         figure(picture, caption, alt=f"{title}: a grid with one row of images for each class.", title=title)
-        for title, picture, caption in titles.values()
+        for title, picture, caption in (
+            ("Real images", pictures.real, "What the models learnt from."),
+            (setting(report.headline("var")), pictures.var, what),
+            (f"Diffusion, {setting(report.headline('diffusion'))}", pictures.diffusion, what),
+        )
     ]
     hint = (
         "Look along the rows: does every image show its class, do the images of a row differ from each other "

@@ -187,11 +187,9 @@ def _check_keys(given: Mapping[str, Any], known: Iterable[str], where: str, opti
 
 def _check_shape(name: str, value: Any) -> None:
     """What the types of `Report` say, for content that comes from a file."""
-    rows = (
-        value if name == "results" else list(value.values()) if name == "controls" and isinstance(value, dict) else []
-    )
-    if not isinstance(value, list if name == "results" else dict) or not all(isinstance(row, dict) for row in rows):
-        expected = "a list of objects" if name == "results" else "an object"
+    kind, expected = (list, "a list of objects") if name == "results" else (dict, "an object")
+    parts = value.values() if name == "controls" and isinstance(value, dict) else value if name == "results" else ()
+    if not isinstance(value, kind) or not all(isinstance(row, dict) for row in parts):
         raise UserError(f"{name} must be {expected}, got {type(value).__name__}; write the report with to_json")
 
 
@@ -201,12 +199,9 @@ def _check_number(value: Any, where: str) -> None:
 
 
 def _check_json(value: Any, where: str) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _check_json(item, f"{where}.{key}" if where else str(key))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_json(item, f"{where}.{key}".lstrip(".") if isinstance(value, dict) else f"{where}[{key}]")
     elif isinstance(value, float):
         _check_number(value, where)
     elif not (value is None or isinstance(value, str | int)):
