@@ -24,7 +24,7 @@ class Pictures:
     loss_curves: Mapping[str, str]  # title of the training stage -> its curve
 
 
-def tradeoff(report: Report, pictures: Pictures) -> Html:
+def tradeoff(report: Report, pictures: Pictures) -> list[Html]:
     name = report.distance_name
     caption = (
         "Nearer to the lower left corner is better. Every mark is one sampler setting, labelled by its number of steps "
@@ -33,7 +33,7 @@ def tradeoff(report: Report, pictures: Pictures) -> Html:
         "distance, an arrow leads there. Marks above the Gaussian's line are worse than a model that knows no strokes."
     )
     alt = f"Scatter plot of {name} against seconds per 1000 images, logarithmic, for {len(report.results)} settings."
-    return figure(pictures.tradeoff, caption, alt=alt, wide=True)
+    return [figure(pictures.tradeoff, caption, alt=alt, wide=True)]
 
 
 def samples(report: Report, pictures: Pictures) -> list[Html]:

@@ -12,18 +12,16 @@ from var.evaluation.table import Score
 def tiles(report: Report) -> Html:
     """The four numbers that matter most, side by side for both models."""
     columns = {column.key: column for column in score_columns(report.distance_name)}
-    lower, higher = "lower is better", "higher is better"
-    return element(
-        "div",
-        _tile(report, columns["fd"], columns["fd"].title, lower),
-        _tile(report, columns["seconds_per_1000_images"], "Seconds per 1000 images", lower),
-        _tile(report, columns["class_consistency"], "Class consistency", higher),
-        _tile(report, columns["recall"], "Recall", higher),
-        class_="tiles",
-    )
+    titles = {
+        "fd": report.distance_name,
+        "seconds_per_1000_images": "Seconds per 1000 images",
+        "class_consistency": "Class consistency",
+        "recall": "Recall",
+    }
+    return element("div", *(_tile(report, columns[key], title) for key, title in titles.items()), class_="tiles")
 
 
-def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
+def _tile(report: Report, column: Score, title: str) -> Html:
     rows = {model: report.headline(model) for model in MODELS}
     winner = winners(report).get(column.key)
     lines = [
@@ -35,7 +33,7 @@ def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
         for model, name in MODELS.items()
     ]
     real = report.controls.get("real_test", {}).get(column.key)
-    note = direction + ("" if real is None else f"\nreal test images: {column.cell(real)}")
+    note = f"{column.better} is better" + ("" if real is None else f"\nreal test images: {column.cell(real)}")
     return element("div", element("h3", title), element("table", *lines), element("p", note), class_="tile")
 
 
@@ -90,12 +88,11 @@ def _score_table(
         best = {column.key: _best(column, scores) if mark_best and name == "" else None for column in columns}
         lines = []
         for label, row in rows:
+            head = element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), ""))
             cells = [
                 element("td", column.cell(row.get(column.key)), class_="best" if row is best[column.key] else "")
                 for column in columns
             ]
-            lines.append(
-                element("tr", element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), "")), *cells)
-            )
+            lines.append(element("tr", head, *cells))
         parts.append(element("tbody", *lines, class_=name))
     return score_rows(heads, *parts)

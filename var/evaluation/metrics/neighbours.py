@@ -94,10 +94,8 @@ def _squared_radii(points: _Points, k: int) -> Float64[np.ndarray, " n"]:
 
 def _kth_smallest(queries: _Points, references: _Points, k: int) -> Float64[np.ndarray, " _queries"]:
     """The k-th smallest squared distance of each query to the references, from direct differences."""
-    result = np.empty(len(queries))
-    for rows in _chunks(len(queries), len(references)):
-        result[rows] = _kth_smallest_of_chunk(queries[rows], references, k)
-    return result
+    chunks = _chunks(len(queries), len(references))
+    return np.concatenate([np.empty(0), *(_kth_smallest_of_chunk(queries[rows], references, k) for rows in chunks)])
 
 
 def _kth_smallest_of_chunk(queries: _Points, references: _Points, k: int) -> Float64[np.ndarray, " _queries"]:
