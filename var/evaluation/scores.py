@@ -106,10 +106,10 @@ def neighbourhood(
             raise UserError("test images are compared with training images, got none; give both or neither")
         return None
     space, train = _points(train_images, extractor, "train_images")
-    if test_images is None:
-        return Neighbourhood(space=space, train=train, test_distances=None)
-    _, test = _points(test_images, extractor, "test_images")
-    return Neighbourhood(space=space, train=train, test_distances=nearest_distance(test, train))
+    distances = None
+    if test_images is not None:
+        distances = nearest_distance(_points(test_images, extractor, "test_images")[1], train)
+    return Neighbourhood(space=space, train=train, test_distances=distances)
 
 
 def evaluate(

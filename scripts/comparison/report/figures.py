@@ -16,11 +16,7 @@ if TYPE_CHECKING:
 
 
 def class_grid(
-    images: Float[Tensor, "n c h w"],
-    labels: Int[Tensor, " n"],
-    classes: Sequence[str],
-    *,
-    columns: int,
+    images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], classes: Sequence[str], *, columns: int
 ) -> str:
     """The first `columns` images of each class as one labelled row per class; images in [-1, 1]."""
     rows = []

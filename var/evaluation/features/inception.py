@@ -74,9 +74,7 @@ class InceptionExtractor(PublishedExtractor):
         return Features(features=features, logits=logits, spatial=spatial_features(inner[0]))
 
 
-def spatial_features(
-    inner_map: Float[Tensor, "batch c h w"],
-) -> Float[Tensor, "batch places"]:
+def spatial_features(inner_map: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch places"]:
     """SFID's features (Nash et al. 2021): the first 7 channels, in the order of TensorFlow, channels last.
 
     `inner_map` is the output of the 1x1 branch of the block Mixed_6d (mixed_6/conv), after its ReLU. The order matters,

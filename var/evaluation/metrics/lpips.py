@@ -96,9 +96,7 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(
-        self,
-        images: Float[Tensor, "batch c h w"],
-        others: Float[Tensor, "_batch _c _h _w"],
+        self, images: Float[Tensor, "batch c h w"], others: Float[Tensor, "_batch _c _h _w"]
     ) -> Float[Tensor, " batch"]:
         """The distance of each pair, at least 0, 0 for equal images; both in [-1, 1], of 1 (grey) or 3 channels.
 

@@ -157,10 +157,7 @@ def _proposed_squares(x: _Points, y: _Points) -> tuple[Float64[np.ndarray, "_n _
 
 
 def _exact_squares(
-    x: _Points,
-    y: _Points,
-    of_x: Int64[np.ndarray, " pairs"],
-    of_y: Int64[np.ndarray, " pairs"],
+    x: _Points, y: _Points, of_x: Int64[np.ndarray, " pairs"], of_y: Int64[np.ndarray, " pairs"]
 ) -> Float64[np.ndarray, " pairs"]:
     """Squared distances of the pairs (x[of_x], y[of_y]), each summed in the same order wherever it is asked for."""
     squares = np.empty(len(of_x))

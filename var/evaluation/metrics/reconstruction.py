@@ -17,10 +17,7 @@ from var.evaluation.metrics.frechet import frechet_distance
 from var.evaluation.metrics.statistics import Statistics
 from var.images import from_uint8
 
-PerceptualDistance = Callable[
-    [Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]],
-    Float[Tensor, " batch"],
-]
+PerceptualDistance = Callable[[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]], Float[Tensor, " batch"]]
 """A distance of pairs of images in [-1, 1], as `var.evaluation.metrics.lpips.LPIPS`."""
 
 WINDOW = 11  # pixels of a side of SSIM's window
