@@ -9,7 +9,6 @@ from its random stream.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,6 +33,8 @@ def _benchmark(options: argparse.Namespace) -> int:
     from generation_benchmark.models import build
     from generation_benchmark.table import table
 
+    from var.files import write_json
+
     torch.set_num_threads(options.threads)
     models = build(options.depth, options.official, options.device)
     report = {"machine": machine(options.device, options.threads), "depth": options.depth, "cases": []}
@@ -50,21 +51,16 @@ def _benchmark(options: argparse.Namespace) -> int:
             report["cases"].append(measure(models, case))
             print(table(report["cases"][-1], options.depth, report["machine"]["device"]), flush=True)
     if options.json:
-        from var.files import atomic_file
-
-        with atomic_file(options.json) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
-    differing = [
-        case for case in report["cases"] if case["dtype"] == "float32" and not all(case["same_tokens"].values())
-    ]
-    return 1 if differing else 0
+        write_json(options.json, report)
+    plain = [case for case in report["cases"] if case["dtype"] == "float32"]
+    return 0 if all(all(case["same_tokens"].values()) for case in plain) else 1
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Time generation, beside the official code.")
     parser.add_argument("--official", type=Path, help="checkout of the official code, imported to run beside ours")
     parser.add_argument("--depth", type=int, default=16, help="of the transformer: 16 is d16 (default)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images a call")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--threads", type=int, default=1, help="of the CPU")

@@ -9,7 +9,6 @@ on the weights.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,12 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     from training_benchmark.report import table
 
+    from var.files import write_json
+
     print(table(report))
     if options.json:
-        from var.files import atomic_file
-
-        with atomic_file(options.json) as path:
-            path.write_text(json.dumps(report, indent=2) + "\n")
+        write_json(options.json, report)
     return 0
 
 
@@ -82,7 +80,7 @@ def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Time a training step of the transformer, phase by phase.")
     parser.add_argument("--depth", type=int, default=8, help="of the transformer: 16 is d16 (default 8)")
-    parser.add_argument("--batch", type=int, default=2, help="images a step (default 2)")
+    parser.add_argument("--batch", type=int, default=2, help="images per step (default 2)")
     parser.add_argument(
         "--ways",
         nargs="+",

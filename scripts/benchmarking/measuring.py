@@ -8,30 +8,6 @@ from typing import Any
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-VIEWS = frozenset(
-    [
-        "view",
-        "slice",
-        "select",
-        "permute",
-        "transpose",
-        "t",
-        "unbind",
-        "expand",
-        "alias",
-        "unsqueeze",
-        "squeeze",
-        "detach",
-        "split",
-        "chunk",
-        "as_strided",
-        "_unsafe_view",
-        "lift_fresh",
-        "split_with_sizes",
-    ]
-)
-"""Operators that move no data."""
-
 
 def clock(device: str) -> float:
     """Seconds: of process time on a CPU, after all queued kernels on a GPU."""
@@ -58,19 +34,9 @@ class _Counting(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
-        self.count += function.overloadpacket.__name__ not in VIEWS
+        # Views move no data; `_unsafe_view` is one that does not say so.
+        self.count += not (function.is_view or function.overloadpacket.__name__ == "_unsafe_view")
         return function(*arguments, **(keywords or {}))
-
-
-def extra_memory(call: Callable[[], Any], device: str) -> float | None:
-    """MiB that a call takes above what was held before, if it can be told.
-
-    On a CPU it is the memory of the process (Linux), on a GPU that of its tensors.
-    """
-    before = _held(device)
-    call()
-    after = _held(device, most=True)
-    return None if before is None or after is None else after - before
 
 
 def peak_memory(call: Callable[[], Any], device: str) -> float | None:
@@ -84,15 +50,15 @@ def peak_memory(call: Callable[[], Any], device: str) -> float | None:
 
 
 def watch(call: Callable[[], Any], device: str) -> tuple[int, float | None]:
-    """Operators of a call that compute or move data, and its `extra_memory`."""
-    counting = _Counting()
+    """Operators of a call that compute or move data, and the MiB that it takes above what was held before.
 
-    def counted() -> None:
-        with torch.no_grad(), counting:
-            call()
-
-    memory = extra_memory(counted, device)
-    return counting.count, memory
+    On a CPU it is the memory of the process (Linux), on a GPU that of its tensors; None where it cannot be told.
+    """
+    before = _held(device)
+    with torch.no_grad(), _Counting() as counting:
+        call()
+    most = _held(device, most=True)
+    return counting.count, None if before is None or most is None else most - before
 
 
 def _held(device: str, *, most: bool = False) -> float | None:

@@ -13,7 +13,7 @@ from comparison.report.columns import COLORS
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
-from comparison.report.results import Report
+from comparison.report.results import BY_SCALE, Report
 from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import Setting, network_evaluations, sample_labels
 from comparison.scoring import all_images
@@ -26,7 +26,9 @@ from var.files import atomic_file, atomic_folder, write_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
-STRIP_SEED = 7
+STRIP: dict[str, Any] = {"class_labels": [3, 8], "seeds": [7, 8], "output_type": "pt", "progress": False}
+"""The call that both strips of pictures show."""
+
 STRIP_COLUMNS = 10
 
 
@@ -82,7 +84,7 @@ def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) ->
 def _save_grid(images: Tensor, labels: Tensor, path: Path, model: str) -> None:
     rows = [images[labels == label][:STRIP_COLUMNS] for label in labels.unique()]
     grid = image_grid(torch.cat(rows), STRIP_COLUMNS, magnify=4, padding=4)
-    save_png(grid, path, {"images": model, "layout": "a row a class"})
+    save_png(grid, path, {"images": model, "layout": "one row per class"})
 
 
 def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:
@@ -122,11 +124,7 @@ def write_page(
         scales=_scale_strip(var, plan),
         denoising=_denoising_strip(diffusion, plan),
         reconstructions=reconstruction_pairs(originals, decoded),
-        code_usage=code_usage_chart(
-            report.tokenizer["sides"],
-            report.tokenizer["usage_by_scale"],
-            report.tokenizer["perplexity_by_scale"],
-        ),
+        code_usage=code_usage_chart(*(report.tokenizer[key] for key in BY_SCALE)),
         tradeoff=tradeoff_plot(report),
         loss_curves={name: loss_curve(rows, color=colors[name]) for name, rows in histories.items()},
     )
@@ -134,14 +132,7 @@ def write_page(
 
 
 def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
-    out = pipeline(
-        [3, 8],
-        seeds=[STRIP_SEED, STRIP_SEED + 1],
-        sampling=plan.transformer.sampling,
-        output_type="pt",
-        return_intermediates=True,
-        progress=False,
-    )
+    out = pipeline(sampling=plan.transformer.sampling, return_intermediates=True, **STRIP)
     assert out.intermediates is not None
     names = [f"{height}x{width}" for height, width in plan.tokenizer.vqvae.schedule.shapes]
     return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
@@ -149,13 +140,10 @@ def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
 
 def _denoising_strip(pipeline: DiffusionPipeline, plan: Comparison) -> str:
     states: list[tuple[int, Tensor]] = []
-    pipeline(
-        [3, 8],
-        seeds=[STRIP_SEED, STRIP_SEED + 1],
-        sampling=plan.diffusion_headline,
-        output_type="pt",
-        progress=False,
-        callback_on_step_end=lambda _index, timestep, x: states.append((timestep, x.cpu().clamp(-1, 1))),
-    )
+
+    def keep(_index: int, timestep: int, x: Tensor) -> None:
+        states.append((timestep, x.cpu().clamp(-1, 1)))
+
+    pipeline(sampling=plan.diffusion_headline, callback_on_step_end=keep, **STRIP)
     chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
     return stage_strip([states[i][1] for i in chosen], [f"t={states[i][0]}" for i in chosen])

@@ -10,14 +10,11 @@ from comparison.settings import Comparison
 from var.data.arrays import ArrayData
 from var.data.base import ImageData
 from var.data.catalog import open_data
-from var.evaluation import Reference, evaluate, frechet_distance, psnr
-from var.evaluation.features.catalog import distance_name
+from var.evaluation import Reference, Scores, evaluate, frechet_distance, judging, psnr
 from var.evaluation.features.classifier import Classifier
 from var.evaluation.features.extraction import extract
-from var.evaluation.judging import environment, floor
 from var.evaluation.metrics.statistics import Statistics
-from var.evaluation.report.cautions import cautions
-from var.evaluation.report.score_report import ScoreReport, values_of
+from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.sets.controls import gaussian_per_class, real_halves, token_marginals
 from var.images import to_uint8
 from var.recipes.vqvae.codebook_health import code_use, count_codes
@@ -54,29 +51,23 @@ class Evaluator:
 
     def scores(self, images: Tensor, labels: Tensor | None = None, *, thorough: bool = False) -> dict[str, Any]:
         """Scores of uint8 images, and "fd_second": their distance in the features of the second network."""
-        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough).to_dict()
+        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough)
         second = Statistics.from_features(extract(images, self.second).features)
-        known = {key: value for key, value in scores.items() if value is not None}
-        return known | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
+        return _known(scores) | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
 
 
 def score_report(
     evaluator: Evaluator, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
 ) -> ScoreReport:
     """The report that `var evaluate` makes, of sets of samples that were drawn with different seeds."""
-    results = [evaluator.scores(images, labels, thorough=True) for images in sets]
-    count = len(sets[0])
-    return ScoreReport(
-        name=name,
-        distance=distance_name(evaluator.judge.name, evaluator.judge.digest),
-        sets=[{"path": f"set {number}", "samples": len(images)} for number, images in enumerate(sets)],
-        scores=values_of(results),
-        extractor={"name": evaluator.judge.name, "digest": evaluator.judge.digest},
+    return judging.score_report(
+        name,
+        evaluator.judge,
+        evaluator.reference,
+        [({"path": f"set {number}", "samples": len(images)}, labels) for number, images in enumerate(sets)],
+        [evaluator.scores(images, labels, thorough=True) for images in sets],
         reference={"path": reference, "images": evaluator.reference.statistics.count},
-        floor=floor(evaluator.reference, count),
         protocol=protocol,
-        warnings=cautions([(len(images), labels) for images in sets], evaluator.reference.statistics),
-        environment=environment(),
     )
 
 
@@ -103,8 +94,11 @@ def controls(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE) -> dict[str, 
 
 def _pair_scores(evaluator: Evaluator, reference: Tensor, images: Tensor) -> dict[str, Any]:
     """Scores of real images against other real images than the report's reference."""
-    scores = evaluate(images, Reference.from_images(reference, evaluator.judge), evaluator.judge).to_dict()
-    return {key: value for key, value in scores.items() if value is not None}
+    return _known(evaluate(images, Reference.from_images(reference, evaluator.judge), evaluator.judge))
+
+
+def _known(scores: Scores) -> dict[str, Any]:
+    return {key: value for key, value in scores.to_dict().items() if value is not None}
 
 
 def tokenizer_numbers(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:

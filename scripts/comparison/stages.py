@@ -5,11 +5,12 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from var.files import atomic_file, atomic_folder, make_folder, sweep
+from var.files import atomic_folder, make_folder, sweep, write_json
 
 RECORD = "stage.json"
 
@@ -43,24 +44,15 @@ class StageStore:
         """
         key = settings_key(name, settings)
         folder = self.root / f"{name}-{key}"
-        found = self._finished(folder)
-        if found is not None:
-            return Stage(key, folder, found, reused=True)
+        # A record that is missing or cannot be read is that of no finished stage.
+        with suppress(OSError, ValueError):
+            return Stage(key, folder, json.loads((folder / RECORD).read_text()), reused=True)
         with atomic_folder(folder) as unfinished:
             started = time.perf_counter()
             record = work(unfinished)
             record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
-            with atomic_file(unfinished / RECORD) as file:
-                file.write_text(json.dumps(record, indent=1))
+            write_json(unfinished / RECORD, record)
         return Stage(key, folder, json.loads(json.dumps(record)), reused=False)
-
-    @staticmethod
-    def _finished(folder: Path) -> dict[str, Any] | None:
-        """The record of a finished stage; None if there is none or it cannot be read."""
-        try:
-            return json.loads((folder / RECORD).read_text())
-        except (OSError, ValueError):
-            return None
 
 
 def settings_key(name: str, settings: dict[str, Any]) -> str:

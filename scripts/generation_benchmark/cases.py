@@ -38,7 +38,7 @@ class Case:
 
 
 def measure(models: Models, case: Case) -> dict[str, Any]:
-    """All figures of a case, fit for JSON; seconds a call unless named otherwise."""
+    """All figures of a case, fit for JSON; seconds per call unless named otherwise."""
     pipeline = models.pipeline if case.dtype == torch.float32 else copy.deepcopy(models.pipeline).to(case.dtype)
     packed = VARPipeline(pipeline.vqvae, pipeline.transformer).compile()
     calls: dict[str, Callable[[], Any]] = {

@@ -12,7 +12,7 @@ def table(case: dict[str, Any], depth: int = 0, device: str = "") -> str:
     reference = next(name for name in ("official", *seconds) if name in seconds)
     lines = [
         f"\n{case['dtype']}, batch {batch}; times faster than {reference} in brackets",
-        f"{'':10} {'s a call':>10} {'images/s':>10} {'':>9} {'operators':>10} {'MiB more':>10}",
+        f"{'':10} {'s per call':>10} {'images/s':>10} {'':>9} {'operators':>10} {'MiB more':>10}",
     ]
     for name, value in seconds.items():
         memory = case["memory_mib"][name]

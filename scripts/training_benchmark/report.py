@@ -24,9 +24,9 @@ def table(report: dict[str, Any]) -> str:
     ways = report["ways"]
     reference = next(iter(ways.values()))["seconds"]
     lines = [
-        f"d{report['depth']}, batch {report['batch']}, {report['tokens']} tokens an image, "
+        f"d{report['depth']}, batch {report['batch']}, {report['tokens']} tokens per image, "
         f"{report['parameters']:,} parameters",
-        f"{'':12} {'s a step':>9} {'':>8} {'tokens/s':>10} {'MFU':>6} {'peak MiB':>9}   "
+        f"{'':12} {'s per step':>9} {'':>8} {'tokens/s':>10} {'MFU':>6} {'peak MiB':>9}   "
         + " ".join(f"{phase:>9}" for phase in PHASES),
     ]
     for name, way in ways.items():

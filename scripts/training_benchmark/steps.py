@@ -24,16 +24,15 @@ PHASES = ("data", "encode", "forward", "backward", "optimizer")
 class Way:
     """How a step gets its tokens, and in which precision it computes."""
 
-    name: str
     cached: bool
     bf16: bool
 
 
 WAYS = {
-    "online": Way(name="online", cached=False, bf16=False),
-    "cached": Way(name="cached", cached=True, bf16=False),
-    "cached-bf16": Way(name="cached-bf16", cached=True, bf16=True),
-    "online-bf16": Way(name="online-bf16", cached=False, bf16=True),
+    "online": Way(cached=False, bf16=False),
+    "cached": Way(cached=True, bf16=False),
+    "cached-bf16": Way(cached=True, bf16=True),
+    "online-bf16": Way(cached=False, bf16=True),
 }
 """The ways of a step, by their names."""
 

@@ -98,7 +98,7 @@ def test_every_number_is_that_of_evaluate(report, images, extractor):
     assert report.protocol["rounding"] == "nearest"
     trust = "Protocol: taken on trust, since the drawing of set0.npz, set1.npz, set2.npz is not recorded."
     assert trust in report.warnings
-    assert "guidance_scale 2.0, rounding nearest; 20 images a class" in " ".join(text([report]).split())
+    assert "guidance_scale 2.0, rounding nearest; 20 images per class" in " ".join(text([report]).split())
     assert [one["samples"] for one in report.sets] == [60, 60, 60]
     assert "sfd" not in report.scores
 
@@ -185,11 +185,11 @@ class TestForms:
     def test_scores_within_a_comparison_are_found_by_model(self, report, tmp_path):
         (tmp_path / "report.json").write_text(json.dumps({"results": [], "scores": {"var": report.to_dict()}}))
         assert read_reports(tmp_path / "report.json") == {"var": report}
-        for content, match in (("{}", "must hold scores"), ("[", "must be JSON")):
+        for content, match in (("{}", "must hold scores"), ("[", "must be a readable JSON file")):
             (tmp_path / "x.json").write_text(content)
             with pytest.raises(UserError, match=match):
                 read_reports(tmp_path / "x.json")
-        with pytest.raises(UserError, match="cannot read the report"):
+        with pytest.raises(UserError, match="must exist, but it is missing"):
             read_reports(tmp_path / "nothing.json")
 
     def test_a_report_that_is_not_whole_is_refused(self, report):

@@ -10,7 +10,7 @@ LABELS = torch.tensor([0, 0, 0, 1, 1])
 
 def test_the_surest_of_each_class_stay_in_order():
     assert keep_most_confident(LOGITS, LABELS, 0.5).tolist() == [0, 2, 3]
-    assert keep_most_confident(LOGITS, LABELS, 0.6, per_class=False).tolist() == [0, 2, 3]
+    assert keep_most_confident(LOGITS, LABELS, 0.6).tolist() == [0, 2, 3, 4]
     assert keep_most_confident(LOGITS, LABELS, 1).tolist() == [0, 1, 2, 3, 4]
     assert keep_most_confident(LOGITS, LABELS, 0.01).tolist() == [0, 3]
 

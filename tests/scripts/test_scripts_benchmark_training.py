@@ -105,7 +105,7 @@ def test_the_command_writes_a_table_and_json(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("var.VQVAEConfig", lambda: narrow, raising=False)
     arguments = ["--depth", "1", "--batch", "1", "--ways", "cached", "--repeats", "1", "--peak", "100"]
     assert benchmark_training.main([*arguments, "--json", str(tmp_path / "a.json")]) == 0
-    assert "d1, batch 1, 680 tokens an image" in capsys.readouterr().out
+    assert "d1, batch 1, 680 tokens per image" in capsys.readouterr().out
     report = json.loads((tmp_path / "a.json").read_text())
     assert report["ways"]["cached"]["peak_flops"] == 1e11
     assert set(report["ways"]["cached"]["phases"]) == set(PHASES)

@@ -254,7 +254,7 @@ class TestJson:
             (lambda c: c["controls"]["real_test"].pop("fd"), r"controls\.real_test\.fd must be a finite number"),
             (lambda c: c["controls"].update(real_test=3), "controls must be an object"),
             (lambda c: c["tokenizer"].pop("codes_used"), r"tokenizer\.codes_used, which is missing"),
-            (lambda c: c["tokenizer"]["usage_by_scale"].pop(), r"an entry a scale, got \[3, 2, 3\]"),
+            (lambda c: c["tokenizer"]["usage_by_scale"].pop(), r"one entry per scale, got \[3, 2, 3\]"),
             (lambda c: c["settings"].pop("extractor"), "must name the feature network, got None"),
             (lambda c: c.update(resluts=[]), "unknown key 'resluts'; did you mean 'results'"),
             (lambda c: c.pop("settings"), "key 'settings' is missing"),

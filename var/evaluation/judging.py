@@ -46,59 +46,67 @@ def judge(
     """The report on a model from sets of its samples, one a generation seed, against the statistics in `reference`.
 
     `protocol` is checked against what the sets say of themselves; without it theirs is taken, if they agree. `train`
-    and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart. For
-    these and for class consistency, `classifier` tells classes where the extractor does not.
-
-    Raises:
-        UserError: sets, reference, extractor and protocol that do not fit each other; the message names the field.
+    and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart.
+    `classifier` tells classes where the extractor does not. Raises `UserError`, which names the field, for sets,
+    reference, extractor and protocol that do not fit each other.
     """
     sets = [open_samples(path) for path in samples]
-    if not sets:
-        raise UserError("judging needs at least one set of samples, got none; give a folder or an npz")
     _check_sets(sets)
+    teller = choose_classifier(sets, extractor, classifier)
     if keep_share is not None:
-        check_share(keep_share)
-        _check_labels(sets)
-    chosen = choose_classifier(sets, extractor, classifier)
-    if keep_share is not None and chosen is None:
-        raise UserError(
-            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
-        )
+        _check_rejection(sets, keep_share, teller, extractor)
     followed, notes = _followed(sets, protocol, extractor)
     file = ReferenceStatistics.load(reference)
     file.check_samples(sets[0], extractor)
-    real = file.reference(
-        extractor, neighbourhood=_neighbourhood(train, test, extractor, sets[0].shape[0]), progress=progress
-    )
+    near = _neighbourhood(train, test, extractor, sets[0].shape[0])
+    real = file.reference(extractor, neighbourhood=near, progress=progress)
     results, kept = [], []
     for one in sets:
         found = extract_samples(one.batches(), real, extractor, progress=progress, total=one.count)
         file.check_dimensions(found.features.features.shape[1], extractor)
-        logits = class_logits(one, chosen, extractor, found.features, progress=progress)
+        logits = class_logits(one, teller, extractor, found.features, progress=progress)
         results.append(_scored(found, real, one.labels, logits))
         if keep_share is not None:
             kept.append(_scored_after_rejection(found, real, one.labels, logits, keep_share))
-    unknown = chosen is None and any(one.labels is not None for one in sets)
-    return ScoreReport(
-        name=name or sets[0].path.stem,
-        distance=distance_name(extractor.name, extractor.digest),
-        sets=[_described(one) for one in sets],
-        scores=values_of(results),
-        extractor={"name": extractor.name, "digest": extractor.digest},
-        classifier=None if classifier is None else {"name": classifier.name, "digest": classifier.digest},
+    return score_report(
+        name or sets[0].path.stem,
+        extractor,
+        real,
+        [(_described(one), one.labels) for one in sets],
+        results,
+        classifier=None if classifier is None else _network(classifier),
         reference=_described_reference(file, Path(reference)),
-        floor=floor(real, min(one.count for one in sets)),
         protocol=None if followed is None else followed.to_dict(),
-        rejection=None
-        if keep_share is None
-        else {"share": keep_share, "samples": [one["samples"] for one in kept], "scores": values_of(kept)},
-        warnings=[
-            *cautions([(one.count, one.labels) for one in sets], file.statistics),
-            *([] if file.provenance else [UNKNOWN_ORIGIN]),
-            *([UNKNOWN_CLASSES.format(name=extractor.name)] if unknown else []),
-            *notes,
-        ],
+        rejection=_rejection(keep_share, kept),
+        warnings=[*_unsaid(file, sets, teller, extractor), *notes],
+    )
+
+
+def score_report(
+    name: str,
+    extractor: FeatureExtractor,
+    real: Reference,
+    sets: Sequence[tuple[dict[str, Any], Tensor | None]],
+    results: Sequence[dict[str, Any]],
+    *,
+    warnings: Sequence[str] = (),
+    **others: Any,
+) -> ScoreReport:
+    """The report on a model: `results` are the scores of `sets`, which are told with their labels, against `real`.
+
+    `others` are further fields of `ScoreReport`; `warnings` come after the cautions that follow from the sets.
+    """
+    counted = [(about["samples"], labels) for about, labels in sets]
+    return ScoreReport(
+        name=name,
+        distance=distance_name(extractor.name, extractor.digest),
+        sets=[about for about, _ in sets],
+        scores=values_of(results),
+        extractor=_network(extractor),
+        floor=floor(real, min(count for count, _ in counted)),
+        warnings=[*cautions(counted, real.statistics), *warnings],
         environment=environment(),
+        **others,
     )
 
 
@@ -137,6 +145,8 @@ def environment(*others: str) -> dict[str, Any]:
 
 
 def _check_sets(sets: Sequence[SampleSet]) -> None:
+    if not sets:
+        raise UserError("judging needs at least one set of samples, got none; give a folder or an npz")
     first = sets[0]
     for one in sets:
         if one.count < 2:
@@ -224,10 +234,36 @@ def _scored(found: Extracted, reference: Reference, labels: Tensor | None, logit
         return score(found, reference, labels=labels, class_logits=logits, thorough=True).to_dict()
 
 
-def _check_labels(sets: Sequence[SampleSet]) -> None:
+def _check_rejection(
+    sets: Sequence[SampleSet], share: float, teller: FeatureExtractor | None, extractor: FeatureExtractor
+) -> None:
+    check_share(share)
     for one in sets:
         if one.labels is None:
             raise UserError(f"rejection sampling needs labels of the samples, got {one.path} without; leave it out")
+    if teller is None:
+        raise UserError(
+            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
+        )
+
+
+def _unsaid(
+    file: ReferenceStatistics, sets: Sequence[SampleSet], teller: FeatureExtractor | None, extractor: FeatureExtractor
+) -> Iterator[str]:
+    if not file.provenance:
+        yield UNKNOWN_ORIGIN
+    if teller is None and any(one.labels is not None for one in sets):
+        yield UNKNOWN_CLASSES.format(name=extractor.name)
+
+
+def _rejection(share: float | None, kept: Sequence[dict[str, Any]]) -> dict[str, Any] | None:
+    if share is None:
+        return None
+    return {"share": share, "samples": [one["samples"] for one in kept], "scores": values_of(kept)}
+
+
+def _network(judge: FeatureExtractor) -> dict[str, Any]:
+    return {"name": judge.name, "digest": judge.digest}
 
 
 def _described(one: SampleSet) -> dict[str, Any]:

@@ -82,9 +82,7 @@ class Reference:
         """The reference set, and the training images in which near copies of samples are looked for; uint8 NCHW.
 
         `test_images` are real ones that nobody trained on: how near they lie is what to expect of honest samples.
-
-        Raises:
-            UserError: arrays that are not uint8 NCHW, or fewer than 2 images.
+        Raises `UserError` for arrays that are not uint8 NCHW, or fewer than 2 images.
         """
         found = extract(images, extractor, name="reference images")
         return cls(
@@ -101,18 +99,17 @@ def neighbourhood(
 ) -> Neighbourhood | None:
     """Where near copies are looked for: among the pixels of small training images, among the features of large ones.
 
-    Raises:
-        UserError: arrays that are not uint8 NCHW, no images, or test images without training images.
+    Raises `UserError` for arrays that are not uint8 NCHW, no images, or test images without training images.
     """
     if train_images is None:
         if test_images is not None:
             raise UserError("test images are compared with training images, got none; give both or neither")
         return None
     space, train = _points(train_images, extractor, "train_images")
-    if test_images is None:
-        return Neighbourhood(space=space, train=train, test_distances=None)
-    _, test = _points(test_images, extractor, "test_images")
-    return Neighbourhood(space=space, train=train, test_distances=nearest_distance(test, train))
+    distances = None
+    if test_images is not None:
+        distances = nearest_distance(_points(test_images, extractor, "test_images")[1], train)
+    return Neighbourhood(space=space, train=train, test_distances=distances)
 
 
 def evaluate(
@@ -127,11 +124,9 @@ def evaluate(
     """Judge uint8 NCHW `samples`; `labels` are the classes that they were asked to show, in their order.
 
     The samples are read once, batch by batch. A `thorough` evaluation finds every number of `Scores`: what many
-    settings of a sampler are compared by does not need all of them. `progress` shows a bar.
-
-    Raises:
-        UserError: arrays that are not uint8 NCHW, too few samples, NaN features, labels that do not fit, or a reference
-            that another network made.
+    settings of a sampler are compared by does not need all of them. `progress` shows a bar. Raises `UserError` for
+    arrays that are not uint8 NCHW, too few samples, NaN features, labels that do not fit, or a reference that another
+    network made.
     """
     if extractor.digest != reference.digest:
         raise UserError(
@@ -155,11 +150,8 @@ class Extracted:
     points: Float[Tensor, "n dimensions"]
 
     def __getitem__(self, kept: Int64[Tensor, " kept"]) -> "Extracted":
-        parts = (self.features.features, self.features.logits, self.features.spatial)
-        features, logits, spatial = (None if part is None else part[kept] for part in parts)
-        assert features is not None  # only the other two are optional
-        found = Features(features=features, logits=logits, spatial=spatial)
-        return Extracted(features=found, points=self.points[kept])
+        parts = {key: None if part is None else part[kept] for key, part in vars(self.features).items()}
+        return Extracted(features=Features(**parts), points=self.points[kept])  # pyright: ignore[reportArgumentType]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ from comparison.report.wording import LEVEL_RATIO, NAMES, distance, factor, in_w
 from var.quantities import flops, quantity, significant
 
 TIME = "seconds_per_1000_images"
+_SPENT = {"size": "parameters", "training time": "train_seconds"}
 _OTHER = {"var": "diffusion", "diffusion": "var"}
 
 
@@ -28,11 +29,8 @@ def budget(var: Row, diffusion: Row) -> list[str]:
         f"{name} has {quantity(row['parameters'])} parameters and trained for {significant(row['train_seconds'])} s"
         for name, row in (("VAR", var), ("diffusion", diffusion))
     ]
-    uneven = [
-        subject
-        for subject, key in (("size", "parameters"), ("training time", "train_seconds"))
-        if max(var[key], diffusion[key]) > LEVEL_RATIO * min(var[key], diffusion[key])
-    ]
+    pairs = {name: (var[key], diffusion[key]) for name, key in _SPENT.items()}
+    uneven = [name for name, pair in pairs.items() if max(pair) > LEVEL_RATIO * min(pair)]
     lead = f"not equal, {listed(uneven)} differ{'s' if len(uneven) == 1 else ''} by more than 10%" if uneven else ""
     spent = [row.get("train_flops") for row in (var, diffusion)]
     text = f"Budget: {lead or 'equal within 10%'}. {listed(parts)}."
@@ -65,9 +63,10 @@ def _speed_at(report: Report, target: Row, lead: str, whose: str) -> str:
         return times(target[TIME], seconds) if model == "var" else times(seconds, target[TIME])
 
     slow = cost.row[TIME]
-    text = f"the fastest {NAMES[other]} setting that reaches {goal} is {in_words(cost.row)} with "
-    text += f"{distance(cost.row['fd'])} in {significant(slow)} s"
-    text += f", against {significant(target[TIME])} s: {compared(slow)}"
+    text = (
+        f"the fastest {NAMES[other]} setting that reaches {goal} is {in_words(cost.row)} with "
+        f"{distance(cost.row['fd'])} in {significant(slow)} s, against {significant(target[TIME])} s: {compared(slow)}"
+    )
     if cost.seconds < 0.99 * slow:
         text += f" (interpolated between the settings, to just that distance: {compared(cost.seconds)})"
     return f"{lead}{text}{_noise_of_ratio(report, target)}."

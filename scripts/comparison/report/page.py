@@ -1,5 +1,6 @@
 """The report as one page: verdict first, then the numbers, then what the samples look like and how they come about."""
 
+from collections.abc import Callable
 from typing import Any
 
 from comparison.report.picture_sections import Pictures, process, samples, tokenizer, tradeoff, training
@@ -11,56 +12,25 @@ from var.evaluation.report.html import Html, bullets, document, element, facts, 
 from var.evaluation.report.page import spread_body
 from var.quantities import quantity, significant
 
-SECTIONS = {
-    "verdict": "Who wins at what",
-    "compared": "What was compared",
-    "results": "Results and controls",
-    "spread": "Scores over generation seeds",
-    "tradeoff": "Distance against sampling time",
-    "samples": "Samples by class",
-    "process": "How one image comes about",
-    "tokenizer": "The tokenizer behind VAR",
-    "training": "Training",
-    "reproduce": "Settings and machine",
-}
-"""The page's sections: the id of each and its title."""
-
 
 def page(report: Report, pictures: Pictures) -> str:
     """The page as HTML text that needs no other file; raises `UserError` for a report without headline rows.
 
     `report.settings["data"]` and `["reference"]`, if given, say in words what was learnt and what was compared with.
     """
-    sentences = verdict(report)
     title = f"VAR and diffusion on {report.settings.get('data', report.settings['extractor'])}"
-    bodies = {key: body for key, body in _bodies(report, pictures, sentences).items() if body}
-    links = [element("a", SECTIONS[key], href=f"#{key}") for key in bodies]
+    bodies = {key: fill(report, pictures) for key, (_, fill) in SECTIONS.items()}
+    shown = {key: (SECTIONS[key][0], body) for key, body in bodies.items() if body}
     header = element(
         "header",
         element("h1", title),
         element("p", _subtitle(report), class_="muted"),
-        element("p", sentences[0], class_="lede"),
+        element("p", verdict(report)[0], class_="lede"),
         tiles(report),
-        element("nav", *links),
+        element("nav", *(element("a", name, href=f"#{key}") for key, (name, _) in shown.items())),
     )
-    sections = (section(key, SECTIONS[key], *body) for key, body in bodies.items())
+    sections = (section(key, name, *body) for key, (name, body) in shown.items())
     return document(title, header, element("main", *sections))
-
-
-def _bodies(report: Report, pictures: Pictures, sentences: list[str]) -> dict[str, list[Html]]:
-    """What each section holds; an empty one is left out."""
-    return {
-        "verdict": [bullets(sentences[1:], class_="verdict")],
-        "compared": _compared(report),
-        "results": results(report),
-        "spread": _spread(report),
-        "tradeoff": [tradeoff(report, pictures)],
-        "samples": samples(report, pictures),
-        "process": process(report, pictures),
-        "tokenizer": tokenizer(report, pictures),
-        "training": training(report, pictures),
-        "reproduce": _reproduce(report),
-    }
 
 
 def _subtitle(report: Report) -> str:
@@ -118,8 +88,21 @@ def _spread(report: Report) -> list[Html]:
 
 
 def _reproduce(report: Report) -> list[Html]:
-    blocks = []
-    for title, content in (("Settings", report.settings), ("Machine, versions, seconds", report.environment)):
-        blocks.append(element("details", element("summary", title), settings_table(content)))
-    note = "All numbers of this page are in report.json, which lies beside it."
-    return [element("p", note), *blocks]
+    told = {"Settings": report.settings, "Machine, versions, seconds": report.environment}
+    blocks = [element("details", element("summary", title), settings_table(part)) for title, part in told.items()]
+    return [element("p", "All numbers of this page are in report.json, which lies beside it."), *blocks]
+
+
+SECTIONS: dict[str, tuple[str, Callable[[Report, Pictures], list[Html]]]] = {
+    "verdict": ("Who wins at what", lambda report, _: [bullets(verdict(report)[1:], class_="verdict")]),
+    "compared": ("What was compared", lambda report, _: _compared(report)),
+    "results": ("Results and controls", lambda report, _: results(report)),
+    "spread": ("Scores over generation seeds", lambda report, _: _spread(report)),
+    "tradeoff": ("Distance against sampling time", tradeoff),
+    "samples": ("Samples by class", samples),
+    "process": ("How one image comes about", process),
+    "tokenizer": ("The tokenizer behind VAR", tokenizer),
+    "training": ("Training", training),
+    "reproduce": ("Settings and machine", lambda report, _: _reproduce(report)),
+}
+"""The page's sections: the id of each, its title and what it holds; an empty one is left out."""

@@ -5,26 +5,26 @@ from dataclasses import dataclass
 
 from comparison.report.columns import setting
 from comparison.report.results import Report
-from var.evaluation.report.html import Html, Picture, element, facts, figure, image
+from var.evaluation.report.html import Html, element, facts, figure, image
 from var.quantities import fixed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pictures:
-    """Everything a page shows besides numbers, each as PNG bytes or SVG text; see `comparison.report.figures`."""
+    """Everything a page shows besides numbers, each as SVG text; see `comparison.report.figures`."""
 
-    real: Picture  # samples by class: a row a class
-    var: Picture
-    diffusion: Picture
-    scales: Picture  # VAR: the image after every scale, coarse to fine
-    denoising: Picture  # diffusion: the image on its way from noise
-    reconstructions: Picture  # originals above what the tokenizer makes of them
-    code_usage: Picture
-    tradeoff: Picture
-    loss_curves: Mapping[str, Picture]  # title of the training stage -> its curve
+    real: str  # samples by class: one row per class
+    var: str
+    diffusion: str
+    scales: str  # VAR: the image after every scale, coarse to fine
+    denoising: str  # diffusion: the image on its way from noise
+    reconstructions: str  # originals above what the tokenizer makes of them
+    code_usage: str
+    tradeoff: str
+    loss_curves: Mapping[str, str]  # title of the training stage -> its curve
 
 
-def tradeoff(report: Report, pictures: Pictures) -> Html:
+def tradeoff(report: Report, pictures: Pictures) -> list[Html]:
     name = report.distance_name
     caption = (
         "Nearer to the lower left corner is better. Every mark is one sampler setting, labelled by its number of steps "
@@ -33,19 +33,18 @@ def tradeoff(report: Report, pictures: Pictures) -> Html:
         "distance, an arrow leads there. Marks above the Gaussian's line are worse than a model that knows no strokes."
     )
     alt = f"Scatter plot of {name} against seconds per 1000 images, logarithmic, for {len(report.results)} settings."
-    return figure(pictures.tradeoff, caption, alt=alt, wide=True)
+    return [figure(pictures.tradeoff, caption, alt=alt, wide=True)]
 
 
 def samples(report: Report, pictures: Pictures) -> list[Html]:
-    what = "A row a class; these are the first samples, not chosen ones."
-    titles = {
-        "real": ("Real images", pictures.real, "What the models learnt from."),
-        "var": (setting(report.headline("var")), pictures.var, what),
-        "diffusion": (f"Diffusion, {setting(report.headline('diffusion'))}", pictures.diffusion, what),
-    }
+    what = "One row per class; these are the first samples, not chosen ones."
     grids = [
         figure(picture, caption, alt=f"{title}: a grid with one row of images for each class.", title=title)
-        for title, picture, caption in titles.values()
+        for title, picture, caption in (
+            ("Real images", pictures.real, "What the models learnt from."),
+            (setting(report.headline("var")), pictures.var, what),
+            (f"Diffusion, {setting(report.headline('diffusion'))}", pictures.diffusion, what),
+        )
     ]
     hint = (
         "Look along the rows: does every image show its class, do the images of a row differ from each other "
@@ -97,7 +96,7 @@ def tokenizer(report: Report, pictures: Pictures) -> list[Html]:
         figure(
             pictures.code_usage,
             "Left: how much of the codebook each scale uses at all. Right: how many codes it uses evenly (perplexity). "
-            "Coarse scales hold few tokens an image and need few codes; low bars at fine scales would mean a collapse.",
+            "Coarse scales hold few tokens per image and need few codes; low bars at fine ones would mean a collapse.",
             alt="Bar charts of codebook usage and perplexity for every scale.",
             title="Codes by scale",
             wide=True,

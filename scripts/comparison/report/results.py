@@ -1,6 +1,5 @@
 """What a comparison measured: one row of scores a sampler setting, beside the controls that give them a meaning."""
 
-import json
 import math
 import textwrap
 from collections.abc import Iterable, Mapping
@@ -10,11 +9,12 @@ from typing import Any
 
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
 from diffusion_baseline.samplers import SAMPLERS
+from var.configs import read_json
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import WIDTH, aligned
-from var.files import write_text
+from var.files import write_json
 from var.quantities import quantity, significant
 
 _COUNTS = ("steps", "parameters", "samples", "seed")
@@ -23,8 +23,8 @@ _SHARES = ("precision", "recall", "class_consistency")
 # In every row, but these may be None: without labels there is no class to be consistent with, for example.
 _SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
 _OPTIONAL = ("headline", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
-_BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
-_TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *_BY_SCALE)
+BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
+_TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *BY_SCALE)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,9 @@ class Report:
     a missing, unknown or ill-typed entry.
     """
 
-    results: list[dict[str, Any]]  # a row a sampler setting; one a model carries "headline": True, fixed beforehand
+    results: list[
+        dict[str, Any]
+    ]  # one row per sampler setting; one per model carries "headline": True, fixed beforehand
     controls: dict[str, dict[str, Any]]  # control -> scores, keys as in `results`; "fd" at least
     tokenizer: dict[str, Any]  # psnr_test and psnr_train in dB, codes_used and usage_by_scale in [0, 1], ...
     environment: dict[str, Any]  # versions, machine, threads, seconds of each stage
@@ -56,10 +58,10 @@ class Report:
         for key in _TOKENIZER:
             if key not in self.tokenizer:
                 raise UserError(f"a report needs tokenizer.{key}, which is missing; add it")
-        lengths = [len(self.tokenizer[key]) for key in _BY_SCALE]
+        lengths = [len(self.tokenizer[key]) for key in BY_SCALE]
         if len(set(lengths)) != 1:
             raise UserError(
-                f"tokenizer {', '.join(_BY_SCALE)} need an entry a scale, got {lengths}; add the missing ones"
+                f"tokenizer {', '.join(BY_SCALE)} need one entry per scale, got {lengths}; add the missing ones"
             )
         self.score_reports()
         extractor = self.settings.get("extractor")
@@ -85,7 +87,7 @@ class Report:
         return flagged[0]
 
     def score_reports(self) -> list[ScoreReport]:
-        """The reports of scores over generation seeds, one a model; raises `UserError` for one that is not whole."""
+        """The reports of scores over generation seeds, one per model; raises `UserError` for one that is not whole."""
         return [ScoreReport.from_dict(content, f"scores of {name}") for name, content in self.scores.items()]
 
     def relative_deviation(self, model: str) -> float | None:
@@ -106,26 +108,18 @@ class Report:
         """Write the report whole or not at all; raises `UserError` for NaN, infinity or what JSON cannot hold."""
         content = asdict(self)
         _check_json(content, "")
-        write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+        write_json(path, content)
 
     @classmethod
     def from_json(cls, path: Path | str) -> "Report":
         """Read a report; raises `UserError` naming the file if an entry is missing, unknown or ill-typed."""
+        content = read_json(Path(path))
         try:
-            content = json.loads(Path(path).read_text(encoding="utf-8"), parse_constant=_refuse_constant)
-            if not isinstance(content, dict):
-                raise UserError(
-                    f"a report must be a JSON object, got a {type(content).__name__}; write it with to_json"
-                )
             parts = [one.name for one in fields(cls)]
             _check_keys(content, [name for name in parts if name != "scores"], "the report", optional=("scores",))
             for name, value in content.items():
                 _check_shape(name, value)
             return cls(**content)
-        except OSError as error:
-            raise UserError(f"cannot read the report {path}: {error.strerror}; give a report.json") from error
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise UserError(f"{path} must be JSON, but: {error}; write it again") from error
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
@@ -193,11 +187,9 @@ def _check_keys(given: Mapping[str, Any], known: Iterable[str], where: str, opti
 
 def _check_shape(name: str, value: Any) -> None:
     """What the types of `Report` say, for content that comes from a file."""
-    rows = (
-        value if name == "results" else list(value.values()) if name == "controls" and isinstance(value, dict) else []
-    )
-    if not isinstance(value, list if name == "results" else dict) or not all(isinstance(row, dict) for row in rows):
-        expected = "a list of objects" if name == "results" else "an object"
+    kind, expected = (list, "a list of objects") if name == "results" else (dict, "an object")
+    parts = value.values() if name == "controls" and isinstance(value, dict) else value if name == "results" else ()
+    if not isinstance(value, kind) or not all(isinstance(row, dict) for row in parts):
         raise UserError(f"{name} must be {expected}, got {type(value).__name__}; write the report with to_json")
 
 
@@ -207,19 +199,12 @@ def _check_number(value: Any, where: str) -> None:
 
 
 def _check_json(value: Any, where: str) -> None:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            _check_json(item, f"{where}.{key}" if where else str(key))
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check_json(item, f"{where}[{index}]")
+    if isinstance(value, dict | list | tuple):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _check_json(item, f"{where}.{key}".lstrip(".") if isinstance(value, dict) else f"{where}[{key}]")
     elif isinstance(value, float):
         _check_number(value, where)
     elif not (value is None or isinstance(value, str | int)):
         raise UserError(
             f"{where} must be a number, a text, a list or a mapping, got {type(value).__name__}; convert it"
         )
-
-
-def _refuse_constant(text: str) -> None:
-    raise UserError(f"numbers must be finite, got {text}; look at how it was measured")

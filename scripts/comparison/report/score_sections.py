@@ -5,25 +5,23 @@ from typing import Any
 from comparison.report.columns import COLORS, MODELS, score_columns, setting
 from comparison.report.results import Report
 from comparison.report.verdict import winners
-from var.evaluation.report.html import Html, element
+from var.evaluation.report.html import Html, element, explained, score_rows
 from var.evaluation.table import Score
 
 
 def tiles(report: Report) -> Html:
     """The four numbers that matter most, side by side for both models."""
     columns = {column.key: column for column in score_columns(report.distance_name)}
-    lower, higher = "lower is better", "higher is better"
-    return element(
-        "div",
-        _tile(report, columns["fd"], columns["fd"].title, lower),
-        _tile(report, columns["seconds_per_1000_images"], "Seconds per 1000 images", lower),
-        _tile(report, columns["class_consistency"], "Class consistency", higher),
-        _tile(report, columns["recall"], "Recall", higher),
-        class_="tiles",
-    )
+    titles = {
+        "fd": report.distance_name,
+        "seconds_per_1000_images": "Seconds per 1000 images",
+        "class_consistency": "Class consistency",
+        "recall": "Recall",
+    }
+    return element("div", *(_tile(report, columns[key], title) for key, title in titles.items()), class_="tiles")
 
 
-def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
+def _tile(report: Report, column: Score, title: str) -> Html:
     rows = {model: report.headline(model) for model in MODELS}
     winner = winners(report).get(column.key)
     lines = [
@@ -34,10 +32,8 @@ def _tile(report: Report, column: Score, title: str, direction: str) -> Html:
         )
         for model, name in MODELS.items()
     ]
-    real = report.controls.get("real_test", {})
-    note = direction + (
-        f"\nreal test images: {column.cell(real.get(column.key))}" if column.cell(real.get(column.key)) != "-" else ""
-    )
+    real = report.controls.get("real_test", {}).get(column.key)
+    note = f"{column.better} is better" + ("" if real is None else f"\nreal test images: {column.cell(real)}")
     return element("div", element("h3", title), element("table", *lines), element("p", note), class_="tile")
 
 
@@ -59,7 +55,6 @@ def results(report: Report) -> list[Html]:
         f"{report.distance_name} shrinks as the number of images grows, so compare rows of equal size."
     )
     columns = score_columns(report.distance_name)
-    terms = [part for column in columns for part in (element("dt", column.title), element("dd", column.meaning))]
     rest = [row for row in report.results if not row.get("headline")]
     rows = sorted(rest, key=lambda row: (list(MODELS).index(row["model"]), row["sampler"], row["steps"]))
     every = _score_table(columns, {"": [(setting(row), row) for row in rows]})
@@ -73,7 +68,7 @@ def results(report: Report) -> list[Html]:
         _score_table(columns, bodies, mark_best=True),
         element("p", note, class_="note"),
         *([everything] if rows else []),
-        element("details", element("summary", "What the scores mean"), element("dl", *terms, class_="terms")),
+        element("details", element("summary", "What the scores mean"), explained(columns)),
     ]
 
 
@@ -81,25 +76,23 @@ def _score_table(
     columns: list[Score], bodies: dict[str, list[tuple[str, dict[str, Any]]]], *, mark_best: bool = False
 ) -> Html:
     """A table with one body for each class name in `bodies`."""
-    arrows = {"lower": "lower", "higher": "higher", None: ""}
     heads = [element("th", "", scope="col")]
     for column in columns:
-        hints = "\n".join(hint for hint in (column.unit, arrows[column.better]) if hint)
+        hints = "\n".join(hint for hint in (column.unit, column.better) if hint)
         heads.append(
             element("th", column.title.replace(" ", "\n"), element("small", hints), scope="col", title=column.meaning)
         )
-    parts = [element("thead", element("tr", *heads))]
+    parts = []
     for name, rows in bodies.items():
         scores = [row for _, row in rows]
         best = {column.key: _best(column, scores) if mark_best and name == "" else None for column in columns}
         lines = []
         for label, row in rows:
+            head = element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), ""))
             cells = [
                 element("td", column.cell(row.get(column.key)), class_="best" if row is best[column.key] else "")
                 for column in columns
             ]
-            lines.append(
-                element("tr", element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), "")), *cells)
-            )
+            lines.append(element("tr", head, *cells))
         parts.append(element("tbody", *lines, class_=name))
-    return element("div", element("table", *parts, class_="scores"), class_="scroll", tabindex="0")
+    return score_rows(heads, *parts)

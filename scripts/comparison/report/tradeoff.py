@@ -48,8 +48,8 @@ def tradeoff_plot(report: Report) -> str:
 
 
 def _points(rows: Iterable[Row]) -> tuple[list[float], list[float]]:
-    rows = list(rows)
-    return [float(row["seconds_per_1000_images"]) for row in rows], [float(row["fd"]) for row in rows]
+    points = [_xy(row) for row in rows]
+    return [x for x, _ in points], [y for _, y in points]
 
 
 def _color(row: Row) -> str:
@@ -62,15 +62,12 @@ def _mark_style(model: str, face: str) -> dict[str, Any]:
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that a line joins: diffusion at one guidance scale over steps, VAR over guidance scales."""
-    families: dict[tuple[Any, ...], list[Row]] = {}
-    for row in rows:
-        if row["model"] == "var":
-            key = ("var", row["steps"], *(row.get(name) for name in ("temperature", "top_k", "top_p")))
-        else:
-            key = (row["sampler"], row["guidance_scale"], row.get("eta"))
-        families.setdefault(key, []).append(row)
+    alike = {"var": ("steps", "temperature", "top_k", "top_p"), "diffusion": ("sampler", "guidance_scale", "eta")}
     order = {"var": "guidance_scale", "diffusion": "steps"}
-    return [sorted(family, key=lambda row: row[order[row["model"]]]) for family in families.values()]
+    families: dict[tuple[Any, ...], list[Row]] = {}
+    for row in sorted(rows, key=lambda row: row[order[row["model"]]]):
+        families.setdefault((row["model"], *map(row.get, alike[row["model"]])), []).append(row)
+    return list(families.values())
 
 
 def _scale(axes: "Axes", report: Report) -> None:
@@ -119,15 +116,14 @@ def _equal_distance_arrow(axes: "Axes", report: Report, taken: list[Box]) -> Non
     ratio = cost.seconds / var["seconds_per_1000_images"]
     if not (ratio > 1.5 or ratio < 1 / 1.5):
         return  # too short to be seen
-    start, end = (var["seconds_per_1000_images"], var["fd"]), (cost.seconds, var["fd"])
+    start, end = _xy(var), (cost.seconds, var["fd"])
     arrow = {"arrowstyle": "->", "color": LIGHT["ink"], "linewidth": 1.1, "shrinkA": 11, "shrinkB": 2}
     axes.annotate("", end, start, arrowprops=arrow)
     factor = f"{max(ratio, 1 / ratio):.1f}x the time at equal distance"
-    (left, y), (right, _) = _pixels(axes, start), _pixels(axes, end)
-    middle = (start[0] * end[0]) ** 0.5
-    half = _LETTER * len(factor) / 2
-    _note(axes, factor, (middle, var["fd"]), (0, 5), "center", color=LIGHT["ink"])
-    taken.append(((left + right) / 2 - half, y - 4, (left + right) / 2 + half, y + 5 + _LINE))
+    middle = (start[0] * end[0]) ** 0.5, var["fd"]
+    (x, y), half = _pixels(axes, middle), _LETTER * len(factor) / 2
+    _note(axes, factor, middle, (0, 5), "center", color=LIGHT["ink"])
+    taken.append((x - half, y - 4, x + half, y + 5 + _LINE))
 
 
 def _label_settings(axes: "Axes", rows: Sequence[Row], taken: list[Box]) -> None:
@@ -169,7 +165,7 @@ def _label(row: Row, head: bool) -> str:
     return f"{row['steps']} {guidance}"
 
 
-def _xy(row: Row) -> tuple[float, float]:
+def _xy(row: Row) -> Point:
     return float(row["seconds_per_1000_images"]), float(row["fd"])
 
 

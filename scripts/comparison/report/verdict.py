@@ -2,16 +2,14 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from comparison.report.columns import MODELS
-from comparison.report.even_terms import budget, on_even_terms
+from comparison.report.even_terms import TIME, budget, on_even_terms
+from comparison.report.fairness import Row
 from comparison.report.results import Report
 from comparison.report.wording import LEVEL_RATIO, NAMES, distance, factor, in_words, listed, times
 from var.errors import UserError
 from var.quantities import flops, quantity, significant
-
-Row = Mapping[str, Any]
 
 _TRIVIAL = {"class_gaussian": "a Gaussian per class in pixel space", "token_marginals": "independent token marginals"}
 """Controls that a model must beat: they know the classes, but not how pixels or tokens depend on each other."""
@@ -57,27 +55,16 @@ def winners(report: Report) -> dict[str, str | None]:
     Distances and times are level within `LEVEL_RATIO`, shares within two standard errors of their difference.
     """
     var, diffusion = report.headline("var"), report.headline("diffusion")
-    won = {key: _winner_of_costs(var, diffusion, key) for key in ("fd", "seconds_per_1000_images")}
+    won: dict[str, str | None] = {}
+    for key in ("fd", "seconds_per_1000_images"):
+        low, high = sorted((var, diffusion), key=lambda row: row[key])
+        won[key] = None if high[key] <= max(low[key], 0) * LEVEL_RATIO else low["model"]
     for key in ("class_consistency", "recall"):
         if var[key] is not None and diffusion[key] is not None:
-            won[key] = _winner_of_shares(var, diffusion, key)
+            low, high = sorted((var, diffusion), key=lambda row: row[key])
+            variance = sum(row[key] * (1 - row[key]) / row["samples"] for row in (low, high))
+            won[key] = None if high[key] - low[key] <= 2 * math.sqrt(variance) else high["model"]
     return won
-
-
-def _winner_of_costs(var: Row, diffusion: Row, key: str) -> str | None:
-    """The model that is lower by more than `LEVEL_RATIO`; None when they are level."""
-    low, high = sorted((var[key], diffusion[key]))
-    if high <= max(low, 0) * LEVEL_RATIO:
-        return None
-    return "var" if var[key] < diffusion[key] else "diffusion"
-
-
-def _winner_of_shares(var: Row, diffusion: Row, key: str) -> str | None:
-    """The model with the higher share; None when they are level."""
-    variance = sum(row[key] * (1 - row[key]) / row["samples"] for row in (var, diffusion))
-    if abs(var[key] - diffusion[key]) <= 2 * math.sqrt(variance):
-        return None
-    return "var" if var[key] > diffusion[key] else "diffusion"
 
 
 def _summary(report: Report, won: Mapping[str, str | None]) -> str:
@@ -86,7 +73,8 @@ def _summary(report: Report, won: Mapping[str, str | None]) -> str:
     level = subjects[None]
     if level:
         parts.append(f"they are level on {listed(level)}" if parts else f"both models are level on {listed(level)}")
-    text = _sentence("; ".join(parts))
+    text = "; ".join(parts) + "."
+    text = text[:1].upper() + text[1:]
     losers = [NAMES[model] for model in MODELS if unbeaten_controls(report, model)]
     if losers:
         text += f" But {listed(losers)} {'do' if len(losers) > 1 else 'does'} not beat the controls."
@@ -108,7 +96,7 @@ def _distance(report: Report, winner: str | None) -> str:
 
 
 def _speed(var: Row, diffusion: Row, winner: str | None) -> str:
-    seconds = var["seconds_per_1000_images"], diffusion["seconds_per_1000_images"]
+    seconds = var[TIME], diffusion[TIME]
     lead = "level" if winner is None else f"{MODELS[winner]} wins"
     rest = f"1000 images take VAR {significant(seconds[0])} s and {in_words(diffusion)} {significant(seconds[1])} s"
     return f"Speed: {lead}. {rest}: {times(*seconds)}.{_operations(var, diffusion)}"
@@ -132,15 +120,13 @@ def _class_consistency(report: Report, winner: str | None) -> str:
 
 
 def _diversity(report: Report, winner: str | None) -> str:
-    (var, var_classes), (diffusion, diffusion_classes) = (
-        (row["recall"], row["diversity"]) for row in (report.headline("var"), report.headline("diffusion"))
-    )
+    recall, classes = ([report.headline(model)[key] for model in MODELS] for key in ("recall", "diversity"))
     sentences = []
-    if None not in (var, diffusion):
+    if None not in recall:
         sentences.append("level, within two standard errors." if winner is None else f"{MODELS[winner]} wins.")
-        sentences.append(f"VAR's samples cover {var:.1%} of the real images (recall), diffusion's {diffusion:.1%}.")
-    if None not in (var_classes, diffusion_classes):
-        spread = f"VAR {var_classes:.2f}, diffusion {diffusion_classes:.2f}"
+        sentences.append("VAR's samples cover {:.1%} of the real images (recall), diffusion's {:.1%}.".format(*recall))
+    if None not in classes:
+        spread = "VAR {:.2f}, diffusion {:.2f}".format(*classes)
         sentences.append(f"Effective number of classes among the samples: {spread}.")
     return "Diversity: " + " ".join(sentences) if sentences else ""
 
@@ -151,13 +137,12 @@ def _controls(report: Report, model: str) -> str:
     present = [name for name in _TRIVIAL if name in report.controls]
     if not present:
         raise UserError("a verdict needs a control, got neither class_gaussian nor token_marginals; measure one")
-    numbers = [f"{_TRIVIAL[name]} {_control_score(report, name)}" for name in unbeaten or present]
+    numbers = listed([f"{_TRIVIAL[name]} {_control_score(report, name)}" for name in unbeaten or present])
+    verb, consequence = "beats", ""
     if unbeaten:
-        consequence = "a model without any learning of how pixels or tokens hang together does as well"
-        return (
-            f"{MODELS[model]} does not beat the controls: it scores {distance(fd)}, {listed(numbers)}; {consequence}."
-        )
-    return f"{MODELS[model]} beats the controls: it scores {distance(fd)}, {listed(numbers)}."
+        verb = "does not beat"
+        consequence = "; a model without any learning of how pixels or tokens hang together does as well"
+    return f"{MODELS[model]} {verb} the controls: it scores {distance(fd)}, {numbers}{consequence}."
 
 
 def _control_score(report: Report, name: str) -> str:
@@ -175,7 +160,3 @@ def _copying(report: Report, model: str) -> str:
         return ""
     numbers = f"{mine:.2f} at the median, against {real:.2f} for real test images"
     return f"Copying: {MODELS[model]}'s samples lie close to training images, {numbers}."
-
-
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + "."

@@ -14,10 +14,8 @@ def open_extractor(
 ) -> FeatureExtractor:
     """The extractor called `name`: "inception", "dinov2", "timm:NAME", or the folder of a trained classifier.
 
-    `weights` is the file of a published network; without it torch's cache of checkpoints is used, or a download.
-
-    Raises:
-        UserError: an unknown name, or weights that are missing or not the published ones.
+    `weights` is the file of a published network; without it torch's cache of checkpoints is used, or a download. Raises
+    `UserError` for an unknown name, or weights that are missing or not the published ones.
     """
     if name == "inception":
         return InceptionExtractor.load(weights, device=device, progress=progress)

@@ -44,11 +44,10 @@ class DINOv2Extractor(PublishedExtractor):
         network.load_state_dict(fitted(tensors))
         return network
 
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def __call__(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Features of a batch of RGB images of any size.
 
-        Raises:
-            UserError: images of another number of channels than 3.
+        Raises `UserError` for images of another number of channels than 3.
         """
         check_rgb(images, "DINOv2")
         mean, deviation = (torch.tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
@@ -86,7 +85,7 @@ def resized_positions(positions: Float[Tensor, "1 length width"], side: int) -> 
     return torch.cat([positions[:, :1].float(), grid.flatten(2).transpose(1, 2)], dim=1)
 
 
-def resized(images: UInt8[Tensor, "batch 3 height width"]) -> UInt8[Tensor, "batch 3 224 224"]:
+def resized(images: UInt8[Tensor, "batch 3 h w"]) -> UInt8[Tensor, "batch 3 224 224"]:
     """Each image at 224x224, by Pillow's bicubic filter."""
     pictures = [Image.fromarray(pixels) for pixels in images.permute(0, 2, 3, 1).numpy()]
     arrays = [np.asarray(picture.resize((SIDE, SIDE), Image.Resampling.BICUBIC)) for picture in pictures]

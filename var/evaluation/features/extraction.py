@@ -1,7 +1,8 @@
 """What a network says about images: features and logits, and the checks that every metric makes on them."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, fields
 from typing import Protocol
 
 import numpy as np
@@ -44,7 +45,7 @@ class FeatureExtractor(Protocol):
         """The SHA-256 of the weights: scores compare only where it is equal."""
         ...
 
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def __call__(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Features of a batch; each row depends on its own image only."""
         ...
 
@@ -64,39 +65,28 @@ def extract(
 ) -> Features:
     """Features of all images, in their order, on the CPU; they lie in a file that is mapped into memory.
 
-    `progress` shows a bar of images, up to `total` where that is known.
-
-    Raises:
-        UserError: an array that is not uint8 NCHW (`name` says whose), images of several sizes, or fewer than 2 images.
+    `progress` shows a bar of images, up to `total` where that is known. Raises `UserError` for an array that is not
+    uint8 NCHW (`name` says whose), images of several sizes, or fewer than 2 images.
     """
     if isinstance(images, Array):
         total = len(images)
     bar = tqdm(total=total, desc=f"features of {name}", unit="image", disable=not progress)
-    with FeatureStore() as features, FeatureStore() as logits, FeatureStore() as spatial, bar:
-        count, has_logits, has_spatial = 0, True, True
+    with ExitStack() as opened, bar:
+        stores = {field.name: opened.enter_context(FeatureStore()) for field in fields(Features)}
+        count = 0
         for batch in uint8_batches(images, name=name):
-            part = extractor(batch)
-            features.add(part.features)
-            has_logits = has_logits and _add(logits, part.logits)
-            has_spatial = has_spatial and _add(spatial, part.spatial)
+            part = {key: rows for key, rows in vars(extractor(batch)).items() if rows is not None}
+            stores = {key: store for key, store in stores.items() if key in part}
+            for key, store in stores.items():
+                store.add(part[key])
             count += len(batch)
             bar.update(len(batch))
         if count < 2:
             raise UserError(f"{name} must hold at least 2 images, got {count}; a distribution needs more than one")
-        return Features(
-            features=features.rows(),
-            logits=logits.rows() if has_logits else None,
-            spatial=spatial.rows() if has_spatial else None,
-        )
+        return Features(**{key: store.rows() for key, store in stores.items()})
 
 
-def _add(store: FeatureStore, rows: Tensor | None) -> bool:
-    if rows is not None:
-        store.add(rows)
-    return rows is not None
-
-
-def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch c h w"]]:
     """The checked, non-empty batches of `images`; one array is cut into batches."""
     if isinstance(images, Array):
         images = [images[start : start + BATCH] for start in range(0, max(len(images), 1), BATCH)]
@@ -123,8 +113,7 @@ def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Ten
 def feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n dimensions"]:
     """The set as float64 rows, on the CPU.
 
-    Raises:
-        UserError: not (n, dimensions), fewer than `minimum` rows, or NaN/Inf in it; `name` says whose set it is.
+    Raises `UserError`, which says `name`, for other axes, fewer than `minimum` rows, or NaN/Inf.
     """
     rows = _rows(values, name=name, minimum=minimum)
     usable = np.logical_and.reduce(np.isfinite(rows), axis=1)
@@ -132,11 +121,25 @@ def feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.nd
     return rows
 
 
-def own_feature_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndarray, "n dimensions"]:
-    """Like `feature_rows`, but never the caller's memory: for changes in place, where a second copy is too large."""
-    rows = feature_rows(values, name=name, minimum=minimum)
-    shared = values.dtype in (torch.float64, np.float64)  # what needs no conversion is not copied
-    return rows.copy() if shared else rows
+def own_feature_rows(
+    *sets: Array, names: tuple[str, str] = ("real", "fake"), minimum: tuple[int, int] = (2, 2)
+) -> list[Float64[np.ndarray, "_n _dimensions"]]:
+    """`feature_rows` of two sets in one space, never the caller's memory: for changes in place, without second copies.
+
+    Raises `UserError` for different dimensions, and as `feature_rows` does.
+    """
+    found = []
+    for values, name, least in zip(sets, names, minimum, strict=True):
+        rows = feature_rows(values, name=name, minimum=least)
+        shared = values.dtype in (torch.float64, np.float64)  # what needs no conversion is not copied
+        found.append(rows.copy() if shared else rows)
+    a, b = (rows.shape[1] for rows in found)
+    if a != b:
+        raise UserError(
+            f"{names[0]} and {names[1]} must have the same dimensions, got {a} and {b}; "
+            f"use the same extractor, or images of the same size, for both"
+        )
+    return found
 
 
 def feature_chunks(values: Array, *, name: str, rows: int) -> Iterator[Float64[np.ndarray, "_n _dimensions"]]:
@@ -152,17 +155,6 @@ def logit_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndar
     usable = np.isfinite(np.maximum.reduce(rows, axis=1))
     _check_rows(usable, name=name, rule="finite or -inf", found="NaN, +Inf or only -Inf")
     return rows
-
-
-def same_dimensions(
-    a: Float64[np.ndarray, "n d"], b: Float64[np.ndarray, "m e"], names: tuple[str, str] = ("real", "fake")
-) -> None:
-    """Raise `UserError` unless both sets live in one space."""
-    if a.shape[1] != b.shape[1]:
-        raise UserError(
-            f"{names[0]} and {names[1]} must have the same dimensions, got {a.shape[1]} and {b.shape[1]}; "
-            f"use the same extractor, or images of the same size, for both"
-        )
 
 
 def _rows(values: Array, *, name: str, minimum: int) -> Float64[np.ndarray, "n dimensions"]:
@@ -188,7 +180,7 @@ def _check_rows(good: Bool[np.ndarray, " n"], *, name: str, rule: str, found: st
         )
 
 
-def check_rgb(images: UInt8[Tensor, "batch channels height width"], judge: str) -> None:
+def check_rgb(images: UInt8[Tensor, "batch c h w"], judge: str) -> None:
     """Raise `UserError` unless the images have 3 channels, as the network called `judge` needs."""
     if images.shape[1] != 3:
         raise UserError(

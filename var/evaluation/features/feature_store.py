@@ -1,7 +1,7 @@
 """Features of more images than memory holds: rows go to a file without a name, which is then read as a tensor."""
 
 import tempfile
-from types import TracebackType
+from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from var.errors import UserError
 
 
-class FeatureStore:
+class FeatureStore(AbstractContextManager["FeatureStore"]):
     """Rows that are appended batch by batch; `rows()` maps them into memory and they vanish with the last tensor.
 
     The file lies in the folder of temporary files (`TMPDIR`): 50,000 features of 2048 numbers take 410 MB there.
@@ -23,12 +23,7 @@ class FeatureStore:
         self._type = np.dtype(np.float32)
         self._count = 0
 
-    def __enter__(self) -> "FeatureStore":
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
     def add(self, rows: Float[Tensor, "batch width"]) -> None:

@@ -57,11 +57,10 @@ class InceptionExtractor(PublishedExtractor):
         # Half as fast again on CPUs, equal to 3e-7.
         return network.to(memory_format=torch.channels_last)
 
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def __call__(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Features of a batch of RGB images of any size.
 
-        Raises:
-            UserError: images of another number of channels than 3.
+        Raises `UserError` for images of another number of channels than 3.
         """
         check_rgb(images, "Inception")
         inner: list[Any] = []
@@ -75,9 +74,7 @@ class InceptionExtractor(PublishedExtractor):
         return Features(features=features, logits=logits, spatial=spatial_features(inner[0]))
 
 
-def spatial_features(
-    inner_map: Float[Tensor, "batch channels height width"],
-) -> Float[Tensor, "batch places"]:
+def spatial_features(inner_map: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch places"]:
     """SFID's features (Nash et al. 2021): the first 7 channels, in the order of TensorFlow, channels last.
 
     `inner_map` is the output of the 1x1 branch of the block Mixed_6d (mixed_6/conv), after its ReLU. The order matters,

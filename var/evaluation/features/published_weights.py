@@ -29,16 +29,12 @@ class PublishedWeights:
 def find_weights(published: PublishedWeights, path: Path | str | None = None, *, progress: bool = True) -> Path:
     """The checked file of `published`: `path`, or the copy in torch's cache of checkpoints, or a download into it.
 
-    Raises:
-        UserError: no such file, no way to download it, or another SHA-256 than that of the published file.
+    Raises `UserError` for a file that is missing and cannot be downloaded, or that has another SHA-256.
     """
-    if path is not None:
-        found = Path(path).expanduser()
-        if not found.is_file():
-            raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
-        return _checked(found, published)
-    found = Path(torch.hub.get_dir()) / "checkpoints" / published.name
+    found = Path(path or Path(torch.hub.get_dir()) / "checkpoints" / published.name).expanduser()
     if not found.is_file():
+        if path is not None:
+            raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
         _download(published, found, progress=progress)
     return _checked(found, published)
 
@@ -64,9 +60,8 @@ class PublishedExtractor(ABC):
     ) -> Self:
         """The published network; `weights` is its file, else torch's cache of checkpoints or a download.
 
-        Raises:
-            UserError: the file is missing and cannot be downloaded, or another one (by its SHA-256), or a package that
-                the network needs is not installed.
+        Raises `UserError` for a file that is missing or another one (by its SHA-256), and without a package that the
+        network needs.
         """
         tensors = read_tensors(find_weights(cls.published, weights, progress=progress))
         return cls(cls.build(tensors).to(device), cls.published.sha256)

@@ -36,8 +36,7 @@ class TimmClassifier:
     def load(cls, name: str, weights: Path | str | None = None, *, device: str = "cpu") -> "TimmClassifier":
         """The network that timm calls `name`, with the weights in the file `weights`, or those that timm downloads.
 
-        Raises:
-            UserError: timm does not know the name, or the weights are missing or of another network.
+        Raises `UserError` if timm does not know the name, or the weights are missing or of another network.
         """
         import timm
 
@@ -49,11 +48,10 @@ class TimmClassifier:
             _fill(network, Path(weights).expanduser())
         return cls(name, network.to(device))
 
-    def __call__(self, images: UInt8[Tensor, "batch channels height width"]) -> Features:
+    def __call__(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
         """Features and logits of a batch of RGB images of any size.
 
-        Raises:
-            UserError: images of another number of channels than 3.
+        Raises `UserError` for images of another number of channels than 3.
         """
         check_rgb(images, self.name)
         pictures = [Image.fromarray(pixels) for pixels in images.cpu().permute(0, 2, 3, 1).numpy()]

@@ -14,8 +14,7 @@ from var.evaluation.features.extraction import Array
 def class_consistency(logits: Float[Tensor, "n classes"], labels: Sequence[int] | Array) -> float:
     """Share, in [0, 1], of samples whose largest logit is that of their own label; class i is label i.
 
-    Raises:
-        UserError: labels that are no whole numbers, not one for each sample, or of no class of the logits.
+    Raises `UserError` for labels that are no whole numbers, not one for each sample, or of no class of the logits.
     """
     count, classes = logits.shape
     given = torch.as_tensor(np.asarray(labels.cpu() if isinstance(labels, Tensor) else labels))

@@ -21,11 +21,8 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
 
     Nothing complex ever comes up: with A = F F' the product A B has the eigenvalues of F' B F, which is symmetric.
 
-    Warns:
-        RankDeficientWarning: a set is not larger than its dimensions.
-
-    Raises:
-        UserError: different dimensions, or a set with fewer than 2 samples.
+    Warns (`RankDeficientWarning`) of a set that is not larger than its dimensions. Raises `UserError` for different
+    dimensions, or a set with fewer than 2 samples.
     """
     if a.dimensions != b.dimensions:
         raise UserError(

@@ -33,9 +33,7 @@ def frechet_infinity(
     FD-infinity (Chong & Forsyth 2020, arXiv 1911.07023): the bias of a Frechet distance is about a constant over n, so
     the distances of `points` random subsets, whose sizes lie evenly in 1/n from `smallest` to n, lie on a line. The
     reference's own bias stays. `smallest` is n / 10, and more than the dimensions where that leaves half of the set.
-
-    Raises:
-        UserError: fewer than 3 points, not 2 <= smallest < n, or whatever `frechet_distance` refuses.
+    Raises `UserError` for fewer than 3 points, not 2 <= smallest < n, or whatever `frechet_distance` refuses.
     """
     n, d = features.shape[0], reference.dimensions
     low = max(min(max(n // 10, 2 * d), n // 2), 2) if smallest is None else smallest

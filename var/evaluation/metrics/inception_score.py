@@ -12,12 +12,10 @@ _CHUNK = 8192  # rows whose probabilities exist at once
 def inception_score(logits: Array, splits: int = 10, seed: int | None = 0) -> tuple[float, float]:
     """Mean and deviation over splits of exp(E KL(p(y|x) || p(y))) (Salimans et al. 2016, arXiv 1606.03498).
 
-    `logits` is (n, classes); -inf is a probability of zero. Split i of s holds the rows from i n // s to
-    (i + 1) n // s, after a permutation by `numpy.random.RandomState(seed)`, or in the given order for `seed=None` (of
-    samples that are sorted by class this shrinks the score). The deviation is the population's.
-
-    Raises:
-        UserError: NaN or +Inf, or not 1 <= splits <= n.
+    `logits` is (n, classes); -inf is a probability of zero. Split i of s holds the rows from i n // s to (i + 1) n //
+    s, after a permutation by `numpy.random.RandomState(seed)`, or in the given order for `seed=None` (of samples that
+    are sorted by class this shrinks the score). The deviation is the population's. Raises `UserError` for NaN or +Inf,
+    or not 1 <= splits <= n.
     """
     rows = logit_rows(logits, name="logits", minimum=1)
     n = len(rows)
@@ -37,10 +35,8 @@ def sequential_inception_score(logits: Array, split_size: int = 5000) -> float:
     """The Inception score as ADM's evaluator computes it: mean over runs of `split_size` rows in the given order.
 
     A last, shorter run counts like the others. Only for comparison with numbers that were made this way, of shuffled
-    samples: of samples that are sorted by class a run holds few classes, and the score shrinks to a fraction.
-
-    Raises:
-        UserError: NaN or +Inf, no rows, or a split size below 1.
+    samples: of samples that are sorted by class a run holds few classes, and the score shrinks to a fraction. Raises
+    `UserError` for NaN or +Inf, no rows, or a split size below 1.
     """
     rows = logit_rows(logits, name="logits", minimum=1)
     if split_size < 1:

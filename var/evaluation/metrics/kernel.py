@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float64
 
 from var.errors import UserError
-from var.evaluation.features.extraction import Array, own_feature_rows, same_dimensions
+from var.evaluation.features.extraction import Array, own_feature_rows
 
 _TILE = 360  # side of the part of a kernel matrix that exists at once: what a core keeps in its cache
 
@@ -18,14 +18,10 @@ def kernel_distance(
 
     All pairs of the two sets (n, dimensions) enter by default. With `subsets` (100 if only the size is given) or
     `subset_size` (1000 if only the number is given), the mean and the population deviation over subsets that
-    `numpy.random.RandomState(seed)` draws without replacement, of `fake` first: what published KIDs are.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, fewer than 2 samples, or a subset larger than a set.
+    `numpy.random.RandomState(seed)` draws without replacement, of `fake` first: what published KIDs are. Raises
+    `UserError` for NaN/Inf (naming the set), different dimensions, fewer than 2 samples, or a subset larger than a set.
     """
-    real_rows = own_feature_rows(real, name="real", minimum=2)
-    fake_rows = own_feature_rows(fake, name="fake", minimum=2)
-    same_dimensions(real_rows, fake_rows)
+    real_rows, fake_rows = own_feature_rows(real, fake)
     # Origin of the coordinates in `_mmd`, any point will do: the nearer to both sets, the more digits survive.
     centre = (real_rows.mean(axis=0) + fake_rows.mean(axis=0)) / 2
     real_rows -= centre

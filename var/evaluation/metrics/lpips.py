@@ -67,8 +67,7 @@ class LPIPS(nn.Module):
     ) -> "LPIPS":
         """The published metric: files by path, or from torch's cache of checkpoints, or downloaded; hashes are checked.
 
-        Raises:
-            UserError: a file is missing and cannot be downloaded, or is not the published one (the message names it).
+        Raises `UserError`, which names the file, for one that is missing or not the published one.
         """
         files = [
             find_weights(published, path, progress=progress) for published, path in ((VGG16, vgg16), (HEADS, heads))
@@ -80,10 +79,8 @@ class LPIPS(nn.Module):
         """LPIPS with any weights of the right shapes, whatever their hash; `digest` tells which they were.
 
         `vgg16` holds `features.N.weight` and `.bias` as torchvision and timm name them (a classifier in it is left
-        out), `heads` holds `linI.model.1.weight`; `.pth` or `.safetensors`.
-
-        Raises:
-            UserError: a tensor is missing or misshapen; the message names the file.
+        out), `heads` holds `linI.model.1.weight`; `.pth` or `.safetensors`. Raises `UserError` if a tensor is missing
+        or misshapen; the message names the file.
         """
         network = cls()
         found = read_tensors(vgg16)
@@ -99,14 +96,11 @@ class LPIPS(nn.Module):
         return super().train(False)
 
     def forward(
-        self,
-        images: Float[Tensor, "batch channels height width"],
-        others: Float[Tensor, "_batch _channels _height _width"],
+        self, images: Float[Tensor, "batch c h w"], others: Float[Tensor, "_batch _c _h _w"]
     ) -> Float[Tensor, " batch"]:
         """The distance of each pair, at least 0, 0 for equal images; both in [-1, 1], of 1 (grey) or 3 channels.
 
-        Raises:
-            UserError: other shapes, or sides below 16 pixels.
+        Raises `UserError` for other shapes, or sides below 16 pixels.
         """
         _check_pair(images, others)
         total = images.new_zeros(len(images))

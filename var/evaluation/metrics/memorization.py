@@ -23,10 +23,8 @@ def memorization(samples: Array, test: Array, train: Array) -> Memorization:
     """Compare the nearest training distances of samples and test images, all (n, dimensions), pixels or features.
 
     `closer_share` is the statistic of Meehan et al. (2020, arXiv 2004.05675): the share of all pairs of a sample and a
-    test image in which the sample lies closer; ties count half.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, or an empty set.
+    test image in which the sample lies closer; ties count half. Raises `UserError` for NaN/Inf (naming the set),
+    different dimensions, or an empty set.
     """
     return compare_nearest(nearest_distance(samples, train), nearest_distance(test, train))
 

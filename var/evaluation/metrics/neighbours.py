@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from var.errors import UserError
-from var.evaluation.features.extraction import Array, own_feature_rows, same_dimensions
+from var.evaluation.features.extraction import Array, own_feature_rows
 
 _ENTRIES = 1 << 22  # float64 values of a distance matrix, or of direct differences, that exist at once
 _ROWS = 256  # and at least so many rows of the matrix: products of fewer take twice as long
@@ -28,10 +28,12 @@ class _Points:
     lengths: Float64[np.ndarray, " _n"]
 
     @classmethod
-    def around(cls, origin: Float64[np.ndarray, " dimensions"], rows: Rows) -> "_Points":
-        """The rows seen from `origin`, in their own memory: near the data, products lose fewer digits."""
-        rows -= origin
-        return cls(rows, np.einsum("nd,nd->n", rows, rows))
+    def near_first(cls, *sets: Rows) -> "list[_Points]":
+        """Sets seen from the mean of the first, in their own memory: near the data, products lose fewer digits."""
+        origin = sets[0].mean(axis=0)
+        for rows in sets:
+            rows -= origin
+        return [cls(rows, np.einsum("nd,nd->n", rows, rows)) for rows in sets]
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -44,19 +46,13 @@ def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float
     """Improved precision and recall (Kynkaanniemi et al. 2019, arXiv 1904.06991) of features (n, dimensions).
 
     Precision is the share of fakes that lie in the ball of some real sample, recall that of real samples in the ball of
-    some fake; a ball reaches to the k-th neighbour (itself not counted) in its own set, the border included.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, or not 1 <= k < n in each set.
+    some fake; a ball reaches to the k-th neighbour (itself not counted) in its own set, the border included. Raises
+    `UserError` for NaN/Inf (naming the set), different dimensions, or not 1 <= k < n in each set.
     """
-    real_rows = own_feature_rows(real, name="real", minimum=2)
-    fake_rows = own_feature_rows(fake, name="fake", minimum=2)
-    same_dimensions(real_rows, fake_rows)
-    smaller = min(len(real_rows), len(fake_rows))
+    reals, fakes = _Points.near_first(*own_feature_rows(real, fake))
+    smaller = min(len(reals), len(fakes))
     if not 1 <= k < smaller:
         raise UserError(f"k must be from 1 to the size of the smaller set less one, {smaller - 1}, got {k}; change it")
-    origin = real_rows.mean(axis=0)
-    reals, fakes = _Points.around(origin, real_rows), _Points.around(origin, fake_rows)
     precision = _covered(fakes, reals, _squared_radii(reals, k)).mean()
     recall = _covered(reals, fakes, _squared_radii(fakes, k)).mean()
     return float(precision), float(recall)
@@ -67,18 +63,12 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
 
     A ball around each real sample reaches to its k-th real neighbour (itself not counted), the border excluded. Density
     is the number of balls that a fake lies in, over k, on average: 1 for the real distribution, and not bounded by it.
-    Coverage is the share of balls with a fake inside, at most 1.
-
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, an empty fake set, or not 1 <= k < n of the real set.
+    Coverage is the share of balls with a fake inside, at most 1. Raises `UserError` for NaN/Inf (naming the set),
+    different dimensions, an empty fake set, or not 1 <= k < n of the real set.
     """
-    real_rows = own_feature_rows(real, name="real", minimum=2)
-    fake_rows = own_feature_rows(fake, name="fake", minimum=1)
-    same_dimensions(real_rows, fake_rows)
-    if not 1 <= k < len(real_rows):
-        raise UserError(f"k must be from 1 to the size of the real set less one, {len(real_rows) - 1}, got {k}")
-    origin = real_rows.mean(axis=0)
-    reals, fakes = _Points.around(origin, real_rows), _Points.around(origin, fake_rows)
+    reals, fakes = _Points.near_first(*own_feature_rows(real, fake, minimum=(2, 1)))
+    if not 1 <= k < len(reals):
+        raise UserError(f"k must be from 1 to the size of the real set less one, {len(reals) - 1}, got {k}")
     squared_radii = _squared_radii(reals, k)
     pairs, covered = 0, np.zeros(len(reals), dtype=bool)
     for rows in _chunks(len(fakes), len(reals)):
@@ -91,14 +81,11 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
 def nearest_distance(queries: Array, references: Array) -> Float64[np.ndarray, " n"]:
     """Euclidean distance of each query (n, dimensions) to its nearest reference (m, dimensions).
 
-    Raises:
-        UserError: NaN/Inf (naming the set), different dimensions, or no references.
+    Raises `UserError` for NaN/Inf (naming the set), different dimensions, or no references.
     """
-    query_rows = own_feature_rows(queries, name="queries")
-    reference_rows = own_feature_rows(references, name="references", minimum=1)
-    same_dimensions(query_rows, reference_rows, ("queries", "references"))
-    origin = reference_rows.mean(axis=0)
-    return np.sqrt(_kth_smallest(_Points.around(origin, query_rows), _Points.around(origin, reference_rows), 1))
+    rows = own_feature_rows(queries, references, names=("queries", "references"), minimum=(0, 1))
+    near, seen = _Points.near_first(rows[1], rows[0])
+    return np.sqrt(_kth_smallest(seen, near, 1))
 
 
 def _squared_radii(points: _Points, k: int) -> Float64[np.ndarray, " n"]:
@@ -107,10 +94,8 @@ def _squared_radii(points: _Points, k: int) -> Float64[np.ndarray, " n"]:
 
 def _kth_smallest(queries: _Points, references: _Points, k: int) -> Float64[np.ndarray, " _queries"]:
     """The k-th smallest squared distance of each query to the references, from direct differences."""
-    result = np.empty(len(queries))
-    for rows in _chunks(len(queries), len(references)):
-        result[rows] = _kth_smallest_of_chunk(queries[rows], references, k)
-    return result
+    chunks = _chunks(len(queries), len(references))
+    return np.concatenate([np.empty(0), *(_kth_smallest_of_chunk(queries[rows], references, k) for rows in chunks)])
 
 
 def _kth_smallest_of_chunk(queries: _Points, references: _Points, k: int) -> Float64[np.ndarray, " _queries"]:
@@ -134,27 +119,23 @@ def _covered(
     queries: _Points, references: _Points, squared_radii: Float64[np.ndarray, " _references"]
 ) -> Bool[np.ndarray, " _queries"]:
     """True where a query lies within the radius of at least one reference."""
-    covered = np.zeros(len(queries), dtype=bool)
-    for rows in _chunks(len(queries), len(references)):
-        proposed, error = _proposed_squares(queries[rows], references)
-        excess = proposed - squared_radii
-        inside = np.logical_or.reduce(excess < -error, axis=1)
-        doubtful, of = np.nonzero((np.abs(excess) <= error) & ~inside[:, None])
-        exact = _exact_squares(queries[rows], references, doubtful, of)
-        inside[doubtful[exact <= squared_radii[of]]] = True
-        covered[rows] = inside
-    return covered
+    chunks = _chunks(len(queries), len(references))
+    inside = (_inside(queries[rows], references, squared_radii, np.less_equal).any(axis=1) for rows in chunks)
+    return np.concatenate(list(inside))
 
 
 def _inside(
-    queries: _Points, references: _Points, squared_radii: Float64[np.ndarray, " _references"]
+    queries: _Points,
+    references: _Points,
+    squared_radii: Float64[np.ndarray, " _references"],
+    closer: np.ufunc = np.less,
 ) -> Bool[np.ndarray, "_queries _references"]:
-    """True where a query lies nearer to a reference than its radius."""
+    """True where a query lies within the radius of a reference, whose border `closer` excludes."""
     proposed, error = _proposed_squares(queries, references)
     excess = proposed - squared_radii
     inside = excess < 0
     doubtful, of = np.nonzero(np.abs(excess) <= error)
-    inside[doubtful, of] = _exact_squares(queries, references, doubtful, of) < squared_radii[of]
+    inside[doubtful, of] = closer(_exact_squares(queries, references, doubtful, of), squared_radii[of])
     return inside
 
 
@@ -176,10 +157,7 @@ def _proposed_squares(x: _Points, y: _Points) -> tuple[Float64[np.ndarray, "_n _
 
 
 def _exact_squares(
-    x: _Points,
-    y: _Points,
-    of_x: Int64[np.ndarray, " pairs"],
-    of_y: Int64[np.ndarray, " pairs"],
+    x: _Points, y: _Points, of_x: Int64[np.ndarray, " pairs"], of_y: Int64[np.ndarray, " pairs"]
 ) -> Float64[np.ndarray, " pairs"]:
     """Squared distances of the pairs (x[of_x], y[of_y]), each summed in the same order wherever it is asked for."""
     squares = np.empty(len(of_x))

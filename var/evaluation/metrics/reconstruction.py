@@ -17,10 +17,7 @@ from var.evaluation.metrics.frechet import frechet_distance
 from var.evaluation.metrics.statistics import Statistics
 from var.images import from_uint8
 
-PerceptualDistance = Callable[
-    [Float[Tensor, "batch channels height width"], Float[Tensor, "batch channels height width"]],
-    Float[Tensor, " batch"],
-]
+PerceptualDistance = Callable[[Float[Tensor, "batch c h w"], Float[Tensor, "batch c h w"]], Float[Tensor, " batch"]]
 """A distance of pairs of images in [-1, 1], as `var.evaluation.metrics.lpips.LPIPS`."""
 
 WINDOW = 11  # pixels of a side of SSIM's window
@@ -31,11 +28,9 @@ _C1, _C2 = 0.01**2, 0.03**2  # of a range of 1
 def psnr(images: Array, reconstructions: Array) -> Float64[Tensor, " batch"]:
     """Peak signal-to-noise ratio of each image, in dB: -10 log10 of the mean squared error at peak 1; equal: inf.
 
-    Both are uint8 (0..255), or both float in [0, 1], of shape (batch, ...). Average the result over images: the
-    ratio of a whole set at once is another number.
-
-    Raises:
-        UserError: different shapes or types, or values outside [0, 1].
+    Both are uint8 (0..255), or both float in [0, 1], of shape (batch, ...). Average the result over images: the ratio
+    of a whole set at once is another number. Raises `UserError` for different shapes or types, or values outside [0,
+    1].
     """
     a, b = _unit_range(images, "images"), _unit_range(reconstructions, "reconstructions")
     if a.shape != b.shape or a.ndim < 2:
@@ -48,10 +43,8 @@ def ssim(images: Array, reconstructions: Array) -> Float64[Tensor, " batch"]:
     """Structural similarity (Wang et al. 2004) of each image, at most 1; equal: 1.
 
     The authors' variant: a Gaussian window of 11x11 pixels with deviation 1.5, only where it lies wholly within the
-    image, and the mean over places and channels. Both are uint8 (0..255), or both float in [0, 1], NCHW.
-
-    Raises:
-        UserError: different shapes or types, values outside [0, 1], or images smaller than the window.
+    image, and the mean over places and channels. Both are uint8 (0..255), or both float in [0, 1], NCHW. Raises
+    `UserError` for different shapes or types, values outside [0, 1], or images smaller than the window.
     """
     a, b = (
         torch.from_numpy(x) for x in (_unit_range(images, "images"), _unit_range(reconstructions, "reconstructions"))
@@ -71,7 +64,7 @@ def ssim(images: Array, reconstructions: Array) -> Float64[Tensor, " batch"]:
     return (luminance * structure).mean(dim=(1, 2, 3))
 
 
-def _windowed(images: Float64[Tensor, "batch channels height width"]) -> Float64[Tensor, "batch channels _h _w"]:
+def _windowed(images: Float64[Tensor, "batch c h w"]) -> Float64[Tensor, "batch c _h _w"]:
     """Gaussian means over all windows that lie within the images."""
     places = torch.arange(WINDOW, dtype=torch.float64) - WINDOW // 2
     weights = torch.exp(-places.square() / (2 * _SIGMA**2))
@@ -100,8 +93,7 @@ def evaluate_reconstructions(
 ) -> ReconstructionScores:
     """All measures of pairs of uint8 NCHW images, batch by batch; rFD compares both sets' features.
 
-    Raises:
-        UserError: arrays that are not uint8 NCHW, batches that do not pair up, or fewer than 2 images.
+    Raises `UserError` for arrays that are not uint8 NCHW, batches that do not pair up, or fewer than 2 images.
     """
     signal, structure, perceived = [], [], []
     with FeatureStore() as real, FeatureStore() as decoded:

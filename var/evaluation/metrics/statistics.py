@@ -49,8 +49,7 @@ class Statistics:
     def from_features(cls, features: Array, *, name: str = "features") -> "Statistics":
         """Statistics of the rows of `features` (n, dimensions); n may be 0.
 
-        Raises:
-            UserError: not two axes, or NaN/Inf (the message says `name`).
+        Raises `UserError`, which says `name`, for other axes, or NaN/Inf.
         """
         total: Statistics | None = None
         origin: Float64[np.ndarray, " d"] | None = None
@@ -76,8 +75,7 @@ class Statistics:
     def __add__(self, other: "Statistics") -> "Statistics":
         """Chan, Golub & LeVeque (1979): the scatter of a union, without going back to the features.
 
-        Raises:
-            UserError: different dimensions, or statistics from a file that does not say their count.
+        Raises `UserError` for different dimensions, or statistics from a file that does not say their count.
         """
         if self.dimensions != other.dimensions:
             raise UserError(
@@ -101,47 +99,52 @@ class Statistics:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write `mu`, `sigma` and `count` to an npz file, whole or not at all."""
+        save_arrays(path, self.arrays())
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """What a file holds, by name."""
         count = {} if self.count is None else {"count": np.array(self.count)}
-        with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, mu=self.mean, sigma=self.cov, **count)
+        return {"mu": self.mean, "sigma": self.cov, **count}
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, spatial: bool = False) -> "Statistics":
         """Read our own file or ADM's reference npz; `spatial` takes `mu_s`, `sigma_s` (sFID) instead of `mu`, `sigma`.
 
         The stored mean and covariance are used as they are. ADM's `arr_0` holds some images of the reference, not those
-        that the statistics come from, so their count stays unknown.
-
-        Raises:
-            UserError: no such file, not an npz, or the keys are missing or misshapen.
+        that the statistics come from, so their count stays unknown. Raises `UserError` for a missing file, one that is
+        no npz, and keys that are missing or misshapen.
         """
         if os.path.exists(path) and not zipfile.is_zipfile(path):
             # numpy would take anything else for a pickle, and speak of loading it unsafely.
             kind = "a folder" if os.path.isdir(path) else "another kind of file"
             raise UserError(f"{path} is not a readable npz archive but {kind}; make statistics with `var stats build`")
-        suffix = "_s" if spatial else ""
-        needed = {"mean": f"mu{suffix}", "cov": f"sigma{suffix}"}
+        needed = ("mu_s", "sigma_s") if spatial else ("mu", "sigma")
         try:
             # Opened here, because numpy leaves a file open that it cannot read.
             with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                missing = [key for key in needed.values() if key not in archive]
-                if missing:
-                    found = list(archive)
-                    raise UserError(f"{path} must hold {' and '.join(missing)}, got {found}; is it another archive?")
-                arrays = {field: np.asarray(archive[key], dtype=np.float64) for field, key in needed.items()}
-                count = int(archive["count"]) if "count" in archive else None
-        except UserError:
-            raise
+                found = list(archive)
+                arrays = [np.asarray(archive[key], dtype=np.float64) for key in needed if key in found]
+                count = int(archive["count"]) if "count" in found else None
         except FileNotFoundError as error:
             raise UserError(f"no statistics at {path}; check the path") from error
         except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise UserError(f"{path} is not a readable npz archive ({error}); download or compute it again") from error
-        if arrays["mean"].ndim != 1 or arrays["cov"].ndim != 2:
-            shapes = f"{arrays['mean'].shape} and {arrays['cov'].shape}"
+        missing = [key for key in needed if key not in found]
+        if missing:
+            raise UserError(f"{path} must hold {' and '.join(missing)}, got {found}; is it another archive?")
+        mean, cov = arrays
+        if mean.ndim != 1 or cov.ndim != 2:
+            shapes = f"{mean.shape} and {cov.shape}"
             raise UserError(
                 f"{path} must hold a mean (d,) and a covariance (d, d), got {shapes}; is it another archive?"
             )
         try:
-            return cls(count, arrays["mean"], arrays["cov"])
+            return cls(count, mean, cov)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+
+
+def save_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
+    """Write an npz whole or not at all."""
+    with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]

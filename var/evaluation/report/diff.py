@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from var import nested
 from var.errors import UserError
-from var.evaluation.report.score_report import ScoreReport, read_reports
+from var.evaluation.report.score_report import ScoreReport, Spread, read_reports
 from var.evaluation.report.text import aligned, cells, markdown_section, wrapped
 from var.evaluation.table import Score, titled
 
@@ -39,13 +39,11 @@ def _rows(a: ScoreReport, b: ScoreReport) -> list[list[str]]:
         first, second = a.spread(score.key), b.spread(score.key)
         if first is None and second is None:
             continue
-        (mean, deviation, _), (other, other_deviation, _) = cells(score, first), cells(score, second)
         change, verdict = "-", ""
         if first is not None and second is not None:
             change = f"{second.mean - first.mean:+.3g}"
-            error = math.hypot(*(_error(spread.deviation, len(spread.values)) for spread in (first, second)))
-            verdict = _verdict(score, second.mean - first.mean, error)
-        rows.append([score.title, mean, deviation, other, other_deviation, change, verdict])
+            verdict = _verdict(score, second.mean - first.mean, math.hypot(_error(first), _error(second)))
+        rows.append([score.title, *cells(score, first)[:2], *cells(score, second)[:2], change, verdict])
     return rows
 
 
@@ -59,9 +57,9 @@ def _verdict(score: Score, change: float, error: float) -> str:
     return "B" if (change < 0) == (score.better == "lower") else "A"
 
 
-def _error(deviation: float | None, count: int) -> float:
+def _error(spread: Spread) -> float:
     """Standard error of a mean over sets; not a number for a single one."""
-    return math.nan if deviation is None else deviation / math.sqrt(count)
+    return math.nan if spread.deviation is None else spread.deviation / math.sqrt(len(spread.values))
 
 
 def _text(title: str, a: ScoreReport, b: ScoreReport) -> str:
@@ -73,12 +71,9 @@ def _markdown(title: str, a: ScoreReport, b: ScoreReport) -> str:
 
 
 def _conditions(report: ScoreReport) -> dict[str, Any]:
-    reference = {key: value for key, value in report.reference.items() if key != "path"}
     return {
-        "distance": report.distance,
-        "extractor": report.extractor,
-        "classifier": report.classifier,
-        "reference": reference,
+        **{name: getattr(report, name) for name in ("distance", "extractor", "classifier")},
+        "reference": {key: value for key, value in report.reference.items() if key != "path"},
         "protocol": report.protocol,
         "samples": [one["samples"] for one in report.sets],
         "generation seeds": len(report.sets),

@@ -47,7 +47,7 @@ def style_variables() -> str:
 
 
 def image_table(
-    images: Float[Tensor, "n channels height width"],
+    images: Float[Tensor, "n c h w"],
     columns: int,
     *,
     column_labels: Sequence[str] = (),
@@ -87,7 +87,7 @@ def chart(width: int, height: int, panels: int = 1) -> "tuple[Figure, list[Axes]
         from matplotlib.figure import Figure
     except ImportError as error:
         raise UserError('charts need matplotlib, which is missing; pip install "next-scale[compare]"') from error
-    # The SVG backend writes a point as a pixel at 72 dots an inch, so sizes below are pixels on the page.
+    # The SVG backend writes a point as a pixel at 72 dots per inch, so sizes below are pixels on the page.
     figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained", facecolor="none")
     axes = list(figure.subplots(1, panels, squeeze=False)[0])
     for one in axes:

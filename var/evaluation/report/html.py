@@ -3,19 +3,15 @@
 import base64
 import html
 import re
-import struct
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.resources import files
 from typing import Any
 
 from var.errors import UserError
 from var.evaluation.report.drawing import style_variables
+from var.evaluation.table import Score
 from var.nested import leaves
 
-Picture = bytes | str
-"""A PNG's bytes, or SVG text."""
-
-_PNG = b"\x89PNG\r\n\x1a\n"
 _VOID = ("img", "meta")
 
 
@@ -58,42 +54,42 @@ def section(name: str, title: str, *children: str) -> Html:
     return element("section", element("h2", title), *children, id=name)
 
 
-def image(picture: Picture, alt: str) -> Html:
-    """The picture as a data URI, shown in its own size where the page has room."""
-    kind, data = ("svg+xml", picture.encode()) if isinstance(picture, str) else ("png", picture)
+def image(picture: str, alt: str) -> Html:
+    """The picture (SVG text) as a data URI, shown in its own size where the page has room."""
     width, height = picture_size(picture)
-    return element(
-        "img",
-        src=f"data:image/{kind};base64,{base64.b64encode(data).decode()}",
-        alt=alt,
-        width=f"{width:.0f}",
-        height=f"{height:.0f}",
-        style=f"--natural:{width:.0f}px" + ("" if kind == "svg+xml" else ";image-rendering:pixelated"),
-    )
+    data = base64.b64encode(picture.encode()).decode()
+    size = {"width": f"{width:.0f}", "height": f"{height:.0f}", "style": f"--natural:{width:.0f}px"}
+    return element("img", src=f"data:image/svg+xml;base64,{data}", alt=alt, **size)
 
 
-def picture_size(picture: Picture) -> tuple[float, float]:
-    """(width, height) of a picture in pixels; raises `UserError` for what is neither PNG nor SVG of a stated size."""
-    if isinstance(picture, bytes) and picture.startswith(_PNG):
-        width, height = struct.unpack(">II", picture[16:24])
-        return float(width), float(height)
-    if isinstance(picture, str) and picture.startswith("<svg"):
-        root = picture[: picture.index(">")]
-        found = [re.search(rf'\s{name}="([\d.]+)"', root) for name in ("width", "height")]
-        if all(found):
-            width, height = (float(match[1]) for match in found if match)
-            return width, height
-    raise UserError(
-        f"a picture must be PNG bytes or SVG text with width and height, got {picture[:24]!r}; render it anew"
-    )
+def picture_size(picture: str) -> tuple[float, float]:
+    """(width, height) of an SVG in pixels; raises `UserError` for what is none, or does not state them."""
+    root = picture.partition(">")[0]
+    found = [re.search(rf'\s{name}="([\d.]+)"', root) for name in ("width", "height")]
+    if not root.startswith("<svg") or None in found:
+        raise UserError(f"a picture must be SVG text with width and height, got {picture[:24]!r}; render it anew")
+    width, height = (float(match[1]) for match in found if match)
+    return width, height
 
 
-def figure(picture: Picture, caption: str, *, alt: str, title: str = "", wide: bool = False) -> Html:
+def figure(picture: str, caption: str, *, alt: str, title: str = "", wide: bool = False) -> Html:
     """A picture with its caption; a `wide` one scrolls on narrow screens instead of shrinking."""
     shown = image(picture, alt)
     body = element("div", shown, class_="scroll wide", tabindex="0") if wide else shown
     heading = [element("h3", title)] if title else []
     return element("figure", *heading, body, element("figcaption", caption))
+
+
+def explained(scores: Iterable[Score]) -> Html:
+    """A list of titles of scores and what they mean."""
+    terms = [part for one in scores for part in (element("dt", one.title), element("dd", one.meaning))]
+    return element("dl", *terms, class_="terms")
+
+
+def score_rows(head: Iterable[str], *bodies: str) -> Html:
+    """A table of scores, which scrolls on narrow screens; `head` are its cells."""
+    table = element("table", element("thead", element("tr", *head)), *bodies, class_="scores")
+    return element("div", table, class_="scroll", tabindex="0")
 
 
 def facts(rows: Iterable[tuple[str, str]]) -> Html:

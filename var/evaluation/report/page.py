@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 
 from var.evaluation.report.drawing import LIGHT, chart, svg
-from var.evaluation.report.html import Html, bullets, document, element, figure, section, settings_table
+from var.evaluation.report.html import (
+    Html,
+    bullets,
+    document,
+    element,
+    explained,
+    figure,
+    score_rows,
+    section,
+    settings_table,
+)
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import notes_on, score_table
 from var.evaluation.table import titled
@@ -14,13 +24,10 @@ _COLORS = ("blue", "orange", "violet")
 def html(reports: Sequence[ScoreReport]) -> str:
     """A page that needs no other file; raises `UserError` without matplotlib."""
     title = "Scores of " + " and ".join(report.name for report in reports)
-    terms = [
-        part for one in titled(reports[0].distance) for part in (element("dt", one.title), element("dd", one.meaning))
-    ]
     main = element(
         "main",
         section("scores", "Scores over generation seeds", *spread_body(reports)),
-        section("meanings", "What the scores mean", element("dl", *terms, class_="terms")),
+        section("meanings", "What the scores mean", explained(titled(reports[0].distance))),
         _settings(reports),
     )
     return document(title, element("header", element("h1", title)), main)
@@ -61,13 +68,12 @@ def spread_plot(reports: Sequence[ScoreReport]) -> str:
 
 def _table(reports: Sequence[ScoreReport]) -> Html:
     rows = score_table(reports)
-    head = element("tr", *(element("th", cell, scope="col") for cell in rows[0]))
+    head = [element("th", cell, scope="col") for cell in rows[0]]
     body = [
         element("tr", element("th", row[0], scope="row"), *(element("td", cell) for cell in row[1:]))
         for row in rows[1:]
     ]
-    table = element("table", element("thead", head), element("tbody", *body), class_="scores")
-    return element("div", table, class_="scroll", tabindex="0")
+    return score_rows(head, element("tbody", *body))
 
 
 def _settings(reports: Sequence[ScoreReport]) -> Html:

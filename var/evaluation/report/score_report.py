@@ -1,6 +1,5 @@
 """The report on one model: every score with its spread over generation seeds, and what it must be read against."""
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -8,8 +7,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from var.configs import read_json
 from var.errors import UserError, suggestion
-from var.files import write_text
+from var.files import write_json
 
 KIND = "next-scale scores"
 """What tells a file of scores from other JSON."""
@@ -102,7 +102,7 @@ class ScoreReport:
 
     def to_json(self, path: Path | str) -> None:
         """Write the report whole or not at all."""
-        write_text(path, json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n")
+        write_json(path, self.to_dict())
 
     @classmethod
     def from_json(cls, path: Path | str) -> "ScoreReport":
@@ -116,19 +116,13 @@ class ScoreReport:
 def read_reports(path: Path | str) -> dict[str, ScoreReport]:
     """The reports of scores in a JSON file, by model: one in `scores.json`, two in `report.json` of a comparison.
 
-    Raises:
-        UserError: no such file, not JSON, or no reports of scores in it.
+    Raises `UserError` for a file that is missing, is not JSON, or holds no reports of scores.
     """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UserError(f"cannot read the report {path}: {error.strerror}; give its JSON file") from error
-    except ValueError as error:
-        raise UserError(f"{path} must be JSON, but: {error}; give the JSON file of a report") from error
-    if isinstance(content, dict) and content.get("kind") == KIND:
+    content = read_json(Path(path))
+    if content.get("kind") == KIND:
         report = ScoreReport.from_dict(content, path)
         return {report.name: report}
-    found = content.get("scores") if isinstance(content, dict) else None
+    found = content.get("scores")
     if not isinstance(found, dict) or not found:
         raise UserError(
             f"{path} must hold scores, as `var evaluate --output` writes them; give scores.json or report.json"

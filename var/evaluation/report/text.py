@@ -15,7 +15,8 @@ def score_table(reports: Sequence[ScoreReport]) -> list[list[str]]:
     for score in titled(reports[0].distance):
         spreads = [report.spread(score.key) for report in reports]
         if any(spread is not None for spread in spreads):
-            rows.append([_title(score), *(cell for spread in spreads for cell in cells(score, spread))])
+            title = score.title + (f" ({score.better})" if score.better else "")
+            rows.append([title, *(cell for spread in spreads for cell in cells(score, spread))])
     rows += _context(reports)
     return rows
 
@@ -71,20 +72,13 @@ def notes_on(reports: Sequence[ScoreReport]) -> list[str]:
     return own + shared
 
 
-def rejection_rows(report: ScoreReport) -> Iterable[tuple[Score, Spread]]:
-    """The scores of the samples that rejection sampling kept."""
-    kept = {} if report.rejection is None else report.rejection["scores"]
-    return [(one, Spread(tuple(kept[one.key]))) for one in titled(report.distance) if one.key in kept]
-
-
 def _notes(report: ScoreReport) -> list[str]:
     notes = []
     if report.protocol is not None:
-        sampling = ", ".join(f"{key} {value}" for key, value in report.protocol["sampling"].items())
-        rounding = f", rounding {report.protocol['rounding']}" if "rounding" in report.protocol else ""
-        notes.append(
-            f"Protocol {report.protocol['name']}: {sampling}{rounding}; {report.protocol['per_class']} images a class."
-        )
+        drawn = {**report.protocol["sampling"], "rounding": report.protocol.get("rounding")}
+        sampling = ", ".join(f"{key} {value}" for key, value in drawn.items() if key != "rounding" or value)
+        name, per_class = report.protocol["name"], report.protocol["per_class"]
+        notes.append(f"Protocol {name}: {sampling}; {per_class} images per class.")
     if report.floor is not None:
         size, apart, at = (report.floor[key] for key in ("samples", "fd", "at_samples"))
         notes.append(
@@ -92,7 +86,9 @@ def _notes(report: ScoreReport) -> list[str]:
             f"would score about {at:.3f} here; no generator can be told from real data below that."
         )
     if report.rejection is not None:
-        kept = ", ".join(f"{one.title.strip()} {one.show(spread.mean)}" for one, spread in rejection_rows(report))
+        scores = report.rejection["scores"]
+        rows = [(row, Spread(tuple(scores[row.key]))) for row in titled(report.distance) if row.key in scores]
+        kept = ", ".join(f"{row.title.strip()} {row.show(spread.mean)}" for row, spread in rows)
         notes.append(
             f"Rejection sampling, reported apart: the surest {report.rejection['share']:.0%} of each class, "
             f"{report.rejection['samples'][0]} images: {kept}."
@@ -112,17 +108,10 @@ def _versions(report: ScoreReport) -> str:
 
 
 def _context(reports: Sequence[ScoreReport]) -> list[list[str]]:
-    floors = [("-" if report.floor is None else f"{report.floor['at_samples']:.3f}", "-", "-") for report in reports]
-    return [
-        ["floor: real images at n", *(cell for floor in floors for cell in floor)],
-        ["n", *(cell for report in reports for cell in (str(report.samples), "-", "-"))],
-        ["generation seeds", *(cell for report in reports for cell in (str(len(report.sets)), "-", "-"))],
-    ]
-
-
-def _title(score: Score) -> str:
-    arrow = {"lower": " (lower)", "higher": " (higher)", None: ""}[score.better]
-    return score.title + arrow
+    floors = ["-" if report.floor is None else f"{report.floor['at_samples']:.3f}" for report in reports]
+    counts, seeds = [str(report.samples) for report in reports], [str(len(report.sets)) for report in reports]
+    named = {"floor: real images at n": floors, "n": counts, "generation seeds": seeds}
+    return [[name, *(cell for value in values for cell in (value, "-", "-"))] for name, values in named.items()]
 
 
 def _short(name: str) -> str:

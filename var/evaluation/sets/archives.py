@@ -40,7 +40,7 @@ def array_rows(path: Path, name: str, rows: int) -> Iterator[np.ndarray]:
 
 def write_images(
     path: Path | str,
-    batches: Iterable[UInt8[np.ndarray, "_batch _height _width _channels"]],
+    batches: Iterable[UInt8[np.ndarray, "_batch _h _w _c"]],
     shape: tuple[int, int, int, int],
     others: dict[str, np.ndarray],
 ) -> None:

@@ -17,10 +17,8 @@ def choose_classifier(
 ) -> FeatureExtractor | None:
     """Who tells the classes of `sets`: `classifier` if there is one, else the extractor if it can, else None.
 
-    None, too, for sets without labels.
-
-    Raises:
-        UserError: a `classifier` that gives no class for each label; a set whose labels the judge does not have.
+    None, too, for sets without labels. Raises `UserError` for a `classifier` without a class for each label, and for a
+    set whose labels the judge does not have.
     """
     if classifier is None and all(one.labels is None for one in sets):
         return None

@@ -13,15 +13,13 @@ _RIDGE = 1e-4  # variance added to every pixel: a deviation of 0.01, one grey le
 
 
 def gaussian_per_class(
-    images: Float[Tensor, "n channels height width"], labels: Int64[Tensor, " _n"], per_class: int, seed: int
-) -> Float[Tensor, "m channels height width"]:
+    images: Float[Tensor, "n c h w"], labels: Int64[Tensor, " _n"], per_class: int, seed: int
+) -> Float[Tensor, "m c h w"]:
     """`per_class` draws from N(mean, covariance + 1e-4 I) of the pixels of each class, clamped to [-1, 1].
 
     The ridge keeps classes with fewer images than pixels, and pixels that never change, from being degenerate. Classes
-    are those in `labels`, in ascending order, `per_class` images of one after the other.
-
-    Raises:
-        UserError: a class of fewer than 2 images.
+    are those in `labels`, in ascending order, `per_class` images of one after the other. Raises `UserError` for a class
+    of fewer than 2 images.
     """
     _check_labels(labels, len(images))
     drawn = []
@@ -29,7 +27,7 @@ def gaussian_per_class(
         pixels = images[labels == label].flatten(start_dim=1).double()
         count = len(pixels)
         if count < 2:
-            raise UserError(f"a Gaussian needs at least 2 images a class, class {label} has {count}; add images")
+            raise UserError(f"a Gaussian needs at least 2 images per class, class {label} has {count}; add images")
         generator = keyed_generator("gaussian per class", seed, label)
         mean = pixels.mean(dim=0)
         # Random combinations of the deviations have exactly their covariance, so none needs to be factored.
@@ -41,7 +39,7 @@ def gaussian_per_class(
 
 
 def token_marginals(
-    token_maps: Sequence[Int64[Tensor, "n _height _width"]],
+    token_maps: Sequence[Int64[Tensor, "n _h _w"]],
     labels: Int64[Tensor, " _n"],
     num_classes: int,
     per_class: int,
@@ -50,10 +48,8 @@ def token_marginals(
     """Token maps with every token drawn from what real images of its class have at its position, independently.
 
     `token_maps` are those of real images, one tensor a scale. The result holds `per_class` images of class 0, then of
-    class 1, and so on; decoded, it is what a generator without any dependence between tokens could make.
-
-    Raises:
-        UserError: a class without images.
+    class 1, and so on; decoded, it is what a generator without any dependence between tokens could make. Raises
+    `UserError` for a class without images.
     """
     _check_labels(labels, len(token_maps[0]))
     members = [torch.nonzero(labels == label).flatten() for label in range(num_classes)]
@@ -73,14 +69,11 @@ def token_marginals(
 
 
 def real_halves(
-    images: Float[Tensor, "n channels height width"], seed: int
-) -> tuple[Float[Tensor, "half channels height width"], Float[Tensor, "half channels height width"]]:
+    images: Float[Tensor, "n c h w"], seed: int
+) -> tuple[Float[Tensor, "half c h w"], Float[Tensor, "half c h w"]]:
     """Two disjoint random halves of equal size: their distance is what no generator can fall below at this size.
 
-    Of an odd number, one image is left out.
-
-    Raises:
-        UserError: fewer than 4 images.
+    Of an odd number, one image is left out. Raises `UserError` for fewer than 4 images.
     """
     if len(images) < 4:
         raise UserError(f"two halves need at least 4 images, got {len(images)}; add images")

@@ -1,7 +1,7 @@
 """Protocols: everything about sampling and judging that moves a published number, as tables."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from var.errors import UserError, suggestion
@@ -49,102 +49,73 @@ class SamplingProtocol:
         return {**asdict(self), "sampling": dict(self.sampling), "count": self.count}
 
 
-_IMAGENET = {"channels": 3, "num_classes": 1000, "per_class": 50, "extractor": "inception"}
-_IMAGENET256 = {
-    **_IMAGENET,
-    "image_size": 256,
-    "reference": f"{ADM_REFERENCES}256/VIRTUAL_imagenet256_labeled.npz",
+_VAR256 = SamplingProtocol(
+    name="imagenet256-official",
+    paradigm="var",
+    sampling={"guidance_scale": 2.5, "guidance_schedule": "linear", "top_k": 900, "top_p": 0.96},
+    image_size=256,
+    channels=3,
+    num_classes=1000,
+    per_class=50,
+    reference=f"{ADM_REFERENCES}256/VIRTUAL_imagenet256_labeled.npz",
+    extractor="inception",
+    rounding="truncate",  # demo_sample.ipynb there: mul(255), astype(uint8)
+    source="github.com/FoundationVision/VAR, README.md (cfg=1.5, top_k=900, top_p=0.96, more_smooth=False)",
+    note="the published scores of VAR; the -re rows add rejection sampling, see rejection.py",
+)
+_DIT256 = replace(
+    _VAR256,
+    paradigm="diffusion",
+    sampling={"sampler": "ddpm", "num_inference_steps": 250, "guidance_scale": 1.5},
+    rounding="half-up",  # sample_ddp.py there: clamp(127.5 x + 128, 0, 255)
+    source="github.com/facebookresearch/DiT, the defaults of sample_ddp.py",
+    note="250 ancestral steps; DiT draws classes at random where 50 per class are drawn here, learns its variances, "
+    "and guides 3 of its 4 latent channels only: a U-Net in pixels is sampled like it, but is not it",
+)
+_AT_512 = {
+    "name": "imagenet512-official",
+    "image_size": 512,
+    "reference": f"{ADM_REFERENCES}512/VIRTUAL_imagenet512.npz",
 }
-_IMAGENET512 = {**_IMAGENET, "image_size": 512, "reference": f"{ADM_REFERENCES}512/VIRTUAL_imagenet512.npz"}
-_DIGITS = {
-    "image_size": 8,
-    "channels": 1,
-    "num_classes": 10,
-    "per_class": 100,
-    "reference": "all 1797 real digits",
-    "extractor": "the classifier of scripts/compare.py",
-    "source": "the preset `digits`",
-}
-
-_VAR_SAMPLING = {"guidance_scale": 2.5, "guidance_schedule": "linear", "top_k": 900, "top_p": 0.96}
-_VAR_README = "github.com/FoundationVision/VAR, README.md (cfg=1.5, top_k=900, top_p=0.96, more_smooth=False)"
-_VAR_ROUNDING = {"rounding": "truncate"}  # demo_sample.ipynb there: mul(255), astype(uint8)
-_DIT_SAMPLING = {"sampler": "ddpm", "num_inference_steps": 250, "guidance_scale": 1.5}
-_DIT_SCRIPT = "github.com/facebookresearch/DiT, the defaults of sample_ddp.py"
-_DIT_ROUNDING = {"rounding": "half-up"}  # sample_ddp.py there: clamp(127.5 x + 128, 0, 255)
-_DIT_NOTE = (
-    "250 ancestral steps; DiT draws classes at random where 50 a class are drawn here, learns its variances, and "
-    "guides 3 of its 4 latent channels only: a U-Net in pixels is sampled like it, but is not it"
+_OUR_SETTING = "none: a setting of ours"
+_DIGITS = SamplingProtocol(
+    name="digits",
+    paradigm="var",
+    sampling={"guidance_scale": 1.1, "guidance_schedule": "constant", "top_k": 0, "top_p": 0.0},
+    image_size=8,
+    channels=1,
+    num_classes=10,
+    per_class=100,
+    reference="all 1797 real digits",
+    extractor="the classifier of scripts/compare.py",
+    source="the preset `digits`",
+    note="the setting of the preset that was fixed beforehand",
 )
 
 _TABLE = (
-    SamplingProtocol(
-        name="imagenet256-official",
-        paradigm="var",
-        sampling=_VAR_SAMPLING,
-        source=_VAR_README,
-        note="the published scores of VAR; the -re rows add rejection sampling, see rejection.py",
-        **_VAR_ROUNDING,
-        **_IMAGENET256,
-    ),
-    SamplingProtocol(
-        name="imagenet512-official",
-        paradigm="var",
-        sampling=_VAR_SAMPLING,
-        source=_VAR_README,
-        note="the README gives one setting beside the reference files of both sizes",
-        **_VAR_ROUNDING,
-        **_IMAGENET512,
-    ),
-    SamplingProtocol(
+    _VAR256,
+    replace(_VAR256, **_AT_512, note="the README gives one setting beside the reference files of both sizes"),
+    replace(
+        _VAR256,
         name="imagenet256-unguided",
-        paradigm="var",
         sampling={"guidance_scale": 1.0, "guidance_schedule": "linear", "top_k": 0, "top_p": 0.0},
-        source="none: a setting of ours",
+        source=_OUR_SETTING,
         note="what the model has learnt, without guidance and without cutting the tail of the distribution",
-        **_VAR_ROUNDING,
-        **_IMAGENET256,
     ),
-    SamplingProtocol(
-        name="imagenet256-official",
-        paradigm="diffusion",
-        sampling=_DIT_SAMPLING,
-        source=_DIT_SCRIPT,
-        note=_DIT_NOTE,
-        **_DIT_ROUNDING,
-        **_IMAGENET256,
-    ),
-    SamplingProtocol(
-        name="imagenet512-official",
-        paradigm="diffusion",
-        sampling=_DIT_SAMPLING,
-        source=_DIT_SCRIPT,
-        note=_DIT_NOTE,
-        **_DIT_ROUNDING,
-        **_IMAGENET512,
-    ),
-    SamplingProtocol(
+    _DIT256,
+    replace(_DIT256, **_AT_512),
+    replace(
+        _DIT256,
         name="imagenet256-ddim50",
-        paradigm="diffusion",
         sampling={"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.5},
-        source="none: a setting of ours",
+        source=_OUR_SETTING,
         note="a fifth of the steps",
-        **_DIT_ROUNDING,
-        **_IMAGENET256,
     ),
-    SamplingProtocol(
-        name="digits",
-        paradigm="var",
-        sampling={"guidance_scale": 1.1, "guidance_schedule": "constant", "top_k": 0, "top_p": 0.0},
-        note="the setting of the preset that was fixed beforehand",
-        **_DIGITS,
-    ),
-    SamplingProtocol(
-        name="digits",
+    _DIGITS,
+    replace(
+        _DIGITS,
         paradigm="diffusion",
         sampling={"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.1},
-        note="the setting of the preset that was fixed beforehand",
-        **_DIGITS,
     ),
 )
 

@@ -3,9 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
-from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,11 +13,11 @@ from torch import Tensor
 from var.data.folder import FolderData
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
-from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.metrics.statistics import Statistics, save_arrays
 from var.evaluation.scores import Neighbourhood, Reference
 from var.evaluation.sets.archives import array_rows, array_shape
-from var.evaluation.sets.samples import SampleSet, open_samples
-from var.files import atomic_file, file_digest
+from var.evaluation.sets.samples import SampleSet, fingerprint_of, open_samples
+from var.files import file_digest
 from var.images import to_uint8
 from var.randomness import keyed_generator
 
@@ -71,9 +69,7 @@ class ReferenceStatistics:
 
     def save(self, path: Path | str) -> None:
         """Write an npz in ADM's layout (`mu`, `sigma`, `mu_s`, `sigma_s`), with our additions, whole or not at all."""
-        count = self.statistics.count
-        arrays: dict[str, Any] = {"mu": self.statistics.mean, "sigma": self.statistics.cov}
-        arrays |= {} if count is None else {"count": np.array(count)}
+        arrays = self.statistics.arrays()
         if self.spatial is not None:
             arrays |= {"mu_s": self.spatial.mean, "sigma_s": self.spatial.cov}
         if self.features is not None:
@@ -82,15 +78,13 @@ class ReferenceStatistics:
             arrays["provenance"] = np.array(json.dumps(asdict(self.provenance)))
         if self.images_file is not None:
             arrays["arr_0"] = np.concatenate(list(array_rows(self.images_file, "arr_0", _BATCH)))
-        with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
+        save_arrays(path, arrays)
 
     @classmethod
     def load(cls, path: Path | str) -> "ReferenceStatistics":
         """Read our own file, or ADM's, whose `mu` and `sigma` are used as they are; its images serve pairs of samples.
 
-        Raises:
-            UserError: no such file, not an npz, or arrays that are missing or misshapen.
+        Raises `UserError` for a missing file, one that is no npz, and arrays that are missing or misshapen.
         """
         path = Path(path).expanduser()
         statistics = Statistics.load(path)
@@ -156,10 +150,8 @@ def build_statistics(
 
     With `size`, images are resized with Pillow's antialiased bicubic filter until the shorter side fits, and cropped
     around the centre; without it they are taken as they are. Of `keep_features` images, drawn by a fixed seed, the
-    features are kept too.
-
-    Raises:
-        UserError: nothing to read, an image that is corrupt or, without `size`, of another size (with its path).
+    features are kept too. Raises `UserError` for an empty folder, and for an image (with its path) that is corrupt or,
+    without `size`, of another size.
     """
     folder = Path(folder).expanduser()
     batches, files, shape = _open(folder, size, channels)
@@ -168,7 +160,7 @@ def build_statistics(
     provenance = Provenance(
         source=folder.resolve().name,
         images=len(files),
-        fingerprint=sha256("".join(file_digest(path) for path in files).encode()).hexdigest(),
+        fingerprint=fingerprint_of(files),
         height=shape[1],
         width=shape[2],
         channels=shape[0],
@@ -195,7 +187,7 @@ def check_comparable(first: Provenance, second: Provenance, names: tuple[str, st
             )
 
 
-def nchw(images: UInt8[np.ndarray, "batch height width channels"]) -> UInt8[Tensor, "batch channels height width"]:
+def nchw(images: UInt8[np.ndarray, "batch h w c"]) -> UInt8[Tensor, "batch c h w"]:
     """A batch of images as networks take them."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 

@@ -10,16 +10,14 @@ from var.errors import UserError
 
 
 def keep_most_confident(
-    logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " _n"], share: float, *, per_class: bool = True
+    logits: Float[Tensor, "n classes"], labels: Int64[Tensor, " _n"], share: float
 ) -> Int64[Tensor, " kept"]:
     """Indices, in order, of the `share` of samples with the highest probability of their own class.
 
-    The published `-re` rows are made so (Razavi et al. 2019, arXiv 1906.00446). With `per_class` the share is taken of
-    each class, rounded up, so that classes stay balanced; ties go to the earlier sample. The scores of what is kept
-    are another model's: more images were drawn than are judged.
-
-    Raises:
-        UserError: a share outside (0, 1], logits and labels that do not match, or NaN.
+    The published `-re` rows are made so (Razavi et al. 2019, arXiv 1906.00446). The share is taken of
+    each class, rounded up, so that classes stay balanced; ties go to the earlier sample. The scores of what is kept are
+    another model's: more images were drawn than are judged. Raises `UserError` for a share outside (0, 1], logits and
+    labels that do not match, or NaN.
     """
     check_share(share)
     if len(logits) != len(labels):
@@ -32,12 +30,9 @@ def keep_most_confident(
     if not bool(torch.isfinite(logits).all()):
         raise UserError("logits must be finite to rank samples, got NaN or infinity; look at the classifier")
     confidence = logits.double().log_softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    groups = (
-        [labels == label for label in labels.unique()] if per_class else [torch.ones_like(labels, dtype=torch.bool)]
-    )
     kept = []
-    for members in groups:
-        places = members.nonzero()[:, 0]
+    for label in labels.unique():
+        places = (labels == label).nonzero()[:, 0]
         best = confidence[places].argsort(descending=True, stable=True)
         kept.append(places[best[: math.ceil(share * len(places))]])
     return torch.cat(kept).sort().values if kept else labels[:0]

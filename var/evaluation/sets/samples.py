@@ -1,7 +1,7 @@
-"""Sets of samples on disk: a folder of images, one file a seed, or ADM's npz. Nothing is resized, ever."""
+"""Sets of samples on disk: a folder of images, one file per seed, or ADM's npz. Nothing is resized, ever."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -36,7 +36,7 @@ class SampleSet:
     files: tuple[Path, ...] = ()  # in order; none for an npz
     manifest: dict[str, Any] = field(default_factory=dict)  # what the set says of its making
 
-    def batches(self, size: int = BATCH) -> Iterator[UInt8[Tensor, "batch channels height width"]]:
+    def batches(self, size: int = BATCH) -> Iterator[UInt8[Tensor, "batch c h w"]]:
         """All images in order, `size` at once; raises `UserError`, with the path, for a corrupt or an odd-sized one."""
         if not self.files:
             for part in array_rows(self.path, "arr_0", size):
@@ -47,9 +47,12 @@ class SampleSet:
 
     def fingerprint(self) -> str:
         """SHA-256 over the files' own, in order: other bytes or another order give another one."""
-        if not self.files:
-            return file_digest(self.path)
-        return sha256("".join(file_digest(path) for path in self.files).encode()).hexdigest()
+        return fingerprint_of(self.files) if self.files else file_digest(self.path)
+
+
+def fingerprint_of(files: Iterable[Path]) -> str:
+    """SHA-256 over those of the files, in order."""
+    return sha256("".join(map(file_digest, files)).encode()).hexdigest()
 
 
 def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
@@ -57,11 +60,8 @@ def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
 
     Files are ordered by seed where their names are numbers, else by name. Labels come from the records of our own
     images, from `arr_1`, or from class folders in the order of their names. All images must have one size; `channels`
-    (1 or 3) says which they must have, by default that of the first image.
-
-    Raises:
-        UserError: nothing there, a set that is not finished, or an image that is corrupt or of another size (with its
-            path).
+    (1 or 3) says which they must have, by default that of the first image. Raises `UserError` for an empty place, a set
+    that is not finished, or an image (with its path) that is corrupt or of another size.
     """
     path = Path(path).expanduser()
     if path.is_file():
@@ -166,7 +166,7 @@ def _opened(path: Path) -> Image.Image:
         raise _corrupt(path, error) from error
 
 
-def _read(path: Path, shape: tuple[int, int, int]) -> UInt8[Tensor, "channels height width"]:
+def _read(path: Path, shape: tuple[int, int, int]) -> UInt8[Tensor, "c h w"]:
     channels, height, width = shape
     try:
         with _opened(path) as image:
