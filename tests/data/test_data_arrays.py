@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 import torch
 
-from var.data import ArrayData, ImageData, digits
+from var.data import ArrayData, ImageData
+from var.data.named import digits
 from var.errors import UserError
 from var.images import from_uint8, to_uint8
 
@@ -103,7 +104,7 @@ def test_digits_with_an_unknown_split():
 
 
 def test_digits_without_scikit_learn(monkeypatch):
-    from var.data.digits import _load
+    from var.data.named.digits import _load
 
     _load.cache_clear()
     monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
@@ -119,6 +120,6 @@ def test_digits_may_be_changed_by_one_user_without_harm_to_another():
 
 def test_both_names_stay_functions_whatever_was_imported_first():
     import var.data.batches
-    import var.data.digits
+    import var.data.named.digits
 
-    assert all(callable(function) for function in itertools.chain([var.data.batches, var.data.digits]))
+    assert all(callable(function) for function in itertools.chain([var.data.batches, var.data.named.digits]))

@@ -1,11 +1,14 @@
+import sys
+from types import ModuleType
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from var.cli import main
-from var.data import ArrayData, open_data, shapes
-from var.data.catalog import NAMED
+from var.data import ArrayData, open_data
+from var.data.named import NAMED, shapes
 from var.errors import UserError
 
 
@@ -74,12 +77,15 @@ def test_what_cannot_be_opened(tmp_path, spec, options, message):
         open_data(spec.format(folder=tmp_path), **options)
 
 
-def test_a_new_named_data_set_is_one_row(monkeypatch, tmp_path, capsys):
+def test_a_new_named_data_set_is_one_module(monkeypatch, tmp_path, capsys):
     def open_grey(split, size, channels):
         height, width = size or (4, 4)
         return ArrayData(torch.zeros(6, channels or 3, height, width), [0, 1] * 3, classes=[split, "other"])
 
-    monkeypatch.setitem(NAMED, "grey", open_grey)
+    module = ModuleType("grey")
+    module.open_grey = open_grey
+    monkeypatch.setitem(sys.modules, "grey", module)
+    monkeypatch.setitem(NAMED, "grey", "grey")
     data = open_data("grey", split="val", size=5, channels=1)
     assert (len(data), data.shape, data.classes) == (6, (1, 5, 5), ("test", "other"))
     assert open_data("grey").shape == (3, 4, 4)

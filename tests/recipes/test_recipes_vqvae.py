@@ -8,7 +8,7 @@ from tiny import tiny_vqvae
 
 from var.conditions import Condition
 from var.data.batches import Batch
-from var.data.shapes import shapes
+from var.data.named.shapes import shapes
 from var.errors import UserError
 from var.evaluation.metrics.lpips import LPIPS
 from var.recipes.vqvae.gan_losses import adaptive_weight, generator_loss

@@ -10,7 +10,8 @@ import time
 import warnings
 from pathlib import Path
 
-from var.data import HorizontalFlip, batches, shapes
+from var.data import HorizontalFlip, batches
+from var.data.named import shapes
 
 
 def _strict():

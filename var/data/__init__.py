@@ -8,10 +8,10 @@ from var.data.bad_images import SkipBadImages, skipped_summary
 from var.data.base import BadImageError, ImageData, fingerprint, without_images
 from var.data.batches import Batch, batches
 from var.data.catalog import open_data
-from var.data.digits import digits
 from var.data.folder import FolderData
 from var.data.huggingface import HuggingFaceData
-from var.data.shapes import shapes
+from var.data.named.digits import digits
+from var.data.named.shapes import shapes
 from var.data.tar import TarData
 from var.data.write import write_folder
 

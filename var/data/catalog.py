@@ -1,24 +1,16 @@
 """From the name that a user types to a set of images."""
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData
-from var.data.digits import open_digits
 from var.data.folder import FolderData
 from var.data.huggingface import open_huggingface
 from var.data.listing import entry_kind, unreadable_folder
-from var.data.shapes import open_shapes
+from var.data.named import NAMED, open_named
 from var.data.tar import BRACES, TarData, expand_shards
 from var.errors import UserError, suggestion
-
-Opener = Callable[[str, tuple[int, int] | None, int | None], ImageData]
-"""(split, (height, width), channels) -> images; what is None is the data's own."""
-
-NAMED: dict[str, Opener] = {"digits": open_digits, "shapes": open_shapes}
-"""The data sets that are called by a name. They have the splits "train", "test" and "all"."""
 
 HUB = "hf:"
 SPLITS = ("train", "val", "test", "all")
@@ -39,7 +31,7 @@ def open_data(
 ) -> ImageData:
     """The images called `spec`, of the `split` "train", "val", "test" or "all".
 
-    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
+    `spec` is one of `var.data.named`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
     images; a folder of tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of
     the library `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val"
     and "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train"
@@ -63,7 +55,7 @@ def open_data(
     if isinstance(size, int):
         size = size, size
     if spec in NAMED:
-        return NAMED[spec]("test" if split == "val" else split, size, channels)
+        return open_named(spec, split, size, channels)
     _check_exists(spec)
     if size is None:
         raise UserError(f"images of a folder need a size, got none for {spec!r}; give the side length in pixels")
