@@ -62,7 +62,7 @@ def test_few_rooms_are_seen_on_opening_evaluation():
 def test_few_hops_lead_from_train_to_the_loss():
     from tiny import tiny_vqvae
 
-    from var.data.named import digits
+    from var.data import digits
     from var.recipes.vqvae.task import VQVAETask
     from var.training import TrainingConfig, train
 

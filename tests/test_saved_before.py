@@ -17,7 +17,7 @@ import diffusion_baseline.cli
 import var.cli
 from diffusion_baseline import DiffusionPipeline
 from var import VQVAE, VARPipeline
-from var.data.named import digits
+from var.data import digits
 from var.evaluation import Classifier
 
 SPECIMENS = Path(__file__).parent / "golden" / "before_the_house"

@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 
 from var.cli import main
-from var.data import ArrayData, open_data
-from var.data.named import NAMED, shapes
+from var.data import ArrayData, open_data, shapes
+from var.data.named import NAMED
 from var.errors import UserError
 
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from var.data import FolderData, ImageData, write_folder
-from var.data.named import shapes
+from var.data import FolderData, ImageData, shapes, write_folder
 from var.data.named.shapes import SHAPES
 from var.errors import UserError
 from var.images import to_uint8

@@ -7,7 +7,7 @@ import torch
 from grey_pyramid import GreyConfig, GreyPyramid
 
 from var import VAR, VARConfig, VARPipeline
-from var.data.named import digits
+from var.data import digits
 from var.errors import UserError
 from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import load_start, load_tokenizer

@@ -4,7 +4,7 @@ import torch
 from tiny import transformer_config, vqvae_config
 
 from var import VAR, VQVAE, VARPipeline
-from var.data.named import digits
+from var.data import digits
 from var.randomness import keyed_global_stream
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.vqvae.task import VQVAETask

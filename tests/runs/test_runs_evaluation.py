@@ -105,7 +105,7 @@ def test_the_loss_is_that_of_the_same_images_and_noise():
 
 
 def test_held_out_images_are_found_where_there_are_some(tmp_path):
-    from var.data.named import digits
+    from var.data import digits
 
     assert len(held_out("digits", digits("train"))) == 297
     data = stripes()

@@ -10,8 +10,7 @@ import time
 import warnings
 from pathlib import Path
 
-from var.data import HorizontalFlip, batches
-from var.data.named import shapes
+from var.data import HorizontalFlip, batches, shapes
 
 
 def _strict():

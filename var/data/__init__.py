@@ -1,6 +1,6 @@
 """Image data behind one small interface: arrays, folders, shards, digits, shapes; and the endless stream of batches."""
 
-# Imported at once, not lazily: `batches` and `digits` are functions named as their modules, and a lazy package would
+# Imported at once, not lazily: `batches` is a function named as its module, and a lazy package would
 # hand out the module to whoever comes after `import var.data.batches`. Only torch, numpy and Pillow are loaded.
 from var.data.arrays import ArrayData
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop, RandomResizedCrop, Shift

@@ -31,7 +31,7 @@ def open_data(
 ) -> ImageData:
     """The images called `spec`, of the `split` "train", "val", "test" or "all".
 
-    `spec` is one of `var.data.named`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
+    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
     images; a folder of tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of
     the library `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val"
     and "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train"
