@@ -28,7 +28,7 @@ BATCH = 100
 """Images of one call, for both models."""
 
 WARM_UP_SECONDS = 2.0
-LONG_SECONDS = 4.0
+LONG_SECONDS = 3.0
 """After so much time a setting is not timed once more."""
 
 
