@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
 
 def _compare(options: argparse.Namespace) -> int:
     started = time.perf_counter()
-    # Imported here, so that --help answers at once.
+    # Imported here, so that --help answers at once; the other processes import at the same time.
+    from comparison.processes import start_server
+
+    start_server()
     from comparison.report.verdict import verdict
     from comparison.run import run
     from comparison.settings import comparison

@@ -1,6 +1,5 @@
 """Stages that need each other, made by a few processes: whatever is ready begins as soon as a process is free."""
 
-import multiprocessing
 import queue
 import signal
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from comparison.processes import start_server
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 
@@ -49,11 +49,8 @@ def carry_out(jobs: Sequence[Job], place: Place) -> dict[str, Stage]:
     """The stages of all jobs by name. Of those that are ready the first begins first: put the longest in front."""
     waiting, done = list(jobs), dict[str, Stage]()
     ended: queue.SimpleQueue[tuple[Job, int, Stage | BaseException]] = queue.SimpleQueue()
-    context = multiprocessing.get_context("forkserver")
-    # One process imports what all of them need.
-    context.set_forkserver_preload(["torch", "var.generation", "diffusion_baseline.pipeline", "var.training"])
     lines = list(range(PROCESSES))
-    with context.Pool(PROCESSES, initializer=_start_worker) as pool, _bar(len(jobs)) as bar:
+    with start_server().Pool(PROCESSES, initializer=_start_worker) as pool, _bar(len(jobs)) as bar:
         while len(done) < len(jobs):
             while lines and (ready := [job for job in waiting if done.keys() >= set(job.needs)]):
                 job, line = ready[0], lines.pop(0)

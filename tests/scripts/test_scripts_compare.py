@@ -154,7 +154,8 @@ def test_a_second_run_trains_nothing(finished):
         (["digits", "--output", "{file}"], "must be writable"),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, arguments, message):
+def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, message):
+    monkeypatch.setattr("comparison.processes.start_server", lambda: None)  # this process has a server of its own
     file = tmp_path / "file"
     file.write_text("in the way")
     assert script.main([argument.format(file=file) for argument in arguments]) == 2
