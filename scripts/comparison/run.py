@@ -25,6 +25,7 @@ from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, training_jobs
 from var.devices import chosen_device
+from var.evaluation.table import TABLE
 from var.files import make_folder
 from var.vqvae import VQVAE
 
@@ -58,7 +59,7 @@ def _judging_jobs(settings: list[Setting], plan: Comparison) -> list[Job]:
         Job("reconstructions", _tokenizer_stage, (*JUDGES, "tokenizer")),
     ]
     for setting in settings:
-        jobs.append(Job(f"scores of {setting.title}", _scores_stage, (*JUDGES, samples_name(setting)), (setting,)))
+        jobs.append(Job(f"scores of {setting.key}", _scores_stage, (*JUDGES, samples_name(setting)), (setting,)))
         if setting.headline:
             sets = tuple(samples_name(setting, number) for number in range(plan.generation_seeds))
             jobs.append(Job(f"report on {setting.model}", _report_stage, (*JUDGES, *sets, setting.model), (setting,)))
@@ -71,7 +72,12 @@ def _judged(place: Place, name: str, inputs: tuple[Stage, ...], judge: Any) -> S
     def work(_: Path) -> dict[str, Any]:
         return judge(_evaluator(place.plan.data, *(str(stage.folder) for stage in inputs[:2])))
 
-    return place.stage(name, {"code": CODE_VERSION, "inputs": [stage.key for stage in inputs]}, work)
+    known = {
+        "scores": [score.key for score in TABLE],
+        "per_class": place.plan.per_class,
+        "reference": place.plan.reference,
+    }
+    return place.stage(name, {"code": CODE_VERSION, "inputs": [stage.key for stage in inputs], **known}, work)
 
 
 @lru_cache(maxsize=1)
@@ -127,24 +133,24 @@ def _report(place: Place, by_model: dict[str, list[Setting]], stages: dict[str, 
     """Scores of all samples and controls, with the times, as a report."""
     rows: list[dict[str, Any]] = []
     for model, settings in by_model.items():
-        times, cost = found(stages[f"times of {model}"]), _training_cost(model, stages)
+        times, cost = _returned(stages[f"times of {model}"]), _training_cost(model, stages)
         for index, setting in enumerate(settings):
             sampling = {key: values[index] for key, values in times.items()}
-            scores = found(stages[f"scores of {setting.title}"])
+            scores = _returned(stages[f"scores of {setting.key}"])
             rows.append(result_row(setting, scores, sampling, cost, place.seed))
     trained = {name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in JUDGES}
     plain = json.loads(json.dumps(place.plan.settings()))
     return Report(
         results=rows,
-        controls=found(stages["controls"]),
-        tokenizer=found(stages["reconstructions"]),
+        controls=_returned(stages["controls"]),
+        tokenizer=_returned(stages["reconstructions"]),
         environment=environment(TIMING_THREADS, place.device, _seconds(stages)),
         settings={"extractor": place.plan.judge.name, "seed": place.seed, "judges": trained, **plain},
-        scores={model: found(stages[f"report on {model}"]) for model in by_model},
+        scores={model: _returned(stages[f"report on {model}"]) for model in by_model},
     )
 
 
-def found(stage: Stage) -> dict[str, Any]:
+def _returned(stage: Stage) -> dict[str, Any]:
     """What the work of a stage returned."""
     return {name: value for name, value in stage.record.items() if name not in ("seconds", "settings")}
 

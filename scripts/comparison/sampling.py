@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
-from comparison.stages import Stage
+from comparison.stages import Stage, settings_key
 from comparison.training import load_pipeline
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
@@ -52,8 +52,13 @@ class Setting:
 
     @property
     def title(self) -> str:
-        """A word for bars, and the name of its stages."""
+        """What bars call it; settings may share it."""
         return f"{self.model} {self.sampler}-{self.steps} g={self.guidance_scale:g}"
+
+    @property
+    def key(self) -> str:
+        """What the names of its stages end in; no two settings share it."""
+        return f"{self.model} {settings_key(self.title, asdict(self.sampling))}"
 
     @property
     def guidance_scale(self) -> float:
@@ -125,7 +130,7 @@ def sampling_jobs(settings: list[Setting], sets: int) -> list[Job]:
 
 def samples_name(setting: Setting, number: int = 0) -> str:
     """The job that draws set `number` (from 0) at a setting."""
-    return f"samples of {setting.title} {number}"
+    return f"samples of {setting.key} {number}"
 
 
 def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, *, line: int) -> Stage:

@@ -47,6 +47,9 @@ class Job:
 
 def carry_out(jobs: Sequence[Job], place: Place) -> dict[str, Stage]:
     """The stages of all jobs by name. Of those that are ready the first begins first: put the longest in front."""
+    names = {job.name for job in jobs}
+    assert len(names) == len(jobs), "two jobs have one name"
+    assert all(names >= set(job.needs) for job in jobs), "a job needs one that is not there"
     waiting, done = list(jobs), dict[str, Stage]()
     ended: queue.SimpleQueue[tuple[Job, int, Stage | BaseException]] = queue.SimpleQueue()
     lines = list(range(PROCESSES))

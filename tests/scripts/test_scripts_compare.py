@@ -81,6 +81,7 @@ def test_report_json_holds_what_is_promised(finished):
         assert row["fd"] > 0
         assert row["inception_score"] == pytest.approx(row["sharpness"] * row["diversity"])
     assert [row["model"] for row in report["results"] if row.get("headline")] == ["var", "diffusion"]
+    assert [(row["sampler"], row["steps"]) for row in report["results"]][-2:] == [("ddim", 12), ("ddpm", 5)]
     assert {"real_test", "test_against_train", "real_halves", "class_gaussian", "token_marginals"} <= set(
         report["controls"]
     )
@@ -112,6 +113,7 @@ def test_report_html_is_self_contained_and_complete(finished):
     text = " ".join(page.words)
     assert "FD-digits" in text
     assert "Gaussian per class" in text
+    assert "DDPM-5 g=1.1" in text
 
 
 def test_samples_are_as_promised(finished):

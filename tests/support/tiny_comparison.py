@@ -13,6 +13,7 @@ if __name__ == "__main__":
 
     def tiny():
         quick = COMPARISONS["digits"][True]()
+        headline = replace(quick.diffusion_headline, num_inference_steps=12)
         return replace(
             quick,
             tokenizer=shortened(quick.tokenizer, 20),
@@ -20,7 +21,9 @@ if __name__ == "__main__":
             diffusion=shortened(quick.diffusion, 20),
             judge_steps=60,
             generation_seeds=2,
-            diffusion_headline=replace(quick.diffusion_headline, num_inference_steps=12),
+            diffusion_headline=headline,
+            # Beside DDIM, another sampler: what the report is shown need not be one of a kind.
+            diffusion_sweep=(replace(headline, sampler="ddpm", num_inference_steps=5),),
             timing_images=4,
             timing_repeats=1,
         )

@@ -1,0 +1,54 @@
+"""The schedule of a comparison: what a job needs is there before it begins, and nothing is made twice."""
+
+from dataclasses import asdict, replace
+
+import pytest
+from adding_jobs import add, fail
+from comparison.sampling import Setting, diffusion_settings
+from comparison.schedule import Job, Place, carry_out
+from comparison.settings import comparison
+
+
+@pytest.fixture
+def place(tmp_path):
+    return Place(root=tmp_path / "stages", plan="plan", seed=0, device="cpu")
+
+
+def test_stages_are_made_after_those_that_they_need_and_once(place):
+    jobs = [Job("last", add, ("left", "right")), Job("left", add, ("first",)), Job("right", fail), Job("first", add)]
+    with pytest.raises(ValueError, match="this job cannot be done"):
+        carry_out(jobs, place)
+    jobs[2] = Job("right", add, ("first", "first"))
+    stages = carry_out(jobs, place)
+    assert list(stages) == ["last", "left", "right", "first"]
+    assert {name: stage.record["sum"] for name, stage in stages.items()} == {
+        "first": 1,
+        "left": 2,
+        "right": 3,
+        "last": 6,
+    }
+    assert {stage.record["line"] for stage in stages.values()} <= {0, 1}
+    again = carry_out(jobs, place)
+    assert all(stage.reused for stage in again.values())
+    assert [asdict(replace(stage, reused=False)) for stage in again.values()] == [
+        asdict(replace(stage, reused=False)) for stage in stages.values()
+    ]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "message"),
+    [
+        ([Job("a", add), Job("a", add)], "two jobs have one name"),
+        ([Job("a", add, ("b",))], "a job needs one that is not there"),
+    ],
+)
+def test_jobs_that_would_never_end_do_not_begin(place, jobs, message):
+    with pytest.raises(AssertionError, match=message):
+        carry_out(jobs, place)
+
+
+def test_settings_that_look_alike_have_stages_of_their_own():
+    first = diffusion_settings(comparison("digits"))[0]
+    other = Setting(sampling=replace(first.sampling, eta=1.0), steps=first.steps)
+    assert first.title == other.title
+    assert first.key != other.key
