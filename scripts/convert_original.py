@@ -51,8 +51,9 @@ def _convert(options: argparse.Namespace) -> None:
     import torch
 
     from var import VARPipeline
-    from var.files import atomic_folder
+    from var.files import atomic_folder, make_folder, sweep
 
+    sweep(make_folder(output.parent), lambda name: name == output.name)  # of killed conversions, as large as a model
     pipe = VARPipeline.from_original(
         options.vqvae,
         options.transformer,
