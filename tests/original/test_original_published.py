@@ -2,14 +2,12 @@
 
 import os
 import shutil
-import signal
-import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from half_folders import begun
 from official_layout import official_pair
-from processes import Forker
 from tiny import tiny_pipeline
 
 from var import VARPipeline
@@ -158,19 +156,13 @@ def test_four_threads_at_once_convert_and_get_the_model(hub, conversions):
 def test_what_a_killed_conversion_left_is_swept(hub, conversions, tmp_path):
     """F20: a folder as large as the model; a running process's stays."""
     repository, _ = hub
-    forker = Forker()
-    try:
-        process = forker.start("savers.convert_slowly", tmp_path / "log", str(repository / "next-scale" / "d16-1-0"))
-        while not (tmp_path / "log").exists() or "half" not in (tmp_path / "log").read_text():
-            time.sleep(0.01)
-        (begun,) = (repository / "next-scale").iterdir()
-        load()
-        assert begun.exists()
-        os.kill(process, signal.SIGKILL)
-        forker.wait(process)
-    finally:
-        forker.close()
-    assert (begun / "half").stat().st_size == 10**6
+    process = begun(repository / "next-scale" / "d16-1-0")
+    (half,) = (repository / "next-scale").iterdir()
+    load()
+    assert half.exists()
+    process.kill()
+    process.wait()
+    assert (half / "half").stat().st_size == 10**6
     load()  # from the conversion, which is whole
     assert len(conversions) == 1
     assert [path.name[0] for path in (repository / "next-scale").iterdir()] == ["d"]

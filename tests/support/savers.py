@@ -1,7 +1,5 @@
 """Processes that save models, to be killed while they do."""
 
-import time
-
 import torch
 from tiny_models import Other, Pair, Tiny, TinyConfig
 
@@ -30,13 +28,3 @@ def save_on_and_on(folder):
         pair(value).save_pretrained(folder, max_shard_size=8000)
         if value == 1:
             print("saving", flush=True)
-
-
-def convert_slowly(folder):
-    """Begin a conversion, and go on until killed."""
-    from var.files import atomic_folder
-
-    with atomic_folder(folder, replace=False) as temporary:
-        (temporary / "half").write_bytes(bytes(10**6))
-        print("half", flush=True)
-        time.sleep(600)
