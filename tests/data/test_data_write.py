@@ -55,6 +55,31 @@ def test_the_same_call_may_be_repeated_and_go_further(tmp_path):
         write(data, out, count=6)
 
 
+def test_splits_of_the_same_names_and_sizes_are_told_apart(own, tmp_path):
+    picture(own / "val" / "b" / "1.png")
+    write(open_data(own, size=4), tmp_path / "out")
+    with pytest.raises(UserError, match="holds other images"):
+        write(open_data(own, size=4, split="val"), tmp_path / "out")
+    with pytest.raises(UserError, match="which holds written data; choose another folder"):
+        write(open_data(own, size=4, split="val"), tmp_path / "out" / "val")
+
+
+def test_what_was_written_in_part_is_not_taken_for_the_whole(tmp_path, monkeypatch):
+    data = ArrayData(torch.zeros(3, 3, 4, 4), [0, 0, 0])
+
+    def interrupt(index):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(data, "load", lambda index: data.images[0] if index == 0 else interrupt(index))
+    with pytest.raises(KeyboardInterrupt):
+        write(data, tmp_path / "out")
+    with pytest.raises(UserError, match="out was written only in part; repeat the call"):
+        FolderData(tmp_path / "out", size=4)
+    monkeypatch.undo()
+    write(data, tmp_path / "out")
+    assert len(FolderData(tmp_path / "out", size=4)) == 3
+
+
 def test_what_a_user_put_there_is_not_mixed_in(tmp_path):
     data, out = shapes(size=8, length=12), tmp_path / "out"
     picture(out / "red circle" / "mine.png")

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from var.data.entries import RECORD
 from var.errors import UserError
 from var.names import shown
 from var.paths import expanded
@@ -12,6 +13,8 @@ from var.paths import expanded
 
 def check_apart(output: Path | str, places: Iterable[Path]) -> None:
     """Raise `UserError` if the folder `output` is one of the `places` that data are read from, in it, or around it.
+
+    Nor may it lie in a folder that `write_folder` has filled.
 
     Links, relative names and letters that the file system takes for the same do not hide it.
     """
@@ -23,6 +26,13 @@ def check_apart(output: Path | str, places: Iterable[Path]) -> None:
             raise UserError(
                 f"the output {shown(output)} must lie apart from the data, but {how} {shown(place)}; "
                 "choose another folder"
+            )
+
+    for folder in Path(os.path.realpath(output)).parents:
+        if (folder / RECORD).is_file():
+            raise UserError(
+                f"the output {shown(output)} must not lie in {shown(folder)}, which holds written data; choose another "
+                "folder"
             )
 
 

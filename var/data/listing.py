@@ -16,7 +16,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.data.class_names import checked_names
-from var.data.entries import FOLDER, Entries, LeftOut, check_no_deeper_images, read_entries, unreadable_folder
+from var.data.entries import FOLDER, RECORD, Entries, LeftOut, check_no_deeper_images, read_entries, unreadable_folder
 from var.errors import UserError
 from var.files import write_text
 from var.foreign.documents import parse_json
@@ -108,6 +108,7 @@ def list_images(
     Raises `UserError` if there is nothing to read, or something that cannot be read as it is meant.
     """
     found = read_entries(root, keep_broken_links=keep_broken_links)
+    _check_whole(root)
     folders, loose, left_out = found.folders, found.images, found.left_out
     if folders and loose:
         raise UserError(
@@ -164,6 +165,16 @@ def _members(
     if index and entries != stored:
         write_text(index, json.dumps(_header(root, keep_broken_links) | {"folders": entries}))
     return found
+
+
+def _check_whole(root: Path) -> None:
+    """Raise `UserError` for a folder that `write_folder` did not fill to the end."""
+    record = root / RECORD
+    if not record.exists():
+        return
+    known = parse_json(read_bytes(record, most=2**20), record, remedy="write the data anew")
+    if known.get("whole") is False:
+        raise UserError(f"{root} was written only in part; repeat the call that wrote it, or remove the folder")
 
 
 def _but(left_out: LeftOut) -> str:

@@ -38,9 +38,12 @@ def write_folder(
     if data.shape[0] not in (1, 3):
         raise UserError(f"only images of 1 or 3 channels become pictures, got {data.shape[0]}; choose the channels")
     directory = expanded(directory)
-    check_apart(directory, getattr(unwrapped(data), "places", ()))
+    places = getattr(unwrapped(data), "places", ())
+    check_apart(directory, places)
     files = _files(data, total)
-    record = {"kind": KIND, "data": fingerprint(data), "count": total}
+    # Of files a fingerprint knows names and sizes only, which two splits may have in common.
+    source = [str(place.resolve()) for place in places]
+    record = {"kind": KIND, "data": fingerprint(data), "source": source, "count": total, "whole": False}
     _check_directory(directory, files, record)
     make_folder(directory)
     write_json(directory / RECORD, record)
@@ -49,6 +52,7 @@ def write_folder(
     for index in tqdm(range(total), desc="write", unit="image", disable=not progress):
         image = torch.as_tensor(data.load(index))
         save_png(to_pil(image[None])[0], directory / data.classes[labels[index]] / _name(data, index))
+    write_json(directory / RECORD, record | {"whole": True})
     return directory
 
 
@@ -79,7 +83,7 @@ def _check_directory(directory: Path, files: dict[str, set[str]], record: dict[s
     strangers = sorted({path.name for path in entries} - {RECORD, *files})
     if strangers and not known:
         raise UserError(f"{directory} must be empty or absent, got {strangers[0]!r} in it; choose another folder")
-    if (known.get("kind"), known.get("data")) != (record["kind"], record["data"]):
+    if any(known.get(name) != record[name] for name in ("kind", "data", "source")):
         raise UserError(f"{directory} must be empty or absent, but it holds other images; choose another folder")
     before, wanted = (taken(each, "count", int, path, remedy="choose another folder") for each in (known, record))
     if before > wanted:
