@@ -2,13 +2,14 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData
 from var.data.folder import FolderData
 from var.data.huggingface import open_huggingface
 from var.data.listing import entry_kind, unreadable_folder
-from var.data.named import NAMED, open_named
+from var.data.named import NAMED, is_named, open_named
 from var.data.tar import BRACES, TarData, expand_shards
 from var.errors import UserError, suggestion
 
@@ -28,14 +29,16 @@ def open_data(
     on_bad_image: str = "error",
     index: Path | None = None,
     progress: bool = False,
+    **options: Any,
 ) -> ImageData:
     """The images called `spec`, of the `split` "train", "val", "test" or "all".
 
-    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
-    images; a folder of tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of
-    the library `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val"
-    and "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train"
-    and "all" give the whole.
+    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits"), with options after it where there
+    are any, as in "emoji?styles=openmoji,noto&labels=subcategory"; a folder of class folders or of images; a folder of
+    tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of the library
+    `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val" and
+    "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train" and
+    "all" give the whole.
 
     Args:
         spec: the name.
@@ -45,18 +48,21 @@ def open_data(
         on_bad_image: "error", or "skip" to put another image in the place of one that is broken (`SkipBadImages`).
         index: a file that keeps what a large folder or many shards hold, for the next time.
         progress: show a bar while folders and shards are listed.
+        options: those of named data, such as `labels="subcategory"`, if they are not in `spec`.
 
-    Raises `UserError` for an unknown name, a split that is not there, and a size or number of channels that the data do
-    not have.
+    Raises `UserError` for an unknown name, a split that is not there, and a size, number of channels or option that the
+    data do not have.
     """
     for name, value, known in (("split", split, SPLITS), ("on_bad_image", on_bad_image, ON_BAD_IMAGE)):
         if value not in known:
             raise UserError(f"unknown {name} {value!r}; {suggestion(value, known)}")
     if isinstance(size, int):
         size = size, size
-    if spec in NAMED:
-        return open_named(spec, split, size, channels)
+    if is_named(spec):
+        return open_named(spec, split, size, channels, options)
     _check_exists(spec)
+    if options:
+        raise UserError(f"only data with a name take the option {next(iter(options))!r}, got {spec!r}; leave it out")
     if size is None:
         raise UserError(f"images of a folder need a size, got none for {spec!r}; give the side length in pixels")
     shape = {"size": size, "channels": 3 if channels is None else channels}
@@ -80,7 +86,7 @@ def _check_exists(spec: str) -> None:
     reason = "it is a file" if root.exists() else "there is no such folder"
     raise UserError(
         f"data must be a folder, tar files or one of the known names, got {spec!r}, but {reason}; "
-        f"{suggestion(spec, NAMED)}"
+        f"{suggestion(spec.partition('?')[0], NAMED)}"
     )
 
 
