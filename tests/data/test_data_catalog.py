@@ -93,3 +93,41 @@ def test_a_new_named_data_set_is_one_module(monkeypatch, tmp_path, capsys):
         open_data("gray")
     assert main(["data", "write", "grey", str(tmp_path / "png"), "--quiet"]) == 0
     assert "wrote 6 images of 2 classes" in capsys.readouterr().out
+
+
+def test_options_of_named_data(monkeypatch):
+    def open_grey(split, size, channels, *, word="plain", words=("one",), bright=False):
+        return ArrayData(torch.zeros(2, 1, 4, 4), [0, 1], classes=[f"{split} {word} {words}", f"{bright}"])
+
+    module = ModuleType("grey")
+    module.open_grey = open_grey
+    monkeypatch.setitem(sys.modules, "grey", module)
+    monkeypatch.setitem(NAMED, "grey", "grey")
+    assert open_data("grey").classes == ("train plain ('one',)", "False")
+    assert open_data("grey?word=a=b&words=two,three&bright=Yes").classes == ("train a=b ('two', 'three')", "True")
+    assert open_data("grey?word=w", words=["two"], bright=True).classes == ("train w ('two',)", "True")
+    assert open_data("grey", split="val").classes[0].startswith("test"), "val stands for test"
+    monkeypatch.setattr(module, "SPLITS", ("train", "val", "test"), raising=False)
+    assert open_data("grey", split="val").classes[0].startswith("val"), "but where there is one"
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "message"),
+    [
+        ("digits", {"styles": "noto"}, "unknown option 'styles' of the data 'digits'; leave it out, there are none"),
+        ("digits?size=8", {}, "unknown option 'size' of the data 'digits'"),
+        ("emoji?label=category", {}, "unknown option 'label' of the data 'emoji'; did you mean 'labels'"),
+        ("emoji?labels=category", {"labels": "category"}, "may be given once, got 'labels' twice"),
+        ("emoji?labels=category&labels=category", {}, "may be given once, got 'labels' twice"),
+        ("emoji?", {}, "are written as NAME.option=value&option=value, got 'emoji.'; correct it"),
+        ("emoji?labels", {}, "are written as"),
+        ("emoji?labels=", {}, "are written as"),
+        ("emoji?=category", {}, "are written as"),
+        ("emojy?labels=category", {}, "did you mean 'emoji'"),
+        ("{folder}", {"size": 4, "labels": "category"}, "only data with a name take the option 'labels'"),
+    ],
+)
+def test_wrong_options_are_errors(tmp_path, spec, options, message):
+    picture(tmp_path / "a" / "1.png")
+    with pytest.raises(UserError, match=message):
+        open_data(spec.format(folder=tmp_path), **options)

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Generator, Tensor
 
-from var.data.base import ImageData, WrappedData
+from var.conditions import Condition
+from var.data.base import Captions, ImageData, WrappedData
 from var.data.loading import load_framed
 from var.data.pictures import Framing
 from var.errors import UserError
@@ -42,6 +43,23 @@ class SkipBadImages(WrappedData):
     def load_framed(self, index: int, framing: Framing, generator: Generator) -> Float[Tensor, "c h w"]:
         """Like `load`, with the part of the picture that `framing` chooses."""
         return self._first_good(index, lambda place: load_framed(self.data, place, framing, generator))
+
+    def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
+        """What the images that `load` gave at `indices` show; ask after loading, in the same process."""
+        shown = [self._stand_ins.get(index, index) for index in indices.tolist()]
+        return super().condition(torch.tensor(shown, dtype=torch.int64))
+
+    @property
+    def captions(self) -> Captions | None:
+        """The texts of what `load` gives: asking for one loads the image, to see whether another stands for it."""
+        captions = super().captions
+        return None if captions is None else Captions(len(self), lambda index: captions[self._loaded(index)])
+
+    def _loaded(self, index: int) -> int:
+        """The place of the image that `load` gives."""
+        if index not in self._stand_ins:
+            self.load(index)
+        return self._stand_ins.get(index, index)
 
     def describe(self, index: int) -> str:
         """What the data call the image at `index`, and the one that stands for it if that is known here."""

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol
+from typing import Protocol, overload
 
 import torch
 from jaxtyping import Float, Int64
@@ -20,7 +20,9 @@ class ImageData(Protocol):
     They may also have `load_many(indices)`, bit for bit what `load` gives, in memory of its own; `load_framed(index,
     framing, generator)`, `load` with the part of a larger picture that a `Framing` chooses; `condition(indices)`, what
     images show besides labels; `identity()`, a text for the `fingerprint`; `notes`, lines about what of their source is
-    left out; and `places`, the folders and files that they are read from.
+    left out; `places`, the folders and files that they are read from; `captions`, a sequence of one text in words for
+    each image; and `licence` and `attribution`, the terms of the images and what their makers ask to be said, which
+    whatever is made from them must carry. Absent, or None, is what is not known.
     """
 
     @property
@@ -63,6 +65,21 @@ class WrappedData:
         """What the images at `indices` show."""
         return conditions_at(self.data, indices)
 
+    @property
+    def captions(self) -> Sequence[str] | None:
+        """What each image shows, in words."""
+        return getattr(self.data, "captions", None)
+
+    @property
+    def licence(self) -> str | None:
+        """The terms of the images."""
+        return getattr(self.data, "licence", None)
+
+    @property
+    def attribution(self) -> str | None:
+        """What the makers of the images ask to be said."""
+        return getattr(self.data, "attribution", None)
+
     def describe(self, index: int) -> str:
         """What the data call the image at `index`."""
         return self.data.describe(index)
@@ -92,6 +109,25 @@ class Relabelled(WrappedData):
     def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
         """What the images at `indices` show, their classes by the new labels."""
         return replace(super().condition(indices), labels=self.labels.index_select(0, indices))
+
+
+class Captions(Sequence[str]):
+    """One text for each of `length` images, made by `caption(index)` when it is asked for."""
+
+    def __init__(self, length: int, caption: Callable[[int], str]):
+        self._length, self._caption = length, caption
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        """The text of one image, or of several."""
+        places = range(self._length)[index]
+        return self._caption(places) if isinstance(places, int) else [self._caption(place) for place in places]
 
 
 def conditions_at(data: ImageData | WrappedData, indices: Int64[Tensor, " batch"]) -> Condition:

@@ -8,7 +8,7 @@ from var.data.base import ImageData
 from var.data.folder import FolderData
 from var.data.huggingface import HUB, open_huggingface, places_of_huggingface
 from var.data.image_size import Size, image_size
-from var.data.named import NAMED, open_named
+from var.data.named import NAMED, is_named, open_named
 from var.data.shard_names import expand_shards, is_pattern
 from var.data.splits import COMPRESSED, SPLITS, MissingSplitError, Part, locate_split
 from var.data.tar import TarData
@@ -29,15 +29,17 @@ def open_data(
     on_bad_image: str = "error",
     index: Path | None = None,
     progress: bool = False,
+    **options: Any,
 ) -> ImageData:
     """The images called `spec`, of the `split` "train", "val", "test" or "all".
 
-    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits", or a `Path`); a folder of class
-    folders or of images; a folder of tar files, one tar file, or many in braces or by stars ("data/{000..127}.tar",
-    "data/*.tar"); or "hf:" and a data set of the library `datasets`, on disk or on the Hub, with the names of its
-    columns if they are others ("hf:NAME?image=img&label=fine_label"). A folder whose only sub-folders are "train" and
-    any of "test" and "val" (or "training", "testing", "valid", "validation", "dev") is split by them, and its classes
-    are those of "train"; of any other folder, and of shards, "train" and "all" give the whole.
+    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits", or a `Path`), with options after it
+    where there are any ("emoji?styles=openmoji,noto"); a folder of class folders or of images; a folder of tar files,
+    one tar file, or many in braces or by stars ("data/{000..127}.tar", "data/*.tar"); or "hf:" and a data set of the
+    library `datasets`, on disk or on the Hub, with the names of its columns if they are others
+    ("hf:NAME?image=img&label=fine_label"). A folder whose only sub-folders are "train" and any of "test" and "val" (or
+    "training", "testing", "valid", "validation", "dev") is split by them, and its classes are those of "train"; of any
+    other folder, and of shards, "train" and "all" give the whole.
 
     Args:
         spec: the name.
@@ -47,8 +49,9 @@ def open_data(
         on_bad_image: "error", or "skip" to put another image in the place of one that is broken (`SkipBadImages`).
         index: a file that keeps what a large folder or many shards hold, for the next time.
         progress: show a bar while folders and shards are listed.
+        options: those of named data, such as `labels="subcategory"`, if they are not in `spec`.
 
-    Raises `UserError` for an unknown name, and for a size or number of channels that the data do not have;
+    Raises `UserError` for an unknown name, and for a size, number of channels or option that the data do not have;
     `MissingSplitError`, which is one too, for a split that is not there.
     """
     for name, value, known in (("split", split, SPLITS), ("on_bad_image", on_bad_image, ON_BAD_IMAGE)):
@@ -58,8 +61,10 @@ def open_data(
     sides = None if size is None else image_size(size)
     if channels is not None and (channels := as_whole(given := channels)) is None:
         raise UserError(f"channels must be a whole number, got {given!r}; 1 is grey, 3 is colour")
-    if name in NAMED:
-        return open_named(name, split, sides, channels)
+    if is_named(name):
+        return open_named(name, split, sides, channels, options)
+    if options:
+        raise UserError(f"only data with a name take the option {next(iter(options))!r}, got {name!r}; leave it out")
     is_hub = name.startswith(HUB)
     kind = None if is_hub else _kind(name)
     if sides is None:
@@ -81,7 +86,7 @@ def open_data(
 def places_of(spec: str | Path) -> tuple[Path, ...]:
     """The folders and files that data called `spec` are read from, whatever the split; none for named data."""
     name = _as_text(spec)
-    if name in NAMED:
+    if is_named(name):
         return ()
     if name.startswith(HUB):
         return places_of_huggingface(name.removeprefix(HUB))
@@ -111,12 +116,13 @@ def _kind(name: str) -> str:
         raise UserError(
             f"data must be readable, got {shown(repr(name))}, but: {error.strerror}; check the path"
         ) from error
-    if kind is None and is_pattern(name):
+    is_option = "=" in name.partition("?")[2]  # of a name that is spelled wrongly
+    if kind is None and is_pattern(name) and not is_option:
         return _PATTERN
     if kind == "a folder" or (kind == REGULAR and root.name.lower().endswith(".tar")):
         return kind
     reason = f"it is {'a file' if kind == REGULAR else kind}" if kind else "there is no such folder"
-    remedy = suggestion(name, NAMED)
+    remedy = suggestion(name.partition("?")[0], NAMED)
     if kind == REGULAR and root.name.lower().endswith(COMPRESSED):
         reason, remedy = "it is compressed", "unpack it to a .tar"
     raise UserError(

@@ -3,6 +3,7 @@
 import colorsys
 import math
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import SupportsIndex
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.data.base import Captions
 from var.data.image_size import Size, image_size
+from var.data.shape_words import PHRASES, SIZES, Shown, ground_word, place_words
 from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
 from var.images import from_uint8
@@ -46,6 +49,7 @@ COLOURS = ("red", "green", "blue")  # at a third of the colour circle from each 
 CLASSES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 CACHED = 2**17
 """Pixels that are drawn at once: beyond, the memory is what takes the time."""
+LEAST_RADIUS, RADII = 0.18, 0.2
 LENGTHS = {"train": 50_000, "test": 5_000}
 MOST_SHAPES = 10_000_000
 """Images of a split: each has a label in memory."""
@@ -85,6 +89,31 @@ class ShapesData:
         """Its name in messages, such as "shapes[12]"."""
         return f"shapes[{index}]"
 
+    def shows(self, index: int) -> Shown:
+        """What is drawn at `index`, in words; what is between two words has the nearer one."""
+        plan = self._plan(index)
+        kind = int(self.labels[index])
+        colour, shape = COLOURS[kind // len(SHAPES)], tuple(SHAPES)[kind % len(SHAPES)]
+        return Shown(
+            size=SIZES[min(int((plan[2] - LEAST_RADIUS) / RADII * len(SIZES)), len(SIZES) - 1)],
+            colour=colour,
+            shape=shape,
+            ground=ground_word(*plan[8:11]),
+            place=place_words(*plan[:2]),
+        )
+
+    @property
+    def captions(self) -> Captions:
+        """What each image shows, such as "a large red circle on a dark blue ground", phrased in one of several ways.
+
+        The way depends on the index only, and every class has all of them equally often.
+        """
+        return Captions(len(self), self._caption)
+
+    def _caption(self, index: int) -> str:
+        place = self._locate(index)[1]
+        return PHRASES[place // len(CLASSES) % len(PHRASES)].format(**asdict(self.shows(index)))
+
     def identity(self) -> str:
         """What the fingerprint takes in besides labels and shape."""
         return f"shapes 2 {self.lengths}"
@@ -96,7 +125,7 @@ class ShapesData:
         x, y, radius, turn, hue, saturation, value, *_ = [
             ((draw >> shift) & 0x1FFFFF) / 2**21 for draw in draws for shift in (0, 21, 42)
         ]
-        radius = 0.18 + 0.2 * radius
+        radius = LEAST_RADIUS + RADII * radius
         angle = 2 * math.pi * turn
         colour = place % len(CLASSES) // len(SHAPES) / len(COLOURS)
         ink = colorsys.hsv_to_rgb(colour, 0.9, 0.9)
