@@ -48,6 +48,10 @@ OF_MODULES = {
 OURS = {"var.files": {"write_text", "write_json"}, "var.foreign.regular": {"read_text", "read_bytes"}}
 ALLOWED: dict[str, dict[str, str]] = {
     "var/command_line/streams.py": {"open": "the place that leads nowhere", "os.open": "the same"},
+    "var/evaluation/features/inception.py": {"torch.save": "into memory, for a constructor that reads files alone"},
+    "var/evaluation/features/published_weights.py": {"open": "a download, into a file that appears when it is checked"},
+    "var/evaluation/report/html.py": {"read_text": "the style sheet of the package"},
+    "var/sampling/claims.py": {"os.open": "the file that locks lie on, which nobody reads"},
 }
 """Calls outside the border, by file, and why."""
 

@@ -24,6 +24,14 @@ def fields(config: Any) -> None:
             object.__setattr__(config, name, fitted)
 
 
+def argument(name: str, value: Any, hint: Any) -> Any:
+    """The argument `name` of a call as the type that it is annotated with, as `fields` does for settings."""
+    try:
+        return fit(value, hint)
+    except TypeError as error:
+        raise UserError(f"{name} {described(value, hint)}") from error
+
+
 @cache
 def _hints(config_class: type) -> dict[str, Any]:
     hints = get_type_hints(config_class)

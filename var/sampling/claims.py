@@ -13,6 +13,9 @@ try:
 except ImportError:  # not a POSIX system
     fcntl = None
 
+LOCK = ".lock"
+"""The file in a folder of images on which the locks are."""
+
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
 
 
@@ -24,9 +27,9 @@ class Claims:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / ".lock"
+        self.path = folder / LOCK
         try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
             raise unwritable(self.path, error) from error
 

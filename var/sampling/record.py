@@ -10,10 +10,12 @@ from typing import Any
 
 import PIL
 import torch
-from PIL import Image
 from torch import nn
 
 from var.errors import UserError
+from var.foreign.documents import parse_json
+from var.foreign.pictures import BadImageError, opened_picture
+from var.names import shown
 from var.sampling.work import Item
 from var.version import __version__
 from var.weights import add_to_digest
@@ -44,7 +46,7 @@ class Recipe:
 
     def text(self, item: Item) -> dict[str, str]:
         """The record as text chunks of a PNG."""
-        return {KEY: json.dumps(self.record(item), ensure_ascii=False)}
+        return {KEY: record_text(self.record(item))}
 
     def is_finished(self, item: Item, root: Path) -> bool:
         """Whether the file of `item` is there and whole; raises `UserError` if it was made in another way.
@@ -59,7 +61,8 @@ class Recipe:
         for name in dict.fromkeys((*wanted, *found)):
             if name not in NOT_COMPARED and wanted.get(name) != found.get(name):
                 raise UserError(
-                    f"{path} was drawn with {name} = {found.get(name)!r}, and now {wanted.get(name)!r} is asked for; "
+                    f"{shown(path)} was drawn with {shown(name)} = {shown(repr(found.get(name)))}, and now "
+                    f"{shown(repr(wanted.get(name)))} is asked for; "
                     "choose another --output, or pass --overwrite to draw such images again"
                 )
         return True
@@ -71,17 +74,26 @@ def read_record(path: Path) -> dict[str, Any] | None:
     Raises `UserError` for a picture without a record, which somebody else made.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with opened_picture(path, formats=("PNG",)) as image:
             text = image.info.get(KEY)
             image.verify()  # the checksums of all chunks, without decoding the picture
-        record = {} if text is None else json.loads(text)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except BadImageError:
         return None
-    if not record or not isinstance(record, dict):
+    try:
+        record = {} if text is None else parse_json(str(text), path)
+    except UserError:
+        record = {}
+    if not record:
         raise UserError(
-            f"{path} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
+            f"{shown(path)} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
         )
     return record
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """A record as JSON; half a pair in a name of others is written by its code, which UTF-8 cannot say."""
+    text = json.dumps(record, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def versions() -> dict[str, str]:

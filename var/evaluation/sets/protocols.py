@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from var.errors import UserError, suggestion
+from var.names import shown
 
 Paradigm = Literal["var", "diffusion"]
 
@@ -128,7 +129,7 @@ def protocol(name: str, *, paradigm: Paradigm = "var") -> SamplingProtocol:
     known = [other for other, of in PROTOCOLS if of == paradigm]
     if name not in known:
         kind = "VAR" if paradigm == "var" else "diffusion"
-        raise UserError(f"unknown protocol {name!r} for {kind}; {suggestion(name, known)}")
+        raise UserError(f"unknown protocol {shown(name)!r} for {kind}; {suggestion(str(name), known)}")
     return PROTOCOLS[name, paradigm]
 
 
