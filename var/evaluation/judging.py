@@ -23,12 +23,12 @@ from var.evaluation.report.score_report import ScoreReport, check_name, values_o
 from var.evaluation.scores import Extracted, Reference, extract_samples, score
 from var.evaluation.sets.class_labels import tells_classes
 from var.evaluation.sets.class_predictions import choose_classifier, class_logits
-from var.evaluation.sets.following import check_sets, followed_protocol
+from var.evaluation.sets.following import followed_protocol, open_sets
 from var.evaluation.sets.overlap import Pictures, Watched, shared_pictures
 from var.evaluation.sets.real_images import RealImages
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
 from var.evaluation.sets.rejection import check_share, keep_most_confident
-from var.evaluation.sets.samples import SampleSet, open_samples
+from var.evaluation.sets.samples import SampleSet
 from var.names import shown
 from var.randomness import keyed_generator
 
@@ -53,11 +53,8 @@ def judge(
     `classifier` tells classes where the extractor does not. Raises `UserError`, which names the field, for sets,
     reference, extractor and protocol that do not fit each other, and for images that would count twice.
     """
-    if isinstance(samples, str | Path):
-        raise UserError(f"samples are a list of places, got one, {str(samples)!r:.100}; put it into a list")
     check_name(name)
-    sets = [open_samples(path) for path in samples]
-    check_sets(sets)
+    sets = open_sets(samples)
     followed, notes = followed_protocol(sets, protocol, extractor)
     teller, sets, unclear = choose_classifier(sets, extractor, classifier)
     if keep_share is not None:
@@ -70,7 +67,8 @@ def judge(
     near, copies = real_images.neighbourhood(extractor)
     real = file.reference(extractor, neighbourhood=near, progress=progress)
     results, kept, seen, shared = _judged(sets, real, extractor, teller, keep_share, progress)
-    found_again = [*shared, *copies, *real_images.copied(sets, seen), *_same(file, sets, real, results)]
+    twice = [*shared, *copies, *real_images.copied(sets, seen), *_same(file, sets, real, results)]
+    ignored = [note for one in [*sets, *real_images.sets] for note in one.notes]
     return score_report(
         name or sets[0].path.stem or "samples",
         extractor,
@@ -81,13 +79,7 @@ def judge(
         reference=_described_reference(file, Path(reference)),
         protocol=None if followed is None else followed.to_dict(),
         rejection=_rejection(keep_share, kept),
-        warnings=[
-            *([] if file.provenance else [UNKNOWN_ORIGIN]),
-            *unclear,
-            *notes,
-            *found_again,
-            *(note for one in [*sets, *real_images.sets] for note in one.notes),
-        ],
+        warnings=[*([] if file.provenance else [UNKNOWN_ORIGIN]), *unclear, *notes, *twice, *ignored],
     )
 
 

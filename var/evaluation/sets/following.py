@@ -1,6 +1,7 @@
 """Whether sets are of one model, and follow the protocol that they or the user name."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from var.errors import UserError
@@ -9,12 +10,15 @@ from var.evaluation.sets.overlap import check_apart
 from var.evaluation.sets.protocols import SamplingProtocol, followed_paradigm
 from var.evaluation.sets.protocols import protocol as find_protocol
 from var.evaluation.sets.records import compared, differing
-from var.evaluation.sets.samples import SampleSet
+from var.evaluation.sets.samples import SampleSet, open_samples
 from var.names import shown
 
 
-def check_sets(sets: Sequence[SampleSet]) -> None:
-    """Raise `UserError`, before any work, unless these are sets of one model with seeds of their own."""
+def open_sets(places: Sequence[Path | str]) -> list[SampleSet]:
+    """The sets at these places; raises `UserError`, before any work, unless they are of one model, with own seeds."""
+    if isinstance(places, str | Path):
+        raise UserError(f"samples are a list of places, got one, {str(places)!r:.100}; put it into a list")
+    sets = [open_samples(place) for place in places]
     if not sets:
         raise UserError("judging needs at least one set of samples, got none; give a folder or an npz")
     first = sets[0]
@@ -36,6 +40,7 @@ def check_sets(sets: Sequence[SampleSet]) -> None:
                     f"{shown(other.path)} than in {shown(first.path)}; report them apart"
                 )
     check_apart(sets)
+    return sets
 
 
 def _said(first: SampleSet, other: SampleSet) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
