@@ -6,6 +6,7 @@ from typing import Any, TypedDict
 from diffusion_baseline.samplers import SAMPLERS
 from var import checks
 from var.errors import chosen
+from var.sampling.numbers import check_guidance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,6 +29,7 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         checks.fields(self)
+        check_guidance(self.guidance_scale)
         chosen(self.sampler, SAMPLERS, "sampler")
 
     def keywords(self) -> dict[str, Any]:

@@ -181,7 +181,7 @@ def test_statistics_say_what_they_left_out(place, run, tmp_path):
     (real / "__MACOSX").mkdir()
     code, out, _ = run("stats build", real, "--channels", "1", "--output", tmp_path / "r.npz")
     assert code == 0
-    assert f"Caution. Ignored in {real}: 1 system folder (__MACOSX)." in out
+    assert f"Caution. Ignored in {real}: 1 system entry (__MACOSX)." in out
     assert "1 file that is no image (notes.txt)." in out
     assert "1 folder inside a class folder (y/more)." in out
 

@@ -187,7 +187,7 @@ class TestOrder:
         for part in (
             "1 file that is no image (2.tif)",
             "1 hidden file (.3.png)",
-            "1 system folder (@eaDir)",
+            "1 system entry (@eaDir)",
             "1 folder without images (empty)",
         ):
             assert part in said

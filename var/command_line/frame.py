@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from var.command_line.streams import tolerant_streams
 from var.errors import UserError, first_line, suggestion
 from var.paths import expanded
+from var.progress import silence
 
 Value = TypeVar("Value")
 
@@ -76,7 +77,7 @@ def whole_number(*, least: int = 0) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         digits = text.removeprefix("-")
-        if not digits.isascii() or not digits.isdigit() or len(digits) > 18 or int(text) < least:
+        if not digits.isascii() or not digits.isdigit() or len(digits) > 19 or int(text) < least:
             raise UserError(f"expected a whole number from {least} on, got {text!r:.100}")
         return int(text)
 
@@ -143,7 +144,10 @@ def _run(program: str, description: str, commands: Mapping[str, str], argv: list
     def work() -> None:
         parser = CommandParser(prog=speaker, description=command.HELP)
         command.add_arguments(parser)
-        command.run(parser.parse_args(argv[1:]))
+        arguments = parser.parse_args(argv[1:])
+        if getattr(arguments, "quiet", False):
+            silence()  # those of libraries; ours ask for the option themselves
+        command.run(arguments)
 
     resumes = getattr(command, "RESUMES", False)
     return _guarded(speaker, work, "run the same command again to go on" if resumes else "")

@@ -1,5 +1,6 @@
 """One start of a training run from the command line: check, prepare, train or go on, save."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,8 +24,10 @@ def carry_out(job: Job[Any], session: Session, *, plan_only: bool = False) -> No
     """Show the plan of `job`, or train until it is finished or a signal stops it, and save what was trained."""
     processes, folder, settings = session.processes, session.folder, job.settings
     if plan_only:
-        session.say(job.plan(processes.count).text())
+        plan = job.plan(processes.count)
+        session.say(replace(plan, notes=(*plan.notes, *job.remarks())).text())
         return
+    remarks = job.remarks()  # held-out images that cannot be used are refused before anything is written
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
     if not _enter(session, job, facts):
         session.say(
@@ -38,7 +41,8 @@ def carry_out(job: Job[Any], session: Session, *, plan_only: bool = False) -> No
     except StoppedError:
         session.say(f"stopped before the first step; run the same command again to go on in {folder.path}")
         return
-    session.say(_introduction(job, prepared.task))
+    for line in (_introduction(job, prepared.task), *remarks):
+        session.say(line)
     _train(job, session, prepared, facts)
 
 

@@ -3,6 +3,7 @@
 import argparse
 from dataclasses import dataclass
 
+from var.data.workers import check_workers
 from var.runs.folder import RunFolder
 from var.training.distributed import Processes
 
@@ -25,7 +26,7 @@ class Session:
             folder=RunFolder(arguments.output.expanduser()),
             processes=Processes(arguments.device),
             progress=not arguments.quiet,
-            workers=arguments.workers,
+            workers=check_workers(arguments.workers),
             trackers=tuple(arguments.track),
             on_bad_image=arguments.on_bad_image,
         )

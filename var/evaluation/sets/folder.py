@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from var import quantities
+from var.data.entries import RECORD, SYSTEM
 from var.errors import UserError, listed
 from var.files import is_unfinished
 from var.foreign.pictures import ACCEPTED, SUFFIXES
@@ -13,13 +14,11 @@ from var.names import shown
 from var.sampling.claims import LOCK
 from var.sampling.sample_set import MANIFEST
 
-SYSTEM_FOLDERS = ("__MACOSX", "@eaDir", "lost+found", "#recycle", "$RECYCLE.BIN", "System Volume Information")
-"""What operating systems put into folders; it is no class."""
-
 _NAMED = 3
 """Names in a note."""
 
 _SEVERAL = {
+    "system entry": "system entries",
     "file that is no image": "files that are no images",
     "folder without images": "folders without images",
     "folder inside a class folder": "folders inside class folders",
@@ -67,10 +66,10 @@ def _entries(folder: Path, left: defaultdict[str, list[str]]) -> tuple[list[Path
     images, folders = [], []
     try:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if entry.name in (MANIFEST, LOCK) or is_unfinished(entry):
+            if entry.name in (MANIFEST, LOCK, RECORD) or is_unfinished(entry):
                 continue
-            if entry.name in SYSTEM_FOLDERS:
-                left["system folder"].append(entry.name)
+            if entry.name.lower() in SYSTEM:
+                left["system entry"].append(entry.name)
             elif entry.name.startswith("."):
                 left["hidden file"].append(entry.name)
             elif entry.is_dir():
