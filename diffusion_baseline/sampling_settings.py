@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.spacings import SPACINGS
 from var.errors import chosen
 
 
@@ -11,7 +12,7 @@ from var.errors import chosen
 class SamplingSettings:
     """How a sampler walks from noise to an image; every field is a keyword of a pipeline's call and has an option.
 
-    Raises `UserError` for an unknown sampler.
+    Raises `UserError` for an unknown sampler or spacing.
     """
 
     guidance_scale: float = field(
@@ -22,11 +23,16 @@ class SamplingSettings:
         metadata={"help": "network steps (default: 50 for ddim, all of them for ddpm)", "option": "--steps"},
     )
     sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
+    spacing: str = field(
+        default="trailing",
+        metadata={"help": "which timesteps fewer steps visit; leading is that of before", "words": SPACINGS},
+    )
     eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
 
     def __post_init__(self) -> None:
         chosen(self.sampler, SAMPLERS, "sampler")
+        chosen(self.spacing, SPACINGS, "spacing")
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them."""
@@ -39,5 +45,6 @@ class SamplingKeywords(TypedDict, total=False):
     guidance_scale: float
     num_inference_steps: int | None
     sampler: str
+    spacing: str
     eta: float
     clip_sample: bool
