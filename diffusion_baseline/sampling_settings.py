@@ -5,6 +5,7 @@ from typing import Any, TypedDict
 
 from diffusion_baseline.samplers import SAMPLERS
 from diffusion_baseline.spacings import SPACINGS
+from var import checks
 from var.errors import chosen
 
 
@@ -31,6 +32,7 @@ class SamplingSettings:
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         chosen(self.sampler, SAMPLERS, "sampler")
         chosen(self.spacing, SPACINGS, "spacing")
 

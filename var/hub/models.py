@@ -8,10 +8,11 @@ from typing import Any, ClassVar, TypeVar, Unpack
 import torch
 from torch import nn
 
-from var.configs import config_from_dict, config_to_dict, read_json, to_json
+from var.configs import config_from_dict, config_to_dict, to_json
 from var.devices import check_device
 from var.errors import UserError
 from var.files import atomic_file, make_folder
+from var.foreign.documents import read_json
 from var.hub.building import build
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.hub.publishing import Publishable

@@ -8,9 +8,10 @@ from typing import Any, ClassVar, Self, TypeVar, Unpack
 import torch
 from torch import nn
 
-from var.configs import read_json, to_json
+from var.configs import to_json
 from var.errors import UserError, suggestion
 from var.files import atomic_file, make_folder
+from var.foreign.documents import read_json
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.hub.models import check_placement, load_folder, save_model, saved_class
 from var.hub.publishing import Publishable

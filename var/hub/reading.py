@@ -9,8 +9,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from var.configs import read_json
 from var.errors import UserError
+from var.foreign.documents import read_json
 from var.hub.file_kinds import check_file, damaged, pickles_in
 from var.hub.layout import SHARD, WEIGHTS, WEIGHTS_INDEX
 from var.weights import Kind, check_fit, kinds_of, stored_kinds
