@@ -4,7 +4,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from var.errors import UserError, first_line
 
@@ -37,7 +37,7 @@ def check_weights(path: Path) -> str:
         try:
             with safe_open(path, framework="numpy"):
                 pass
-        except (OSError, SafetensorError) as error:
+        except Exception as error:
             raise damaged(path, error) from error
     elif kind == "zip":
         _check_zip(path)
@@ -101,10 +101,12 @@ def _check_zip(path: Path) -> None:
                         f"{path} must be a file that torch.save wrote, but {record.filename} in it is compressed; "
                         "save it again"
                     )
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged directory raises whatever its bytes happen to mean
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: BaseException) -> UserError:
+def damaged(path: Path | str, error: BaseException) -> UserError:
     """The error for a file of weights that is cut off or otherwise not whole."""
     return UserError(f"{path} must be a whole file of weights, but: {first_line(error)}; download or save it again")
