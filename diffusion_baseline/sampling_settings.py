@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 from diffusion_baseline.samplers import SAMPLERS
+from var import checks
 from var.errors import chosen
 
 
@@ -26,6 +27,7 @@ class SamplingSettings:
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         chosen(self.sampler, SAMPLERS, "sampler")
 
     def keywords(self) -> dict[str, Any]:

@@ -32,6 +32,7 @@ class UNetConfig:
     dropout: float = 0.0  # before the second convolution of each residual block
 
     def __post_init__(self):
+        checks.fields(self)
         counts = ("num_classes", "image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
         checks.at_least(1, self, *counts)
         if self.embedding_width < 2 or self.embedding_width % 2:

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 
 from var.errors import UserError
-from var.files import atomic_folder, remove_folder, sweep
+from var.files import atomic_folder, is_unfinished, remove_folder, sweep
 
 
 def ended_process():
@@ -66,7 +66,9 @@ def test_a_folder_is_gone_at_once_or_whole(tmp_path, monkeypatch):
     fill(tmp_path / "old")
     monkeypatch.setattr("shutil.rmtree", lambda path, **options: None)  # killed before it
     remove_folder(tmp_path / "old")
-    assert [path.name for path in tmp_path.iterdir()] == [f".old.{os.getpid()}.trash"]
+    (left,) = tmp_path.iterdir()
+    assert is_unfinished(left)
+    assert left.name.startswith(f".old.{os.getpid()}-")
 
 
 def test_sweeping_spares_what_is_being_written_unless_nobody_else_writes(tmp_path):

@@ -1,9 +1,33 @@
 """The checks that many settings have in common; an error names the field, its value and the remedy."""
 
+import dataclasses
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from typing import Any, get_type_hints
 
 from var.errors import UserError
+from var.typed import described, fit
+
+
+def fields(config: Any) -> None:
+    """Bring every field of a frozen dataclass to its annotated type, in its `__post_init__`; see `var.typed.fit`.
+
+    Raises `UserError` for a value of another type, NaN, infinity, and a word that is none of a Literal's.
+    """
+    for name, hint in _hints(type(config)).items():
+        value = getattr(config, name)
+        try:
+            fitted = fit(value, hint)
+        except TypeError as error:
+            raise UserError(f"{name} {described(value, hint)}") from error
+        if fitted is not value:
+            object.__setattr__(config, name, fitted)
+
+
+@cache
+def _hints(config_class: type) -> dict[str, Any]:
+    hints = get_type_hints(config_class)
+    return {field.name: hints[field.name] for field in dataclasses.fields(config_class) if field.init}
 
 
 def at_least(least: int, config: Any, *names: str) -> None:

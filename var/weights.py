@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from var.errors import UserError, listed
+from var.files import give_usual_mode
 from var.foreign.weights import Kind
 
 LISTED = 10
@@ -32,7 +33,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         save_file(cpu, path, metadata={"format": "pt", **(metadata or {})})
     except SafetensorError as error:
         raise _os_error(str(error) or type(error).__name__) from error
-    path.chmod(0o644)
+    give_usual_mode(path)
 
 
 def _os_error(text: str) -> OSError:

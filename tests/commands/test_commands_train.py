@@ -146,7 +146,10 @@ def test_a_finished_run_says_so(vqvae_run, capsys):
         ),
         (lambda run: transformer_command(run / "new"), "needs a trained tokenizer, got none; add --vqvae"),
         (lambda run: vqvae_command(run / "new", "--preset", "digit"), "unknown tokenizer preset 'digit'"),
-        (lambda run: vqvae_command(run / "new", settings=["vqvae.width=x"]), "field 'width' must be int, got 'x'"),
+        (
+            lambda run: vqvae_command(run / "new", settings=["vqvae.width=x"]),
+            "field 'width' must be a whole number, got 'x'",
+        ),
         (lambda run: vqvae_command(run / "new", data="digitz"), "did you mean 'digits'"),
         (
             lambda run: transformer_command(run / "new", "--vqvae", str(run), settings=["transformer.vocabulary=8"]),

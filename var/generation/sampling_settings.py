@@ -35,6 +35,7 @@ class SamplingSettings:
     smooth: bool = field(default=False, metadata={"help": "mix codes by Gumbel-softmax instead of drawing one"})
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         chosen(self.guidance_schedule, dict.fromkeys(SCHEDULES), "guidance_schedule")
         if not self.temperature > 0:
             raise UserError(f"temperature must be positive, got {self.temperature}; for the likeliest code use top_k=1")

@@ -33,9 +33,8 @@ def chosen_dtype(dtype: DType, torch_dtype: DType = None) -> torch.dtype | None:
     return _read(torch_dtype)
 
 
-def check_placement(dtype: torch.dtype | None, device: torch.device | str | None) -> None:
-    """Refuse a dtype or device before anything is downloaded or built."""
-    _read(dtype)
+def check_placement(device: torch.device | str | None) -> None:
+    """Refuse a device before anything is downloaded or built."""
     if device is None:
         return
     if not isinstance(device, torch.device | str | int) or isinstance(device, bool):

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from var.configs import read_json
 from var.errors import UserError
+from var.foreign.documents import read_json
 from var.foreign.weight_files import pickles_in
 from var.foreign.weights import Kind, is_finite, not_finite, opened_tensors
 from var.hub.building import Stored

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from var.configs import read_json
 from var.errors import UserError
 from var.files import is_unfinished, make_folder, sweep, write_text
+from var.foreign.documents import read_json
 from var.nested import plain
 from var.runs.overrides import (
     FACTS,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from var.checks import at_least, probability
+from var.checks import at_least, fields, probability
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop
 from var.errors import UserError
 from var.training import TrainingConfig
@@ -17,6 +17,7 @@ class DataSettings:
     crop: float = 1.0  # images are made this much larger than needed and cropped at random; 1 takes the centre
 
     def __post_init__(self) -> None:
+        fields(self)
         probability(self, "flip")
         if self.crop < 1:
             raise UserError(f"crop must be 1 (the centre) or more, got {self.crop}; 1.125 is usual")
@@ -41,6 +42,7 @@ class EvaluationSettings:
     judge_steps: int = 600  # training of the classifier that judges labelled data; 0 does without one
 
     def __post_init__(self) -> None:
+        fields(self)
         at_least(0, self, "every", "judge_steps")
         at_least(1, self, "grid")
         at_least(2, self, "samples")
@@ -54,6 +56,7 @@ class CheckpointSettings:
     keep: int = 2  # newest ones that stay
 
     def __post_init__(self) -> None:
+        fields(self)
         at_least(1, self, "every", "keep")
 
 
@@ -66,6 +69,9 @@ class RunSettings:
     evaluation: EvaluationSettings = field(default_factory=EvaluationSettings)
     checkpoints: CheckpointSettings = field(default_factory=CheckpointSettings)
 
+    def __post_init__(self) -> None:
+        fields(self)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GeneratorSettings(RunSettings):
@@ -74,4 +80,5 @@ class GeneratorSettings(RunSettings):
     label_drop: float = 0.1  # probability of training an image without its label
 
     def __post_init__(self) -> None:
+        fields(self)
         probability(self, "label_drop")

@@ -13,9 +13,11 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from var.configs import read_json, to_json
+from var.checks import fields
+from var.configs import to_json
 from var.errors import UserError
 from var.files import begin_folder, file_digest, finish_folder, remove_folder, sweep
+from var.foreign.documents import read_json
 from var.foreign.weights import Kind, opened_tensors
 from var.training.distributed import Processes
 from var.weights import save_tensors
@@ -36,6 +38,7 @@ class CheckpointPolicy:
     identity: Mapping[str, Any] = field(default_factory=dict)  # what JSON can say and a resumed run must share
 
     def __post_init__(self) -> None:
+        fields(self)
         if self.every < 1:
             raise UserError(f"checkpoints must be at least 1 step apart, got every={self.every}; raise it")
         if self.keep < 2:

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from var.checks import at_least, positive, share
+from var.checks import at_least, fields, positive, share
 from var.errors import UserError
 from var.training.muon import Muon, muon_flops
 
@@ -38,6 +38,7 @@ class TrainingConfig:
     sharding: Literal["none", "fsdp"] = "none"  # "fsdp" spreads weights and optimiser over the processes (FSDP2)
 
     def __post_init__(self) -> None:
+        fields(self)
         at_least(1, self, "steps", "batch_size", "accumulation", "log_every")
         share(self, "warmup", "hold", "final_learning_rate", "ema_decay")
         positive(self, "learning_rate", "clip_norm", "epsilon")

@@ -30,6 +30,7 @@ class VARConfig:
     gate_std: float | None = None  # of those that make the blocks' gates; None is modulation_std
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         object.__setattr__(self, "sides", self.schedule.sides)
         checks.at_least(1, self, "vocabulary", "code_width", "num_classes", "depth", "width", "heads")
         if self.width % self.heads:

@@ -34,6 +34,7 @@ class VQVAEConfig:
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         object.__setattr__(self, "sides", self.schedule.sides)
         checks.at_least(1, self, "in_channels", "base_channels", "residual_blocks", "width")
         if self.vocabulary < 2:

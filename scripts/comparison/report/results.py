@@ -9,12 +9,12 @@ from typing import Any
 
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
 from diffusion_baseline.samplers import SAMPLERS
-from var.configs import read_json
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import WIDTH, aligned
 from var.files import write_json
+from var.foreign.documents import read_json
 from var.quantities import quantity, significant
 
 _COUNTS = ("steps", "parameters", "samples", "seed")

@@ -9,6 +9,7 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from var.checks import fields
 from var.data.base import ImageData
 from var.data.batches import Batch
 from var.errors import UserError, chosen
@@ -41,6 +42,7 @@ class ClassifierConfig:
     activation: str = "gelu"  # or relu, silu
 
     def __post_init__(self) -> None:
+        fields(self)
         if not self.widths or len(self.widths) != len(self.strides):
             raise UserError(
                 f"each convolution needs a width and a stride, got widths {self.widths} and strides {self.strides}; "

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from var.configs import read_json
 from var.errors import UserError, suggestion
 from var.files import write_json
+from var.foreign.documents import read_json
 
 KIND = "next-scale scores"
 """What tells a file of scores from other JSON."""

@@ -18,6 +18,7 @@ class TokenSettings:
     temperature: float = 0.0  # above 0, codes near the nearest one are drawn too
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         checks.at_least(1, self, "variants")
         checks.not_negative(self, "temperature")
 

@@ -46,6 +46,7 @@ class VQVAELosses:
     discriminator_clip_norm: float = 1.0
 
     def __post_init__(self) -> None:
+        checks.fields(self)
         weights = ("l1", "l2", "perceptual", "entropy", "entropy_diversity", "adversarial", "r1", "lecam")
         steps = ("quantize_from", "adversarial_start", "adversarial_lead", "adversarial_warmup")
         checks.not_negative(self, *weights, *steps, "discriminator_weight_decay")

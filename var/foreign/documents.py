@@ -1,0 +1,190 @@
+"""JSON and YAML of others: bounded in size and depth, strict in form, and with fields of the right type."""
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+import yaml
+
+from var.errors import UserError, first_line
+from var.foreign.regular import MOST_TEXT, read_bytes, read_text
+from var.names import shown
+
+Kind = TypeVar("Kind")
+
+DEEPEST = 100
+"""Brackets inside each other."""
+MOST_YAML = 2**20
+"""Bytes of a file of settings."""
+MOST_VALUES = 100_000
+"""Values that a YAML file may stand for: anchors can make 10^20 of 600 bytes."""
+
+_WORDS: Mapping[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a text",
+    int: "a whole number",
+    float: "a finite number",
+    bool: "true or false",
+    type(None): "null",
+}
+
+
+def parse_json(content: str | bytes, source: object, kind: type[Kind] = dict, *, remedy: str = "save it again") -> Kind:
+    """The JSON value of the `kind` dict or list that `content` says; `source` stands for it in messages.
+
+    Raises `UserError` for what is no JSON of that kind, for NaN, infinity and keys given twice, and for more than
+    `DEEPEST` brackets inside each other.
+    """
+    try:
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        values = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
+        _check_depth(text)
+    except (ValueError, RecursionError) as error:
+        reason = shown(first_line(error)) if isinstance(error, ValueError) else "its brackets are too deep"
+        raise UserError(f"{shown(source)} must be readable JSON, but: {reason}; {remedy}") from error
+    if not isinstance(values, kind):
+        raise UserError(f"{shown(source)} must hold {_called(kind)}, got {_called(type(values))}; {remedy}")
+    return values
+
+
+def read_json(path: Path | str, kind: type[Kind] = dict, *, most: int = MOST_TEXT) -> Kind:
+    """The JSON value of the `kind` dict or list in a file; errors as for `parse_json` and `read_bytes`."""
+    return parse_json(read_bytes(path, most=most, what="a JSON file"), path, kind)
+
+
+def read_yaml(path: Path | str) -> dict[str, Any]:
+    """The mapping in a YAML file, by the rules of YAML 1.2's core: 1:30, on, 010 and dates are texts, 1e-4 a number.
+
+    Raises `UserError` for what is no mapping with texts as keys, keys given twice, and anchors that stand for more than
+    `MOST_VALUES` values; errors as for `read_text`.
+    """
+    text = read_text(path, most=MOST_YAML, what="a YAML file")
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        if node is None:
+            return {}
+        _check_node(node)
+        loader = _Loader("")
+        values = loader.construct_document(node)
+    except RecursionError as error:
+        raise _unreadable(path, "it is too deep") from error
+    except Exception as error:  # the library's own kinds, and what its constructors happen to raise
+        raise _unreadable(path, " ".join(str(error).split()) or type(error).__name__) from error
+    if not isinstance(values, dict):
+        raise UserError(f"{shown(path)} must hold names with values, got {_called(type(values))}; correct it")
+    return values
+
+
+def taken(values: Mapping[str, Any], name: str, kind: Any, source: object, *, remedy: str = "save it again") -> Any:
+    """The field `name` of a document, which must be of the `kind`: a type, or a union such as `int | None`.
+
+    A whole number is a float too, but true is no number. Raises `UserError`, which names `source`, if the field is
+    missing or of another type.
+    """
+    if name not in values:
+        raise UserError(f"{shown(source)} must have {name!r}, but it is missing; {remedy}")
+    value = values[name]
+    kinds = get_args(kind) or (kind,) if get_origin(kind) is not Sequence else (kind,)
+    if type(value) not in kinds and not (float in kinds and type(value) is int):
+        wanted = " or ".join(_called(each) for each in kinds)
+        raise UserError(f"{shown(source)}: {name!r} must be {wanted}, got {shown(repr(value)[:100])}; {remedy}")
+    return float(value) if float in kinds and type(value) is int and int not in kinds else value
+
+
+def _called(kind: type) -> str:
+    return _WORDS.get(kind, kind.__name__)
+
+
+def _unreadable(path: Path | str, reason: str) -> UserError:
+    return UserError(f"{shown(path)} must be readable YAML, but: {shown(reason)}; correct it")
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return number
+
+
+def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError(f"{_double([name for name, _ in pairs])!r} is given twice")
+    return values
+
+
+def _double(names: Sequence[str]) -> str | None:
+    """The first name that comes a second time."""
+    seen: set[str] = set()
+    return next((name for name in names if name in seen or seen.add(name)), None)
+
+
+def _check_depth(text: str) -> None:
+    """Raise where brackets lie too deep, which the parser itself allows up to the interpreter's own limit."""
+    # Only as many as the whole text has can lie inside each other: most documents are done here.
+    if text.count("[") + text.count("{") <= DEEPEST:
+        return
+    depth = 0
+    for found in re.finditer(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(found[0], 0)
+        if depth > DEEPEST:
+            raise ValueError(f"more than {DEEPEST} brackets lie inside each other")
+
+
+_TEXT = "tag:yaml.org,2002:str"
+_TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq")}
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's core schema: words and numbers only where a reader would see them."""
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - the library's own form
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"(?:0|[-+]?[1-9][0-9]*)$"), list("-+0123456789"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[1-9][0-9]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
+    list("-+0123456789."),
+)
+
+
+def _check_node(root: yaml.Node) -> None:
+    """Raise unless the nodes are plain, and few enough even where anchors are written out."""
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node, depth: int) -> int:
+        if depth > DEEPEST:
+            raise ValueError("it lies too deep, or an anchor stands inside itself")
+        if id(node) in sizes:
+            return sizes[id(node)]
+        if node.tag not in _TAGS:
+            raise ValueError(f"line {node.start_mark.line + 1}: values are plain, got the tag {node.tag!r:.60}")
+        total = 1
+        if isinstance(node, yaml.MappingNode):
+            for key, _ in node.value:
+                if key.tag != _TEXT:
+                    raise ValueError(f"line {key.start_mark.line + 1}: a name must be a text, got {key.value!r:.40}")
+            if (double := _double([key.value for key, _ in node.value])) is not None:
+                raise ValueError(f"line {node.start_mark.line + 1} or below: {double!r} is given twice")
+            total += sum(size(value, depth + 1) for _, value in node.value)
+        elif isinstance(node, yaml.SequenceNode):
+            total += sum(size(value, depth + 1) for value in node.value)
+        if total > MOST_VALUES:
+            raise ValueError(f"it stands for more than {MOST_VALUES:,} values")
+        sizes[id(node)] = total
+        return total
+
+    size(root, 0)
