@@ -6,16 +6,16 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from safetensors import safe_open
 from torch import nn
 
 from var.errors import UserError
 from var.eval_mode import eval_mode
 from var.evaluation.features.digests import network_digest
+from var.foreign.weights import opened_tensors
 from var.recipes.transformer.token_cache_files import tokenizer_digest
 from var.sampling.record import fingerprint
 from var.vqvae import VQVAE, VQVAEConfig
-from var.weights import add_to_digest, check_fit, kinds_of, save_tensors, stored_kinds
+from var.weights import add_to_digest, check_fit, kinds_of, save_tensors
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,8 @@ def test_kinds_in_a_file_are_those_of_the_tensors(tmp_path):
     kinds = [torch.float64, torch.float16, torch.bfloat16, torch.float8_e5m2, torch.uint8, torch.bool, torch.int16]
     tensors = {str(kind): torch.zeros(2, 3).to(kind) for kind in kinds}
     save_tensors(tmp_path / "file", tensors, {"about": "this"})
-    with safe_open(tmp_path / "file", "pt") as file:
-        assert stored_kinds(file) == kinds_of(tensors)
+    with opened_tensors(tmp_path / "file") as file:
+        assert file.kinds() == kinds_of(tensors)
         assert file.metadata() == {"format": "pt", "about": "this"}
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 

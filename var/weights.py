@@ -13,27 +13,10 @@ from torch import Tensor
 
 from var.errors import UserError, listed
 from var.files import give_usual_mode
-
-Kind = tuple[tuple[int, ...], torch.dtype | str]
-"""Shape and type of a tensor; the type is a text if torch has none of that name."""
+from var.foreign.weights import Kind
 
 LISTED = 10
 """Faults in a message."""
-
-_DTYPES = {
-    "F64": torch.float64,
-    "F32": torch.float32,
-    "F16": torch.float16,
-    "BF16": torch.bfloat16,
-    "F8_E4M3": torch.float8_e4m3fn,
-    "F8_E5M2": torch.float8_e5m2,
-    "I64": torch.int64,
-    "I32": torch.int32,
-    "I16": torch.int16,
-    "I8": torch.int8,
-    "U8": torch.uint8,
-    "BOOL": torch.bool,
-}
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -88,16 +71,6 @@ def kinds_of(values: Mapping[str, Any]) -> dict[str, Kind]:
     }
 
 
-def stored_kinds(file: Any) -> dict[str, Kind]:
-    """Shape and type of each tensor in a `file` of `safe_open`, of which only the header is read."""
-    kinds: dict[str, Kind] = {}
-    for name in file.keys():  # noqa: SIM118 - it is no mapping
-        header = file.get_slice(name)
-        word: str = header.get_dtype()
-        kinds[name] = tuple(header.get_shape()), _DTYPES.get(word, word)
-    return kinds
-
-
 def check_fit(
     wanted: Mapping[str, Kind],
     found: Mapping[str, Kind],
@@ -123,15 +96,6 @@ def check_fit(
             faults.append(f"{said.get(name, name)} has kind {kind} instead of {wanted_kind}")
     if faults:
         raise UserError(f"{rule}, but: {listed(faults, LISTED)}; {remedy}")
-
-
-def check_stored(tensor: Tensor, rule: str, remedy: str) -> None:
-    """Raise `UserError` if a tensor has more elements than memory: 1.5 KB can hold 10^12, all of them the same."""
-    plain = tensor.layout is torch.strided and not tensor.is_quantized
-    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
-        raise UserError(
-            f"{rule} must be stored element by element, but shape {tuple(tensor.shape)} is only claimed; {remedy}"
-        )
 
 
 def _is_float(kind: torch.dtype | str) -> bool:

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from tiny_models import Malicious, one_line
 from torch import nn
 
-from var.hub.foreign_weights import read_tensors
+from var.foreign.weights import read_tensors
 
 NESTED = {
     "epoch": 3,

@@ -7,6 +7,8 @@ PIPELINE_INDEX = "pipeline_index.json"
 WEIGHTS = "model.safetensors"
 WEIGHTS_INDEX = "model.safetensors.index.json"
 CARD = "README.md"
+MOST_CONFIG = 2**20  # bytes of a config
+MOST_INDEX = 2**24  # of a pipeline's index, which may name 100,000 classes
 SHARD = re.compile(r"model-\d{5}-of-\d{5}\.safetensors")
 
 

@@ -1,65 +1,114 @@
 """Models as folders: a config and weights."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from inspect import isabstract
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, Unpack
+from typing import Any, ClassVar, NamedTuple, TypeVar, Unpack
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from var.configs import config_from_dict, config_to_dict, to_json
-from var.devices import check_device
 from var.errors import UserError
-from var.files import atomic_file, make_folder
+from var.files import atomic_file
 from var.foreign.documents import read_json
-from var.hub.building import build
-from var.hub.layout import CONFIG, PIPELINE_INDEX
+from var.foreign.weights import ordinary_tensors
+from var.hub.building import Stored, build, check_buildable
+from var.hub.layout import CONFIG, MOST_CONFIG, PIPELINE_INDEX
+from var.hub.locking import FolderLock
+from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.publishing import Publishable
-from var.hub.reading import read_weights
+from var.hub.reading import saved_weights
 from var.hub.remote import Source, find_folder
-from var.hub.writing import parse_size, written_weights
+from var.hub.wrappers import plain_state, unwrapped
+from var.hub.writing import new_folder, parse_size, written_weights
+from var.keywords import known_keywords
+from var.names import shown
+from var.paths import expanded
+from var.weights import kinds_of
 
 Model = TypeVar("Model", bound=nn.Module)
 Class = TypeVar("Class")
 
 
+@known_keywords
 def save_model(model: nn.Module, directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:
     """Write `model` and its `config` into `directory`; tensors that share memory are each written whole.
 
-    Weights of more than `max_shard_size` (bytes, or such as "5GB" = 5 * 10^9) are divided among several files. Killed
-    at any moment, it leaves a folder that loads as the old model or the new one, or that does not load for want of a
-    config. Raises `UserError` if the place is not writable or the config could not be read back.
+    What compilation or distributed training has wrapped around it, or around parts of it, is left out. Weights of more
+    than `max_shard_size` (bytes, or such as "5GB" = 5 * 10^9) are divided among several files. Killed at any moment, it
+    leaves a folder that loads as the old model or the new one, or that does not load for want of a config; if it fails,
+    the old model is as it was. Raises `UserError` if the place is not writable, holds a pipeline, or what is saved
+    could not be loaded.
     """
-    given: Any = model.config
-    config = config_to_dict(given)
-    config_from_dict(type(given), config, source=f"the config of {type(model).__name__}")
-    text = to_json({"class": type(model).__name__, **config})
     limit = parse_size(max_shard_size)
-    folder = make_folder(directory)
-    with atomic_file(folder / CONFIG) as config_file:
-        config_file.write_text(text, encoding="utf-8")
-        with written_weights(model, folder, limit):
-            # An older config must at no moment stand beside the new weights.
-            (folder / CONFIG).unlink(missing_ok=True)
+    with written_model(checked_model(model), expanded(directory), limit):
+        pass
 
 
+class SavedForm(NamedTuple):
+    """What is written of a model."""
+
+    config: str  # its file
+    tensors: Mapping[str, Tensor]
+
+
+def checked_model(model: nn.Module, wanted: type[nn.Module] = nn.Module) -> SavedForm:
+    """A model as it is saved; raises `UserError` if it would not come back as a `wanted` one with the same weights."""
+    model = unwrapped(model)
+    cls, given = type(model), getattr(model, "config", None)
+    if not isinstance(model, wanted) or given is None or not isinstance(given, getattr(cls, "config_class", type(given))):
+        need = wanted.__name__ if wanted is not nn.Module else "a model with a config"
+        raise UserError(f"what is saved must be {need}, which can be loaded again, got {cls.__name__}; unwrap it first")
+    config: Any = config_to_dict(given)
+    config_from_dict(type(given), config, source=f"the config of {cls.__name__}")
+    text = to_json({"class": cls.__name__, **config})
+    tensors = plain_state(model)
+    rule = f"{cls.__name__} must hold exactly the weights that its config says, or it could not be loaded"
+    stored = Stored(kinds=kinds_of(tensors), rule=rule, remedy="merge or remove what was added to it")
+    check_buildable(cls, given, stored)
+    return SavedForm(text, tensors)
+
+
+@contextmanager
+def written_model(form: SavedForm, folder: Path, limit: int) -> Iterator[None]:
+    """Write a model into `folder` under temporary names, which become final when the block ends."""
+    with new_folder(folder), FolderLock(folder) as lock:
+        if (folder / PIPELINE_INDEX).exists():
+            raise UserError(
+                f"{shown(folder)} holds a pipeline, which a single model must not be mixed with; save into another one"
+            )
+        with atomic_file(folder / CONFIG) as config_file:
+            config_file.write_text(form.config, encoding="utf-8")
+            with written_weights(form.tensors, folder, limit):
+                yield
+                lock.hold()
+                # An older config must at no moment stand beside the new weights.
+                (folder / CONFIG).unlink(missing_ok=True)
+
+
+@known_keywords
 def load_model(
     cls: type[Model],
     path_or_id: Path | str,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: DType = None,
+    torch_dtype: DType = None,
     device: torch.device | str | None = None,
     **source: Unpack[Source],
 ) -> Model:
     """The model of class `cls` saved in a folder, or on the Hub under "name" or "owner/name", in eval mode.
 
-    `dtype` (a float type) and `device` default to the model's own; the global random stream is left as it was.
+    `dtype` (a float type, its name, or "auto"; `torch_dtype` is another name of it) and `device` default to what was
+    saved, on the CPU, whatever torch's defaults are; the global random stream is left as it was.
     `source` are the keywords of `var.hub.remote.Source`: revision, token, cache_dir, local_files_only, subfolder.
-    Raises `UserError` if anything is missing, unexpected, of another shape or kind, damaged, or not to be had.
+    Raises `UserError` if anything is missing, unexpected, of another shape or kind, damaged, not finite, or not to be
+    had.
     """
-    check_placement(dtype, device)
-    return load_folder(cls, find_folder(path_or_id, (), **source), dtype, device)
+    kind = chosen_dtype(dtype, torch_dtype)
+    check_placement(device)
+    return load_folder(cls, find_folder(path_or_id, (), **source), kind, device)
 
 
 def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, device: torch.device | str | None) -> Model:
@@ -67,25 +116,31 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
     path = folder / CONFIG
     if not path.exists() and (folder / PIPELINE_INDEX).exists():
         raise UserError(
-            f"{folder} must hold a single {cls.__name__}, but it holds a pipeline; load that, or give the name of "
-            "a part as subfolder"
+            f"{shown(folder)} must hold a single {cls.__name__}, but it holds a pipeline; load that, or give the name "
+            "of a part as subfolder"
         )
-    values = read_json(path)
-    cls = saved_class(cls, values.pop("class", None), path)
-    config_class: Any = getattr(cls, "config_class")  # noqa: B009 - any module may have one, nn.Module declares none
-    model = build(cls, config_from_dict(config_class, values, source=path))
-    state = read_weights(folder, model.state_dict(keep_vars=True), cls.__name__, dtype, device)
-    model.load_state_dict(state, assign=True)
-    return model.to(dtype=dtype, device=device).eval()
+    with FolderLock(folder).hold(shared=True), ordinary_tensors():
+        values = read_json(path, most=MOST_CONFIG)
+        cls = saved_class(cls, values.pop("class", None), path)
+        config_class: Any = getattr(cls, "config_class")  # noqa: B009 - any module may have one
+        config = config_from_dict(config_class, values, source=path)
+        weights = saved_weights(folder)
+        model = build(cls, config, weights.stored(cls.__name__))
+        state = weights.read(model.state_dict(keep_vars=True), dtype, device)
+        model.load_state_dict(state, assign=True)
+        # What is computed from the config instead of saved goes with the rest.
+        kinds = {tensor.dtype for tensor in state.values() if tensor.is_floating_point()}
+        kind = dtype or (kinds.pop() if len(kinds) == 1 and kinds != {torch.float32} else None)
+        return model.to(dtype=kind, device=device).eval()
 
 
 def saved_class(cls: type[Class], saved: Any, path: Path) -> type[Class]:
     """The class that was saved: `cls`, or one of its subclasses that have been imported; nothing is imported for it."""
     known = {each.__name__: each for each in _family(cls)}
-    if saved not in known:
+    if not isinstance(saved, str) or saved not in known:
         listed = " or ".join(sorted(repr(name) for name, each in known.items() if not isabstract(each)))
         raise UserError(
-            f"{path} must be of class {listed}, got {saved!r}; load the class that was saved, after its import"
+            f"{shown(path)} must be of class {listed}, got {saved!r:.100}; load the class that was saved, after its import"
         )
     return known[saved]
 
@@ -94,14 +149,6 @@ def _family(cls: type[Class]) -> Iterator[type[Class]]:
     yield cls
     for subclass in cls.__subclasses__():
         yield from _family(subclass)
-
-
-def check_placement(dtype: torch.dtype | None, device: torch.device | str | None) -> None:
-    """Refuse a dtype or device before anything is downloaded or built."""
-    if dtype is not None and not dtype.is_floating_point:
-        raise UserError(f"dtype must be a float type, got {dtype}; use torch.float32 or torch.bfloat16")
-    if device is not None and str(device) != "meta":
-        check_device(device)
 
 
 class PretrainedModel(Publishable):

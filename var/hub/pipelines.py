@@ -1,82 +1,138 @@
 """Pipelines as folders: an index, and a folder for each of the models they are made of."""
 
 import inspect
-from collections.abc import Mapping
+import types
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, ClassVar, Self, TypeVar, Unpack
+from typing import Any, ClassVar, Self, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints
 
 import torch
 from torch import nn
 
 from var.configs import to_json
 from var.errors import UserError, suggestion
-from var.files import atomic_file, make_folder
+from var.files import atomic_file, sweep
 from var.foreign.documents import read_json
-from var.hub.layout import CONFIG, PIPELINE_INDEX
-from var.hub.models import check_placement, load_folder, save_model, saved_class
+from var.hub.building import usual_types
+from var.hub.layout import CONFIG, MOST_INDEX, PIPELINE_INDEX
+from var.hub.locking import FolderLock
+from var.hub.models import checked_model, load_folder, saved_class, written_model
+from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.publishing import Publishable
 from var.hub.remote import Source, find_folder
-from var.hub.writing import parse_size
+from var.hub.wrappers import unwrapped
+from var.hub.writing import new_folder, parse_size
+from var.keywords import known_keywords
+from var.names import shown
+from var.paths import expanded
+from var.typed import described, fit
 
 Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")
 
 
+@known_keywords
 def save_pipeline(pipeline: "PretrainedPipeline", directory: Path | str, *, max_shard_size: int | str = "5GB") -> None:
-    """Write every part of `pipeline` into a folder of its own below `directory`, then the index that names them."""
-    parts = {name: getattr(pipeline, name) for name in pipeline.parts}
-    names = {name: type(part).__name__ for name, part in parts.items()}
-    text = to_json({"class": type(pipeline).__name__, "parts": names, "settings": pipeline.settings()})
-    parse_size(max_shard_size)
-    folder = make_folder(directory)
-    with atomic_file(folder / PIPELINE_INDEX) as index_file:
+    """Write every part of `pipeline` into a folder of its own below `directory`, then the index that names them.
+
+    Nothing gets its name before all is written, so that a save that fails leaves the old pipeline. Errors as for
+    `save_model`.
+    """
+    limit = parse_size(max_shard_size)
+    forms = {name: checked_model(getattr(pipeline, name), part) for name, part in pipeline.parts.items()}
+    names = {name: type(unwrapped(getattr(pipeline, name))).__name__ for name in forms}
+    settings = pipeline.settings()
+    text = to_json({"class": type(pipeline).__name__, "parts": names, "settings": settings})
+    folder = expanded(directory)
+    with new_folder(folder), FolderLock(folder) as lock, ExitStack() as stack:
+        if (folder / CONFIG).exists():
+            raise UserError(
+                f"{shown(folder)} holds a single model, which a pipeline must not be mixed with; save into another one"
+            )
+        index_file = stack.enter_context(atomic_file(folder / PIPELINE_INDEX))
         index_file.write_text(text, encoding="utf-8")
+        for name, form in forms.items():
+            stack.enter_context(written_model(form, folder / name, limit))
+        lock.hold()
+        sweep(folder, lambda name: name == PIPELINE_INDEX)
         (folder / PIPELINE_INDEX).unlink(missing_ok=True)  # an older index must not stand beside new parts
-        for name, part in parts.items():
-            save_model(part, folder / name, max_shard_size=max_shard_size)
 
 
+@known_keywords
 def load_pipeline(
     cls: type[Pipeline],
     path_or_id: Path | str,
     *,
-    dtype: torch.dtype | None = None,
+    dtype: DType = None,
+    torch_dtype: DType = None,
     device: torch.device | str | None = None,
     **source: Unpack[Source],
 ) -> Pipeline:
     """The pipeline of class `cls` saved in a folder or on the Hub; arguments and errors as for `load_model`."""
-    check_placement(dtype, device)
+    kind = chosen_dtype(dtype, torch_dtype)
+    check_placement(device)
     folder = find_folder(path_or_id, tuple(cls.parts), **source)
-    cls, settings = _read_index(cls, folder / PIPELINE_INDEX)
-    parts = {name: load_folder(part, folder / name, dtype, device) for name, part in cls.parts.items()}
-    return cls(**parts, **settings)
+    path = folder / PIPELINE_INDEX
+    with FolderLock(folder).hold(shared=True):
+        cls, settings = _read_index(cls, path)
+        parts = {name: load_folder(part, folder / name, kind, device) for name, part in cls.parts.items()}
+    with usual_types():
+        try:
+            return cls(**parts, **settings)
+        except UserError as error:
+            raise UserError(f"{shown(path)}: {error}") from error
 
 
 def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[str, Any]]:
     """The class and the settings in a pipeline's index, after everything in it has been compared with the class."""
     if not path.exists() and (path.parent / CONFIG).exists():
         raise UserError(
-            f"{path.parent} must hold a {cls.__name__}, but it holds a single model; load that with its own class"
+            f"{shown(path.parent)} must hold a {cls.__name__}, but it holds a single model; load that with its own "
+            "class"
         )
-    index = read_json(path)
+    index = read_json(path, most=MOST_INDEX)
     cls = saved_class(cls, index.pop("class", None), path)
     parts, settings = index.pop("parts", None), index.pop("settings", None)
     if index:
-        raise UserError(
-            f"{path}: unknown key {next(iter(index))!r}; {suggestion(next(iter(index)), ('parts', 'settings'))}"
-        )
+        odd = next(iter(index))
+        raise UserError(f"{shown(path)}: unknown key {shown(odd)!r}; {suggestion(odd, ('parts', 'settings'))}")
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
     if not isinstance(parts, dict) or parts.keys() != wanted.keys():
-        raise UserError(f"{path}: {cls.__name__} has the parts {wanted}, got {parts}; load the class that was saved")
+        found = shown(parts)
+        raise UserError(
+            f"{shown(path)}: {cls.__name__} has the parts {wanted}, got {found}; load the class that was saved"
+        )
     for name, part in cls.parts.items():
         saved_class(part, parts[name], path)
     if not isinstance(settings, dict):
-        raise UserError(f"{path}: 'settings' must be a JSON object, got {settings!r}; save the pipeline again")
-    known = set(inspect.signature(cls).parameters) - set(wanted)
-    for name in settings:
+        found = shown(repr(settings))
+        raise UserError(f"{shown(path)}: 'settings' must be a JSON object, got {found}; save the pipeline again")
+    return cls, _checked_settings(cls, settings, path)
+
+
+def _checked_settings(cls: type[Any], settings: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The settings, of the types that the constructor's arguments have."""
+    hints = get_type_hints(inspect.unwrap(cls.__init__))
+    known = set(inspect.signature(cls).parameters) - set(cls.parts)
+    for name, value in settings.items():
         if name not in known:
             remedy = suggestion(name, known) if known else "remove it"
-            raise UserError(f"{path}: {cls.__name__} has no setting {name!r}; {remedy}")
-    return cls, settings
+            raise UserError(f"{shown(path)}: {cls.__name__} has no setting {shown(name)!r}; {remedy}")
+        hint = _in_tuples(hints.get(name, Any))
+        try:
+            fit(value, hint)
+        except TypeError as error:
+            raise UserError(f"{shown(path)}: the setting {name!r} {described(value, hint)}") from error
+    return settings
+
+
+def _in_tuples(hint: Any) -> Any:
+    """A hint whose sequences are tuples, which is what `fit` knows."""
+    if get_origin(hint) is Sequence:
+        return tuple[get_args(hint)[0], ...]
+    if get_origin(hint) in (Union, types.UnionType):
+        return Union[tuple(_in_tuples(each) for each in get_args(hint))]  # noqa: UP007 - of a list that is computed
+    return hint
 
 
 class PretrainedPipeline(Publishable):

@@ -1,55 +1,92 @@
 """Weights from safetensors files, compared with the model in all respects before a tensor is read."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from var.errors import UserError
 from var.foreign.documents import read_json
-from var.hub.file_kinds import check_file, damaged, pickles_in
+from var.foreign.weight_files import pickles_in
+from var.foreign.weights import Kind, is_finite, not_finite, opened_tensors
+from var.hub.building import Stored
 from var.hub.layout import SHARD, WEIGHTS, WEIGHTS_INDEX
-from var.weights import Kind, check_fit, kinds_of, stored_kinds
+from var.hub.placement import FLOATS
 
 
-def read_weights(
-    folder: Path,
-    wanted: Mapping[str, Tensor],
-    class_name: str,
-    dtype: torch.dtype | None,
-    device: torch.device | str | None,
-) -> dict[str, Tensor]:
-    """Copies of the tensors saved in `folder`, as parameters where the `wanted` ones are, placed on `device`.
+@dataclass(frozen=True, slots=True)
+class SavedWeights:
+    """The files of weights in a folder, of which only the headers have been read."""
 
-    Floating tensors become `dtype` (default: that of the wanted tensor). Names that are one tensor in `wanted` are one
-    in the result. Raises `UserError` unless the files hold exactly the wanted names, shapes and kinds.
-    """
+    files: Mapping[Path, Mapping[str, Kind]]  # what each of them holds
+    source: Path  # the file to name in messages
+
+    def stored(self, class_name: str) -> Stored:
+        """What `build` compares a model with."""
+        return Stored(
+            kinds={name: kind for kinds in self.files.values() for name, kind in kinds.items()},
+            rule=f"{self.source} must hold exactly the weights of {class_name} as its config says",
+            remedy="use the config and the class with which it was saved",
+        )
+
+    def read(
+        self, wanted: Mapping[str, Tensor], dtype: torch.dtype | None, device: torch.device | str | None
+    ) -> dict[str, Tensor]:
+        """Copies of the tensors, as parameters where the `wanted` ones are, placed on `device`.
+
+        Floating tensors become `dtype`, or stay of the type in which they were saved. Names that are one tensor in
+        `wanted` are one in the result. Raises `UserError` for NaN and infinity, also for those that `dtype` makes.
+        """
+        result: dict[str, Tensor] = {}
+        first: dict[int, str] = {}  # the name under which a tensor was read, by its identity in the model
+        for path, kinds in self.files.items():
+            with opened_tensors(path) as file:
+                for name in kinds:
+                    own = wanted[name]
+                    # A copy, for what is read is a view of the mapped file; in the memory format of the model.
+                    kind = _type(own, kinds[name], dtype, f"{path}: {name}")
+                    tensor = torch.empty_like(own.detach(), dtype=kind, device=device or "cpu")
+                    saved = file.load(name)
+                    check_copied(tensor.copy_(saved), saved, path, name)
+                    if id(own) in first:
+                        _check_tied(result[first[id(own)]], tensor, (first[id(own)], name), self.source)
+                        result[name] = result[first[id(own)]]
+                        continue
+                    first[id(own)] = name
+                    parameter = isinstance(own, nn.Parameter)
+                    result[name] = nn.Parameter(tensor, requires_grad=own.requires_grad) if parameter else tensor
+        return result
+
+
+def saved_weights(folder: Path) -> SavedWeights:
+    """The weights in `folder`; raises `UserError` for files that are missing, stray, damaged or of another kind."""
     files, source = _weight_files(folder)
-    headers = {name: header for path in files for name, header in _headers(path, files[path]).items()}
-    rule = f"{source} must hold exactly the weights of {class_name} as its config says"
-    check_fit(kinds_of(wanted), headers, rule, "use the config and the class with which it was saved")
-    result: dict[str, Tensor] = {}
-    first: dict[int, str] = {}  # the name under which a tensor was read, by its identity in the model
-    for path in files:
-        with _opened(path) as file:
-            for name in file.keys():  # noqa: SIM118 - it is no mapping
-                own = wanted[name]
-                kind = dtype if dtype is not None and own.is_floating_point() else own.dtype
-                # A copy, for what is read is a view of the mapped file; in the memory format of the model.
-                tensor = torch.empty_like(own.detach(), dtype=kind, device=device or "cpu")
-                tensor.copy_(file.get_tensor(name))
-                if id(own) in first:
-                    _check_tied(result[first[id(own)]], tensor, (first[id(own)], name), source)
-                    result[name] = result[first[id(own)]]
-                    continue
-                first[id(own)] = name
-                parameter = isinstance(own, nn.Parameter)
-                result[name] = nn.Parameter(tensor, requires_grad=own.requires_grad) if parameter else tensor
-    return result
+    return SavedWeights({path: _headers(path, names) for path, names in files.items()}, source)
+
+
+def check_copied(copy: Tensor, saved: Tensor, source: Path | str, name: str) -> None:
+    """Raise `UserError` if a tensor that was `saved`, or its copy in another type, is not finite."""
+    if is_finite(copy):
+        return
+    if not is_finite(saved):
+        raise not_finite(source, name)
+    raise UserError(
+        f"{source}: {name} must stay finite in {copy.dtype}, but reaches {float(saved.abs().max()):g}; "
+        "load it in torch.bfloat16 or torch.float32"
+    )
+
+
+def _type(own: Tensor, stored: Kind, dtype: torch.dtype | None, what: str) -> torch.dtype:
+    """In which type a tensor is loaded."""
+    if not own.is_floating_point():
+        return own.dtype
+    kind = dtype or stored[1]
+    if kind not in FLOATS:
+        raise UserError(f"{what} must be of a type that models compute in, got {kind}; pass dtype=torch.float32")
+    return kind
 
 
 def _weight_files(folder: Path) -> tuple[dict[Path, frozenset[str] | None], Path]:
@@ -100,8 +137,8 @@ def _read_index(path: Path) -> dict[str, frozenset[str]]:
 
 def _headers(path: Path, names: frozenset[str] | None) -> dict[str, Kind]:
     """Shape and kind of every tensor in a file, which must hold exactly `names`."""
-    with _opened(path) as file:
-        found = stored_kinds(file)
+    with opened_tensors(path) as file:
+        found = file.kinds()
     if names is not None and names != found.keys():
         odd = sorted(names ^ found.keys())
         raise UserError(
@@ -109,16 +146,6 @@ def _headers(path: Path, names: frozenset[str] | None) -> dict[str, Kind]:
             f"{'in the file' if odd[0] in found else 'in the index'}; download or save it again"
         )
     return found
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    check_file(path)
-    try:
-        with safe_open(path, framework="pt", device="cpu") as file:
-            yield file
-    except (OSError, SafetensorError) as error:
-        raise damaged(path, error) from error
 
 
 def _check_tied(left: Tensor, right: Tensor, names: tuple[str, str], path: Path) -> None:

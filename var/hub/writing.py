@@ -3,13 +3,13 @@
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from var.errors import UserError
-from var.files import atomic_file, sweep
+from var.files import atomic_file, make_folder, sweep
 from var.hub.layout import CONFIG, WEIGHTS, WEIGHTS_INDEX, is_weights_file, shard_name
 from var.weights import save_tensors
 
@@ -18,7 +18,7 @@ UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
 def parse_size(size: int | str) -> int:
     """Bytes: a number of them, or a text such as "200MB" or "5GB" in powers of ten."""
-    match = re.fullmatch(r"(\d+)\s*([KMG]B|)", str(size).upper())
+    match = re.fullmatch(r"([0-9]{1,18})\s*([KMG]B|)", str(size).strip().upper())
     number = int(match[1]) * UNITS[match[2]] if match else 0
     if number < 1 or isinstance(size, bool):
         raise UserError(f"max_shard_size must be a number of bytes or a text like '5GB', got {size!r}; correct it")
@@ -26,12 +26,25 @@ def parse_size(size: int | str) -> int:
 
 
 @contextmanager
-def written_weights(model: nn.Module, folder: Path, limit: int) -> Iterator[None]:
-    """Write all parameters and persistent buffers under temporary names, which become final when the block ends.
+def new_folder(path: Path) -> Iterator[None]:
+    """Make the folder `path`; if the block fails, what had to be made for it is removed again unless it is filled."""
+    made = [folder for folder in (path, *path.parents) if not folder.exists()]
+    make_folder(path)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def written_weights(tensors: Mapping[str, Tensor], folder: Path, limit: int) -> Iterator[None]:
+    """Write `tensors` by name under temporary names, which become final when the block ends.
 
     Weights that an earlier save left, and temporary files of killed ones, are removed then. Raises `UserError`.
     """
-    tensors = {name: tensor.detach() for name, tensor in model.state_dict().items()}
     groups = _shards(tensors, limit)
     single = len(groups) == 1
     files = [WEIGHTS if single else shard_name(number, len(groups)) for number in range(1, len(groups) + 1)]

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from var.errors import UserError
-from var.hub.foreign_weights import read_tensors
-from var.weights import check_stored
+from var.foreign.weights import check_stored, read_tensors
 
 Checkpoint = Path | str | Mapping[str, Any]
 """A file of the official code (.pth or .safetensors), or what it holds."""
@@ -39,7 +38,7 @@ def read_part(given: Checkpoint, part: Part) -> tuple[str, dict[str, Tensor]]:
         source, values = f"the {part.what}'s state dict", given
     else:
         path = Path(given).expanduser()
-        source, values = str(path), read_tensors(path)
+        source, values = str(path), read_tensors(path, finite=False)  # masks hold infinity; what is kept is looked at
     for key in ("trainer", part.nested):
         if isinstance(values.get(key), Mapping):
             values = values[key]

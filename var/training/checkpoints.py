@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors import safe_open
 from torch import Tensor
 
 from var.checks import fields
@@ -19,8 +18,9 @@ from var.configs import to_json
 from var.errors import UserError
 from var.files import begin_folder, file_digest, finish_folder, remove_folder, sweep
 from var.foreign.documents import read_json
+from var.foreign.weights import Kind, opened_tensors
 from var.training.distributed import Processes
-from var.weights import Kind, save_tensors, stored_kinds
+from var.weights import save_tensors
 
 MANIFEST = "manifest.json"
 FACTS = "state.json"
@@ -124,8 +124,8 @@ class SavedTensors:
         """The tensor, whole, on every process."""
         shape, dtype = self.kinds[file][name]
         if self._processes.is_main:
-            with safe_open(self._path / f"{file}.safetensors", framework="pt", device="cpu") as opened:
-                value = opened.get_tensor(name)
+            with opened_tensors(self._path / f"{file}.safetensors") as opened:
+                value = opened.load(name)
         else:
             assert isinstance(dtype, torch.dtype)  # it fitted a tensor of the model
             value = torch.empty(shape, dtype=dtype)
@@ -141,8 +141,8 @@ def stored_tensors(path: Path) -> dict[str, dict[str, Kind]]:
     """Shape and type of each tensor of each file of a checkpoint."""
     kinds: dict[str, dict[str, Kind]] = {}
     for file in sorted(path.glob("*.safetensors")):
-        with safe_open(file, framework="pt", device="cpu") as opened:
-            kinds[file.stem] = stored_kinds(opened)
+        with opened_tensors(file) as opened:
+            kinds[file.stem] = opened.kinds()
     return kinds
 
 

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from math import inf
 from pathlib import Path
 
-from safetensors import safe_open
 from torch import nn
 
 from var.configs import config_to_dict, to_json
 from var.errors import UserError, suggestion
 from var.files import atomic_file, write_text
+from var.foreign.weights import opened_tensors
 from var.training.state import TrainingState
 from var.weights import save_tensors
 
@@ -60,7 +60,7 @@ def best_so_far(folder: Path) -> tuple[int, float] | None:
     path = folder / "best" / WEIGHTS
     if not path.is_file():
         return None
-    with safe_open(path, framework="pt") as file:
+    with opened_tensors(path) as file:
         facts = file.metadata()
     return int(facts["step"]), float(facts["value"])
 

@@ -13,6 +13,7 @@ from var.configs import config_to_dict
 from var.data.base import fingerprint
 from var.errors import UserError
 from var.files import make_folder
+from var.foreign.weights import Kind
 from var.nested import differences, plain
 from var.training.checkpoints import (
     CheckpointPolicy,
@@ -26,7 +27,6 @@ from var.training.checkpoints import (
 from var.training.run_length import length_note
 from var.training.sharding import whole
 from var.training.state import TrainingState
-from var.weights import Kind
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from var.errors import UserError
 from var.files import atomic_file, file_digest
-from var.hub.foreign_weights import read_tensors
+from var.foreign.weights import read_tensors
 
 _BLOCK = 1 << 20  # bytes that are read at once
 

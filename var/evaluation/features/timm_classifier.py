@@ -13,7 +13,7 @@ from var.errors import UserError, suggestion
 from var.evaluation.features.digests import network_digest
 from var.evaluation.features.extraction import Features, check_rgb
 from var.evaluation.features.full_precision import full_float32
-from var.hub.foreign_weights import read_tensors
+from var.foreign.weights import read_tensors
 
 
 class TimmClassifier:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from var.errors import UserError
 from var.evaluation.features.published_weights import PublishedWeights, find_weights
 from var.files import file_digest
-from var.hub.foreign_weights import read_tensors
+from var.foreign.weights import read_tensors
 from var.weights import check_fit, kinds_of
 
 VGG16 = PublishedWeights(

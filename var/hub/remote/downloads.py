@@ -9,7 +9,7 @@ from threading import Thread
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 from var.errors import UserError, suggestion
-from var.hub.file_kinds import check_file, pickles_in
+from var.foreign.weight_files import check_file, pickles_in
 from var.hub.remote.errors import is_out_of_reach, one_line_errors
 from var.hub.remote.paths import checked_inside, existing_path, near_folder
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Int
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder, write_json
+from var.foreign.weights import opened_tensors
 from var.tokenizer import Tokenizer
 from var.weights import add_to_digest, save_tensors
 
@@ -62,9 +62,9 @@ class TokenFiles:
 
     def _map(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
         try:
-            with safe_open(path, "pt") as file:
-                settings, tokens = (file.metadata() or {}).get("cache"), file.get_tensor("tokens")
-        except (SafetensorError, OSError) as error:
+            with opened_tensors(path) as file:
+                settings, tokens = file.metadata().get("cache"), file.load("tokens")
+        except UserError as error:
             raise UserError(f"{path} must be a whole part of a token cache, but: {error}; delete it") from error
         if settings != json.dumps(self.settings) or tuple(tokens.shape) != shape or tokens.dtype != dtype:
             raise UserError(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from var.errors import UserError
-from var.hub.foreign_weights import read_tensors
+from var.foreign.weights import read_tensors
 from var.weights import check_fit, kinds_of
 
 PatchNorm = Literal["group", "batch", "spectral", "none"]

@@ -1,12 +1,15 @@
 """Which kind of file a file of weights is, found by a look at its bytes; no torch is needed and no code is run."""
 
+import os
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from var.errors import UserError, first_line
+from var.foreign.regular import open_regular
+from var.names import shown
 
 LFS_POINTER = b"version https://git-lfs"
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
@@ -32,12 +35,12 @@ def check_weights(path: Path) -> str:
     """The `file_kind` of a file of weights, which is whole as far as its outside shows; raises `UserError`."""
     kind = file_kind(path)
     if path.suffix == ".safetensors" and kind != "safetensors":
-        raise UserError(f"{path} must be a safetensors file, but: got a pickle, which could run code; convert it")
+        raise UserError(f"{shown(path)} must be a safetensors file, but: got a pickle, which could run code; convert it")
     if kind == "safetensors":
         try:
             with safe_open(path, framework="numpy"):
                 pass
-        except (OSError, SafetensorError) as error:
+        except Exception as error:
             raise damaged(path, error) from error
     elif kind == "zip":
         _check_zip(path)
@@ -52,9 +55,9 @@ def pickles_in(names: Iterable[str]) -> list[str]:
 def file_kind(path: Path) -> str:
     """One of "safetensors", "zip" and "pickle", by the first bytes; raises `UserError` for anything else."""
     if not path.exists():
-        raise UserError(f"a file of weights must exist, but there is no {path}; check the spelling, or download it")
+        raise UserError(f"a file of weights must exist, but there is no {shown(path)}; check the spelling, or download it")
     if path.is_dir():
-        raise UserError(f"weights must be a file, got the folder {path}; name the file in it")
+        raise UserError(f"weights must be a file, got the folder {shown(path)}; name the file in it")
     start = _start_of(path)
     # A length in 8 bytes, then JSON of that length. It comes first, for the length may begin like a pickle.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LARGEST_HEADER:
@@ -64,29 +67,25 @@ def file_kind(path: Path) -> str:
     if start.startswith(PICKLE):
         return "pickle"
     raise UserError(
-        f"{path} must be a safetensors or torch file, but: it begins with {bytes(start[:8])!r}; download it again"
+        f"{shown(path)} must be a safetensors or torch file, but: it begins with {bytes(start[:8])!r}; download it again"
     )
 
 
 def _start_of(path: Path) -> bytes:
     """The first bytes of a file; raises `UserError` if they are not those of any file of ours."""
-    try:
-        size = path.stat().st_size
-        with open(path, "rb") as file:
-            start = file.read(512)
-    except OSError as error:
-        raise UserError(f"{path} must be readable, but: {error.strerror or error}; mend its permissions") from error
+    with open_regular(path, "a file of weights") as file:
+        start, size = file.read(512), os.fstat(file.fileno()).st_size
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not start:
-        raise UserError(f"{path} must hold data, but: it is empty; download it again")
+        raise UserError(f"{shown(path)} must hold data, but: it is empty; download it again")
     if start.startswith(LFS_POINTER):
         raise UserError(
-            f"{path} must hold data, but: got a Git-LFS pointer of {size} bytes; run `git lfs pull` in its folder, or "
+            f"{shown(path)} must hold data, but: got a Git-LFS pointer of {size} bytes; run `git lfs pull` in its folder, or "
             "download it again"
         )
     if text.startswith(PAGES):
         raise UserError(
-            f"{path} must hold data, but: got a web page of {size} bytes; download the file itself, not its page"
+            f"{shown(path)} must hold data, but: got a web page of {size} bytes; download the file itself, not its page"
         )
     return start
 
@@ -94,17 +93,19 @@ def _start_of(path: Path) -> bytes:
 def _check_zip(path: Path) -> None:
     """Raise unless every record lies in the file as it is: torch stores records uncompressed, a bomb does not."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_regular(path, "a file of weights") as file, zipfile.ZipFile(file) as archive:
             for record in archive.infolist():
                 if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
                     raise UserError(
-                        f"{path} must be a file that torch.save wrote, but {record.filename} in it is compressed; "
+                        f"{shown(path)} must be a file that torch.save wrote, but {shown(record.filename)} in it is compressed; "
                         "save it again"
                     )
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
+    except UserError:
+        raise
+    except Exception as error:  # a damaged directory raises whatever its bytes happen to mean
         raise damaged(path, error) from error
 
 
-def damaged(path: Path, error: BaseException) -> UserError:
+def damaged(path: Path | str, error: BaseException) -> UserError:
     """The error for a file of weights that is cut off or otherwise not whole."""
-    return UserError(f"{path} must be a whole file of weights, but: {first_line(error)}; download or save it again")
+    return UserError(f"{shown(path)} must be a whole file of weights, but: {shown(first_line(error))}; download or save it again")

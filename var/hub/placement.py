@@ -1,0 +1,54 @@
+"""In which type and on which device a model is loaded."""
+
+from typing import Any
+
+import torch
+
+from var.devices import check_device
+from var.errors import UserError, suggestion
+
+FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+"""In which models compute."""
+
+_NAMES = {
+    **{str(kind).removeprefix("torch."): kind for kind in FLOATS},
+    **{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64},
+    **{"float": torch.float32, "half": torch.float16, "double": torch.float64},
+    "auto": None,
+}
+
+DType = torch.dtype | str | None
+"""A type of `FLOATS`, its name such as "bfloat16", "torch.bfloat16" or "bf16", or "auto" or None: as saved."""
+
+
+def chosen_dtype(dtype: DType, torch_dtype: DType = None) -> torch.dtype | None:
+    """The type that `dtype` says, or its alias `torch_dtype`; None for that of the file.
+
+    Raises `UserError` for what is no float type, and for two that differ.
+    """
+    if torch_dtype is None:
+        return _read(dtype)
+    if dtype is not None and _read(dtype) != _read(torch_dtype):
+        raise UserError(f"torch_dtype is another name of dtype, got {torch_dtype} and {dtype}; pass one of them")
+    return _read(torch_dtype)
+
+
+def check_placement(device: torch.device | str | None) -> None:
+    """Refuse a device before anything is downloaded or built."""
+    if device is None:
+        return
+    if not isinstance(device, torch.device | str | int) or isinstance(device, bool):
+        raise UserError(f"device must be a torch.device or a text like 'cuda:0', got {device!r}; correct it")
+    if str(device) != "meta":
+        check_device(device)  # pyright: ignore[reportArgumentType]
+
+
+def _read(dtype: Any) -> torch.dtype | None:
+    if dtype is None or (isinstance(dtype, torch.dtype) and dtype in FLOATS):
+        return dtype
+    if isinstance(dtype, str):
+        name = dtype.strip().casefold().removeprefix("torch.")
+        if name in _NAMES:
+            return _NAMES[name]
+        raise UserError(f"dtype must be a float type, got {dtype!r}; {suggestion(name, _NAMES)}")
+    raise UserError(f"dtype must be a float type, got {dtype!r}; use torch.float32 or torch.bfloat16")
