@@ -13,6 +13,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from var.command_line.frame import file_path
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code: 0, 1 where tokens differ in float32, 2 for a mistake of the user."""
@@ -58,7 +60,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Time generation, beside the official code.")
-    parser.add_argument("--official", type=Path, help="checkout of the official code, imported to run beside ours")
+    parser.add_argument("--official", type=file_path, help="checkout of the official code, imported to run beside ours")
     parser.add_argument("--depth", type=int, default=16, help="of the transformer: 16 is d16 (default)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
@@ -67,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--repeats", type=int, default=3, help="calls of each contender, in turn")
     names = ("engine", "compiled", "official")
     parser.add_argument("--contenders", nargs="+", default=names, choices=names, help="who takes part (default all)")
-    parser.add_argument("--json", type=Path, help="file for all figures")
+    parser.add_argument("--json", type=file_path, help="file for all figures")
     return parser
 
 

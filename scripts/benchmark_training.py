@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from var.command_line.frame import file_path
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code: 0, or 2 for a mistake of the user."""
@@ -94,7 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--compile", action="store_true", help="compile the transformer")
     parser.add_argument("--peak", type=float, help="GFLOP/s of the machine for the MFU; default: a matrix product")
     parser.add_argument("--fit", action="store_true", help="search the largest batch that fits into a GPU's memory")
-    parser.add_argument("--json", type=Path, help="write the figures there too")
+    parser.add_argument("--json", type=file_path, help="write the figures there too")
     return parser
 
 

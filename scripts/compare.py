@@ -12,6 +12,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from var.command_line.frame import file_path
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
@@ -45,7 +47,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--seed", type=int, default=0, help="of both models and their samples (default 0)")
     parser.add_argument(
-        "--output", type=Path, help="folder of the report (default outputs/DATA, with -quick, -equal-flops)"
+        "--output", type=file_path, help="folder of the report (default outputs/DATA, with -quick, -equal-flops)"
     )
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--fresh", action="store_true", help="forget all stages that earlier runs left in the folder")

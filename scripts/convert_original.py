@@ -10,8 +10,8 @@ Afterwards `VARPipeline.from_pretrained(OUTPUT)` loads the pipeline.
 import argparse
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
+from var.command_line.frame import file_path
 from var.command_line.sampling_options import DTYPES
 
 
@@ -33,9 +33,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Convert checkpoints of the official VAR code into a folder.")
-    parser.add_argument("vqvae", type=Path, help="the tokenizer: vae_ch160v4096z32.pth, or a training checkpoint")
-    parser.add_argument("transformer", type=Path, help="the transformer: var_d16.pth, or a training checkpoint")
-    parser.add_argument("output", type=Path, help="the folder to write, new or empty")
+    parser.add_argument("vqvae", type=file_path, help="the tokenizer: vae_ch160v4096z32.pth, or a training checkpoint")
+    parser.add_argument("transformer", type=file_path, help="the transformer: var_d16.pth, or a training checkpoint")
+    parser.add_argument("output", type=file_path, help="the folder to write, new or empty")
     parser.add_argument("--num-heads", type=int, help="of a transformer without L2-normalised attention")
     parser.add_argument("--normalize-codes", action="store_true", help="the tokenizer looks codes up by cosine")
     parser.add_argument("--sides", type=_sides, help="of the token maps, as 1,2,4, if the file does not tell them")

@@ -13,11 +13,16 @@ _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode's classes of what is not seen as itself: controls, directions, halves of pairs, what has no meaning."""
 
 
+def escaped(text: str, keep: str = "") -> str:
+    """`text` without anything that a terminal obeys: what is not seen as itself, but for `keep`, stands as its code."""
+    if text.isprintable():
+        return text
+    return "".join(ascii(each)[1:-1] if _is_hidden(each) and each not in keep else each for each in text)
+
+
 def shown(name: object) -> str:
-    """`name` in one line without anything that a terminal obeys: what is not seen as itself is written as its code."""
-    text = str(name)
-    if not text.isprintable():
-        text = "".join(_escaped(each) if _is_hidden(each) else each for each in text)
+    """`name` in one line, `escaped`, and cut in the middle where it is long."""
+    text = escaped(str(name))
     if len(text) > MOST_SHOWN:
         half = MOST_SHOWN // 2
         text = f"{text[:half]}[... {len(text) - 2 * half} more ...]{text[-half:]}"
@@ -38,7 +43,3 @@ def in_plot(name: object) -> str:
 def _is_hidden(character: str) -> bool:
     # The joiner makes one emoji of several, and belongs to the spelling of some languages.
     return unicodedata.category(character) in _HIDDEN and character not in "\u200c\u200d"
-
-
-def _escaped(character: str) -> str:
-    return ascii(character)[1:-1]

@@ -8,8 +8,6 @@ from contextlib import suppress
 from dataclasses import is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
-import numpy as np
-
 from var.errors import suggestion
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
@@ -29,7 +27,7 @@ def fit(value: Any, hint: Any, *, texts: bool = False) -> Any:
     is not looked at. Lists become tuples, whole numbers floats where asked, and numpy's numbers Python's; a float must
     be finite. With `texts`, a value may also be the text that says it: "1e-4" is a number where a number belongs.
     """
-    if isinstance(value, np.generic):
+    if _is_numpy(value) and value.ndim == 0:
         value = value.item()
     origin, options = get_origin(hint), get_args(hint)
     if origin in (Union, types.UnionType):
@@ -77,7 +75,7 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
 
 
 def _fit_tuple(value: Any, hints: tuple[Any, ...], texts: bool) -> tuple[Any, ...]:
-    if isinstance(value, np.ndarray):
+    if _is_numpy(value):
         value = value.tolist()
     if not isinstance(value, (list, tuple, range)):
         raise TypeError
@@ -118,6 +116,10 @@ def _words(hint: Any) -> Iterable[str]:
         yield from (option for option in get_args(hint) if isinstance(option, str))
     for part in get_args(hint) if get_origin(hint) is not Literal else ():
         yield from _words(part)
+
+
+def _is_numpy(value: Any) -> bool:
+    return type(value).__module__ == "numpy" and hasattr(value, "ndim")  # importing it would make `--help` slow
 
 
 def _wanted(hint: Any) -> str:

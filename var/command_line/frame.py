@@ -6,15 +6,19 @@ what is heavy inside `run`, so that help and mistakes are instant.
 """
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, TypeVar
 
-from var.errors import UserError, suggestion
+from var.command_line.streams import tolerant_streams
+from var.errors import UserError, first_line, suggestion
+from var.names import escaped
+from var.paths import expanded
 
 Value = TypeVar("Value")
+
+_SPACES = "\n\r\t"
 
 OK, MISTAKE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 """The exit codes: all is well; the user's mistake; Ctrl-C; nobody reads the output any more."""
@@ -24,15 +28,18 @@ def run(program: str, description: str, commands: Mapping[str, str], argv: Seque
     """Run the command that `argv` (default: the process's arguments) names; returns the exit code.
 
     `commands` maps a name to the module of the command. A `UserError`, which unknown commands and options are too,
-    becomes one line on standard error, `program command: error: ...`, and code 2; Ctrl-C becomes code 130.
+    becomes one line on standard error, `program command: error: ...`, and code 2, and so do a full disk and too little
+    memory; Ctrl-C becomes code 130. Printing never ends the work: that nobody could read it is said at the end.
     """
-    try:
+    with tolerant_streams() as (out, _):
         code = _run(program, description, commands, list(sys.argv[1:] if argv is None else argv))
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # What is still in the buffer would fail again when Python closes the stream.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CLOSED_PIPE
+        out.flush()
+        if isinstance(out.failure, BrokenPipeError):
+            return code or CLOSED_PIPE
+        if out.failure is not None:
+            code = _refuse(
+                program, UserError(f"standard output must be writable, but: {_reason(out.failure)}; mend it")
+            )
     return code
 
 
@@ -63,11 +70,16 @@ def whole_number(*, least: int = 0) -> Callable[[str], int]:
     """The `type` of an argument that is a whole number from `least` on."""
 
     def parse(text: str) -> int:
-        if not text.isascii() or not text.removeprefix("-").isdigit() or int(text) < least:
-            raise UserError(f"expected a whole number from {least} on, got {text!r}")
+        digits = text.removeprefix("-")
+        if not digits.isascii() or not digits.isdigit() or len(digits) > 18 or int(text) < least:
+            raise UserError(f"expected a whole number from {least} on, got {text!r:.100}")
         return int(text)
 
     return parsed(parse)
+
+
+file_path = parsed(expanded)
+"""The `type` of an argument that is a path; `~` is the home folder."""
 
 
 @parsed
@@ -132,6 +144,15 @@ def _run(program: str, description: str, commands: Mapping[str, str], argv: list
         return _refuse(mistake.speaker, mistake)
     except UserError as mistake:
         return _refuse(speaker, mistake)
+    except OSError as error:
+        place = "" if error.filename is None else f"{error.filename}: "
+        return _refuse(speaker, UserError(f"the system must allow the work, but: {place}{_reason(error)}; mend it"))
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        return _refuse(
+            speaker, UserError(f"the work must fit into memory, but: {first_line(error)}; ask for less at once")
+        )
     except KeyboardInterrupt:
         remedy = "; run the same command again to go on" if getattr(command, "RESUMES", False) else ""
         print(f"\n{speaker}: interrupted{remedy}", file=sys.stderr)
@@ -142,8 +163,17 @@ def _run(program: str, description: str, commands: Mapping[str, str], argv: list
 
 
 def _refuse(speaker: str, mistake: UserError) -> int:
-    print(f"{speaker}: error: {' '.join(str(mistake).split())}", file=sys.stderr)
+    print(f"{speaker}: error: {' '.join(escaped(str(mistake), keep=_SPACES).split())}", file=sys.stderr)
     return MISTAKE
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or first_line(error)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = f"{type(error).__name__} {error}".lower()
+    return any(word in words for word in ("out of memory", "outofmemory", "memoryerror", "can't allocate memory"))
 
 
 def _overview(program: str, description: str, commands: Mapping[str, str]) -> CommandParser:

@@ -1,9 +1,8 @@
 """The options that all training commands share; importing this is cheap."""
 
 import argparse
-from pathlib import Path
 
-from var.command_line.frame import one_of, whole_number
+from var.command_line.frame import file_path, one_of, whole_number
 
 RESUMES = True
 """An interrupted training command goes on when it is given again."""
@@ -18,7 +17,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, presets: str) -> None:
     )
     parser.add_argument("--preset", required=True, help=f"what is trained and how, for example {presets}")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="FOLDER", help="the run's folder; given again, the run goes on"
+        "--output",
+        type=file_path,
+        required=True,
+        metavar="FOLDER",
+        help="the run's folder; given again, the run goes on",
     )
     parser.add_argument(
         "--set",
@@ -32,7 +35,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, presets: str) -> None:
         "--config",
         action="append",
         default=[],
-        type=Path,
+        type=file_path,
         dest="files",
         metavar="FILE",
         help="override settings by a YAML or JSON file; may be repeated, and comes before --set",

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from var.command_line.frame import one_of, whole_number
+from var.command_line.frame import file_path, one_of, whole_number
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 """The words for types on command lines."""
@@ -31,12 +31,12 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=file_path,
         default=Path("outputs/generated"),
         metavar="DIR",
         help="folder of the images, each SEED.png, with several classes in a folder for each (default %(default)s)",
     )
-    parser.add_argument("--grid", type=Path, metavar="PNG", help="also put all images side by side in this file")
+    parser.add_argument("--grid", type=file_path, metavar="PNG", help="also put all images side by side in this file")
     add_batch_arguments(parser)
 
 
@@ -50,7 +50,9 @@ def add_batch_arguments(parser: argparse.ArgumentParser) -> None:
 def add_sample_set_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say which set to draw, and where to."""
     parser.add_argument("--protocol", required=True, metavar="NAME", help="for example imagenet256-official")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder of the images, each SEED.png")
+    parser.add_argument(
+        "--output", type=file_path, required=True, metavar="DIR", help="folder of the images, each SEED.png"
+    )
     parser.add_argument(
         "--seed",
         type=whole_number(),
@@ -60,5 +62,5 @@ def add_sample_set_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=whole_number(least=1), help="so many of the images, spread evenly (default: the protocol's)"
     )
-    parser.add_argument("--npz", type=Path, metavar="FILE", help="also pack all images into one file, as ADM does")
+    parser.add_argument("--npz", type=file_path, metavar="FILE", help="also pack all images into one file, as ADM does")
     add_batch_arguments(parser)

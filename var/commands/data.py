@@ -1,9 +1,8 @@
 """`var data`: data sets as files."""
 
 import argparse
-from pathlib import Path
 
-from var.command_line.frame import one_of, whole_number
+from var.command_line.frame import file_path, one_of, whole_number
 
 HELP = "write a data set out as a folder of class folders"
 
@@ -13,7 +12,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
     write = actions.add_parser("write", help=HELP, description="Write images as PNG files, one folder per class.")
     write.add_argument("data", metavar="DATA", help="anything that can be trained on, for example `shapes`")
-    write.add_argument("folder", type=Path, metavar="FOLDER", help="where the class folders go")
+    write.add_argument("folder", type=file_path, metavar="FOLDER", help="where the class folders go")
     write.add_argument("--count", type=whole_number(least=1), help="the first so many images; default: all")
     write.add_argument("--size", type=whole_number(least=1), help="side length in pixels; default: the data's own")
     write.add_argument(

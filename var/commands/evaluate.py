@@ -2,9 +2,8 @@
 
 import argparse
 import importlib.util
-from pathlib import Path
 
-from var.command_line.frame import number
+from var.command_line.frame import file_path, number
 from var.commands import extractor
 from var.errors import UserError
 
@@ -16,24 +15,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "samples",
         nargs="+",
-        type=Path,
+        type=file_path,
         metavar="SAMPLES",
         help="folder or npz file of images; several are independent sets of one model, whose spread is told",
     )
-    parser.add_argument("--reference", type=Path, required=True, metavar="NPZ", help="statistics of the real images")
+    parser.add_argument(
+        "--reference", type=file_path, required=True, metavar="NPZ", help="statistics of the real images"
+    )
     extractor.add_arguments(parser)
     parser.add_argument("--protocol", metavar="NAME", help="the protocol that the samples must follow")
-    parser.add_argument("--real-test", type=Path, metavar="FOLDER", help="further real images: the floor of the scores")
-    parser.add_argument("--train", type=Path, metavar="FOLDER", help="training images, to look for copies of them")
+    parser.add_argument(
+        "--real-test", type=file_path, metavar="FOLDER", help="further real images: the floor of the scores"
+    )
+    parser.add_argument("--train", type=file_path, metavar="FOLDER", help="training images, to look for copies of them")
     parser.add_argument(
         "--keep-share", type=number, metavar="SHARE", help="also judge the most confident share of each class, apart"
     )
     extractor.add_classifier_arguments(parser)
     parser.add_argument("--name", help="what the report calls the model")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="write the report here as JSON, Markdown and HTML")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report as JSON")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the report as Markdown")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write the report as a page with plots")
+    parser.add_argument(
+        "--output", type=file_path, metavar="DIR", help="write the report here as JSON, Markdown and HTML"
+    )
+    parser.add_argument("--json", type=file_path, metavar="FILE", help="write the report as JSON")
+    parser.add_argument("--markdown", type=file_path, metavar="FILE", help="write the report as Markdown")
+    parser.add_argument("--html", type=file_path, metavar="FILE", help="write the report as a page with plots")
     parser.add_argument("--quiet", action="store_true", help="show no progress bar")
 
 

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from var.command_line.frame import file_path
 from var.errors import UserError
 
 
@@ -15,7 +16,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME-OR-PATH",
         help="inception, dinov2, timm:NAME, or the folder of a trained classifier (default inception)",
     )
-    parser.add_argument("--weights", type=Path, metavar="FILE", help="weights of the extractor (default: downloaded)")
+    parser.add_argument(
+        "--weights", type=file_path, metavar="FILE", help="weights of the extractor (default: downloaded)"
+    )
     parser.add_argument("--device", help="for example cpu, cuda or cuda:1 (default: cuda where there is one)")
 
 
@@ -26,7 +29,9 @@ def add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME-OR-PATH",
         help="who tells the classes of samples where the extractor does not: timm:NAME or a classifier's folder",
     )
-    parser.add_argument("--classifier-weights", type=Path, metavar="FILE", help="its weights (default: downloaded)")
+    parser.add_argument(
+        "--classifier-weights", type=file_path, metavar="FILE", help="its weights (default: downloaded)"
+    )
 
 
 def load(arguments: argparse.Namespace, *, progress: bool) -> Any:

@@ -1,7 +1,8 @@
 """`var report diff`: two reports side by side."""
 
 import argparse
-from pathlib import Path
+
+from var.command_line.frame import file_path
 
 HELP = "set two reports side by side"
 
@@ -10,8 +11,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     diff = actions.add_parser("diff", description="All numbers of two reports side by side, and what differs.")
-    diff.add_argument("first", type=Path, metavar="A", help="JSON file of a report")
-    diff.add_argument("second", type=Path, metavar="B", help="JSON file of the other report")
+    diff.add_argument("first", type=file_path, metavar="A", help="JSON file of a report")
+    diff.add_argument("second", type=file_path, metavar="B", help="JSON file of the other report")
     diff.add_argument("--markdown", action="store_true", help="print a Markdown table instead of plain text")
 
 

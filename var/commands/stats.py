@@ -1,9 +1,8 @@
 """`var stats build`: the statistics of a folder of real images, to judge samples against."""
 
 import argparse
-from pathlib import Path
 
-from var.command_line.frame import whole_number
+from var.command_line.frame import file_path, whole_number
 from var.commands import extractor
 
 HELP = "make reference statistics of a folder of images"
@@ -13,8 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     build = actions.add_parser("build", description="Features of all images in a folder, as statistics in one file.")
-    build.add_argument("folder", type=Path, metavar="FOLDER", help="images, or one folder of images for each class")
-    build.add_argument("--output", type=Path, required=True, metavar="NPZ", help="file of the statistics")
+    build.add_argument(
+        "folder", type=file_path, metavar="FOLDER", help="images, or one folder of images for each class"
+    )
+    build.add_argument("--output", type=file_path, required=True, metavar="NPZ", help="file of the statistics")
     build.add_argument("--size", type=whole_number(least=1), help="side to resize and crop to (default: as they are)")
     build.add_argument("--channels", type=int, choices=(1, 3), default=3, help="1 (grey) or 3 (default 3)")
     build.add_argument("--quiet", action="store_true", help="show no progress bar")
