@@ -26,7 +26,7 @@ from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, training_jobs
 from var.devices import chosen_device
 from var.evaluation.table import TABLE
-from var.files import make_folder
+from var.locks import sole_owner
 from var.vqvae import VQVAE
 
 TIMING_THREADS = 1
@@ -36,8 +36,13 @@ JUDGES = ("judge", "second")
 
 
 def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
-    """Compare as `plan` says and fill the folder `output`; returns the report."""
-    place = Place(root=make_folder(output) / "stages", plan=plan, seed=seed, device=chosen_device(device))
+    """Compare as `plan` says and fill the folder `output`, which is this process's meanwhile; returns the report."""
+    with sole_owner(output):
+        return _run(plan, output, seed=seed, device=device, fresh=fresh)
+
+
+def _run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
+    place = Place(root=output / "stages", plan=plan, seed=seed, device=chosen_device(device))
     StageStore(place.root).sweep(everything=fresh)
     by_model = {"var": var_settings(plan), "diffusion": diffusion_settings(plan)}
     settings = [setting for each in by_model.values() for setting in each]
