@@ -13,19 +13,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from var.command_line.frame import file_path
+from var.command_line.frame import CommandParser, file_path, guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code: 0, 1 where tokens differ in float32, 2 for a mistake of the user."""
-    options = _parser().parse_args(arguments)
-    from var.errors import UserError
-
-    try:
-        return _benchmark(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return guarded("benchmark_generation.py", lambda: _benchmark(_parser().parse_args(arguments)))
 
 
 def _benchmark(options: argparse.Namespace) -> int:
@@ -59,7 +52,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Time generation, beside the official code.")
+    parser = CommandParser(prog="benchmark_generation.py", description="Time generation, beside the official code.")
     parser.add_argument("--official", type=file_path, help="checkout of the official code, imported to run beside ours")
     parser.add_argument("--depth", type=int, default=16, help="of the transformer: 16 is d16 (default)")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")

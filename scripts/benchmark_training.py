@@ -14,27 +14,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from var.command_line.frame import file_path
+from var.command_line.frame import CommandParser, file_path, guarded
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the benchmark; returns the exit code: 0, or 2 for a mistake of the user."""
-    options = _parser().parse_args(arguments)
-    from var.errors import UserError
+    return guarded("benchmark_training.py", lambda: _report(_parser().parse_args(arguments)))
 
-    try:
-        report = _benchmark(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+
+def _report(options: argparse.Namespace) -> None:
+    report = _benchmark(options)
     from training_benchmark.report import table
 
     from var.files import write_json
 
-    print(table(report))
     if options.json:
         write_json(options.json, report)
-    return 0
+    print(table(report))
 
 
 def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
@@ -80,7 +76,9 @@ def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Time a training step of the transformer, phase by phase.")
+    parser = CommandParser(
+        prog="benchmark_training.py", description="Time a training step of the transformer, phase by phase."
+    )
     parser.add_argument("--depth", type=int, default=8, help="of the transformer: 16 is d16 (default 8)")
     parser.add_argument("--batch", type=int, default=2, help="images per step (default 2)")
     parser.add_argument(

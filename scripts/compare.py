@@ -12,31 +12,20 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from var.command_line.frame import file_path
+from var.command_line.frame import CommandParser, file_path, guarded
+from var.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    try:
-        return _compare(options)
-    except ModuleNotFoundError as error:
-        print(f'error: {error}; install the package with its extra: pip install ".[compare]"', file=sys.stderr)
-    except (ValueError, ImportError) as error:
-        from var.errors import UserError
-
-        if not isinstance(error, UserError | ImportError):
-            raise
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("\ninterrupted; run the same command again to go on from the last finished stage", file=sys.stderr)
-        return 130
-    return 2
+    resume = "run the same command again to go on from the last finished stage"
+    return guarded("compare.py", lambda: _with_packages(_parser().parse_args(arguments)), interrupted=resume)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description="Train VAR and a diffusion model on the same data, judge both the same way, write a report."
+    parser = CommandParser(
+        prog="compare.py",
+        description="Train VAR and a diffusion model on the same data, judge both the same way, write a report.",
     )
     parser.add_argument("data", help="what to compare on: digits (scikit-learn's handwritten digits)")
     parser.add_argument("--quick", action="store_true", help="a first look in 2 minutes: little training, few samples")
@@ -52,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
     parser.add_argument("--fresh", action="store_true", help="forget all stages that earlier runs left in the folder")
     return parser
+
+
+def _with_packages(options: argparse.Namespace) -> int:
+    try:
+        return _compare(options)
+    except ImportError as error:
+        raise UserError(f'{error}; install the package with its extra: pip install ".[compare]"') from error
 
 
 def _compare(options: argparse.Namespace) -> int:

@@ -11,28 +11,21 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from var.command_line.frame import file_path
+from var.command_line.frame import CommandParser, file_path, guarded
 from var.command_line.sampling_options import DTYPES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the conversion; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
-    options = _parser().parse_args(arguments)
-    from var.errors import UserError
-
-    try:
-        _convert(options)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("\ninterrupted; nothing was written", file=sys.stderr)
-        return 130
-    return 0
+    return guarded(
+        "convert_original.py", lambda: _convert(_parser().parse_args(arguments)), interrupted="nothing was written"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(description="Convert checkpoints of the official VAR code into a folder.")
+    parser = CommandParser(
+        prog="convert_original.py", description="Convert checkpoints of the official VAR code into a folder."
+    )
     parser.add_argument("vqvae", type=file_path, help="the tokenizer: vae_ch160v4096z32.pth, or a training checkpoint")
     parser.add_argument("transformer", type=file_path, help="the transformer: var_d16.pth, or a training checkpoint")
     parser.add_argument("output", type=file_path, help="the folder to write, new or empty")

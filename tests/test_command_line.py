@@ -1,6 +1,8 @@
 """The frame of the command lines: what is said, where, and with which exit code."""
 
+import argparse
 import json
+import os
 import subprocess
 import sys
 import types
@@ -9,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from var import __version__
-from var.command_line.frame import one_of, run, whole_number
+from var.command_line.frame import file_path, one_of, run, whole_number
 from var.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -163,3 +165,104 @@ def test_the_module_is_the_program(package):
     command = [sys.executable, "-m", package, "--version"]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (result.returncode, result.stdout, result.stderr) == (0, f"next-scale {__version__}\n", "")
+
+
+FULL = "standard output must be writable, but: No space left on device; mend it"
+TALK = """
+import sys, types
+from pathlib import Path
+from var.command_line.frame import run
+
+def work(arguments):
+    print("before", "\\u00e9 \\x1b[2J" + "word " * WORDS)
+    print("warned", file=sys.stderr)
+    Path(sys.argv[1]).write_text("done")
+    print("after")
+
+module = sys.modules["talk"] = types.ModuleType("talk")
+module.HELP, module.add_arguments, module.run = "talk", lambda parser: None, work
+sys.exit(run("prog", "A program.", {"talk": "talk"}, ["talk"]))
+"""
+
+
+def talk(tmp_path, redirection, words=1, **environment):
+    """Run a command that prints, writes a file and prints again, as a shell does with a `redirection`."""
+    place = tmp_path / "result"
+    (tmp_path / "talk.py").write_text(TALK.replace("WORDS", str(words)))
+    command = f'"{sys.executable}" "{tmp_path / "talk.py"}" "{place}" {redirection}'
+    given = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
+    result = subprocess.run(["bash", "-c", command], capture_output=True, text=True, env=given, check=False, timeout=60)
+    return result, place.exists() and place.read_text() == "done"
+
+
+@pytest.mark.parametrize("words", [1, 10**5])
+@pytest.mark.parametrize(
+    ("redirection", "code", "error"),
+    [
+        ("", 0, "warned\n"),
+        (
+            "> /dev/full",
+            2,
+            f"warned\nprog: error: {FULL}\n",
+        ),
+        ("2> /dev/full", 0, ""),
+        ("> /dev/full 2>&1", 2, ""),
+        (">&-", 0, "warned\n"),  # as cron has it
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        ("| true; exit ${PIPESTATUS[0]}", 141, "warned\n"),
+    ],
+)
+def test_printing_never_ends_the_work(tmp_path, redirection, code, error, words):
+    result, done = talk(tmp_path, redirection, words)
+    assert done
+    if "true" not in redirection or words > 1:  # a short text may have been taken by the pipe
+        assert (result.returncode, result.stderr) == (code, error)
+
+
+def test_a_closed_stream_is_not_taken_by_the_next_file(tmp_path):
+    _, done = talk(tmp_path, ">&- 2>&-")
+    assert done  # "after" and "warned" did not go into the result
+
+
+def test_characters_that_the_output_does_not_know_are_written_as_codes(tmp_path):
+    result, done = talk(tmp_path, "", PYTHONIOENCODING="ascii", LC_ALL="C")
+    assert (result.returncode, done) == (0, True)
+    assert result.stdout.startswith("before \\xe9 \\x1b[2Jword")
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device"), "the system must allow the work, but: No space left on device"),
+        (
+            FileNotFoundError(2, "No such file", "a\x1b[2J"),
+            r"the system must allow the work, but: a\x1b[2J: No",
+        ),
+        (MemoryError(), "the work must fit into memory, but: MemoryError; ask for less at once"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: 88 GB"),
+            "the work must fit into memory, but: D",
+        ),
+        (UserError("a\x1b[2Jb\nc\rd"), r"a\x1b[2Jb c d"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_too(call, error, line):
+    code, out, err = call("paint", paint=raising(error))
+    assert (code, out) == (2, "")
+    assert err.startswith(f"prog paint: error: {line}")
+    assert err.count("\n") == 1
+
+
+def test_paths_begin_at_home(monkeypatch):
+    monkeypatch.setenv("HOME", "/the/home")
+    assert file_path("~/a") == Path("/the/home/a")
+    for text in ("", "a\0b", "~nobody-of-this-name/a"):
+        with pytest.raises(argparse.ArgumentTypeError, match="a path must be a text"):
+            file_path(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 5000, "-1", "1_000", "٣", "1.0", "", "-", "--1", " 1"])
+def test_what_is_no_whole_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 0 on, got"):
+        whole_number()(text)

@@ -29,9 +29,10 @@ def listed(words: Sequence[str], most: int) -> str:
 def suggestion(name: str, known: Iterable[str]) -> str:
     """A remedy for an unknown `name`: the nearest known names, else all of them."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
+    plain = {word.casefold(): word for word in reversed(known)}
+    near = difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)
     if near:
-        return f"did you mean {' or '.join(repr(n) for n in near)}?"
+        return f"did you mean {' or '.join(repr(plain[n]) for n in near)}?"
     return f"choose one of {', '.join(repr(n) for n in known)}"
 
 

@@ -39,7 +39,7 @@ def finished(tmp_path_factory):
     command = [sys.executable, str(TINY), "tiny", "--output", str(folder)]
     first = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 300
-    while not list(folder.glob("stages/*/stage.json")):
+    while not list(folder.glob("stages/[!.]*/stage.json")):
         assert first.poll() is None, first.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -49,7 +49,7 @@ def finished(tmp_path_factory):
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert not (folder / "report.json").exists()
-    kept = {path.name for path in folder.glob("stages/*/stage.json")}
+    kept = {path.name for path in folder.glob("stages/[!.]*/stage.json")}
     assert kept
     return folder, compare("tiny", "--output", folder, script=TINY)
 
@@ -139,10 +139,10 @@ def test_pipelines_are_saved_for_from_pretrained(finished):
 
 def test_a_second_run_trains_nothing(finished):
     folder, _ = finished
-    before = {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/stage.json")}
+    before = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
     run = compare("tiny", "--output", folder, script=TINY)
     assert run.returncode == 0, run.stderr
-    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/stage.json")}
+    assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
     line = run.stderr.split("reused from", 1)[1].splitlines()[0]
     for stage in ("tokenizer", "var", "diffusion", "samples of var", "times of diffusion"):
         assert stage in line
@@ -170,4 +170,4 @@ def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, argumen
 def test_the_script_finds_its_parts_and_tells_mistakes_by_its_exit_code():
     run = compare("digts")
     assert run.returncode == 2
-    assert run.stderr.startswith("error: unknown comparison 'digts'")
+    assert run.stderr.startswith("compare.py: error: unknown comparison 'digts'")

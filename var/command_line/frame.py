@@ -31,15 +31,23 @@ def run(program: str, description: str, commands: Mapping[str, str], argv: Seque
     becomes one line on standard error, `program command: error: ...`, and code 2, and so do a full disk and too little
     memory; Ctrl-C becomes code 130. Printing never ends the work: that nobody could read it is said at the end.
     """
+    given = list(sys.argv[1:] if argv is None else argv)
+    return guarded(program, lambda: _run(program, description, commands, given))
+
+
+def guarded(speaker: str, work: Callable[[], int | None], *, interrupted: str = "") -> int:
+    """The exit code of `work`, whose mistakes are told by `speaker` as `run` says, and whose printing never ends it.
+
+    `interrupted` is what Ctrl-C is answered with besides.
+    """
     with tolerant_streams() as (out, _):
-        code = _run(program, description, commands, list(sys.argv[1:] if argv is None else argv))
+        code = _guarded(speaker, work, interrupted)
         out.flush()
         if isinstance(out.failure, BrokenPipeError):
             return code or CLOSED_PIPE
         if out.failure is not None:
-            code = _refuse(
-                program, UserError(f"standard output must be writable, but: {_reason(out.failure)}; mend it")
-            )
+            reason = _reason(out.failure)
+            code = _refuse(speaker, UserError(f"standard output must be writable, but: {reason}; mend it"))
     return code
 
 
@@ -127,39 +135,41 @@ class _ArgumentError(UserError):
 
 
 def _run(program: str, description: str, commands: Mapping[str, str], argv: list[str]) -> int:
-    speaker, command = program, None
-    try:
-        if not argv or argv[0].startswith("-"):
-            _overview(program, description, commands).parse_args(argv)
-            raise UserError(f"a command must be named, got none; {suggestion('', commands)}")
-        name = argv[0]
-        if name not in commands:
-            raise UserError(f"unknown command {name!r}; {suggestion(name, commands)}")
-        speaker = f"{program} {name}"
-        command = import_module(commands[name])
+    if not argv or argv[0].startswith("-"):
+        _overview(program, description, commands).parse_args(argv)
+        raise UserError(f"a command must be named, got none; {suggestion('', commands)}")
+    name = argv[0]
+    if name not in commands:
+        raise UserError(f"unknown command {name!r}; {suggestion(name, commands)}")
+    speaker, command = f"{program} {name}", import_module(commands[name])
+
+    def work() -> None:
         parser = CommandParser(prog=speaker, description=command.HELP)
         command.add_arguments(parser)
         command.run(parser.parse_args(argv[1:]))
-    except _ArgumentError as mistake:
-        return _refuse(mistake.speaker, mistake)
+
+    resumes = getattr(command, "RESUMES", False)
+    return _guarded(speaker, work, "run the same command again to go on" if resumes else "")
+
+
+def _guarded(speaker: str, work: Callable[[], int | None], interrupted: str) -> int:
+    try:
+        return work() or OK
     except UserError as mistake:
-        return _refuse(speaker, mistake)
+        return _refuse(getattr(mistake, "speaker", speaker), mistake)
     except OSError as error:
         place = "" if error.filename is None else f"{error.filename}: "
         return _refuse(speaker, UserError(f"the system must allow the work, but: {place}{_reason(error)}; mend it"))
     except (MemoryError, RuntimeError) as error:
         if not _is_out_of_memory(error):
             raise
-        return _refuse(
-            speaker, UserError(f"the work must fit into memory, but: {first_line(error)}; ask for less at once")
-        )
+        reason = first_line(error)
+        return _refuse(speaker, UserError(f"the work must fit into memory, but: {reason}; ask for less at once"))
     except KeyboardInterrupt:
-        remedy = "; run the same command again to go on" if getattr(command, "RESUMES", False) else ""
-        print(f"\n{speaker}: interrupted{remedy}", file=sys.stderr)
+        print(f"\n{speaker}: interrupted{'; ' if interrupted else ''}{interrupted}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as end:  # argparse ends the process after --help and --version
         return end.code if isinstance(end.code, int) else OK
-    return OK
 
 
 def _refuse(speaker: str, mistake: UserError) -> int:

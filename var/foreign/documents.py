@@ -5,7 +5,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin
+from typing import Any, TypeVar, get_args
 
 import yaml
 
@@ -88,7 +88,7 @@ def taken(values: Mapping[str, Any], name: str, kind: Any, source: object, *, re
     if name not in values:
         raise UserError(f"{shown(source)} must have {name!r}, but it is missing; {remedy}")
     value = values[name]
-    kinds = get_args(kind) or (kind,) if get_origin(kind) is not Sequence else (kind,)
+    kinds = get_args(kind) or (kind,)
     if type(value) not in kinds and not (float in kinds and type(value) is int):
         wanted = " or ".join(_called(each) for each in kinds)
         raise UserError(f"{shown(source)}: {name!r} must be {wanted}, got {shown(repr(value)[:100])}; {remedy}")
