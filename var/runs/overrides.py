@@ -9,6 +9,7 @@ from var import nested
 from var.configs import config_from_dict
 from var.errors import UserError, suggestion
 from var.files import write_text
+from var.foreign.documents import read_yaml, yaml_text
 from var.nested import leaves, plain
 
 Settings = TypeVar("Settings")
@@ -52,25 +53,12 @@ def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: S
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file; raises `UserError` if there is none."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"the settings file {path} must exist, but it is missing; check the path") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} must be a readable YAML or JSON file, but: {reason}; correct it") from error
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UserError(f"{path} must hold named settings, got {type(values).__name__}; write `training: {{steps: 9}}`")
-    return values
+    return read_yaml(path)
 
 
 def write_settings(path: Path, values: Mapping[str, Any]) -> None:
     """Write nested settings as YAML, whole or not at all."""
-    import yaml
-
-    write_text(path, yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None))
+    write_text(path, yaml_text(values))
 
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
