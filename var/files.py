@@ -81,6 +81,11 @@ def append_text(path: Path, text: str) -> None:
         raise unwritable(path, error) from error
 
 
+def open_descriptor(path: Path) -> int:
+    """A descriptor to read and write `path`, which is made if it is missing; raises `OSError`."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
 def sync_file(path: Path) -> None:
     """Bring what was appended to the disk; raises `UserError` if that fails."""
     try:

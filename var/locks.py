@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from var.errors import UserError
-from var.files import make_folder, unwritable
+from var.files import make_folder, open_descriptor, unwritable
 from var.names import shown
 from var.paths import REGULAR, expanded, kind_of_file
 
@@ -54,7 +54,7 @@ def open_lock(folder: Path) -> int:
     try:
         if (kind := kind_of_file(path)) not in (None, REGULAR):
             raise UserError(f"{shown(path)} must be a regular file, got {kind}; remove it")
-        return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+        return open_descriptor(path)
     except OSError as error:
         raise unwritable(path, error) from error
 
