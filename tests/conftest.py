@@ -45,3 +45,8 @@ def shared_cases():
     from pathlib import Path
 
     return Path(__file__).parent / "golden"
+
+
+def pytest_addoption(parser):
+    """How many files of each kind are mangled."""
+    parser.addoption("--mangled", type=int, default=15, help="mangled files of each kind (tests/test_mangled_files.py)")

@@ -4,6 +4,11 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
+from var.names import shown
+
+MOST = 3000
+"""Characters of a message; what is cut out of the middle is said."""
+
 Row = TypeVar("Row")
 
 
@@ -11,8 +16,12 @@ class UserError(ValueError):
     """A mistake in what the user gave: the message names the rule, the value received and the remedy.
 
     It is a `ValueError`, so that library users need no import of ours to catch it; the command lines print it as one
-    line without a traceback.
+    line without a traceback. Whatever names of others are in the message, it is one line of a bounded length, in which
+    nothing is hidden and a terminal finds nothing to obey.
     """
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(shown(" ".join(message.split()), MOST))
 
 
 def first_line(error: BaseException) -> str:

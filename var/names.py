@@ -20,12 +20,11 @@ def escaped(text: str, keep: str = "") -> str:
     return "".join(ascii(each)[1:-1] if _is_hidden(each) and each not in keep else each for each in text)
 
 
-def shown(name: object) -> str:
-    """`name` in one line, `escaped`, and cut in the middle where it is long."""
+def shown(name: object, most: int = MOST_SHOWN) -> str:
+    """`name` in one line, `escaped`, and cut in the middle where it has more than `most` characters."""
     text = escaped(str(name))
-    if len(text) > MOST_SHOWN:
-        half = MOST_SHOWN // 2
-        text = f"{text[:half]}[... {len(text) - 2 * half} more ...]{text[-half:]}"
+    if len(text) > most:
+        text = f"{text[: most // 2]}[... {len(text) - most} more ...]{text[-(most // 2) :]}"
     return text
 
 

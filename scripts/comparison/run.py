@@ -1,6 +1,5 @@
 """The comparison from beginning to end: train, sample, judge, time, report."""
 
-import json
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +26,7 @@ from comparison.training import load_judge, load_pipeline, training_jobs
 from var.devices import chosen_device
 from var.evaluation.table import TABLE
 from var.locks import sole_owner
+from var.nested import plain
 from var.vqvae import VQVAE
 
 TIMING_THREADS = 1
@@ -144,13 +144,17 @@ def _report(place: Place, by_model: dict[str, list[Setting]], stages: dict[str, 
             scores = _returned(stages[f"scores of {setting.key}"])
             rows.append(result_row(setting, scores, sampling, cost, place.seed))
     trained = {name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in JUDGES}
-    plain = json.loads(json.dumps(place.plan.settings()))
     return Report(
         results=rows,
         controls=_returned(stages["controls"]),
         tokenizer=_returned(stages["reconstructions"]),
         environment=environment(TIMING_THREADS, place.device, _seconds(stages)),
-        settings={"extractor": place.plan.judge.name, "seed": place.seed, "judges": trained, **plain},
+        settings={
+            "extractor": place.plan.judge.name,
+            "seed": place.seed,
+            "judges": trained,
+            **plain(place.plan.settings()),
+        },
         scores={model: _returned(stages[f"report on {model}"]) for model in by_model},
     )
 

@@ -13,12 +13,9 @@ from typing import Any, NoReturn, TypeVar
 
 from var.command_line.streams import tolerant_streams
 from var.errors import UserError, first_line, suggestion
-from var.names import escaped
 from var.paths import expanded
 
 Value = TypeVar("Value")
-
-_SPACES = "\n\r\t"
 
 OK, MISTAKE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
 """The exit codes: all is well; the user's mistake; Ctrl-C; nobody reads the output any more."""
@@ -173,7 +170,7 @@ def _guarded(speaker: str, work: Callable[[], int | None], interrupted: str) -> 
 
 
 def _refuse(speaker: str, mistake: UserError) -> int:
-    print(f"{speaker}: error: {' '.join(escaped(str(mistake), keep=_SPACES).split())}", file=sys.stderr)
+    print(f"{speaker}: error: {mistake}", file=sys.stderr)
     return MISTAKE
 
 
