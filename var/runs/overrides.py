@@ -11,6 +11,7 @@ from var.errors import UserError, suggestion
 from var.files import write_text
 from var.foreign.documents import read_yaml, yaml_text
 from var.nested import leaves, plain
+from var.runs.aliases import called_here
 
 Settings = TypeVar("Settings")
 
@@ -79,10 +80,19 @@ def _put(values: dict[str, Any], name: str, value: Any, source: str) -> None:
 
 
 def _nearest(name: str, values: Mapping[str, Any]) -> str:
+    """The settings that `name` may mean: of the same last word, called so elsewhere, or spelt alike."""
     known = [known for known, _ in leaves(values)]
-    leaf = name.rpartition(".")[2]
+    group, _, leaf = name.rpartition(".")
     same = [other for other in known if leaf in other.split(".")]
-    return f"did you mean {' or '.join(map(repr, same[:3]))}?" if same else suggestion(name, known)
+    same += [other for ours in called_here(leaf) for other in known if f".{other}".endswith(f".{ours}")]
+    same.sort(key=lambda other: not other.startswith(f"{group}."))  # those of the group that was named first
+    if same:
+        return f"did you mean {' or '.join(map(repr, dict.fromkeys(same[:3])))}?"
+    near = suggestion(name, known)
+    if near.startswith("did you mean"):
+        return near
+    inside = [other for other in known if other.startswith(f"{group}.")] if group else []
+    return suggestion(name, inside or [*values])
 
 
 def _assignment(text: str) -> tuple[str, Any]:
