@@ -35,6 +35,8 @@ class SamplingSettings:
         checks.fields(self)
         chosen(self.sampler, SAMPLERS, "sampler")
         chosen(self.spacing, SPACINGS, "spacing")
+        if self.num_inference_steps is not None:
+            checks.at_least(1, self, "num_inference_steps")
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them."""

@@ -3,12 +3,15 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import torch
 from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from var.errors import UserError, chosen
+
+MOST_TIMESTEPS = 10**6
 
 Images = Float[Tensor, "batch *shape"]
 Timesteps = int | Int[Tensor, ""] | Int[Tensor, " batch"]
@@ -85,5 +88,9 @@ def named_schedule(name: str, num_timesteps: int) -> NoiseSchedule:
 
 
 def _check_num_timesteps(num_timesteps: int) -> None:
+    if not isinstance(num_timesteps, Integral) or isinstance(num_timesteps, bool):
+        raise UserError(f"num_timesteps must be a whole number, got {num_timesteps!r:.100}; correct it")
     if num_timesteps < 1:
         raise UserError(f"a schedule needs at least 1 timestep, got {num_timesteps}; give a positive num_timesteps")
+    if num_timesteps > MOST_TIMESTEPS:
+        raise UserError(f"a schedule has at most {MOST_TIMESTEPS} timesteps, got {num_timesteps}; lower num_timesteps")

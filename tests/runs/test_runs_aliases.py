@@ -53,7 +53,7 @@ def test_the_setting_that_was_meant_is_named(run, name, ours):
 
 
 def test_an_unknown_group_names_the_groups():
-    with pytest.raises(UserError, match="unknown setting 'foo.bar'; choose one of 'checkpoints', 'data'") as caught:
+    with pytest.raises(UserError, match=r"unknown setting 'foo.bar'; choose one of 'checkpoints', 'data'") as caught:
         overridden(RUNS["vqvae"], assignments=["foo.bar=1"])
     assert len(str(caught.value)) < 300
 

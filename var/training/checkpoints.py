@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from var.checks import fields
+from var.checks import at_most, fields
 from var.configs import to_json
 from var.errors import UserError, first_line
 from var.files import begin_folder, file_digest, finish_folder, remove_folder, set_aside, sweep, write_text
@@ -45,6 +45,7 @@ class CheckpointPolicy:
 
     def __post_init__(self) -> None:
         fields(self)
+        at_most(10**9, self, "every", "keep")
         if self.every < 1:
             raise UserError(f"checkpoints must be at least 1 step apart, got every={self.every}; raise it")
         if self.keep < 2:
