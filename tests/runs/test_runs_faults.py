@@ -194,3 +194,30 @@ def test_another_start_on_one_output_is_told_who_is_at_work(tmp_path, capsys):
         assert "at work in" in refused(capsys, *command(tmp_path / "run"))
     assert main(command(tmp_path / "run")) == 0
     assert not (tmp_path / "run" / ".lock").exists()
+
+
+def test_workers_without_end_are_refused(tmp_path, capsys):
+    """F16: `--workers 1000000000000` started processes without end."""
+    error = refused(capsys, *command(tmp_path / "run", others=("--workers", "1000000000000")))
+    assert "workers must be a whole number from 0 to 1024, got 1000000000000" in error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("size", ["3m", "700k", "16k"])
+def test_a_disk_that_is_full_at_the_first_checkpoint_is_told_in_a_line(forker, tmp_path, size):
+    """F3: a TypeError where the message was made."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    words = command(folder / "run", "vqvae.base_channels=16")
+    log = tmp_path / "output"
+    status = forker.wait(forker.start("run_on_a_small_disk", log, folder=str(folder), size=size, words=words))
+    text = log.read_text()
+    if status == 77:
+        pytest.skip(f"no file system can be mounted here: {text}")
+    assert "Traceback" not in text
+    if size == "3m":
+        assert status in (0, 2), text
+        return
+    assert status == 2, text
+    assert "No space left on device" in text
+    assert "make room" in text

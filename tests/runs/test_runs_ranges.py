@@ -1,11 +1,16 @@
 """Numbers that no run can be meant with are refused where the settings are made, before anything is built."""
 
+import re
+
 import pytest
+import torch
 
 from diffusion_baseline.presets import PRESETS as UNETS
+from var.cli import main
 from var.errors import UserError
 from var.recipes.transformer.presets import PRESETS as TRANSFORMERS
 from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
+from var.runs import memory
 from var.runs.overrides import overridden
 from var.training import CheckpointPolicy, TrainingConfig
 
@@ -71,3 +76,15 @@ def test_all_presets_are_within_the_ranges():
     for run in (*TOKENIZERS.values(), *TRANSFORMERS.values(), *UNETS.values()):
         assert overridden(run) == run
     TrainingConfig(steps=10**9, batch_size=10**6, learning_rate=1000, weight_decay=0, log_every=10**9)
+
+
+def test_a_model_that_cannot_fit_into_memory_is_told_before_the_first_step(tmp_path, monkeypatch, capsys):
+    """F14: "can't allocate 88 GB", or killed by the system in the middle of a step."""
+    assert (memory.memory_of(torch.device("cpu")) or 2**40) > 2**27
+    command = ["train", "vqvae", "digits", "--preset", "digits", "--output", str(tmp_path / "run"), "--device", "cpu"]
+    command += ["--quiet", "--set", "evaluation.every=0", "--set", "vqvae.kmeans_init=false"]
+    monkeypatch.setattr(memory, "memory_of", lambda device: 2_000_000)
+    assert main(command) == 2
+    error = capsys.readouterr().err
+    assert re.search(r"must fit into memory, but 163,369 parameters need 2\.49 MiB of 1\.91 MiB; take a smaller", error)
+    assert not (tmp_path / "run" / "checkpoints").exists()

@@ -16,6 +16,7 @@ from var.locks import sole_owner
 from var.runs.evaluation import Evaluation
 from var.runs.folder import RunFolder
 from var.runs.job import Job, Prepared
+from var.runs.memory import check_memory
 from var.runs.overrides import FACTS, differences, settings_to_dict
 from var.runs.plan import count
 from var.runs.session import Session
@@ -55,6 +56,7 @@ def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
             )
             return
         prepared = job.prepare(session)
+        check_memory(prepared.task, settings.training, session.processes)
         session.say(_introduction(job, prepared.task))
         signals.remember()
         _train(job, session, prepared, facts)

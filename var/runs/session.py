@@ -4,7 +4,7 @@ import argparse
 from dataclasses import dataclass
 
 from var.runs.folder import RunFolder
-from var.training.distributed import Processes
+from var.training.distributed import Processes, check_workers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,9 @@ class Session:
             trackers=tuple(arguments.track),
             on_bad_image=arguments.on_bad_image,
         )
+
+    def __post_init__(self) -> None:
+        check_workers(self.workers)
 
     def say(self, text: str) -> None:
         """Print a line, once for all processes."""
