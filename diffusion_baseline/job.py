@@ -82,7 +82,9 @@ class DiffusionJob(Job[DiffusionRun]):
         return Prepared(
             task=DiffusionTask(pipeline, label_drop=settings.label_drop),
             data=self.data,
-            evaluation=generator_evaluation(settings, self.data, session, exact, lambda _: pipeline, options),
+            evaluation=generator_evaluation(
+                settings, self.data, self.judged, session, exact, lambda _: pipeline, options
+            ),
         )
 
     def _pipeline(self, session: Session) -> DiffusionPipeline:

@@ -51,8 +51,10 @@ def _convert(options: argparse.Namespace) -> None:
     import torch
 
     from var import VARPipeline
-    from var.files import atomic_folder
+    from var.files import atomic_folder, sweep
 
+    if output.parent.is_dir():  # what killed conversions left there is as large as a model
+        sweep(output.parent, lambda name: name == output.name)
     pipe = VARPipeline.from_original(
         options.vqvae,
         options.transformer,

@@ -15,7 +15,6 @@ import pytest
 import torch
 from annotations import unchecked
 from mangling import mangled
-from var.foreign.weights import read_tensors
 
 from diffusion_baseline import DiffusionPipeline
 from var import VQVAE, VARPipeline
@@ -25,6 +24,7 @@ from var.evaluation import Classifier
 from var.evaluation.report.diff import diff_reports
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
 from var.evaluation.sets.samples import open_samples
+from var.foreign.weights import read_tensors
 from var.recipes.vqvae.presets import vqvae_run
 from var.runs.folder import RunFolder
 from var.runs.overrides import read_settings, settings_from_dict

@@ -11,11 +11,11 @@ from torch import nn
 from var.errors import UserError
 from var.eval_mode import eval_mode
 from var.evaluation.features.digests import network_digest
-from var.foreign.weights import opened_tensors
+from var.foreign.weights import opened_tensors, save_tensors
 from var.recipes.transformer.token_cache_files import tokenizer_digest
 from var.sampling.record import fingerprint
 from var.vqvae import VQVAE, VQVAEConfig
-from var.weights import add_to_digest, check_fit, kinds_of, save_tensors
+from var.weights import add_to_digest, check_fit, kinds_of
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def test_kinds_in_a_file_are_those_of_the_tensors(tmp_path):
     save_tensors(tmp_path / "file", tensors, {"about": "this"})
     with opened_tensors(tmp_path / "file") as file:
         assert file.kinds() == kinds_of(tensors)
-        assert file.metadata() == {"about": "this"}  # one key: several are written in an order that differs
+        assert file.metadata() == {"about": "this"}  # several keys are written in an order that differs
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
 
 

@@ -47,6 +47,6 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
 def chosen(name: str, table: Mapping[str, Row], kind: str) -> Row:
     """The row `name` of a `table` of things of a `kind`; raises `UserError` with suggestions for an unknown one."""
-    if name not in table:
-        raise UserError(f"unknown {kind} {name!r}; {suggestion(name, table)}")
+    if not isinstance(name, str) or name not in table:
+        raise UserError(f"unknown {kind} {name!r:.100}; {suggestion(str(name), table)}")
     return table[name]

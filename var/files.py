@@ -60,11 +60,19 @@ def give_usual_mode(path: Path) -> None:
     path.chmod(0o666 & ~_current_umask())
 
 
-def write_text(path: Path | str, text: str) -> None:
-    """Write `text` as UTF-8, whole or not at all; raises `UserError` if the place cannot be written."""
+@contextmanager
+def atomic_text(path: Path | str, text: str) -> Iterator[None]:
+    """Write `text` as UTF-8 under a temporary name; it takes the name `path` when the block ends well."""
     with atomic_file(path) as temporary:
         # Half a pair in a name of others cannot be said in UTF-8, and must not end work that is done.
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        yield
+
+
+def write_text(path: Path | str, text: str) -> None:
+    """Write `text` as UTF-8, whole or not at all; raises `UserError` if the place cannot be written."""
+    with atomic_text(path, text):
+        pass
 
 
 def write_json(path: Path | str, values: Any) -> None:

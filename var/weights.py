@@ -1,49 +1,16 @@
-"""The tensors of networks by name: written, digested, and compared with those of a model."""
+"""The tensors of networks by name: digested, and compared with those of a model."""
 
-import os
-import re
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
 from torch import Tensor
 
 from var.errors import UserError, listed
-from var.files import give_usual_mode
 from var.foreign.weights import Kind
 
 LISTED = 10
 """Faults in a message."""
-
-
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """One safetensors file, readable by all like other files; raises `OSError`.
-
-    `metadata` has one key: the library writes several in an order that differs from one process to the next.
-    """
-    assert metadata is None or len(metadata) == 1
-    cpu: dict[str, Tensor] = {}
-    storages: set[int] = set()
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().to("cpu").contiguous()
-        # safetensors refuses tensors that share memory, so those after the first are copied.
-        place = tensor.untyped_storage().data_ptr()
-        cpu[name] = tensor.clone() if place in storages else tensor
-        storages.add(place)
-    try:
-        save_file(cpu, path, metadata=dict(metadata or {"format": "pt"}))
-    except SafetensorError as error:
-        raise _os_error(str(error) or type(error).__name__) from error
-    give_usual_mode(path)
-
-
-def _os_error(text: str) -> OSError:
-    """What the system said, out of the words that safetensors puts around it."""
-    number = re.search(r"\(os error (\d+)\)", text)
-    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(text.splitlines()[0])
 
 
 def add_to_digest(

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from annotations import unchecked
 from PIL import Image
 
 from var.data import ArrayData, Compose, FolderData, HorizontalFlip, RandomCrop, Shift, batches, without_images
@@ -130,7 +131,7 @@ def test_batch_moves_to_a_device(data):
         ({"batch_size": 12, "world_size": 2}, "one global batch of 24 images"),
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
         ({"start_step": -1}, "start_step must be 0 or more, got -1"),
-        ({"workers": -1}, "workers must be 0 or more, got -1"),
+        ({"workers": -1}, "workers must be 0 or more, at most .*, got -1"),
         ({"world_size": 0}, "world_size must be 1 or more, got 0"),
         ({"rank": -1}, "rank must be 0 or more, got -1"),
         ({"rank": 2, "world_size": 2}, r"rank must lie in \[0, 2\), got 2"),
@@ -228,7 +229,25 @@ def test_a_framing_sees_the_whole_pictures_of_a_folder(folder):
 def test_a_broken_file_is_one_line_from_a_worker_too(folder):
     broken = pickle.loads(pickle.dumps(folder))
     broken.paths = [*broken.paths[:5], broken.root / "absent.png", *broken.paths[6:]]
-    with pytest.raises(UserError, match=r"absent\.png must be") as caught:
+    with pytest.raises(UserError, match=r"absent\.png must lead to a file") as caught:
         for _ in itertools.islice(batches(broken, 12, seed=0, workers=1), 1):
             pass
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("workers", [10**12, 10**6, -1, 1.5, "2", True, None])
+def test_processes_are_not_started_without_end(data, workers):
+    """F16: 10^12 workers were begun, one after another."""
+    with unchecked(), pytest.raises(UserError, match=r"workers must be 0 or more, at most \d+ here, got"):
+        batches(data, 4, seed=0, workers=workers)
+
+
+@pytest.mark.parametrize("name", ["batch_size", "start_step", "rank", "world_size", "seed"])
+def test_numbers_of_every_library_and_none(data, name):
+    values = {"batch_size": 4, "start_step": 0, "rank": 0, "world_size": 1, "seed": 3}
+    given = [values | {name: np.int64(values[name])}, values]
+    one, other = (next(batches(data, **each)) for each in given)
+    assert torch.equal(one.indices, other.indices)
+    for value in ("4", 1.5, True, None):
+        with unchecked(), pytest.raises(UserError, match=f"{name} must be .*, got"):
+            batches(data, **values | {name: value})

@@ -223,7 +223,7 @@ def test_a_file_that_vanished_is_named(tmp_path):
     path = save(tmp_path / "1.png")
     data = FolderData(tmp_path, size=8)
     path.unlink()
-    with pytest.raises(UserError, match=f"{path} must be a whole .* got no bytes"):
+    with pytest.raises(UserError, match=f"{path} must lead to a file, but there is none; restore"):
         data.load(0)
 
 

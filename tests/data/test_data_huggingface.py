@@ -113,3 +113,113 @@ def test_without_the_library(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasets", None)
     with pytest.raises(UserError, match=r'absent; pip install "next-scale\[stream\]"'):
         open_data("hf:me/pictures", size=6)
+
+
+# The names and labels of others
+
+
+def columns(image="image", **others):
+    """A data set of two pictures with other columns: name to (values, feature)."""
+    features = {image: datasets.Image(), **{name: feature for name, (_, feature) in others.items()}}
+    cells = {image: [{"bytes": png(index), "path": None} for index in range(2)]}
+    cells |= {name: values for name, (values, _) in others.items()}
+    return datasets.Dataset.from_dict(cells, features=datasets.Features(features))
+
+
+def whole(kind="int64"):
+    return [0, 1], datasets.Value(kind)
+
+
+@pytest.mark.parametrize(
+    "name", ["labels", "class", "fine_label", "Label", "target", "category_id", "y", "cls", "Classes"]
+)
+def test_the_name_of_the_column_is_asked_for(name):
+    """The row "labels of others": all images were "unlabelled" without a word."""
+    data = columns(**{name: whole(), "width": whole()})
+    rule = f"has no column 'label' of labels, but '{name}'; name the one that is meant, as in \"hf:NAME.label=COLUMN\""
+    with pytest.raises(UserError, match=rule):
+        HuggingFaceData(data, size=6)
+    assert HuggingFaceData(data, size=6, label=name).labels.tolist() == [0, 1]
+    assert HuggingFaceData(data, size=6, label=None).labels.tolist() == [0, 0]
+
+
+def test_class_labels_are_seen_under_every_name():
+    kind = datasets.ClassLabel(names=["a", "b"])
+    with pytest.raises(UserError, match="but 'breed', 'colour'; name the one"):
+        HuggingFaceData(columns(breed=([0, 1], kind), colour=([1, 1], kind)), size=6)
+    with pytest.raises(UserError, match="has no column 'lable' of labels, but 'label'"):
+        HuggingFaceData(columns(label=whole()), size=6, label="lable")
+
+
+def test_data_that_have_no_labels_say_so():
+    data = HuggingFaceData(columns(width=whole()), size=6)
+    assert data.classes == ("unlabelled",)
+    assert data.notes == ("dataset: no column of labels (image, width), so all images are one class",)
+
+
+@pytest.mark.parametrize(
+    ("values", "feature", "found"),
+    [
+        ([0.0, 1.0], datasets.Value("float32"), "got float32"),
+        ([True, False], datasets.Value("bool"), "got bool"),
+        (["0", "1"], datasets.Value("string"), "got string"),
+        ([[0], [1]], datasets.Sequence(datasets.Value("int64")), "got "),
+        ([{"a": 0}, {"a": 1}], {"a": datasets.Value("int64")}, "got "),
+        ([0, None], datasets.Value("int64"), "got None at 1; drop"),
+        ([0, None], datasets.ClassLabel(names=["a", "b"]), "got None at 1; drop"),
+    ],
+)
+def test_only_whole_numbers_are_labels(values, feature, found):
+    """The row "labels of others", F15 and F9."""
+    with pytest.raises(UserError, match=f"the column 'label' of dataset must hold whole numbers, {found}") as caught:
+        HuggingFaceData(columns(label=(values, feature)), size=6)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "uint64"])
+def test_whole_numbers_of_every_size(kind):
+    assert HuggingFaceData(columns(label=whole(kind)), size=6).labels.tolist() == [0, 1]
+
+
+def test_a_number_of_others_does_not_decide_how_many_names_are_made():
+    """F7."""
+    with pytest.raises(UserError, match="at most 100000 classes, labels from 0 to 99999, got a label of 999999999"):
+        HuggingFaceData(columns(label=([0, 999_999_999], datasets.Value("int64"))), size=6)
+
+
+@pytest.mark.parametrize("names", [["a", " "], ["a", "b\x1b[2J"], ["\u00e9", "e\u0301"], ["a", "b" * 400]])
+def test_class_labels_that_cannot_be_told_apart_or_shown(names):
+    with pytest.raises(UserError, match=r"dataset: (a )?class names? must"):
+        HuggingFaceData(columns(label=([0, 1], datasets.ClassLabel(names=names))), size=6)
+
+
+def test_columns_of_images_that_hold_none():
+    with pytest.raises(UserError, match="the column 'image' of dataset must hold images: ") as caught:
+        HuggingFaceData(datasets.Dataset.from_dict({"image": [1.5, 2.5]}), size=6)
+    assert "\n" not in str(caught.value)
+    empty = datasets.Features({"image": datasets.Image()})
+    data = HuggingFaceData(datasets.Dataset.from_dict({"image": [None]}, features=empty), size=6)
+    with pytest.raises(BadImageError, match=r"dataset\[0\] must be an image, got an empty cell"):
+        data.load(0)
+
+
+def test_columns_are_named_on_the_command_line(tmp_path):
+    columns("img", fine_label=whole(), other=whole()).save_to_disk(tmp_path / "some")
+    source = f"hf:{tmp_path / 'some'}"
+    data = open_data(f"{source}?image=img&label=fine_label", size=6)
+    assert data.labels.tolist() == [0, 1]
+    assert open_data(f"{source}?image=img&label=", size=6).classes == ("unlabelled",)
+    for query, message in (
+        ("?label=fine_label", r"must have a column 'image' of images; .*\?image=COLUMN"),
+        ("?image=img&label=fine", "has no column 'fine' of labels, but 'fine_label'; name"),
+        ("?image=img", "has no column 'label' of labels, but 'fine_label'; name"),
+        ("?img=img", "columns are named by image= and label=, got 'img', which is not known"),
+        ("?image=img&image=img", "got 'image', which is given twice"),
+        ("?image=", "columns are named by image= and label="),
+        ("?", "columns are named by image= and label="),
+    ):
+        with pytest.raises(UserError, match=message):
+            open_data(source + query, size=6)
+    (tmp_path / "some").rename(tmp_path / "odd?image=x")
+    with pytest.raises(UserError, match="must have a column 'image'"):
+        open_data(f"hf:{tmp_path}/odd?image=x", size=6)

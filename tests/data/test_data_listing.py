@@ -1,5 +1,6 @@
 """Listing of folders: compact, in the right order, and remembered no longer than it is true."""
 
+import json
 import os
 import pickle
 from pathlib import Path
@@ -45,13 +46,13 @@ def test_paths_stand_in_their_folders():
 @pytest.fixture
 def scans(monkeypatch):
     """Names of the folders that are scanned from now on."""
-    seen, scan = [], listing._visible
+    seen, scan = [], listing.read_entries
 
-    def record(folder, *options):
+    def record(folder, **options):
         seen.append(folder.name)
-        return scan(folder, *options)
+        return scan(folder, **options)
 
-    monkeypatch.setattr(listing, "_visible", record)
+    monkeypatch.setattr(listing, "read_entries", record)
     return seen
 
 
@@ -103,6 +104,39 @@ def test_a_file_that_is_no_listing_is_not_overwritten(tmp_path, content, message
     with pytest.raises(UserError, match=message):
         paths(root, index)
     assert index.read_text() == content
+
+
+@pytest.mark.parametrize("content", ["[" * 100_000, '{"kind": NaN}', '{"kind": 1, "kind": 2}', "\udcff", "", "5"])
+def test_other_files_are_one_line(tmp_path, content):
+    """F6."""
+    root, index = make(tmp_path / "root", a=["1.png"]), tmp_path / "index.json"
+    index.write_bytes(os.fsencode(content))
+    with pytest.raises(UserError, match="must be a stored listing of images"):
+        paths(root, index)
+    index.unlink()
+    os.mkfifo(index)
+    with pytest.raises(UserError, match="must be a regular file, got a pipe"):
+        paths(root, index)
+
+
+WRONG = [5, [], ["state"], ["state", ["1.png"]], ["state", [5], {}], ["state", ["../../x.png"], {}],
+         ["state", "1.png", {}], ["state", ["2.png", "1.png"], {}], ["state", ["1.png", "1.png"], {}],
+         [True, ["1.png"], {}], ["state", ["1.png"], {"x": [1, "y"]}],
+         ["state", ["1.png"], {"other file": [True, "y"]}]]  # fmt: skip
+
+
+@pytest.mark.parametrize("folders", [5, [], "a", None])
+@pytest.mark.parametrize("entry", WRONG)
+def test_a_listing_of_wrong_types_is_made_anew(tmp_path, folders, entry):
+    """F6."""
+    root, index = make(tmp_path / "root", a=["1.png"]), tmp_path / "index.json"
+    assert paths(root, index) == ["a/1.png"]
+    right = json.loads(index.read_text())
+    state = right["folders"]["a"][0]
+    entry = [state if part == "state" else part for part in entry] if isinstance(entry, list) else entry
+    index.write_text(json.dumps(right | {"folders": {"a": entry} if folders == 5 else folders}))
+    assert paths(root, index) == ["a/1.png"]
+    assert json.loads(index.read_text()) == right
 
 
 def test_classes_may_come_from_another_part(tmp_path):

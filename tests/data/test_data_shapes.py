@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from annotations import unchecked
 from torch.nn import functional as F
 
 from var.data import FolderData, ImageData, shapes, write_folder
@@ -106,11 +107,15 @@ def test_the_images_never_change():
         ({"split": "tset"}, "unknown split 'tset' of the shapes; did you mean 'test'"),
         ({"size": 4}, "a size of 8 pixels or more, got 4"),
         ({"length": 0}, "a length must be 1 or more, got 0"),
+        ({"length": 10**12}, "got 1000000000000, and at most 10000000"),
+        ({"length": 1.5}, "a length must be 1 or more, got 1.5"),
+        ({"size": "32"}, "the size of images must be a whole number of pixels"),
+        ({"size": (16, 8)}, r"the shapes need a size of 8 pixels or more, got \(16, 8\)"),
         ({"split": "all", "length": 5}, "no length of its own, got 5"),
     ],
 )
 def test_impossible_shapes(options, message):
-    with pytest.raises(UserError, match=message):
+    with unchecked(), pytest.raises(UserError, match=message):
         shapes(**options)
 
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from var.data import BadImageError, FolderData, ImageData, TarData, batches, fingerprint, open_data, tar
-from var.data.tar import expand_shards
+from var.data.shard_names import expand_shards
 from var.errors import UserError
 
 RNG = np.random.default_rng(0)
@@ -136,7 +136,7 @@ def test_names_labels_and_classes(tmp_path):
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ([("a.txt", "")], "no images in .*0.tar and the other shards; put png, jpg"),
+        ([("a.txt", "")], "no images in .*0.tar; put png, jpg"),
         ([("a.png", b""), ("a.jpg", b"")], "0.tar:a.jpg must be the only image of its sample, got another"),
         ([("a.png", b""), ("b.png", b""), ("a.cls", "0")], "0.tar:b.png must have a label .* got none .1 such"),
         ([("a.png", b""), ("a.cls", "cat")], "0.tar:a.cls must hold a label, a whole number, got b'cat'"),
@@ -187,7 +187,7 @@ def test_a_shard_that_shrank_is_noticed(shards, tmp_path):
     with pytest.raises(BadImageError, match=r"0\.tar:a\.png must have \d+ bytes, got 88; mend the shard"):
         data.load(0)
     path.unlink()
-    with pytest.raises(UserError, match=r"0\.tar must be readable, but: No such file"):
+    with pytest.raises(UserError, match=r"0\.tar must be a tar file, but it is missing"):
         data.load(0)
 
 

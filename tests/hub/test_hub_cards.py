@@ -1,7 +1,10 @@
+import re
+
 import pytest
 import yaml
+from annotations import unchecked
 from huggingface_hub import ModelCard as HubCard
-from tiny_models import one_line
+from tiny_models import Pair, one_line
 
 from diffusion_baseline import DiffusionPipeline, UNet
 from var import VAR, VARPipeline
@@ -81,6 +84,56 @@ def test_a_saved_model_has_a_card_if_it_is_given_one(tiny, pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "pair", card=ModelCard(license="cc0-1.0"))
     assert HubCard.load(tmp_path / "pair" / "README.md").data.license == "cc0-1.0"
     assert 'Pair.from_pretrained("pair")' in (tmp_path / "pair" / "README.md").read_text()
+
+
+HOSTILE = "a|b`c*<script>alert(1)</script>\n---\nlicense: x\n# d $\\frac{$ \x1b[2J\ud800 \u202e"
+
+
+def test_names_of_others_say_nothing_in_markdown_html_yaml_or_python(tiny, tmp_path):
+    """F17: a name stays a name, in every format that it is written in."""
+    place = 'me/we"ird\n```<b>\\'
+    card = ModelCard(
+        dataset=HOSTILE,
+        metrics={HOSTILE: 1.0},
+        tags=("a: b\nc: d", HOSTILE),
+        description="*Mine* <script>x</script>\x1b[2J",
+    )
+    text = card_text(card, Pair, place)
+    body = text.split("---\n", 2)[2]
+    assert all(each.isprintable() or each == "\n" for each in text)
+    for tag in ("<script", "<b>"):
+        assert tag not in body.replace(body.split("```python")[1].split("\n```\n")[0], "")
+    assert "*Mine* &lt;script>x" in body
+    front = yaml.safe_load(text.split("---\n")[1])
+    assert front["license"] == "mit"
+    assert front["tags"][2] == "a: b\\nc: d"
+    assert front["model-index"][0]["results"][0]["dataset"]["name"].startswith("a|b`c*<script>")
+    title, *comments = [line for line in body.splitlines() if line.startswith("#")]
+    assert title == '# we"ird' + r"\\n\`\`\`&lt;b&gt;\\"
+    assert comments == ["# pip install next-scale"]
+    (row,) = [line for line in body.splitlines() if line.endswith("| 1 |")]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 3  # two cells
+    code = body.split("```python\n")[1].split("\n```\n")[0]
+    asked = []
+    stub = type("Pair", (), {"from_pretrained": staticmethod(asked.append)})
+    exec(code.replace("from tiny_models import Pair", ""), {"Pair": stub})
+    assert asked == [place]
+    tiny.save_pretrained(tmp_path / "a<i>|b", card=card)
+    assert "# a&lt;i&gt;\\|b" in (tmp_path / "a<i>|b" / "README.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *({"license": 5}, {"tags": "ab"}, {"tags": [5]}, {"dataset": 5}, {"description": None}, {"task": None}),
+        *({"metrics": [1]}, {"metrics": {5: 1.0}, "dataset": "d"}, {"metrics": {"a": "1"}, "dataset": "d"}),
+        *({"metrics": {"a": True}, "dataset": "d"}, {"metrics": {"a": float("inf")}, "dataset": "d"}),
+    ],
+    ids=str,
+)
+def test_fields_of_a_card_are_of_their_types(fields):
+    with unchecked(), one_line(next(iter(fields))):
+        ModelCard(**fields)
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
-from tiny_models import Other, Pair, Tiny, assert_same_weights, one_line
+from tiny_models import Pair, Tiny, assert_same_weights, one_line
 
 
 def test_a_pipeline_comes_back_with_parts_and_settings(pipeline, tmp_path):
@@ -36,8 +38,15 @@ def test_a_wrong_index_is_refused(pipeline, tmp_path, change, message):
 
 def test_an_interrupted_pipeline_is_not_taken_for_finished(pipeline, tmp_path, monkeypatch):
     pipeline.save_pretrained(tmp_path)
-    monkeypatch.setattr(Other, "state_dict", lambda self: (_ for _ in ()).throw(KeyboardInterrupt()))
+    real = os.replace
+
+    def killed(source, target):
+        if Path(target).parent.name == "first":
+            raise KeyboardInterrupt
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", killed)
     with pytest.raises(KeyboardInterrupt):
         pipeline.save_pretrained(tmp_path)
-    with one_line(".*pipeline_index.json must exist, but it is missing"):
+    with one_line(".*pipeline_index.json must be a JSON file, but it is missing"):
         Pair.from_pretrained(tmp_path)

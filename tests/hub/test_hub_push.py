@@ -84,7 +84,7 @@ def test_a_push_that_is_refused(client, hub, saved, repo_id, token, message):
 def test_a_card_that_is_wrong_is_refused_before_anything_is_sent(client, hub, saved):
     # Here, because annotations are not enforced in the client, as they are not for users.
     message = client.error("push", "Tiny", str(saved), "me/tags", token=TOKEN, card={"tags": "digits"})
-    assert message == "tags must be a tuple of texts, got 'digits'; correct them"
+    assert message == "tags must be a list, each a text, got 'digits'; correct it"
     assert "me/tags" not in hub.repositories
 
 

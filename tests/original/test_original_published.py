@@ -1,14 +1,18 @@
 """The authors' repository: a variant by name, converted once, kept beside the download."""
 
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
+from half_folders import begun
 from official_layout import official_pair
 from tiny import tiny_pipeline
 
 from var import VARPipeline
 from var.errors import UserError
+from var.hub import models
 from var.original import published
 
 COMMIT = "0123456789abcdef"
@@ -62,7 +66,7 @@ def test_it_is_converted_once_and_then_read_from_the_conversion(hub, conversions
     first = load(revision="main", local_files_only=True)
     assert same(first, tiny_pipeline())
     assert [name for _, name, _ in asked] == ["vae_ch160v4096z32.pth", "var_d16.pth"]
-    assert asked[0][2] == {"revision": "main", "local_files_only": True}
+    assert asked[0][2] == {"revision": "main", "local_files_only": True, "progress": False}
     kept = list((repository / "next-scale").iterdir())
     assert len(kept) == 1  # and no temporary folder
     assert {file.suffix for file in kept[0].rglob("*.*")} == {".json", ".safetensors"}
@@ -106,6 +110,62 @@ def test_a_conversion_that_is_damaged_is_made_again(hub, conversions):
     assert same(load(), tiny_pipeline())
     assert same(VARPipeline.from_pretrained(kept), tiny_pipeline())
     assert len(conversions) == 2
+
+
+def test_two_processes_that_meet_a_damaged_conversion_both_get_the_model(hub, conversions, monkeypatch):
+    """F19: the other process takes it away between the look at it and the removal, or while it is read."""
+    repository, _ = hub
+    load()
+    (kept,) = (repository / "next-scale").iterdir()
+    remove = published.remove_folder
+
+    def removed_twice(folder):
+        remove(folder)
+        remove(folder)
+
+    (kept / "transformer" / "model.safetensors").write_bytes(b"cut off")
+    with monkeypatch.context() as patch:
+        patch.setattr(published, "remove_folder", removed_twice)
+        assert same(load(), tiny_pipeline())
+    assert len(conversions) == 2
+    real = models.read_json
+
+    def vanishing(path, **options):
+        shutil.rmtree(kept, ignore_errors=True)
+        return real(path, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(models, "read_json", vanishing)
+        assert published._kept(VARPipeline, kept, None, None) is None
+    assert same(load(), tiny_pipeline())
+    assert len(conversions) == 3
+
+
+def test_four_threads_at_once_convert_and_get_the_model(hub, conversions):
+    repository, _ = hub
+    load()
+    (kept,) = (repository / "next-scale").iterdir()
+    (kept / "transformer" / "model.safetensors").write_bytes(b"cut off")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: load(), range(8)))
+    assert all(same(each, tiny_pipeline()) for each in found)
+    assert [path.name for path in (repository / "next-scale").iterdir()] == [kept.name]
+    assert same(VARPipeline.from_pretrained(kept), tiny_pipeline())
+
+
+def test_what_a_killed_conversion_left_is_swept(hub, conversions, tmp_path):
+    """F20: a folder as large as the model; a running process's stays."""
+    repository, _ = hub
+    process = begun(repository / "next-scale" / "d16-1-0")
+    (half,) = (repository / "next-scale").iterdir()
+    load()
+    assert half.exists()
+    process.kill()
+    process.wait()
+    assert (half / "half").stat().st_size == 10**6
+    load()  # from the conversion, which is whole
+    assert len(conversions) == 1
+    assert [path.name[0] for path in (repository / "next-scale").iterdir()] == ["d"]
 
 
 def test_a_failure_while_converting_leaves_nothing(hub, conversions, monkeypatch):

@@ -199,7 +199,8 @@ def test_another_start_on_one_output_is_told_who_is_at_work(tmp_path, capsys):
 def test_workers_without_end_are_refused(tmp_path, capsys):
     """F16: `--workers 1000000000000` started processes without end."""
     error = refused(capsys, *command(tmp_path / "run", others=("--workers", "1000000000000")))
-    assert "workers must be a whole number from 0 to 1024, got 1000000000000" in error
+    assert "workers must be 0 or more, at most" in error
+    assert "got 1000000000000;" in error
     assert not (tmp_path / "run").exists()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import official_layout
 import pytest
 import torch
+from half_folders import begun
 
 from var import VARPipeline
 
@@ -70,6 +71,18 @@ def test_mistakes_are_one_line_and_write_nothing(files, tmp_path, capsys, argume
     assert message in err
     assert not new.exists()
     assert [file.name for file in full.iterdir()] == ["notes.txt"]
+
+
+def test_what_a_killed_conversion_left_is_swept(files, tmp_path):
+    """F20, in the place where the converted model will lie; what others write there stays."""
+    output = tmp_path / "pipeline"
+    for name in ("pipeline", "other"):
+        process = begun(output.with_name(name))
+        process.kill()
+        process.wait()
+    assert script.main([*files, str(output), "--num-heads", "2", "--no-progress"]) == 0
+    VARPipeline.from_pretrained(output)
+    assert sorted(path.name.split(".")[1] for path in tmp_path.glob(".*")) == ["other"]
 
 
 def test_unknown_options_are_refused(capsys):

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, TypeVar
 from var.command_line.streams import tolerant_streams
 from var.errors import UserError, first_line, suggestion
 from var.paths import expanded
+from var.progress import silence
 
 Value = TypeVar("Value")
 
@@ -143,7 +144,10 @@ def _run(program: str, description: str, commands: Mapping[str, str], argv: list
     def work() -> None:
         parser = CommandParser(prog=speaker, description=command.HELP)
         command.add_arguments(parser)
-        command.run(parser.parse_args(argv[1:]))
+        arguments = parser.parse_args(argv[1:])
+        if getattr(arguments, "quiet", False):
+            silence()  # those of libraries; ours ask for the option themselves
+        command.run(arguments)
 
     resumes = getattr(command, "RESUMES", False)
     return _guarded(speaker, work, "run the same command again to go on" if resumes else "")

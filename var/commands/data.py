@@ -3,6 +3,7 @@
 import argparse
 
 from var.command_line.frame import file_path, one_of, whole_number
+from var.names import shown
 
 HELP = "write a data set out as a folder of class folders"
 
@@ -23,10 +24,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Write the images."""
-    from var.data.catalog import open_data
+    from var.data.apart import check_apart
+    from var.data.base import notes_of
+    from var.data.catalog import open_data, places_of
     from var.data.write import write_folder
 
+    check_apart(arguments.folder, places_of(arguments.data))
     data = open_data(arguments.data, split=arguments.split, size=arguments.size, progress=not arguments.quiet)
     count = len(data) if arguments.count is None else min(arguments.count, len(data))
     write_folder(data, arguments.folder, count=count, progress=not arguments.quiet)
-    print(f"wrote {count} images of {len(data.classes)} classes into {arguments.folder}")
+    classes = len(data.labels[:count].unique())
+    for line in (f"wrote {count} images of {classes} classes into {shown(arguments.folder)}", *notes_of(data)):
+        print(line)

@@ -5,7 +5,7 @@
 from var.data.arrays import ArrayData
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop, RandomResizedCrop, Shift
 from var.data.bad_images import SkipBadImages, skipped_summary
-from var.data.base import BadImageError, ImageData, fingerprint, without_images
+from var.data.base import ImageData, fingerprint, without_images
 from var.data.batches import Batch, batches
 from var.data.catalog import open_data
 from var.data.folder import FolderData
@@ -14,6 +14,7 @@ from var.data.named.digits import digits
 from var.data.named.shapes import shapes
 from var.data.tar import TarData
 from var.data.write import write_folder
+from var.foreign.pictures import BadImageError
 
 __all__ = [
     "ArrayData",

@@ -2,14 +2,18 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from var.errors import UserError
+from var.data.class_names import checked_names, numbered_names
+from var.errors import UserError, suggestion
 from var.images import check_images, from_uint8
+
+LAYOUTS = ("channels_last", "channels_first")
 
 
 class ArrayData:
@@ -21,8 +25,10 @@ class ArrayData:
         labels: n integers in [0, number of classes).
         classes: names of the classes; "0", "1", ... up to the largest label if not given.
         name: what messages call the data, as in "digits[12]".
+        layout: "channels_last" or "channels_first", where the shape leaves it open or is the other way round.
 
-    Raises `UserError` for wrong shapes, types, lengths, values out of range and NaN.
+    Raises `UserError` for wrong shapes, types, lengths, values out of range and NaN; for shapes that leave the layout
+    open; and for float images of 256 levels in [0, 1], whose darker half would be missing.
     """
 
     def __init__(
@@ -32,17 +38,18 @@ class ArrayData:
         classes: Sequence[str] | None = None,
         *,
         name: str = "images",
+        layout: str | None = None,
     ):
+        if layout is not None and layout not in LAYOUTS:
+            raise UserError(f"unknown layout {layout!r}; {suggestion(str(layout), LAYOUTS)}")
         self.name = name
-        self.images: Float[Tensor, "n c h w"] = _float_images(images)
+        self.images: Float[Tensor, "n c h w"] = _float_images(images, layout)
         self.labels: Int64[Tensor, " n"] = _integer_labels(labels, len(self.images))
-        largest = int(self.labels.max())
-        self.classes = tuple(str(label) for label in range(largest + 1)) if classes is None else tuple(classes)
-        if len(set(self.classes)) != len(self.classes):
-            raise UserError(f"class names must differ from each other, got {self.classes}; rename the doubles")
-        if int(self.labels.min()) < 0 or largest >= len(self.classes):
+        low, high = int(self.labels.min()), int(self.labels.max())
+        self.classes = numbered_names(high + 1, name) if classes is None else checked_names(classes, name)
+        if low < 0 or high >= len(self.classes):
             raise UserError(
-                f"labels must lie in [0, {len(self.classes)}), got values from {int(self.labels.min())} to {largest}; "
+                f"labels must lie in [0, {len(self.classes)}), got values from {low} to {high}; "
                 "number the classes from 0 or give all class names"
             )
 
@@ -72,38 +79,82 @@ class ArrayData:
         return hashlib.blake2b(self.images.numpy().tobytes(), digest_size=16).hexdigest()
 
 
-def _float_images(images: np.ndarray | Tensor) -> Float[Tensor, "n c h w"]:
+def _float_images(images: Any, layout: str | None) -> Float[Tensor, "n c h w"]:
+    shape = tuple(getattr(images, "shape", ()))
     if isinstance(images, Tensor):
         if not images.is_floating_point():
             raise UserError(
                 f"a tensor of images must be float (n, channels, height, width) in [-1, 1], got {images.dtype}; "
                 "convert with var.images.from_uint8, or pass a uint8 numpy array (n, height, width, channels)"
             )
-        floats = images.detach().to(torch.float32)
-    elif images.dtype != np.uint8 or images.ndim not in (3, 4):
+        floats = images.detach().to("cpu", torch.float32)
+        if _channels_are_last(floats.shape, layout, usual="channels_first"):
+            floats = floats.permute(0, 3, 1, 2)
+    elif not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.ndim not in (3, 4):
+        found = f"{images.dtype} of shape {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
         raise UserError(
             "an array of images must be uint8 (n, height, width) or (n, height, width, channels), "
-            f"got {images.dtype} of shape {images.shape}; convert it, or pass a float tensor in [-1, 1]"
+            f"got {found}; convert it, or pass a float tensor in [-1, 1]"
         )
     else:
-        channels_last = images[..., None] if images.ndim == 3 else images
-        channels_first = np.ascontiguousarray(channels_last.transpose(0, 3, 1, 2))
-        floats = from_uint8(torch.from_numpy(channels_first))
+        if images.ndim == 3:
+            images = images[:, None]
+        elif _channels_are_last(images.shape, layout, usual="channels_last"):
+            images = images.transpose(0, 3, 1, 2)
+        floats = from_uint8(torch.from_numpy(np.ascontiguousarray(images)))
     if floats.numel() == 0:
-        raise UserError(f"images must not be empty, got shape {tuple(images.shape)}; give at least one image")
+        raise UserError(f"images must not be empty, got shape {shape}; give at least one image")
     check_images(floats, channels=floats.shape[1] if floats.ndim == 4 else -1)  # names the number of axes
+    if isinstance(images, Tensor):
+        _check_range(floats)
     return floats.contiguous()
 
 
-def _integer_labels(labels: Sequence[int] | np.ndarray | Tensor, length: int) -> Int64[Tensor, " n"]:
+def _channels_are_last(shape: Sequence[int], layout: str | None, *, usual: str) -> bool:
+    """Whether the last axis holds the channels, as a `layout` or the shape says; else `UserError`.
+
+    An array is taken in its `usual` layout unless its shape speaks for the other one, or, of bytes, for both: a picture
+    has 1, 3 or 4 channels, and hardly so few rows or columns.
+    """
+    if layout is not None or len(shape) != 4:
+        return layout == "channels_last" and len(shape) == 4
+    _, second, third, last = shape
+    if usual == "channels_first":
+        clear = not (last in (1, 3, 4) and min(second, third) > 4)
+    else:
+        few = (1, 3) if last in (1, 3) else (1, 3, 4)
+        clear = (last in (1, 3, 4) and second not in few) or second == third == last == 1
+    if not clear:
+        raise UserError(
+            f"it must be clear which axis holds the channels, got shape {tuple(shape)}, which {usual} would make "
+            f'{last if usual == "channels_last" else second} channels; move the axis, or say layout="channels_last" or '
+            'layout="channels_first"'
+        )
+    return usual == "channels_last"
+
+
+def _check_range(images: Float[Tensor, "n c h w"]) -> None:
+    """Refuse 8-bit images scaled to [0, 1]: those in [-1, 1] have no level at 0, and darker ones than 0."""
+    if images.min() != 0 or images.max() > 1:
+        return
+    levels = images * 255
+    if (levels - levels.round()).abs().max() < 1e-3 and ((images > 0) & (images < 1)).any():
+        raise UserError(
+            "float images must lie in [-1, 1], got the levels k / 255 of [0, 1]; scale them by 2 x - 1, or pass uint8"
+        )
+
+
+def _integer_labels(labels: Any, length: int) -> Int64[Tensor, " n"]:
     try:
         given = labels.detach().cpu() if isinstance(labels, Tensor) else torch.from_numpy(np.array(labels))
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UserError(
             f"labels must be integers, got {type(labels).__name__}; pass one class index per image"
         ) from error
     if given.is_floating_point() or given.is_complex() or given.dtype == torch.bool:
         raise UserError(f"labels must be integers, got {given.dtype}; pass one class index per image")
+    if isinstance(labels, (list, tuple)) and any(isinstance(label, (bool, np.bool_)) for label in labels):
+        raise UserError("labels must be integers, got True or False among them; pass one class index per image")
     if given.shape != (length,):
         raise UserError(
             f"labels must be one per image, {length} in all, got shape {tuple(given.shape)}; match the lengths"

@@ -6,10 +6,11 @@ import torch
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from var.data.base import BadImageError, ImageData, WrappedData
+from var.data.base import ImageData, WrappedData
 from var.data.loading import load_framed
 from var.data.pictures import Framing
 from var.errors import UserError
+from var.foreign.pictures import BadImageError
 from var.randomness import keyed_generator
 
 LEAST_LIMIT = 10

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import torch
@@ -9,11 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition
-from var.errors import UserError
-
-
-class BadImageError(UserError):
-    """An image that is not whole, or not to be trusted; the message names it. `SkipBadImages` passes over these."""
+from var.errors import UserError, listed
 
 
 class ImageData(Protocol):
@@ -21,7 +19,8 @@ class ImageData(Protocol):
 
     They may also have `load_many(indices)`, bit for bit what `load` gives, in memory of its own; `load_framed(index,
     framing, generator)`, `load` with the part of a larger picture that a `Framing` chooses; `condition(indices)`, what
-    images show besides labels; and `identity()`, a text for the `fingerprint`.
+    images show besides labels; `identity()`, a text for the `fingerprint`; `notes`, lines about what of their source is
+    left out; and `places`, the folders and files that they are read from.
     """
 
     @property
@@ -69,10 +68,48 @@ class WrappedData:
         return self.data.describe(index)
 
 
+class Relabelled(WrappedData):
+    """The images of `data` with the labels that their classes have among `classes`.
+
+    Raises `UserError`, with the `name` of the data, for a class that is none of them.
+    """
+
+    def __init__(self, data: ImageData, classes: Sequence[str], name: str):
+        super().__init__(data)
+        places = {name: place for place, name in enumerate(classes)}
+        if strangers := [each for each in data.classes if each not in places]:
+            raise UserError(
+                f"{name} must have the classes of the training images, {listed(classes, 5)}, got "
+                f"{listed(strangers, 5)}; rename them"
+            )
+        self.classes = tuple(classes)
+        self.labels = torch.tensor([places[each] for each in data.classes])[data.labels]
+
+    def load(self, index: int) -> Float[Tensor, "c h w"]:
+        """The image at `index`."""
+        return self.data.load(index)
+
+    def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
+        """What the images at `indices` show, their classes by the new labels."""
+        return replace(super().condition(indices), labels=self.labels.index_select(0, indices))
+
+
 def conditions_at(data: ImageData | WrappedData, indices: Int64[Tensor, " batch"]) -> Condition:
     """What the images at `indices` show: what `data` say by their own `condition(indices)`, else their labels."""
     own = getattr(data, "condition", None)
     return own(indices) if own else Condition.of(data.labels.index_select(0, indices))
+
+
+def notes_of(data: ImageData | WrappedData) -> tuple[str, ...]:
+    """Lines about what is left out of `data`, and what else their user should know."""
+    return getattr(unwrapped(data), "notes", ())
+
+
+def unwrapped(data: ImageData | WrappedData) -> ImageData:
+    """The data themselves, however often they are wrapped."""
+    while isinstance(data, WrappedData):
+        data = data.data
+    return data
 
 
 def fingerprint(data: ImageData | WrappedData) -> str:
@@ -81,8 +118,7 @@ def fingerprint(data: ImageData | WrappedData) -> str:
     It says whether something made from the data, such as a cache of tokens, still belongs to them. Files are known by
     their names (and, where it costs little, sizes), not by their content; wrapped data by what is in them.
     """
-    while isinstance(data, WrappedData):
-        data = data.data
+    data = unwrapped(data)
     identity = getattr(data, "identity", None)
     plain = [type(data).__name__, data.classes, data.shape, len(data), identity() if identity else ""]
     digest = hashlib.blake2b(json.dumps(plain).encode(), digest_size=16)

@@ -1,10 +1,11 @@
 """The endless stream of training batches: what a step sees depends on (seed, step, rank, world size) only."""
 
 import itertools
+import math
 import pickle
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import torch
 from jaxtyping import Float, Int64
@@ -17,7 +18,8 @@ from var.data.augment import Augmentation
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData, WithoutImages, conditions_at
 from var.data.loading import load_images
-from var.data.workers import held_signals, live_with_parent, process_context
+from var.data.whole_numbers import as_whole
+from var.data.workers import check_workers, held_signals, live_with_parent, process_context
 from var.errors import UserError
 from var.randomness import keyed_generator
 
@@ -56,14 +58,14 @@ class Batch:
 
 def batches(
     data: ImageData,
-    batch_size: int,
+    batch_size: SupportsIndex,
     *,
-    seed: int,
-    start_step: int = 0,
+    seed: SupportsIndex,
+    start_step: SupportsIndex = 0,
     augment: Augmentation | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    workers: int = 0,
+    rank: SupportsIndex = 0,
+    world_size: SupportsIndex = 1,
+    workers: SupportsIndex = 0,
     pin_memory: bool = False,
 ) -> Generator[Batch, None, None]:
     """Endless batches of `batch_size` for this rank, beginning with the one of step `start_step`.
@@ -76,7 +78,8 @@ def batches(
 
     Raises `UserError` for impossible numbers and for data smaller than one global batch.
     """
-    _check_numbers(batch_size, start_step, rank, world_size, workers)
+    numbers = {"batch_size": batch_size, "start_step": start_step, "rank": rank, "world_size": world_size}
+    batch_size, start_step, rank, world_size, seed = _whole_numbers(numbers | {"seed": seed})
     if len(data) < batch_size * world_size:
         raise UserError(
             f"the data must hold at least one global batch of {batch_size * world_size} images "
@@ -92,10 +95,11 @@ def load_in_order(
     *,
     seed: int,
     augment: Augmentation | None = None,
-    workers: int = 0,
+    workers: SupportsIndex = 0,
     pin_memory: bool = False,
 ) -> Generator[Batch, None, None]:
     """The batches named by `keys`, each (epoch, indices), loaded as `batches` says."""
+    workers = check_workers(workers)
     loader = _Loader(data, seed, augment)
     if workers == 0 or (augment is None and isinstance(data, (ArrayData, WithoutImages))):
         return _from_here(loader, keys, pin_memory)
@@ -103,14 +107,16 @@ def load_in_order(
     return _from_processes(loader, keys, workers, pin_memory)
 
 
-def _check_numbers(batch_size: int, start_step: int, rank: int, world_size: int, workers: int) -> None:
-    least = {"batch_size": (batch_size, 1), "world_size": (world_size, 1), "workers": (workers, 0)}
-    least |= {"start_step": (start_step, 0), "rank": (rank, 0)}
-    for name, (value, lowest) in least.items():
-        if value < lowest:
-            raise UserError(f"{name} must be {lowest} or more, got {value}; correct it")
-    if rank >= world_size:
-        raise UserError(f"rank must lie in [0, {world_size}), got {rank}; it counts the processes from 0")
+def _whole_numbers(given: dict[str, Any]) -> Iterator[int]:
+    """The numbers, in their order; raises `UserError` for one that is no whole number, or too small."""
+    for name, value in given.items():
+        whole, least = as_whole(value), {"batch_size": 1, "world_size": 1, "seed": -math.inf}.get(name, 0)
+        if whole is None or whole < least:
+            rule = "a whole number" if name == "seed" else f"{least} or more"
+            raise UserError(f"{name} must be {rule}, got {value!r}; give a whole number")
+        if name == "world_size" and given["rank"] >= whole:
+            raise UserError(f"rank must lie in [0, {whole}), got {given['rank']}; it counts the processes from 0")
+        yield whole
 
 
 def _check_picklable(augment: Augmentation | None) -> None:

@@ -1,41 +1,43 @@
 """From the name that a user types to a set of images."""
 
-import os
 from pathlib import Path
+from typing import Any, SupportsIndex
 
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData
 from var.data.folder import FolderData
-from var.data.huggingface import open_huggingface
-from var.data.listing import entry_kind, unreadable_folder
+from var.data.huggingface import HUB, open_huggingface, places_of_huggingface
+from var.data.image_size import Size, image_size
 from var.data.named import NAMED, open_named
-from var.data.tar import BRACES, TarData, expand_shards
+from var.data.shard_names import expand_shards, is_pattern
+from var.data.splits import COMPRESSED, SPLITS, MissingSplitError, Part, locate_split
+from var.data.tar import TarData
+from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
+from var.names import shown
+from var.paths import REGULAR, expanded, kind_of_file
 
-HUB = "hf:"
-SPLITS = ("train", "val", "test", "all")
-HELD_OUT = {"train": ("train",), "test": ("test", "val", "validation"), "val": ("val", "validation", "test")}
-"""The folders that a split may lie in, the first that is there."""
 ON_BAD_IMAGE = ("error", "skip")
 
 
 def open_data(
-    spec: str,
+    spec: str | Path,
     *,
     split: str = "train",
-    size: int | tuple[int, int] | None = None,
-    channels: int | None = None,
+    size: Size | None = None,
+    channels: SupportsIndex | None = None,
     on_bad_image: str = "error",
     index: Path | None = None,
     progress: bool = False,
 ) -> ImageData:
     """The images called `spec`, of the `split` "train", "val", "test" or "all".
 
-    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits"); a folder of class folders or of
-    images; a folder of tar files, one tar file, or many in braces ("data/{000..127}.tar"); or "hf:" and a data set of
-    the library `datasets`, on disk or on the Hub. A folder whose only sub-folders are "train" and any of "test", "val"
-    and "validation" is split by them, and its classes are those of "train"; of any other folder, and of shards, "train"
-    and "all" give the whole.
+    `spec` is one of `NAMED`, such as "digits" (a folder of that name is "./digits", or a `Path`); a folder of class
+    folders or of images; a folder of tar files, one tar file, or many in braces or by stars ("data/{000..127}.tar",
+    "data/*.tar"); or "hf:" and a data set of the library `datasets`, on disk or on the Hub, with the names of its
+    columns if they are others ("hf:NAME?image=img&label=fine_label"). A folder whose only sub-folders are "train" and
+    any of "test" and "val" (or "training", "testing", "valid", "validation", "dev") is split by them, and its classes
+    are those of "train"; of any other folder, and of shards, "train" and "all" give the whole.
 
     Args:
         spec: the name.
@@ -46,75 +48,87 @@ def open_data(
         index: a file that keeps what a large folder or many shards hold, for the next time.
         progress: show a bar while folders and shards are listed.
 
-    Raises `UserError` for an unknown name, a split that is not there, and a size or number of channels that the data do
-    not have.
+    Raises `UserError` for an unknown name, and for a size or number of channels that the data do not have;
+    `MissingSplitError`, which is one too, for a split that is not there.
     """
     for name, value, known in (("split", split, SPLITS), ("on_bad_image", on_bad_image, ON_BAD_IMAGE)):
         if value not in known:
-            raise UserError(f"unknown {name} {value!r}; {suggestion(value, known)}")
-    if isinstance(size, int):
-        size = size, size
-    if spec in NAMED:
-        return open_named(spec, split, size, channels)
-    _check_exists(spec)
-    if size is None:
-        raise UserError(f"images of a folder need a size, got none for {spec!r}; give the side length in pixels")
-    shape = {"size": size, "channels": 3 if channels is None else channels}
+            raise UserError(f"unknown {name} {value!r}; {suggestion(str(value), known)}")
+    name = _as_text(spec)
+    sides = None if size is None else image_size(size)
+    if channels is not None and (channels := as_whole(given := channels)) is None:
+        raise UserError(f"channels must be a whole number, got {given!r}; 1 is grey, 3 is colour")
+    if name in NAMED:
+        return open_named(name, split, sides, channels)
+    is_hub = name.startswith(HUB)
+    kind = None if is_hub else _kind(name)
+    if sides is None:
+        raise UserError(f"images of a folder need a size, got none for {name!r}; give the side length in pixels")
+    shape = {"size": sides, "channels": 3 if channels is None else channels}
     skip = on_bad_image == "skip"
-    if spec.startswith(HUB):
-        data = open_huggingface(spec.removeprefix(HUB), split=split, **shape)
+    if is_hub:
+        data = open_huggingface(name.removeprefix(HUB), split=split, **shape)
     else:
-        root, classes, shards = _locate(spec, split)
+        part = _part(name, kind, split, skip)
         listing = {"index": index, "progress": progress}
-        if shards:
-            data = TarData(shards, **shape, **listing)
+        if part.shards:
+            data = TarData(part.shards, **shape, **listing)
         else:
-            data = FolderData(root, classes=classes, keep_broken_links=skip, **shape, **listing)
+            data = FolderData(part.root, classes=part.classes, keep_broken_links=skip, **shape, **listing)
     return SkipBadImages(data) if skip else data
 
 
-def _check_exists(spec: str) -> None:
-    root = Path(spec).expanduser()
-    if spec.startswith(HUB) or BRACES.search(spec) or root.is_dir() or (root.is_file() and root.suffix == ".tar"):
-        return
-    reason = "it is a file" if root.exists() else "there is no such folder"
+def places_of(spec: str | Path) -> tuple[Path, ...]:
+    """The folders and files that data called `spec` are read from, whatever the split; none for named data."""
+    name = _as_text(spec)
+    if name in NAMED:
+        return ()
+    if name.startswith(HUB):
+        return places_of_huggingface(name.removeprefix(HUB))
+    return (expanded(name),) if _kind(name) != _PATTERN else tuple(expand_shards(name))
+
+
+_PATTERN = "a pattern"
+
+
+def _as_text(spec: Any) -> str:
+    if isinstance(spec, Path):
+        # A path is a place, whatever data are called by the same name.
+        return f"./{spec}" if str(spec) in NAMED else str(spec)
+    if not isinstance(spec, str) or not spec.strip() or "\0" in spec:
+        raise UserError(
+            f"data must be named by a text or a path, got {spec!r:.100}; {suggestion('', NAMED)} or a folder"
+        )
+    return spec
+
+
+def _kind(name: str) -> str:
+    """What lies at the place `name`: a folder, a tar file, or several files; raises `UserError` for anything else."""
+    root = expanded(name)
+    try:
+        kind = kind_of_file(root)
+    except OSError as error:
+        raise UserError(
+            f"data must be readable, got {shown(repr(name))}, but: {error.strerror}; check the path"
+        ) from error
+    if kind is None and is_pattern(name):
+        return _PATTERN
+    if kind == "a folder" or (kind == REGULAR and root.name.lower().endswith(".tar")):
+        return kind
+    reason = f"it is {'a file' if kind == REGULAR else kind}" if kind else "there is no such folder"
+    remedy = suggestion(name, NAMED)
+    if kind == REGULAR and root.name.lower().endswith(COMPRESSED):
+        reason, remedy = "it is compressed", "unpack it to a .tar"
     raise UserError(
-        f"data must be a folder, tar files or one of the known names, got {spec!r}, but {reason}; "
-        f"{suggestion(spec, NAMED)}"
+        f"data must be a folder, tar files or one of the known names, got {shown(repr(name))}, but {reason}; {remedy}"
     )
 
 
-def _locate(spec: str, split: str) -> tuple[Path, tuple[str, ...] | None, list[Path]]:
-    """The folder of a split, the classes that all splits share if they are set elsewhere, and the shards if any."""
-    root = Path(spec).expanduser()
-    if not root.is_dir():
-        if split not in ("train", "all"):
-            raise UserError(f"{spec} has no split {split!r}; name the shards of that split")
-        return root, None, expand_shards(spec)
-    names = _folders(root)
-    if not names or not names <= {"train", "test", "val", "validation"}:
-        if split in ("test", "val"):
-            raise UserError(
-                f"{root} must have folders 'train' and 'test' to be split, got none; make them or use 'train'"
-            )
-        return root, None, _shards(root)
-    chosen = next((name for name in HELD_OUT.get(split, ()) if name in names), None)
-    if chosen is None:
-        raise UserError(f"{root} has no split {split!r}; {suggestion(split, names)}")
-    classes = tuple(sorted(_folders(root / "train"))) if "train" in names and chosen != "train" else None
-    return root / chosen, classes or None, _shards(root / chosen)
-
-
-def _folders(root: Path) -> set[str]:
-    try:
-        with os.scandir(root) as entries:
-            return {e.name for e in entries if not e.name.startswith(".") and entry_kind(e) == "folder"}
-    except OSError as error:
-        raise unreadable_folder(root, error) from error
-
-
-def _shards(root: Path) -> list[Path]:
-    """The tar files in `root`, sorted, if it holds no folders."""
-    if _folders(root):
-        return []
-    return sorted(path for path in root.iterdir() if path.suffix == ".tar" and not path.name.startswith("."))
+def _part(name: str, kind: str | None, split: str, skip: bool) -> Part:
+    """Where the images of a split lie."""
+    root = expanded(name)
+    if kind == "a folder":
+        return locate_split(root, split, keep_broken_links=skip)
+    if split not in ("train", "all"):
+        raise MissingSplitError(f"{name} has no split {split!r}; name the shards of that split")
+    return Part(root, None, tuple(expand_shards(name)) if kind == _PATTERN else (root,))

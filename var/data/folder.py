@@ -3,9 +3,13 @@
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import SupportsIndex
 
+from var.data.image_size import Size
 from var.data.listing import list_images
 from var.data.pictures import PictureData
+from var.names import shown
+from var.paths import expanded
 from var.randomness import keyed_seed
 
 SAMPLED_SIZES = 1000
@@ -15,8 +19,9 @@ class FolderData(PictureData):
     """The images of `root`, one folder per class, in the order of their names.
 
     Classes are the folders in `root`, one level deep, sorted by name; without any, the images in `root` itself form the
-    class "unlabelled". Hidden files and files that are not png, jpg, jpeg, webp, bmp or gif (first frame) are ignored.
-    How a picture becomes an image is said at `PictureData`.
+    class "unlabelled". What is hidden, an operating system's, or no png, jpg, jpeg, webp, bmp or gif (first frame) is
+    left out, and counted in `notes`. Images in folders within a class folder are refused. How a picture becomes an
+    image is said at `PictureData`.
 
     Args:
         classes: names of the classes in the order of their labels, as another part of the data has them; None takes the
@@ -31,27 +36,29 @@ class FolderData(PictureData):
         self,
         root: Path | str,
         *,
-        size: int | tuple[int, int],
-        channels: int = 3,
+        size: Size,
+        channels: SupportsIndex = 3,
         classes: Sequence[str] | None = None,
         keep_broken_links: bool = False,
         index: Path | None = None,
         progress: bool = False,
     ):
         super().__init__(size=size, channels=channels)
-        self.root = Path(root)
+        self.root = expanded(root)
+        self.places = (self.root,)
         listing = list_images(
             self.root, classes=classes, keep_broken_links=keep_broken_links, index=index, progress=progress
         )
         self.classes, self.paths, self.labels = listing.classes, listing.paths, listing.labels
+        self.notes = listing.notes
 
     def source(self, index: int) -> Path:
         """The path of the image at `index`."""
         return self.paths[index]
 
     def describe(self, index: int) -> str:
-        """The path of the image at `index`."""
-        return str(self.paths[index])
+        """The path of the image at `index`, fit to be printed."""
+        return shown(str(self.paths[index]))
 
     def identity(self) -> str:
         """What the fingerprint takes in: all names, and the sizes of a thousand files."""

@@ -1,12 +1,27 @@
 """Data sets of the library `datasets` as image data."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex
+from urllib.parse import parse_qsl
 
 import torch
 
+from var.data.class_names import checked_names, numbered_names
+from var.data.image_size import Size
 from var.data.pictures import PictureData
+from var.data.splits import MissingSplitError, chosen_part
+from var.data.whole_numbers import is_whole
 from var.errors import UserError, first_line, suggestion
+from var.foreign.pictures import BadImageError
+from var.paths import expanded
+
+HUB = "hf:"
+COLUMNS = {"image": "image", "label": "label"}
+"""The columns that are asked for by default."""
+LABEL_WORDS = frozenset(
+    ("label", "labels", "class", "classes", "category", "categories", "target", "targets", "cls", "y", "digit")
+)
+"""Words in the names of columns that look as if they held labels."""
 
 
 class HuggingFaceData(PictureData):
@@ -14,8 +29,8 @@ class HuggingFaceData(PictureData):
 
     Args:
         image: the column of images.
-        label: the column of labels, whole numbers or a `ClassLabel`, which gives the class names; None or an absent
-            column makes all images one class, "unlabelled".
+        label: the column of labels, whole numbers or a `ClassLabel`, which gives the class names; None makes all images
+            one class, "unlabelled", and so does the absence of "label" where no other column could be meant.
         name: what messages call the data.
 
     Raises `UserError` if a column is not there or the labels are no class indices.
@@ -25,8 +40,8 @@ class HuggingFaceData(PictureData):
         self,
         dataset: Any,
         *,
-        size: int | tuple[int, int],
-        channels: int = 3,
+        size: Size,
+        channels: SupportsIndex = 3,
         image: str = "image",
         label: str | None = "label",
         name: str = "dataset",
@@ -34,15 +49,26 @@ class HuggingFaceData(PictureData):
         super().__init__(size=size, channels=channels)
         datasets = import_datasets()
         if image not in dataset.column_names:
-            raise UserError(f"{name} must have a column {image!r} of images; {suggestion(image, dataset.column_names)}")
+            raise UserError(
+                f"{name} must have a column {image!r} of images; {suggestion(image, dataset.column_names)}; "
+                f'name it as in "{HUB}NAME?image=COLUMN"'
+            )
         self.name, self._image = name, image
-        # Undecoded, so that our rules for broken and huge pictures hold here too.
-        self.dataset = dataset.cast_column(image, datasets.Image(decode=False))
-        self.classes, self.labels = _labels(dataset, label, name)
+        try:
+            # Undecoded, so that our rules for broken and huge pictures hold here too.
+            self.dataset = dataset.cast_column(image, datasets.Image(decode=False))
+        except Exception as error:  # the library's own kinds, and Arrow's
+            raise UserError(
+                f"the column {image!r} of {name} must hold images: {first_line(error)}; choose another"
+            ) from error
+        self.classes, self.labels = _labels(dataset, _label_column(dataset, image, label, name), name)
+        self.notes = _notes(self.classes, self.labels, dataset, name)
 
     def source(self, index: int) -> Path | bytes:
         """The encoded picture at `index`."""
-        cell = self.dataset[index][self._image]
+        cell = self.dataset[index][self._image] or {}
+        if cell.get("bytes") is None and not cell.get("path"):
+            raise BadImageError(f"{self.describe(index)} must be an image, got an empty cell; drop it")
         return cell["bytes"] if cell["bytes"] is not None else Path(cell["path"])
 
     def describe(self, index: int) -> str:
@@ -54,42 +80,104 @@ class HuggingFaceData(PictureData):
         return str(self.dataset._fingerprint)
 
 
+def _label_column(dataset: Any, image: str, label: str | None, name: str) -> str | None:
+    """The column of labels; None if there is none, and none is missed."""
+    if label is None or label in dataset.column_names:
+        return label
+    columns = [column for column in dataset.column_names if column != image]
+    plausible = [column for column in columns if _looks_like_labels(column, dataset.features[column])]
+    if label == COLUMNS["label"] and not plausible:
+        return None
+    shown = plausible or columns
+    raise UserError(
+        f"{name} has no column {label!r} of labels, but {', '.join(map(repr, shown)) or 'no others'}; name the one "
+        f'that is meant, as in "{HUB}NAME?label=COLUMN", or none ("?label=")'
+    )
+
+
+def _looks_like_labels(column: str, feature: Any) -> bool:
+    words = column.lower().replace("-", "_").replace(" ", "_").split("_")
+    return getattr(feature, "names", None) is not None or not LABEL_WORDS.isdisjoint(words)
+
+
 def _labels(dataset: Any, label: str | None, name: str) -> tuple[tuple[str, ...], torch.Tensor]:
-    if label is None or label not in dataset.column_names:
+    if label is None:
         return ("unlabelled",), torch.zeros(len(dataset), dtype=torch.int64)
-    try:
-        numbers = torch.tensor(list(dataset[label]), dtype=torch.int64)
-    except (TypeError, ValueError) as error:
-        raise UserError(f"the column {label!r} of {name} must hold whole numbers: {error}; choose another") from error
-    names = getattr(dataset.features[label], "names", None)
-    names = tuple(names) if names else tuple(str(number) for number in range(int(numbers.max()) + 1))
-    if int(numbers.min()) < 0 or int(numbers.max()) >= len(names):
+    rule = f"the column {label!r} of {name} must hold whole numbers"
+    feature = dataset.features[label]
+    kind = str(getattr(feature, "dtype", ""))
+    if not kind.startswith(("int", "uint")):
+        raise UserError(f"{rule}, got {kind or type(feature).__name__}; choose another, or none")
+    numbers = list(dataset[label])
+    if (bad := next((place for place, number in enumerate(numbers) if not is_whole(number)), None)) is not None:
+        raise UserError(f"{rule}, got {numbers[bad]!r} at {bad}; drop what has no label")
+    if not numbers:
+        raise UserError(f"{name} must hold images, got none; choose another split")
+    low, high = min(numbers), max(numbers)
+    named = getattr(feature, "names", None)
+    names = checked_names(named, name) if named else numbered_names(high + 1, name)
+    if low < 0 or high >= len(names):
         raise UserError(
-            f"the labels of {name} must lie in [0, {len(names)}), got values from {int(numbers.min())} to "
-            f"{int(numbers.max())}; drop what has no label"
+            f"the labels of {name} must lie in [0, {len(names)}), got values from {low} to {high}; "
+            "drop what has no label"
         )
-    return names, numbers
+    return names, torch.tensor(numbers, dtype=torch.int64)
 
 
-def open_huggingface(name: str, *, split: str, size: int | tuple[int, int], channels: int) -> HuggingFaceData:
+def _notes(classes: tuple[str, ...], labels: torch.Tensor, dataset: Any, name: str) -> tuple[str, ...]:
+    if classes == ("unlabelled",):
+        return (f"{name}: no column of labels ({', '.join(dataset.column_names)}), so all images are one class",)
+    empty = len(classes) - len(labels.unique())
+    return (f"{name}: {empty} of {len(classes)} classes have no image",) if empty else ()
+
+
+def open_huggingface(name: str, *, split: str, size: Size, channels: SupportsIndex) -> HuggingFaceData:
     """The data set `name` (a folder that `save_to_disk` left, or an id on the Hub) as image data.
+
+    `name` may end in the names of columns, "NAME?image=img&label=fine_label"; an empty one is none.
 
     Raises `UserError` if the library is absent, the data cannot be had, or there is no such split.
     """
+    name, columns = _parse(name)
     datasets = import_datasets()
     try:
-        local = Path(name).expanduser()
-        found = datasets.load_from_disk(str(local)) if local.is_dir() else datasets.load_dataset(name)
+        local = _folder(name)
+        found = datasets.load_from_disk(str(local)) if local else datasets.load_dataset(name)
     except Exception as error:  # the library raises its own kinds, the Hub's, and those of the file system
         rule = f"{name!r} must be a data set on disk or on the Hub"
         raise UserError(f"{rule}, but: {first_line(error)}; check the name") from error
     if not isinstance(found, dict):
-        return HuggingFaceData(found, size=size, channels=channels, name=name)
-    held_out = {"test": ("test", "validation", "val"), "val": ("validation", "val", "test")}
-    chosen = next((part for part in held_out.get(split, (split,)) if part in found), None)
-    if chosen is None:
-        raise UserError(f"{name} has no split {split!r}; {suggestion(split, found)}")
-    return HuggingFaceData(found[chosen], size=size, channels=channels, name=name)
+        if split not in ("train", "all"):
+            raise MissingSplitError(f"{name} has no split {split!r}; it is one data set as a whole")
+        return HuggingFaceData(found, size=size, channels=channels, name=name, **columns)
+    chosen = chosen_part(found, split, name)
+    return HuggingFaceData(found[chosen], size=size, channels=channels, name=name, **columns)
+
+
+def places_of_huggingface(name: str) -> tuple[Path, ...]:
+    """The folder of a data set on disk; nothing for one of the Hub."""
+    local = _folder(_parse(name)[0])
+    return (local,) if local else ()
+
+
+def _folder(name: str) -> Path | None:
+    return local if (local := expanded(name)).is_dir() else None
+
+
+def _parse(name: str) -> tuple[str, dict[str, Any]]:
+    """The name of the data set, and the columns that are asked for."""
+    if "?" not in name or _folder(name):
+        return name, {}
+    name, _, query = name.rpartition("?")
+    columns: dict[str, Any] = {}
+    for key, value in parse_qsl(query, keep_blank_values=True):
+        if key not in COLUMNS or key in columns:
+            problem = "is given twice" if key in columns else "is not known"
+            raise UserError(f"columns are named by image= and label=, got {key!r}, which {problem}; correct it")
+        columns[key] = value or None
+    if not columns or columns.get("image", "") is None:
+        raise UserError(f'columns are named by image= and label=, got {query!r}; as in "{HUB}NAME?label=fine_label"')
+    return name, columns
 
 
 def import_datasets() -> Any:

@@ -5,7 +5,6 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -16,9 +15,13 @@ from jaxtyping import Int64
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from var.data.pictures import ACCEPTED, SUFFIXES
+from var.data.class_names import checked_names
+from var.data.entries import FOLDER, RECORD, Entries, LeftOut, check_no_deeper_images, read_entries, unreadable_folder
 from var.errors import UserError
 from var.files import write_text
+from var.foreign.documents import parse_json
+from var.foreign.pictures import ACCEPTED
+from var.foreign.regular import MissingError, read_bytes
 
 UNSETTLED = 2.0
 """Seconds: a folder changed so shortly before it was scanned may change again without a newer time stamp."""
@@ -80,11 +83,12 @@ class Paths(_Packed[Path]):
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The classes of a folder, and the images in each."""
+    """The classes of a folder, the images in each, and a line about what is left out, if anything is."""
 
     classes: tuple[str, ...]
     paths: Paths
     labels: Int64[Tensor, " n"]
+    notes: tuple[str, ...] = ()
 
 
 def list_images(
@@ -103,7 +107,9 @@ def list_images(
 
     Raises `UserError` if there is nothing to read, or something that cannot be read as it is meant.
     """
-    folders, loose = _visible(root, keep_broken_links)
+    found = read_entries(root, keep_broken_links=keep_broken_links)
+    _check_whole(root)
+    folders, loose, left_out = found.folders, found.images, found.left_out
     if folders and loose:
         raise UserError(
             f"{root} must hold either class folders or images, got both ({folders[0]!r} and {loose[0]!r}); "
@@ -111,9 +117,12 @@ def list_images(
         )
     if not folders:
         if not loose:
-            raise UserError(f"no images in {root}; put one folder per class there, with {ACCEPTED} files")
-        return Listing(("unlabelled",), Paths([root], [loose]), torch.zeros(len(loose), dtype=torch.int64))
-    found = _members(root, folders, keep_broken_links, index, progress)
+            raise UserError(
+                f"no images in {root}; put one folder per class there, with {ACCEPTED} files{_but(left_out)}"
+            )
+        labels = torch.zeros(len(loose), dtype=torch.int64)
+        return Listing(("unlabelled",), Paths([root], [loose]), labels, left_out.notes(root))
+    checked_names(folders, str(root))
     names = tuple(folders) if classes is None else tuple(classes)
     strangers = sorted(set(folders) - set(names))
     if strangers:
@@ -121,52 +130,91 @@ def list_images(
             f"{root / strangers[0]} must be one of the {len(names)} classes that the training images have, got another "
             f"({len(strangers)} such); rename or remove it"
         )
-    counts = torch.tensor([len(members) for members in found])
-    labels = torch.tensor([names.index(folder) for folder in folders]).repeat_interleave(counts)
-    return Listing(names, Paths([root / folder for folder in folders], found), labels)
+    members = _members(root, folders, keep_broken_links, index, progress)
+    for inside in members:
+        left_out.take(inside.left_out)
+    counts = torch.tensor([len(inside.images) for inside in members])
+    places = {name: place for place, name in enumerate(names)}
+    labels = torch.tensor([places[folder] for folder in folders]).repeat_interleave(counts)
+    paths = Paths([root / folder for folder in folders], [inside.images for inside in members])
+    return Listing(names, paths, labels, left_out.notes(root))
 
 
 def _members(
     root: Path, folders: list[str], keep_broken_links: bool, index: Path | None, progress: bool
-) -> list[list[str]]:
-    """The names of the images in every class folder, from the stored `index` where it is still right."""
+) -> list[Entries]:
+    """What lies in every class folder, from the stored `index` where it is still right."""
     stored = _read_index(index, root, keep_broken_links) if index else {}
     found, entries = [], {}
     for name in tqdm(folders, desc="list images", unit="folder", disable=not progress):
         folder = root / name
         before, scanned = _changed(folder), time.time()
-        if name in stored and stored[name][0] == before:
-            members = stored[name][1]
-        else:
-            members = _visible(folder, keep_broken_links)[1]
-        if not members:
-            raise UserError(f"no images in the class folder {folder}; put {ACCEPTED} files there, or remove it")
-        found.append(members)
-        entries[name] = [before if scanned - before / 1e9 > UNSETTLED else 0, members]
+        inside = _known(stored.get(name), before) or read_entries(folder, keep_broken_links=keep_broken_links)
+        if not inside.images:
+            raise UserError(
+                f"no images in the class folder {folder}; put {ACCEPTED} files there, or remove it"
+                f"{_but(inside.left_out)}"
+            )
+        check_no_deeper_images(folder, inside.folders)
+        for inner in inside.folders:
+            inside.left_out.add(FOLDER, f"{name}/{inner}")
+        found.append(inside)
+        # A change in a folder within it would go unseen.
+        settled = scanned - before / 1e9 > UNSETTLED and not inside.folders
+        entries[name] = [before if settled else 0, inside.images, inside.left_out.stored()]
     if index and entries != stored:
         write_text(index, json.dumps(_header(root, keep_broken_links) | {"folders": entries}))
     return found
+
+
+def _check_whole(root: Path) -> None:
+    """Raise `UserError` for a folder that `write_folder` did not fill to the end."""
+    record = root / RECORD
+    if not record.exists():
+        return
+    known = parse_json(read_bytes(record, most=2**20), record, remedy="write the data anew")
+    if known.get("whole") is False:
+        raise UserError(f"{root} was written only in part; repeat the call that wrote it, or remove the folder")
+
+
+def _but(left_out: LeftOut) -> str:
+    notes = left_out.notes("there")
+    return f" ({notes[0]})" if notes else ""
 
 
 def _header(root: Path, keep_broken_links: bool) -> dict[str, str | bool]:
     return {"kind": "var image listing 1", "root": str(root.resolve()), "keep_broken_links": keep_broken_links}
 
 
-def _read_index(index: Path, root: Path, keep_broken_links: bool) -> dict[str, list]:
-    """What `index` knows of `root`: for each class folder when it was changed last, and its images."""
+def _read_index(index: Path, root: Path, keep_broken_links: bool) -> dict[str, Any]:
+    """What `index` knows of `root`: for each class folder when it was changed, its images, and what is left out."""
     header = _header(root, keep_broken_links)
     content = stored_listing(index, str(header["kind"]), "images")
     folders = content.pop("folders", {})
-    return folders if content == header else {}
+    return folders if content == header and isinstance(folders, dict) else {}
+
+
+def _known(entry: Any, changed: int) -> Entries | None:
+    """What an index says of a folder, if that was `changed` no later and the entry is as this version writes it."""
+    if not isinstance(entry, list) or len(entry) != 3 or type(entry[0]) is not int or entry[0] != changed:
+        return None
+    images, left_out = entry[1], LeftOut.read(entry[2])
+    if left_out is None or not isinstance(images, list):
+        return None
+    if not all(type(name) is str and name and not set(name) & set("/\0") for name in images) or images != sorted(
+        set(images)
+    ):
+        return None
+    return Entries(images=images, left_out=left_out)
 
 
 def stored_listing(index: Path, kind: str, what: str) -> dict[str, Any]:
     """The JSON object in the file `index`, which is a listing of the `kind`; empty if there is no file."""
     try:
-        content = json.loads(index.read_text())
-    except FileNotFoundError:
+        content = parse_json(read_bytes(index), index, object)
+    except MissingError:
         return {}
-    except (OSError, ValueError) as error:
+    except UserError as error:
         raise UserError(f"{index} must be a stored listing of {what}, got: {error}; delete it") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         raise UserError(f"{index} must be a stored listing of {what}, got another file; choose another name")
@@ -179,46 +227,3 @@ def _changed(folder: Path) -> int:
         return folder.stat().st_mtime_ns
     except OSError as error:
         raise unreadable_folder(folder, error) from error
-
-
-def _visible(folder: Path, keep_broken_links: bool) -> tuple[list[str], list[str]]:
-    """Names of the folders and image files directly in `folder`, sorted; not descending, it can meet no loop."""
-    folders, images = [], []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                is_image = entry.name.lower().endswith(SUFFIXES)
-                kind = entry_kind(entry)
-                if kind == "folder":
-                    folders.append(entry.name)
-                elif is_image and (kind == "file" or (kind == "broken link" and keep_broken_links)):
-                    images.append(entry.name)
-                elif kind == "broken link":
-                    raise UserError(
-                        f"{entry.path} must lead to a file or folder, but the link is broken or a loop; "
-                        "repair or remove it"
-                    )
-                elif is_image:  # opening a pipe would wait for ever
-                    raise UserError(f"{entry.path} must be a regular file, got a pipe, socket or device; remove it")
-    except OSError as error:
-        raise unreadable_folder(folder, error) from error
-    return sorted(folders), sorted(images)
-
-
-def entry_kind(entry: os.DirEntry) -> str:
-    """What `entry` is or leads to: "folder", "file", "broken link" or "special"."""
-    # The kind comes with the name; only for links is there a look at what they lead to.
-    with suppress(OSError):  # a loop of links
-        if entry.is_dir():
-            return "folder"
-        if entry.is_file():
-            return "file"
-    return "broken link" if entry.is_symlink() and not os.path.exists(entry.path) else "special"
-
-
-def unreadable_folder(folder: Path, error: OSError) -> UserError:
-    """The error for a `folder` whose entries cannot be read."""
-    reason = error.strerror or str(error)
-    return UserError(f"{folder} must be a readable folder, but: {reason}; check the path and permissions")

@@ -1,10 +1,8 @@
 """From an encoded picture, in a file or in memory, to an image of the size asked for; what cannot be read is named."""
 
-import io
-import warnings
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Protocol, SupportsIndex, runtime_checkable
 
 import numpy as np
 import torch
@@ -12,15 +10,11 @@ from jaxtyping import Float, Int64
 from PIL import Image, ImageOps
 from torch import Generator, Tensor
 
-from var.data.base import BadImageError
-from var.errors import UserError, first_line
+from var.data.image_size import Size, image_size
+from var.data.whole_numbers import as_whole
+from var.errors import UserError
+from var.foreign.pictures import MOST_PIXELS, BadImageError, opened_picture
 from var.images import from_uint8
-
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
-ACCEPTED = ", ".join(suffix[1:] for suffix in SUFFIXES)
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")  # nothing else is even tried: some of Pillow's run programs
-MAX_PIXELS = 64 * 2**20
-"""Larger images are refused before they are decoded: a file of 17 KB can declare gigabytes."""
 
 
 @runtime_checkable
@@ -47,13 +41,12 @@ class PictureData(ABC):
     classes: tuple[str, ...]
     labels: Int64[Tensor, " n"]
 
-    def __init__(self, *, size: int | tuple[int, int], channels: int = 3):
-        height, width = (size, size) if isinstance(size, int) else size
-        if height < 1 or width < 1:
-            raise UserError(f"images must be at least 1x1 pixels, got size {height}x{width}; ask for a positive size")
-        if channels not in (1, 3):
+    def __init__(self, *, size: Size, channels: SupportsIndex = 3):
+        height, width = image_size(size)
+        whole = as_whole(channels)
+        if whole not in (1, 3):
             raise UserError(f"pictures give images of 1 (grey) or 3 (RGB) channels, got {channels}; choose one of them")
-        self.shape = (channels, height, width)
+        self.shape = (whole, height, width)
 
     @abstractmethod
     def source(self, index: int) -> Path | bytes:
@@ -81,10 +74,10 @@ class PictureData(ABC):
         channels, height, width = self.shape
         picture = read_picture(self.source(index), self.describe(index), channels)
         largest = max(height / picture.height, width / picture.width) ** 2 * picture.height * picture.width
-        if largest > MAX_PIXELS:
+        if largest > MOST_PIXELS:
             raise BadImageError(
                 f"{self.describe(index)} must not be so long that to cover {height}x{width} takes more than "
-                f"{MAX_PIXELS} pixels, got {picture.height}x{picture.width} (height x width); crop it"
+                f"{MOST_PIXELS} pixels, got {picture.height}x{picture.width} (height x width); crop it"
             )
         return picture
 
@@ -99,44 +92,34 @@ def read_picture(source: Path | bytes, name: str, channels: int) -> Image.Image:
 
     Raises `BadImageError` for what is no whole picture or is too large, `UserError` for a file that may not be read.
     """
-    too_large = f"{name} must have at most {MAX_PIXELS} pixels, got {{}}; scale the image down"
-    try:
-        with warnings.catch_warnings():
-            # Decompression bombs meet our rule, which is the stricter one; of odd metadata nobody needs to know.
-            warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as opened:
-                width, height = opened.size
-                if width * height > MAX_PIXELS:
-                    raise BadImageError(too_large.format(f"{width}x{height}"))
-                return _convert(ImageOps.exif_transpose(opened), channels)
-    except UserError:
-        raise
-    except Image.DecompressionBombError as error:
-        raise BadImageError(too_large.format("far more")) from error
-    except PermissionError as error:
-        raise UserError(f"{name} must be readable, got: {error.strerror}; mend its permissions") from error
-    except Exception as error:  # Pillow's readers raise a dozen kinds for broken files
-        raise _unreadable(source, name, error) from error
-
-
-def _unreadable(source: Path | bytes, name: str, error: Exception) -> UserError:
     if isinstance(source, Path) and source.is_symlink() and not source.exists():
-        return BadImageError(f"{name} must lead to a file, but the link is broken or a loop; repair or remove it")
-    if isinstance(error, OSError) and error.errno and not isinstance(error, FileNotFoundError):
-        # The disk or the network, and not the picture: to pass over it would make runs differ.
-        return UserError(f"{name} must be readable, got: {error.strerror}; look at the disk")
-    size = len(source) if isinstance(source, bytes) else source.stat().st_size if source.exists() else "no"
-    return BadImageError(
-        f"{name} must be a whole {ACCEPTED} image, got {size} bytes that cannot be decoded ({first_line(error)}); "
-        "replace or remove it"
-    )
+        raise BadImageError(f"{name} must lead to a file, but the link is broken or a loop; repair or remove it")
+    with opened_picture(source, name) as opened:
+        transparent = _transparent_level(opened)
+        return _convert(ImageOps.exif_transpose(opened), channels, transparent)
 
 
-def _convert(image: Image.Image, channels: int) -> Image.Image:
+def _transparent_level(opened: Image.Image) -> int | None:
+    """The level of grey that a picture declares transparent, as its pixels will have it; to be read before them."""
+    level = opened.info.get("transparency")
+    if not isinstance(level, int) or not opened.mode.startswith(("L", "I")):
+        return None
+    # Pillow spreads 2 and 4 bits over 0 to 255, but leaves this level as it is.
+    stored = [part.args for part in getattr(opened, "tile", ())]
+    return level * (85 if stored == ["L;2"] else 17 if stored == ["L;4"] else 1)
+
+
+def _convert(image: Image.Image, channels: int, transparent: int | None) -> Image.Image:
     """The picture in mode L (1 channel) or RGB (3), transparency laid on white, 16 bits scaled to 8."""
-    if image.mode.startswith("I"):
+    if transparent is not None or image.mode.startswith("I"):
         values = np.asarray(image).astype(np.float64)
-        image = Image.fromarray(np.rint(values.clip(0, 65535) / 257).astype(np.uint8))
+        if image.mode.startswith("I"):
+            levels = np.rint(values.clip(0, 65535) / 257).astype(np.uint8)
+        else:
+            levels = values.astype(np.uint8)
+        image = Image.fromarray(
+            levels if transparent is None else np.where(values == transparent, np.uint8(255), levels)
+        )
     if image.has_transparency_data:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from var.errors import UserError, first_line
 from var.foreign.regular import MissingError, open_regular
@@ -59,8 +59,13 @@ def opened_picture(
         size = len(source) if isinstance(source, bytes) else source.stat().st_size if source.exists() else "no"
         raise BadImageError(
             f"{called} must be a whole {ACCEPTED} image, got {size} bytes that cannot be decoded "
-            f"({shown(first_line(error))}); replace or remove it"
+            f"({_reason(error)}); replace or remove it"
         ) from error
+
+
+def _reason(error: Exception) -> str:
+    # Pillow adds the number of the open file, which would be another one in every process.
+    return "cannot identify image file" if isinstance(error, UnidentifiedImageError) else shown(first_line(error))
 
 
 def _too_large(name: str, found: str) -> BadImageError:

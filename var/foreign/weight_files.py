@@ -35,7 +35,9 @@ def check_weights(path: Path) -> str:
     """The `file_kind` of a file of weights, which is whole as far as its outside shows; raises `UserError`."""
     kind = file_kind(path)
     if path.suffix == ".safetensors" and kind != "safetensors":
-        raise UserError(f"{shown(path)} must be a safetensors file, but: got a pickle, which could run code; convert it")
+        raise UserError(
+            f"{shown(path)} must be a safetensors file, but: got a pickle, which could run code; convert it"
+        )
     if kind == "safetensors":
         try:
             with safe_open(path, framework="numpy"):
@@ -55,7 +57,9 @@ def pickles_in(names: Iterable[str]) -> list[str]:
 def file_kind(path: Path) -> str:
     """One of "safetensors", "zip" and "pickle", by the first bytes; raises `UserError` for anything else."""
     if not path.exists():
-        raise UserError(f"a file of weights must exist, but there is no {shown(path)}; check the spelling, or download it")
+        raise UserError(
+            f"a file of weights must exist, but there is no {shown(path)}; check the spelling, or download it"
+        )
     if path.is_dir():
         raise UserError(f"weights must be a file, got the folder {shown(path)}; name the file in it")
     start = _start_of(path)
@@ -67,7 +71,8 @@ def file_kind(path: Path) -> str:
     if start.startswith(PICKLE):
         return "pickle"
     raise UserError(
-        f"{shown(path)} must be a safetensors or torch file, but: it begins with {bytes(start[:8])!r}; download it again"
+        f"{shown(path)} must be a safetensors or torch file, but: it begins with {bytes(start[:8])!r}; download it "
+        "again"
     )
 
 
@@ -80,8 +85,8 @@ def _start_of(path: Path) -> bytes:
         raise UserError(f"{shown(path)} must hold data, but: it is empty; download it again")
     if start.startswith(LFS_POINTER):
         raise UserError(
-            f"{shown(path)} must hold data, but: got a Git-LFS pointer of {size} bytes; run `git lfs pull` in its folder, or "
-            "download it again"
+            f"{shown(path)} must hold data, but: got a Git-LFS pointer of {size} bytes; run `git lfs pull` in its "
+            "folder, or download it again"
         )
     if text.startswith(PAGES):
         raise UserError(
@@ -97,8 +102,8 @@ def _check_zip(path: Path) -> None:
             for record in archive.infolist():
                 if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
                     raise UserError(
-                        f"{shown(path)} must be a file that torch.save wrote, but {shown(record.filename)} in it is compressed; "
-                        "save it again"
+                        f"{shown(path)} must be a file that torch.save wrote, but {shown(record.filename)} in it is "
+                        "compressed; save it again"
                     )
     except UserError:
         raise
@@ -108,4 +113,6 @@ def _check_zip(path: Path) -> None:
 
 def damaged(path: Path | str, error: BaseException) -> UserError:
     """The error for a file of weights that is cut off or otherwise not whole."""
-    return UserError(f"{shown(path)} must be a whole file of weights, but: {shown(first_line(error))}; download or save it again")
+    return UserError(
+        f"{shown(path)} must be a whole file of weights, but: {shown(first_line(error))}; download or save it again"
+    )

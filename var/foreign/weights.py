@@ -1,5 +1,6 @@
-"""Files of tensors read safely: no code in them is run, and nothing in them is larger than the file."""
+"""Files of tensors, read safely: no code in them is run, and nothing in them is larger than the file; and written."""
 
+import os
 import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,10 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from var.errors import UserError
+from var.files import give_usual_mode
 from var.foreign.weight_files import check_file, check_weights, damaged
 from var.names import shown
 from var.paths import expanded
@@ -95,11 +98,35 @@ def read_tensors(path: Path | str, *, finite: bool = True) -> dict[str, Any]:
         raise UserError(f"{shown(path)} must hold tensors by name, got {type(tensors).__name__}; save a state dict")
     for name, tensor in _walk(tensors):
         if tensor.is_meta:
-            raise UserError(f"{shown(path)}: {shown(name)} must be stored element by element, but is on the meta device; save values")
+            raise UserError(
+                f"{shown(path)}: {shown(name)} must be stored element by element, but is on the meta device; save "
+                "values"
+            )
         check_stored(tensor, f"{shown(path)}: {shown(name)}", "save a contiguous copy of it")
         if finite and not is_finite(tensor):
             raise not_finite(path, name)
     return dict(tensors)
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
+    """One safetensors file, readable by all like other files; raises `OSError`.
+
+    `metadata` has one key: the library writes several in an order that differs from one process to the next.
+    """
+    assert metadata is None or len(metadata) == 1
+    cpu: dict[str, Tensor] = {}
+    storages: set[int] = set()
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().to("cpu").contiguous()
+        # safetensors refuses tensors that share memory, so those after the first are copied.
+        place = tensor.untyped_storage().data_ptr()
+        cpu[name] = tensor.clone() if place in storages else tensor
+        storages.add(place)
+    try:
+        save_file(cpu, path, metadata=dict(metadata or {"format": "pt"}))
+    except SafetensorError as error:
+        raise _os_error(str(error) or type(error).__name__) from error
+    give_usual_mode(path)
 
 
 def is_finite(tensor: Tensor) -> bool:
@@ -115,7 +142,9 @@ def is_finite(tensor: Tensor) -> bool:
 
 def not_finite(source: Path | str, name: str) -> UserError:
     """The error for weights that no model can compute with."""
-    return UserError(f"{shown(source)}: {shown(name)} must be finite numbers, but holds NaN or infinity; take an earlier, whole file")
+    return UserError(
+        f"{shown(source)}: {shown(name)} must be finite numbers, but holds NaN or infinity; take an earlier, whole file"
+    )
 
 
 def check_stored(tensor: Tensor, rule: str, remedy: str) -> None:
@@ -125,6 +154,12 @@ def check_stored(tensor: Tensor, rule: str, remedy: str) -> None:
         raise UserError(
             f"{rule} must be stored element by element, but shape {tuple(tensor.shape)} is only claimed; {remedy}"
         )
+
+
+def _os_error(text: str) -> OSError:
+    """What the system said, out of the words that safetensors puts around it."""
+    number = re.search(r"\(os error (\d+)\)", text)
+    return OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(text.splitlines()[0])
 
 
 @contextmanager
@@ -178,7 +213,9 @@ def _walk(values: Any) -> Iterator[tuple[str, Tensor]]:
         if isinstance(value, Tensor):
             yield name, value
         elif len(name) > LONGEST_NAME:
-            raise UserError(f"tensors must have names of at most {LONGEST_NAME} characters, got {shown(name[:40])}...; rename")
+            raise UserError(
+                f"tensors must have names of at most {LONGEST_NAME} characters, got {shown(name[:40])}...; rename"
+            )
         elif isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes) and id(value) not in seen:
             seen.add(id(value))
             parts = value.items() if isinstance(value, Mapping) else enumerate(value)

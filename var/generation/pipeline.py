@@ -20,9 +20,10 @@ from var.generation.engine import Engine
 from var.generation.loop import generate
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub import PretrainedPipeline
-from var.hub.models import check_placement
+from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
 from var.images import format_images
+from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
@@ -71,6 +72,7 @@ class VARPipeline(PretrainedPipeline):
         self._prepared: tuple[Engine, ImageDecoder] | None = None
 
     @classmethod
+    @known_keywords
     def from_original(
         cls,
         vqvae: Checkpoint,
@@ -79,7 +81,8 @@ class VARPipeline(PretrainedPipeline):
         num_heads: int | None = None,
         normalize_codes: bool = False,
         sides: Sequence[Side] | None = None,
-        dtype: torch.dtype = torch.float32,
+        dtype: DType = None,
+        torch_dtype: DType = None,
         device: torch.device | str | None = None,
         progress: bool = False,
     ) -> Self:
@@ -88,17 +91,19 @@ class VARPipeline(PretrainedPipeline):
         Training checkpoints, which hold both models, may stand for either. All is read off the tensors but what they do
         not tell: `num_heads` of a transformer without L2-normalised attention, `normalize_codes` (the official
         `using_znorm`) and, in files that were stripped of their buffers, `sides`. Models of 1000 classes get the names
-        of ImageNet's. State dicts on the meta device give a pipeline on the meta device. Raises `UserError` if anything
-        is missing, unexpected, of another shape or kind, or damaged.
+        of ImageNet's. Weights become `dtype` (default float32; "auto" leaves them as they are). State dicts on the meta
+        device give a pipeline on the meta device. Raises `UserError` if anything is missing, unexpected, of another
+        shape or kind, damaged, or not finite.
         """
-        check_placement(dtype, device)
+        kind = torch.float32 if dtype is None and torch_dtype is None else chosen_dtype(dtype, torch_dtype)
+        check_placement(device)
         models = load_original(
             vqvae,
             transformer,
             num_heads=num_heads,
             normalize_codes=normalize_codes,
             sides=sides,
-            dtype=dtype,
+            dtype=kind,
             progress=progress,
         )
         names = imagenet_class_names() if models[1].config.num_classes == CLASSES else None
@@ -107,26 +112,28 @@ class VARPipeline(PretrainedPipeline):
         return pipeline
 
     @classmethod
+    @known_keywords
     def from_pretrained(
         cls,
         path_or_id: Path | str,
         *,
         variant: str | None = None,
-        dtype: torch.dtype | None = None,
+        dtype: DType = None,
+        torch_dtype: DType = None,
         device: torch.device | str | None = None,
-        progress: bool = True,
         **source: Unpack[Source],
     ) -> Self:
         """Load from a folder or the Hub, strictly; see `load_model`.
 
         `variant` ("d16", "d20", "d24", "d30" or "d36") picks one of the models that the authors published, from their
         repository "FoundationVision/var" or from a folder with its files; it is converted once and kept beside the
-        download. `progress` shows a bar while that lasts.
+        download. `progress` shows bars while that and downloads last.
         """
+        kind = chosen_dtype(dtype, torch_dtype)
         if variant is None:
             published.refuse_without_variant(path_or_id)
-            return super().from_pretrained(path_or_id, dtype=dtype, device=device, **source)
-        return published.load(cls, path_or_id, variant, dtype=dtype, device=device, progress=progress, **source)
+            return super().from_pretrained(path_or_id, dtype=kind, device=device, **source)
+        return published.load(cls, path_or_id, variant, dtype=kind, device=device, **source)
 
     def settings(self) -> dict[str, Any]:
         """What is saved besides the models."""

@@ -20,10 +20,13 @@ Model = TypeVar("Model", bound=nn.Module)
 LARGEST_BUFFERS = 2**30
 """Bytes of what a model computes from its config and does not save, such as masks."""
 
-_FACTORIES = {
+_FACTORIES = frozenset(
     getattr(torch, name)
-    for name in "arange empty eye full linspace logspace normal ones rand randint randn randperm zeros".split()
-}
+    for name in (
+        *("arange", "empty", "eye", "full", "linspace", "logspace", "normal", "ones"),
+        *("rand", "randint", "randn", "randperm", "zeros"),
+    )
+)
 _one_at_a_time = RLock()  # the default type and the global random stream are those of the whole process
 
 
@@ -43,12 +46,12 @@ class Stored:
         check_fit(wanted, self.kinds, self.rule, self.remedy, called=called)
 
 
-class _TooLarge(Exception):
+class _TooLargeError(Exception):
     """The constructor asks for more than is stored."""
 
 
 class _Bounded(TorchFunctionMode):
-    """Raises `_TooLarge` as soon as a constructor has made far more than what is stored.
+    """Raises `_TooLargeError` as soon as a constructor has made far more than what is stored.
 
     With `empty_on_meta`, `torch.empty` makes meta tensors: what a constructor means to fill takes no memory, and
     filling it no time. Layers make their parameters by it. What is computed instead, such as a mask, is made as ever.
@@ -82,7 +85,7 @@ class _Bounded(TorchFunctionMode):
         self._made += 1
         self._numbers += func(*args, **{**sizes, "device": "meta"}).numel()
         if self._made > self._most[0] or self._numbers > self._most[1]:
-            raise _TooLarge
+            raise _TooLargeError
 
 
 def _is_meta(value: Any) -> bool:
@@ -131,7 +134,7 @@ def _said(cls: type[nn.Module], stored: Stored | None) -> Iterator[None]:
     with usual_types(), torch.random.fork_rng(devices=[]):
         try:
             yield
-        except _TooLarge as error:
+        except _TooLargeError as error:
             assert stored is not None
             numbers = sum(math.prod(shape) for shape, _ in stored.kinds.values())
             reason = f"the config asks for more than the {len(stored.kinds)} tensors of {numbers} numbers"
@@ -148,7 +151,7 @@ def _compared(cls: type[nn.Module], config: Any, stored: Stored) -> bool:
     try:
         with torch.device("meta"), _Bounded(stored, empty_on_meta=False):
             outline = cls(config)
-    except (UserError, _TooLarge):
+    except (UserError, _TooLargeError):
         raise
     except Exception:  # whatever a constructor makes of numbers that are not there; errors of its own come again
         return False

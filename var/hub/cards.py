@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
 
+from var import checks
 from var.errors import UserError
+from var.names import in_markdown, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,14 +24,17 @@ class ModelCard:
     task: str = "unconditional-image-generation"  # the Hub's name of the task that the metrics judge
 
     def __post_init__(self) -> None:
+        checks.fields(self)
+        if not isinstance(self.metrics, Mapping):
+            raise UserError(f"metrics must be numbers by name, got {self.metrics!r:.100}; give a dict")
         for name, value in (("license", self.license), ("task", self.task)):
             if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
                 raise UserError(f"{name} must be a name that the Hub knows, such as 'mit', got {value!r}; correct it")
-        if isinstance(self.tags, str) or not all(isinstance(tag, str) and tag.strip() for tag in self.tags):
+        if not all(tag.strip() for tag in self.tags):
             raise UserError(f"tags must be a tuple of texts, got {self.tags!r}; correct them")
         for name, value in self.metrics.items():
-            if not isinstance(value, float | int) or not math.isfinite(value):
-                raise UserError(f"metrics must be finite numbers, got {name} = {value!r}; leave it out")
+            if not isinstance(name, str) or type(value) not in (float, int) or not math.isfinite(value):
+                raise UserError(f"metrics must be finite numbers, got {shown(name)} = {value!r:.100}; leave it out")
         if self.metrics and not self.dataset:
             raise UserError("metrics need the dataset on which they were measured, got none; pass dataset as well")
 
@@ -37,13 +42,13 @@ class ModelCard:
 def card_text(card: ModelCard, cls: type, place: str) -> str:
     """The README.md of a model of class `cls` that is loaded from `place`, a Hub id or the name of a folder."""
     title = place.rpartition("/")[2]
-    parts = [f"---\n{_front_matter(card, cls, title)}\n---", f"# {title}", card.description.strip()]
+    parts = [f"---\n{_front_matter(card, cls, title)}\n---", f"# {in_markdown(title)}", _prose(card.description)]
     if card.dataset:
-        parts.append(f"Trained on {card.dataset}.")
+        parts.append(f"Trained on {in_markdown(card.dataset)}.")
     parts.append(f"```python\n# pip install next-scale\n{_usage(cls, place)}\n```")
     if card.metrics:
-        rows = [f"| {name} | {value:g} |" for name, value in card.metrics.items()]
-        parts.append("\n".join((f"| metric | on {card.dataset} |", "|---|---|", *rows)))
+        rows = [f"| {in_markdown(name)} | {value:g} |" for name, value in card.metrics.items()]
+        parts.append("\n".join((f"| metric | on {in_markdown(card.dataset)} |", "|---|---|", *rows)))
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -54,9 +59,9 @@ def _front_matter(card: ModelCard, cls: type, title: str) -> str:
         EvalResult(
             task_type=card.task,
             dataset_type=_slug(card.dataset or ""),
-            dataset_name=card.dataset or "",
+            dataset_name=shown(card.dataset or ""),
             metric_type=_slug(name),
-            metric_name=name,
+            metric_name=shown(name),
             metric_value=value,
         )
         for name, value in card.metrics.items()
@@ -64,12 +69,24 @@ def _front_matter(card: ModelCard, cls: type, title: str) -> str:
     data = ModelCardData(
         library_name="next-scale",
         license=card.license,
-        tags=list(dict.fromkeys(("image-generation", cls.__name__, *card.tags))),
+        tags=list(dict.fromkeys(("image-generation", cls.__name__, *map(shown, card.tags)))),
         pipeline_tag=card.task if _is_pipeline(cls) else None,
-        model_name=title if results else None,
+        model_name=shown(title) if results else None,
         eval_results=results or None,
     )
     return data.to_yaml().strip()
+
+
+def _prose(markdown: str) -> str:
+    """Markdown of the card's author, without HTML and without characters that are not seen."""
+    text = "".join(each if each in "\n\t" or each.isprintable() else " " for each in markdown.strip())
+    return re.sub(r"<(?=[A-Za-z/!?])", "&lt;", text)
+
+
+def _python_text(text: str) -> str:
+    """A literal of Python that stands for `text`, on one line."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "".join(each if each.isprintable() else ascii(each)[1:-1] for each in escaped) + '"'
 
 
 def _slug(name: str) -> str:
@@ -85,7 +102,11 @@ def _usage(cls: type, place: str) -> str:
     package = cls.__module__.partition(".")[0]
     home = package if getattr(import_module(package), cls.__name__, None) is cls else cls.__module__
     variable = "pipeline" if _is_pipeline(cls) else "model"
-    lines = [f"from {home} import {cls.__name__}", "", f'{variable} = {cls.__name__}.from_pretrained("{place}")']
+    lines = [
+        f"from {home} import {cls.__name__}",
+        "",
+        f"{variable} = {cls.__name__}.from_pretrained({_python_text(place)})",
+    ]
     if _is_pipeline(cls):
         lines.append("images = pipeline(class_labels=[0, 1], seeds=[0, 1]).images")
     return "\n".join(lines)

@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from var.configs import config_from_dict, config_to_dict, to_json
 from var.errors import UserError
-from var.files import atomic_file
+from var.files import atomic_text
 from var.foreign.documents import read_json
 from var.foreign.weights import ordinary_tensors
 from var.hub.building import Stored, build, check_buildable
 from var.hub.layout import CONFIG, MOST_CONFIG, PIPELINE_INDEX
-from var.hub.locking import FolderLock
+from var.hub.locking import FolderLock, read_whole
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.publishing import Publishable
 from var.hub.reading import saved_weights
@@ -54,11 +54,15 @@ class SavedForm(NamedTuple):
     tensors: Mapping[str, Tensor]
 
 
-def checked_model(model: nn.Module, wanted: type[nn.Module] = nn.Module) -> SavedForm:
+def checked_model(model: Any, wanted: type[nn.Module] = nn.Module) -> SavedForm:
     """A model as it is saved; raises `UserError` if it would not come back as a `wanted` one with the same weights."""
     model = unwrapped(model)
     cls, given = type(model), getattr(model, "config", None)
-    if not isinstance(model, wanted) or given is None or not isinstance(given, getattr(cls, "config_class", type(given))):
+    if (
+        not isinstance(model, wanted)
+        or given is None
+        or not isinstance(given, getattr(cls, "config_class", type(given)))
+    ):
         need = wanted.__name__ if wanted is not nn.Module else "a model with a config"
         raise UserError(f"what is saved must be {need}, which can be loaded again, got {cls.__name__}; unwrap it first")
     config: Any = config_to_dict(given)
@@ -79,13 +83,11 @@ def written_model(form: SavedForm, folder: Path, limit: int) -> Iterator[None]:
             raise UserError(
                 f"{shown(folder)} holds a pipeline, which a single model must not be mixed with; save into another one"
             )
-        with atomic_file(folder / CONFIG) as config_file:
-            config_file.write_text(form.config, encoding="utf-8")
-            with written_weights(form.tensors, folder, limit):
-                yield
-                lock.hold()
-                # An older config must at no moment stand beside the new weights.
-                (folder / CONFIG).unlink(missing_ok=True)
+        with atomic_text(folder / CONFIG, form.config), written_weights(form.tensors, folder, limit):
+            yield
+            lock.hold()
+            # An older config must at no moment stand beside the new weights.
+            (folder / CONFIG).unlink(missing_ok=True)
 
 
 @known_keywords
@@ -119,12 +121,18 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
             f"{shown(folder)} must hold a single {cls.__name__}, but it holds a pipeline; load that, or give the name "
             "of a part as subfolder"
         )
-    with FolderLock(folder).hold(shared=True), ordinary_tensors():
+    return read_whole(path, lambda: _read_folder(cls, folder, dtype, device))
+
+
+def _read_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, device: Any) -> Model:
+    path = folder / CONFIG
+    with ordinary_tensors():
         values = read_json(path, most=MOST_CONFIG)
         cls = saved_class(cls, values.pop("class", None), path)
         config_class: Any = getattr(cls, "config_class")  # noqa: B009 - any module may have one
-        config = config_from_dict(config_class, values, source=path)
         weights = saved_weights(folder)
+        weights.check_sizes(values, path)
+        config = config_from_dict(config_class, values, source=path)
         model = build(cls, config, weights.stored(cls.__name__))
         state = weights.read(model.state_dict(keep_vars=True), dtype, device)
         model.load_state_dict(state, assign=True)
@@ -140,7 +148,8 @@ def saved_class(cls: type[Class], saved: Any, path: Path) -> type[Class]:
     if not isinstance(saved, str) or saved not in known:
         listed = " or ".join(sorted(repr(name) for name, each in known.items() if not isabstract(each)))
         raise UserError(
-            f"{shown(path)} must be of class {listed}, got {saved!r:.100}; load the class that was saved, after its import"
+            f"{shown(path)} must be of class {listed}, got {shown(repr(saved))}; load the class that was saved, after "
+            "its import"
         )
     return known[saved]
 

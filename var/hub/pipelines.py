@@ -12,11 +12,11 @@ from torch import nn
 
 from var.configs import to_json
 from var.errors import UserError, suggestion
-from var.files import atomic_file, sweep
+from var.files import atomic_text, sweep
 from var.foreign.documents import read_json
 from var.hub.building import usual_types
 from var.hub.layout import CONFIG, MOST_INDEX, PIPELINE_INDEX
-from var.hub.locking import FolderLock
+from var.hub.locking import FolderLock, read_whole
 from var.hub.models import checked_model, load_folder, saved_class, written_model
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.publishing import Publishable
@@ -49,8 +49,7 @@ def save_pipeline(pipeline: "PretrainedPipeline", directory: Path | str, *, max_
             raise UserError(
                 f"{shown(folder)} holds a single model, which a pipeline must not be mixed with; save into another one"
             )
-        index_file = stack.enter_context(atomic_file(folder / PIPELINE_INDEX))
-        index_file.write_text(text, encoding="utf-8")
+        stack.enter_context(atomic_text(folder / PIPELINE_INDEX, text))
         for name, form in forms.items():
             stack.enter_context(written_model(form, folder / name, limit))
         lock.hold()
@@ -73,12 +72,16 @@ def load_pipeline(
     check_placement(device)
     folder = find_folder(path_or_id, tuple(cls.parts), **source)
     path = folder / PIPELINE_INDEX
-    with FolderLock(folder).hold(shared=True):
-        cls, settings = _read_index(cls, path)
-        parts = {name: load_folder(part, folder / name, kind, device) for name, part in cls.parts.items()}
+
+    def read() -> tuple[type[Pipeline], dict[str, Any], dict[str, Any]]:
+        saved, settings = _read_index(cls, path)
+        parts = {name: load_folder(part, folder / name, kind, device) for name, part in saved.parts.items()}
+        return saved, parts, settings
+
+    saved, parts, settings = read_whole(path, read)
     with usual_types():
         try:
-            return cls(**parts, **settings)
+            return saved(**parts, **settings)
         except UserError as error:
             raise UserError(f"{shown(path)}: {error}") from error
 
@@ -95,7 +98,7 @@ def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[s
     parts, settings = index.pop("parts", None), index.pop("settings", None)
     if index:
         odd = next(iter(index))
-        raise UserError(f"{shown(path)}: unknown key {shown(odd)!r}; {suggestion(odd, ('parts', 'settings'))}")
+        raise UserError(f"{shown(path)}: unknown key {shown(repr(odd))}; {suggestion(odd, ('parts', 'settings'))}")
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
     if not isinstance(parts, dict) or parts.keys() != wanted.keys():
         found = shown(parts)
@@ -117,7 +120,7 @@ def _checked_settings(cls: type[Any], settings: dict[str, Any], path: Path) -> d
     for name, value in settings.items():
         if name not in known:
             remedy = suggestion(name, known) if known else "remove it"
-            raise UserError(f"{shown(path)}: {cls.__name__} has no setting {shown(name)!r}; {remedy}")
+            raise UserError(f"{shown(path)}: {cls.__name__} has no setting {shown(repr(name))}; {remedy}")
         hint = _in_tuples(hints.get(name, Any))
         try:
             fit(value, hint)

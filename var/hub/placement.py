@@ -12,8 +12,13 @@ FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 _NAMES = {
     **{str(kind).removeprefix("torch."): kind for kind in FLOATS},
-    **{"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16, "fp64": torch.float64},
-    **{"float": torch.float32, "half": torch.float16, "double": torch.float64},
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp64": torch.float64,
+    "float": torch.float32,
+    "half": torch.float16,
+    "double": torch.float64,
     "auto": None,
 }
 

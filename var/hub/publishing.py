@@ -10,7 +10,10 @@ import torch
 from var.files import write_text
 from var.hub.cards import ModelCard, card_text
 from var.hub.layout import CARD, is_weights_file
+from var.hub.placement import DType
 from var.hub.remote import Source, create_repository, upload
+from var.keywords import known_keywords
+from var.paths import expanded
 
 
 class Publishable:
@@ -20,27 +23,37 @@ class Publishable:
     _save: ClassVar[Callable[..., None]]  # `save_model` or `save_pipeline`
     _load: ClassVar[Callable[..., Any]]  # `load_model` or `load_pipeline`
 
+    def __init_subclass__(cls, **keywords: Any) -> None:
+        """Let the constructor of every class answer wrong arguments as the methods here do."""
+        super().__init_subclass__(**keywords)
+        if "__init__" in cls.__dict__:
+            cls.__init__ = known_keywords(cls.__init__)
+
     @classmethod
+    @known_keywords
     def from_pretrained(
         cls,
         path_or_id: Path | str,
         *,
-        dtype: torch.dtype | None = None,
+        dtype: DType = None,
+        torch_dtype: DType = None,
         device: torch.device | str | None = None,
         **source: Unpack[Source],
     ) -> Self:
         """Load from a folder or the Hub, strictly; see `load_model`."""
-        return cls._load(cls, path_or_id, dtype=dtype, device=device, **source)
+        return cls._load(cls, path_or_id, dtype=dtype, torch_dtype=torch_dtype, device=device, **source)
 
+    @known_keywords
     def save_pretrained(
         self, directory: Path | str, *, max_shard_size: int | str = "5GB", card: ModelCard | None = None
     ) -> None:
         """Write all into `directory`, and a README.md if a `card` is given; see `save_model` and `save_pipeline`."""
         type(self)._save(self, directory, max_shard_size=max_shard_size)
         if card is not None:
-            folder = Path(directory)
+            folder = expanded(directory)
             write_text(folder / CARD, card_text(card, type(self), folder.resolve().name))
 
+    @known_keywords
     def push_to_hub(
         self,
         repo_id: str,
@@ -50,17 +63,24 @@ class Publishable:
         commit_message: str | None = None,
         max_shard_size: int | str = "5GB",
         card: ModelCard | None = None,
+        progress: bool = True,
     ) -> str:
         """Publish on the Hub, in one commit; returns its address.
 
         Without a `card` the page that is there stays, and a new repository gets a short one. Weights of an earlier
-        commit that are not in this one are deleted with it.
+        commit that are not in this one are deleted with it. `progress` shows the bars of the upload.
         """
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             type(self)._save(self, folder, max_shard_size=max_shard_size)
-            full_id = create_repository(repo_id, token=token, private=private)
-            (folder / CARD).write_text(card_text(card or ModelCard(), type(self), full_id), encoding="utf-8")
-            kept = () if card is not None else (CARD,)
-            message = commit_message or f"Upload {self._noun}"
-            return upload(folder, full_id, token=token, commit_message=message, kept=kept, replaced=is_weights_file)
+            full_id = create_repository(repo_id, token=token, private=private, progress=progress)
+            write_text(folder / CARD, card_text(card or ModelCard(), type(self), full_id))
+            return upload(
+                folder,
+                full_id,
+                token=token,
+                commit_message=commit_message or f"Upload {self._noun}",
+                kept=() if card is not None else (CARD,),
+                replaced=is_weights_file,
+                progress=progress,
+            )

@@ -1,6 +1,7 @@
 """Weights from safetensors files, compared with the model in all respects before a tensor is read."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,11 @@ from var.foreign.weights import Kind, is_finite, not_finite, opened_tensors
 from var.hub.building import Stored
 from var.hub.layout import SHARD, WEIGHTS, WEIGHTS_INDEX
 from var.hub.placement import FLOATS
+from var.names import shown
+
+LARGEST_NUMBER = 2**20
+LONGEST_LIST = 4096
+"""In the config of a model, however small it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +37,22 @@ class SavedWeights:
             rule=f"{self.source} must hold exactly the weights of {class_name} as its config says",
             remedy="use the config and the class with which it was saved",
         )
+
+    def check_sizes(self, values: Mapping[str, Any], config: Path) -> None:
+        """Raise `UserError` for a number or a list in a `config` that is out of all proportion to the weights."""
+        numbers = sum(math.prod(shape) for kinds in self.files.values() for shape, _ in kinds.values())
+        most = max(numbers, LARGEST_NUMBER)
+        for name, value in values.items():
+            if isinstance(value, list) and len(value) > LONGEST_LIST:
+                raise UserError(
+                    f"{shown(config)}: field {shown(repr(name))} must have at most {LONGEST_LIST} entries, got "
+                    f"{len(value)}; save the model again"
+                )
+            if any(isinstance(each, int) and abs(each) > most for each in _leaves(value)):
+                raise UserError(
+                    f"{shown(config)}: field {shown(repr(name))} must be at most {most}, for the weights have "
+                    f"{numbers} numbers, got {shown(repr(value))}; use the config with which they were saved"
+                )
 
     def read(
         self, wanted: Mapping[str, Tensor], dtype: torch.dtype | None, device: torch.device | str | None
@@ -77,6 +99,14 @@ def check_copied(copy: Tensor, saved: Tensor, source: Path | str, name: str) -> 
         f"{source}: {name} must stay finite in {copy.dtype}, but reaches {float(saved.abs().max()):g}; "
         "load it in torch.bfloat16 or torch.float32"
     )
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    if isinstance(value, list):
+        for part in value:
+            yield from _leaves(part)
+    else:
+        yield value
 
 
 def _type(own: Tensor, stored: Kind, dtype: torch.dtype | None, what: str) -> torch.dtype:

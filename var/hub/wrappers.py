@@ -1,5 +1,7 @@
 """Models as they were before compilation or distributed training wrapped them."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from var.errors import UserError
@@ -9,9 +11,9 @@ WRAPPED = ("_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_m
 """The names that wrappers give to the one module in them."""
 
 
-def unwrapped(module: nn.Module) -> nn.Module:
+def unwrapped(module: Any) -> Any:
     """What is inside of any number of wrappers: of `torch.compile`, `DataParallel`, an average of weights."""
-    while (name := _inner(module)) is not None:
+    while isinstance(module, nn.Module) and (name := _inner(module)) is not None:
         module = getattr(module, name)
     return module
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from torch import Tensor
 
 from var.errors import UserError
-from var.files import atomic_file, make_folder, sweep
+from var.files import atomic_file, atomic_text, make_folder, sweep
+from var.foreign.weights import save_tensors
 from var.hub.layout import CONFIG, WEIGHTS, WEIGHTS_INDEX, is_weights_file, shard_name
-from var.weights import save_tensors
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -51,8 +51,8 @@ def written_weights(tensors: Mapping[str, Tensor], folder: Path, limit: int) -> 
     with ExitStack() as stack:
         # Leaving the stack names the files; first come the shards, then their index.
         if not single:
-            index = stack.enter_context(atomic_file(folder / WEIGHTS_INDEX))
-            index.write_text(_index(tensors, dict(zip(files, groups, strict=True))), encoding="utf-8")
+            index = _index(tensors, dict(zip(files, groups, strict=True)))
+            stack.enter_context(atomic_text(folder / WEIGHTS_INDEX, index))
         for name, group in zip(files, groups, strict=True):
             path = stack.enter_context(atomic_file(folder / name))
             save_tensors(path, {key: tensors[key] for key in group})

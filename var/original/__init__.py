@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from var.hub.building import build
+from var.hub.building import Stored, build, usual_types
+from var.hub.reading import check_copied
 from var.original.inference import transformer_config, vqvae_config
 from var.original.reading import TRANSFORMER, VQVAE_PART, Checkpoint, read_part
 from var.original.renames import TRANSFORMER_TABLE, VQVAE_TABLE, renamed
@@ -15,7 +16,7 @@ from var.original.sides import read_sides
 from var.scales import Side
 from var.transformer import VAR
 from var.vqvae import VQVAE
-from var.weights import check_fit, kinds_of
+from var.weights import kinds_of
 
 USAGE = "quantize.ema_vocab_hit_SV"
 
@@ -27,21 +28,26 @@ def load_original(
     num_heads: int | None = None,
     normalize_codes: bool = False,
     sides: Sequence[Side] | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = torch.float32,
     progress: bool = False,
 ) -> tuple[VQVAE, VAR]:
-    """Both models of official checkpoints, in eval mode; see `VARPipeline.from_original`."""
-    source, tensors = read_part(transformer, TRANSFORMER)
-    sides = read_sides(tensors, sides, source)
-    theirs = transformer_config(tensors, sides, num_heads=num_heads, source=source)
-    second = VAR, theirs, renamed(tensors, TRANSFORMER_TABLE, source), source
-    models: Any = _loaded([_vqvae_part(vqvae, sides, normalize_codes), second], dtype, progress)
-    return tuple(models)
+    """Both models of official checkpoints, in eval mode; see `VARPipeline.from_original`.
+
+    `dtype` None is that of the files.
+    """
+    with usual_types():
+        source, tensors = read_part(transformer, TRANSFORMER)
+        sides = read_sides(tensors, sides, source)
+        theirs = transformer_config(tensors, sides, num_heads=num_heads, source=source)
+        second = VAR, theirs, renamed(tensors, TRANSFORMER_TABLE, source), source
+        models: Any = _loaded([_vqvae_part(vqvae, sides, normalize_codes), second], dtype, progress)
+        return tuple(models)
 
 
 def load_original_vqvae(vqvae: Checkpoint, *, sides: Sequence[Side]) -> VQVAE:
     """The tokenizer of an official checkpoint alone, in eval mode; its file does not tell the `sides`."""
-    (model,) = _loaded([_vqvae_part(vqvae, sides, normalize_codes=False)], torch.float32, progress=False)
+    with usual_types():
+        (model,) = _loaded([_vqvae_part(vqvae, sides, normalize_codes=False)], torch.float32, progress=False)
     assert isinstance(model, VQVAE)
     return model
 
@@ -57,20 +63,24 @@ def _vqvae_part(vqvae: Checkpoint, sides: Sequence[Side], normalize_codes: bool)
     # but other sides) start afresh. Nothing but training reads them.
     usage = tensors.get(USAGE)
     if usage is None or (usage.ndim == 2 and usage.shape[0] != len(sides)):
-        place = tensors["quantize.embedding.weight"].device
-        tensors = {**tensors, USAGE: torch.zeros(len(sides), config.vocabulary, device=place)}
+        fresh = tensors["quantize.embedding.weight"].new_zeros(len(sides), config.vocabulary)
+        tensors = {**tensors, USAGE: fresh}
     return VQVAE, config, renamed(tensors, VQVAE_TABLE, source), source
 
 
-def _loaded(parts: Sequence[Part], dtype: torch.dtype, progress: bool) -> list[nn.Module]:
+def _loaded(parts: Sequence[Part], dtype: torch.dtype | None, progress: bool) -> list[nn.Module]:
     empty = [_compared(*part) for part in parts]  # all is compared before anything is copied
-    with tqdm(total=sum(len(part[2]) for part in parts), desc="weights", leave=False, disable=not progress) as bar:
-        for model, (_, _, found, _) in zip(empty, parts, strict=True):
+    bar = tqdm(total=sum(len(part[2]) for part in parts), desc="weights", leave=False, disable=not progress)
+    with bar:
+        for model, (_, _, found, source) in zip(empty, parts, strict=True):
             copies = {}
-            for ours, (_, tensor) in found.items():
+            for ours, (name, tensor) in found.items():
                 place = tensor.device if tensor.is_meta else "cpu"
+                kind = dtype if tensor.is_floating_point() else None
                 # Copies even on the CPU, because a file's tensors are only mapped into memory.
-                copies[ours] = tensor.detach().to(place, dtype, copy=True, memory_format=torch.contiguous_format)
+                copy = tensor.detach().to(place, kind, copy=True, memory_format=torch.contiguous_format)
+                check_copied(copy, tensor, source, name)
+                copies[ours] = copy
                 bar.update()
             model.load_state_dict(copies, assign=True)
     return [model.eval() for model in empty]
@@ -80,13 +90,10 @@ def _compared(
     model_class: type[nn.Module], config: Any, found: Mapping[str, tuple[str, Tensor]], source: str
 ) -> nn.Module:
     """The model without weights, after the names, shapes and kinds of all have been compared with those found."""
-    model = build(model_class, config)
-    wanted = kinds_of(model.state_dict())
-    check_fit(
-        wanted,
-        kinds_of({ours: tensor for ours, (_, tensor) in found.items()}),
-        f"{source} must hold exactly the weights of one official {model_class.__name__}",
-        "give an unchanged official file",
-        called={name: f"our {name}" for name in wanted} | {ours: name for ours, (name, _) in found.items()},
+    stored = Stored(
+        kinds=kinds_of({ours: tensor for ours, (_, tensor) in found.items()}),
+        rule=f"{source} must hold exactly the weights of one official {model_class.__name__}",
+        remedy="give an unchanged official file",
+        called={ours: name for ours, (name, _) in found.items()},
     )
-    return model
+    return build(model_class, config, stored)

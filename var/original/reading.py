@@ -8,6 +8,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.foreign.weights import check_stored, read_tensors
+from var.paths import expanded
 
 Checkpoint = Path | str | Mapping[str, Any]
 """A file of the official code (.pth or .safetensors), or what it holds."""
@@ -37,7 +38,7 @@ def read_part(given: Checkpoint, part: Part) -> tuple[str, dict[str, Tensor]]:
     if isinstance(given, Mapping):
         source, values = f"the {part.what}'s state dict", given
     else:
-        path = Path(given).expanduser()
+        path = expanded(given)
         source, values = str(path), read_tensors(path, finite=False)  # masks hold infinity; what is kept is looked at
     for key in ("trainer", part.nested):
         if isinstance(values.get(key), Mapping):

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from math import isfinite
 from typing import Any
 
@@ -33,7 +34,9 @@ def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Name
     """
     session = Session.of(arguments)
     if arguments.plan:
-        session.say(job_of(arguments).plan(session.processes.count).text())
+        job = job_of(arguments)
+        plan = job.plan(session.processes.count)
+        session.say(replace(plan, notes=(*plan.notes, *job.remarks())).text())
         return
     try:
         with StopSignals(raising=True) as signals:
@@ -46,6 +49,7 @@ def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Name
 def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
     """Train until the run is finished or one of `signals` stops it, and save what was trained."""
     folder, settings = session.folder, job.settings
+    remarks = job.remarks()  # held-out images that cannot be used are refused before anything is written
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
     _agree(session, job, facts)
     with ExitStack() as lock:
@@ -57,7 +61,8 @@ def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
             return
         prepared = job.prepare(session)
         check_memory(prepared.task, settings.training, session.processes)
-        session.say(_introduction(job, prepared.task))
+        for line in (_introduction(job, prepared.task), *remarks):
+            session.say(line)
         signals.remember()
         _train(job, session, prepared, facts)
 

@@ -13,10 +13,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from var.data.arrays import ArrayData
-from var.data.base import ImageData, conditions_at
+from var.data.base import ImageData, Relabelled, conditions_at
 from var.data.batches import Batch
 from var.data.catalog import open_data
 from var.data.loading import load_images
+from var.data.splits import MissingSplitError
 from var.errors import UserError
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.evaluation.metrics.frechet import RankDeficientWarning
@@ -155,12 +156,13 @@ class LossJudge:
 def generator_evaluation(
     settings: GeneratorSettings,
     data: ImageData,
+    judged: ImageData,
     session: Session,
     exact: Task,
     pipeline_of: Callable[[nn.Module], Callable[..., Any]],
     options: Mapping[str, Any],
 ) -> Evaluation:
-    """A generator's loss on images that it was not trained on, and the distance of its samples.
+    """A generator's loss on the images `judged`, and the distance of its samples to `data`.
 
     `exact` is its task without dropped labels; `pipeline_of` makes a pipeline of the model, whose call takes `options`.
     """
@@ -173,7 +175,7 @@ def generator_evaluation(
         processes=session.processes,
         progress=session.progress,
     )
-    loss = LossJudge.of(held_out(source, data, session.on_bad_image), settings.evaluation)
+    loss = LossJudge.of(judged, settings.evaluation)
 
     def scores(model: nn.Module, picture: Path) -> dict[str, float]:
         pipeline = pipeline_of(model)
@@ -192,13 +194,20 @@ def data_name(source: str) -> str:
 
 
 def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> ImageData:
-    """Images like `data` that are not trained on, if `source` has a split of them; else `data` itself."""
+    """Images like `data` that are not trained on, if `source` has a split of them; else `data` itself.
+
+    Raises `UserError` for a split that is there and cannot be used: to judge by training images instead would look as
+    good as to judge by others.
+    """
     channels, *size = data.shape
     try:
         other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
-    except UserError:
+        # The same classes in another order, or some of them, are told by their names.
+        return other if other.classes == data.classes else Relabelled(other, data.classes, f"the held-out {source}")
+    except MissingSplitError:
         return data
-    return other if other.classes == data.classes else data
+    except UserError as error:
+        raise UserError(f"held-out images must be usable, but: {error} (evaluation.every=0 does without)") from error
 
 
 def save_grid(images: Float[Tensor, "n c h w"], path: Path) -> None:
@@ -272,7 +281,7 @@ def in_memory(data: ImageData) -> ImageData:
     places = _spread(len(data), MEMORY // (channels * height * width))
     if len(places) < min(len(data), REFERENCE):
         return data
-    return ArrayData(load_images(data, places), data.labels[places], data.classes)
+    return ArrayData(load_images(data, places), data.labels[places], data.classes, layout="channels_first")
 
 
 def judge_config(data: ImageData, name: str) -> ClassifierConfig:

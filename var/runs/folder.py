@@ -54,19 +54,23 @@ class RunFolder:
         self.samples = path / "samples"  # a picture for each evaluation
         self.finished = path / "finished.json"  # written last of all
 
+    def check_place(self) -> None:
+        """Raise `UserError` for a folder that is neither new nor that of a run."""
+        found = self.path.iterdir() if self.path.is_dir() and not self.settings.exists() else ()
+        if any(path.name not in (self.listing.name, LOCK) and not is_unfinished(path) for path in found):
+            raise UserError(
+                f"the output {self.path} must be a new folder or that of a run, but it holds other files and no "
+                f"{self.settings.name}; choose another --output"
+            )
+
     def compare(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Raise `UserError` unless the folder is new or holds this very run, as far as it has gone.
 
         `kind` says what is trained; `facts` is what must agree besides the settings: the data, a tokenizer. Settings
         that the run is too old to know had their defaults.
         """
+        self.check_place()
         if not self.settings.exists():
-            found = self.path.iterdir() if self.path.is_dir() else ()
-            if any(path.name not in (self.listing.name, LOCK) and not is_unfinished(path) for path in found):
-                raise UserError(
-                    f"the output {self.path} must be a new folder or that of a run, but it holds other files and no "
-                    f"{self.settings.name}; choose another --output"
-                )
             return
         saved = read_settings(self.settings)
         before = taken(saved, FACTS, dict, self.settings, remedy="restore it, or choose another --output")

@@ -3,13 +3,17 @@
 import argparse
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 from var.command_line.run_options import assignments
-from var.data.base import ImageData
-from var.data.catalog import open_data
-from var.runs.evaluation import Evaluation
+from var.data.apart import check_apart
+from var.data.bad_images import SkipBadImages
+from var.data.base import ImageData, notes_of
+from var.data.catalog import open_data, places_of
+from var.quantities import count
+from var.runs.evaluation import Evaluation, held_out
 from var.runs.folder import RunFolder
 from var.runs.overrides import overridden
 from var.runs.plan import Plan
@@ -39,6 +43,24 @@ class Job(ABC, Generic[Settings]):
     data: ImageData
     init: str | None = None
 
+    @cached_property
+    def judged(self) -> ImageData:
+        """The images that evaluations judge by: held out if the source has such, else the training images."""
+        if not self.settings.evaluation.every or not self.settings.data.source:
+            return self.data
+        on_bad_image = "skip" if isinstance(self.data, SkipBadImages) else "error"
+        return held_out(self.settings.data.source, self.data, on_bad_image)
+
+    def remarks(self) -> tuple[str, ...]:
+        """Lines about the data: what is left out of them, and which images are judged."""
+        notes = notes_of(self.data)
+        if not self.settings.evaluation.every:
+            return notes
+        if self.judged is self.data:
+            return *notes, "evaluated on training images: the data have no split 'val' or 'test'"
+        images = count(len(self.judged), "image")
+        return *notes, *notes_of(self.judged), f"evaluated on {images} of the held-out split, which are not trained on"
+
     def facts(self) -> dict[str, Any]:
         """What must agree when the run goes on, besides settings and data; fit for JSON."""
         return {"init": self.init}
@@ -66,6 +88,10 @@ def open_training_data(arguments: argparse.Namespace, shape: tuple[int, int, int
     """The images that the command line names, of the `shape` (channels, height, width) that the model takes."""
     channels, height, width = shape
     folder = RunFolder(arguments.output.expanduser())
+    # Before the listing is written, which would be in the data, or in a folder that is refused.
+    check_apart(folder.path, places_of(arguments.data))
+    if not arguments.plan:
+        folder.check_place()
     return open_data(
         arguments.data,
         size=(height, width),

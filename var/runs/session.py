@@ -3,8 +3,9 @@
 import argparse
 from dataclasses import dataclass
 
+from var.data.workers import check_workers
 from var.runs.folder import RunFolder
-from var.training.distributed import Processes, check_workers
+from var.training.distributed import Processes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,13 +26,10 @@ class Session:
             folder=RunFolder(arguments.output.expanduser()),
             processes=Processes(arguments.device),
             progress=not arguments.quiet,
-            workers=arguments.workers,
+            workers=check_workers(arguments.workers),
             trackers=tuple(arguments.track),
             on_bad_image=arguments.on_bad_image,
         )
-
-    def __post_init__(self) -> None:
-        check_workers(self.workers)
 
     def say(self, text: str) -> None:
         """Print a line, once for all processes."""

@@ -17,9 +17,8 @@ from var.configs import to_json
 from var.errors import UserError, first_line
 from var.files import begin_folder, file_digest, finish_folder, remove_folder, set_aside, sweep, write_text
 from var.foreign.documents import read_json, taken
-from var.foreign.weights import Kind, opened_tensors
+from var.foreign.weights import Kind, opened_tensors, save_tensors
 from var.training.distributed import Processes
-from var.weights import save_tensors
 
 MANIFEST = "manifest.json"
 FACTS = "state.json"

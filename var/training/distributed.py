@@ -21,8 +21,6 @@ logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
-MOST_WORKERS = 1024
-
 _START = "start them with python -m torch.distributed.run --standalone --nproc_per_node N"
 # The others wait in a collective while the main process saves or evaluates; a process that died is not waited for.
 _PATIENCE = timedelta(hours=4)
@@ -109,14 +107,6 @@ class Processes:
             expected, message = failure
             raise UserError(message) if expected else RuntimeError(f"the main process failed: {message}")
         return value
-
-
-def check_workers(workers: int) -> None:
-    """Raise `UserError` for a number of helper processes that no machine can have."""
-    if isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= MOST_WORKERS:
-        raise UserError(
-            f"workers must be a whole number from 0 to {MOST_WORKERS}, got {workers!r:.100}; one for each core will do"
-        )
 
 
 def _accelerator_works() -> bool:

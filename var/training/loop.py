@@ -13,8 +13,9 @@ from var.configs import config_to_dict
 from var.data.augment import Augmentation
 from var.data.base import ImageData
 from var.data.batches import Batch, batches
+from var.data.workers import check_workers
 from var.training.checkpoints import CheckpointPolicy
-from var.training.distributed import Processes, check_workers
+from var.training.distributed import Processes
 from var.training.metrics_log import MetricsLog
 from var.training.network_trainer import Numbers
 from var.training.optimization import TrainingConfig
@@ -85,7 +86,7 @@ def train(
     `UserError` for a checkpoint of another run or of more steps, no room to save, fewer processes than asked for, and
     impossible settings.
     """
-    check_workers(workers)
+    workers = check_workers(workers)
     state = TrainingState(task, data, config, Processes(device))
     with ExitStack() as opened:
         keeper = Checkpoints(checkpoints, state) if checkpoints else None

@@ -14,9 +14,8 @@ from var.configs import config_to_dict, to_json
 from var.errors import UserError, suggestion
 from var.files import atomic_file, set_aside, write_text
 from var.foreign.documents import parse_json, taken
-from var.foreign.weights import opened_tensors
+from var.foreign.weights import opened_tensors, save_tensors
 from var.training.state import TrainingState
-from var.weights import save_tensors
 
 logger = logging.getLogger(__name__)
 

@@ -3,12 +3,15 @@
 import colorsys
 import math
 from collections.abc import Callable
+from typing import SupportsIndex
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.data.image_size import Size, image_size
+from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
 from var.images import from_uint8
 from var.randomness import keyed_seed
@@ -44,6 +47,8 @@ CLASSES = tuple(f"{colour} {shape}" for colour in COLOURS for shape in SHAPES)
 CACHED = 2**17
 """Pixels that are drawn at once: beyond, the memory is what takes the time."""
 LENGTHS = {"train": 50_000, "test": 5_000}
+MOST_SHAPES = 10_000_000
+"""Images of a split: each has a label in memory."""
 
 
 class ShapesData:
@@ -123,7 +128,7 @@ class ShapesData:
         return coverage
 
 
-def shapes(split: str = "train", *, size: int = 32, length: int | None = None) -> ShapesData:
+def shapes(split: str = "train", *, size: Size = 32, length: SupportsIndex | None = None) -> ShapesData:
     """Images (3, size, size) of 4 shapes x 3 colours, of random place, size, turn and ground.
 
     Image i of a split depends on (split, i) only, whatever the order or the process that draws it; at another `size` it
@@ -134,15 +139,19 @@ def shapes(split: str = "train", *, size: int = 32, length: int | None = None) -
     """
     if split not in (*LENGTHS, "all"):
         raise UserError(f"unknown split {split!r} of the shapes; {suggestion(split, (*LENGTHS, 'all'))}")
-    if size < 8:
+    height, width = image_size(size)
+    if height != width or height < 8:
         raise UserError(f"the shapes need a size of 8 pixels or more, got {size}; ask for a larger one")
     if split == "all":
         if length is not None:
             raise UserError(f'the split "all" of the shapes has no length of its own, got {length}; leave it out')
-        return ShapesData(LENGTHS, size)
-    if length is not None and length < 1:
-        raise UserError(f"a length must be 1 or more, got {length}; leave it out for {LENGTHS[split]}")
-    return ShapesData({split: LENGTHS[split] if length is None else length}, size)
+        return ShapesData(LENGTHS, height)
+    count = as_whole(LENGTHS[split] if length is None else length)
+    if count is None or not 1 <= count <= MOST_SHAPES:
+        raise UserError(
+            f"a length must be 1 or more, got {length!r}, and at most {MOST_SHAPES}; leave it out for {LENGTHS[split]}"
+        )
+    return ShapesData({split: count}, height)
 
 
 def open_shapes(split: str, size: tuple[int, int] | None, channels: int | None) -> ShapesData:

@@ -1,6 +1,5 @@
 """Folders and files from here or from the Hub."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
@@ -9,9 +8,14 @@ from threading import Thread
 from typing import Any, NamedTuple, TypedDict, TypeVar, Unpack
 
 from var.errors import UserError, suggestion
+from var.foreign.documents import parse_json
+from var.foreign.regular import read_bytes
 from var.foreign.weight_files import check_file, pickles_in
 from var.hub.remote.errors import is_out_of_reach, one_line_errors
 from var.hub.remote.paths import checked_inside, existing_path, near_folder
+from var.keywords import known_keywords
+from var.names import shown
+from var.paths import expanded
 
 MODEL_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
 KEYS = ("config.json", "pipeline_index.json")  # which a saved model has, and a saved pipeline
@@ -27,6 +31,7 @@ class Source(TypedDict, total=False):
 
     revision: branch, tag or commit. token: access token, or False for none (default: the one logged in).
     cache_dir: folder of downloads. local_files_only: use the cache, never the network. subfolder: "a/b" inside.
+    progress: show the bars of downloads (default), where standard error is a terminal.
     """
 
     revision: str | None
@@ -34,8 +39,10 @@ class Source(TypedDict, total=False):
     cache_dir: Path | str | None
     local_files_only: bool
     subfolder: str | None
+    progress: bool
 
 
+@known_keywords
 def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **source: Unpack[Source]) -> Path:
     """The folder of a saved model: `path_or_id` itself if it exists, else a download of that id from the Hub.
 
@@ -45,7 +52,7 @@ def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **so
     else is asked once, and not for long if nobody answers. Raises `UserError` if there is no such folder or the Hub
     does not give it.
     """
-    subfolder = checked_inside(source.get("subfolder") or "", "subfolder", "vqvae")
+    subfolder = _prepared(source)
     path = existing_path(path_or_id)
     if path is None:
         path = _folder_from_hub(str(path_or_id), _Wanted(subfolder, parts), source)
@@ -53,26 +60,36 @@ def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **so
     if not folder.is_dir():
         reason = "it is a file" if folder.exists() else "there is none"
         raise UserError(
-            f"a saved model is a folder, got {folder}, but {reason}; give the folder that holds config.json"
+            f"a saved model is a folder, got {shown(folder)}, but {reason}; give the folder that holds config.json"
         )
     return folder
 
 
+@known_keywords
 def find_file(path_or_id: Path | str, filename: str, **source: Unpack[Source]) -> Path:
     """One file of a local folder or of a Hub repository; `path_or_id`, `source` and errors as for `find_folder`.
 
     `filename` may lie in folders below: "a/b.pth".
     """
     inside = checked_inside(filename, "filename", "vae.pth")
-    subfolder = checked_inside(source.get("subfolder") or "", "subfolder", "vqvae")
+    subfolder = _prepared(source)
     path = existing_path(path_or_id)
     if path is None:
         return _file_from_hub(str(path_or_id), f"{subfolder}/{inside}" if subfolder else inside, source)
     file = path / subfolder / inside
     if not file.is_file():
         names = [sibling.name for sibling in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise UserError(f"{file} must be a file, but there is none; {suggestion(file.name, names or [path.name])}")
+        raise UserError(
+            f"{shown(file)} must be a file, but there is none; {suggestion(file.name, names or [path.name])}"
+        )
     return file
+
+
+def _prepared(source: Source) -> str:
+    """The subfolder; the home folder is known by its sign in the name of the cache."""
+    if (cache := source.get("cache_dir")) is not None:
+        source["cache_dir"] = expanded(cache)
+    return checked_inside(source.get("subfolder") or "", "subfolder", "vqvae")
 
 
 class _Wanted:
@@ -102,7 +119,7 @@ def _folder_from_hub(repo_id: str, wanted: _Wanted, source: Source) -> Path:
     from huggingface_hub import snapshot_download
 
     what, remedy = _both_readings(repo_id)
-    with one_line_errors(what, remedy):
+    with one_line_errors(what, remedy, progress=source.get("progress", True)):
         contact = _first_contact(repo_id, source)
         if contact.names is not None:
             _check_offer(contact.names, wanted, repo_id)
@@ -117,7 +134,7 @@ def _file_from_hub(repo_id: str, filename: str, source: Source) -> Path:
     from huggingface_hub import hf_hub_download
 
     what, remedy = _both_readings(repo_id)
-    with one_line_errors(f"{what} with a file {filename!r}", remedy):
+    with one_line_errors(f"{what} with a file {filename!r}", remedy, progress=source.get("progress", True)):
         contact = _first_contact(repo_id, source)
         if contact.names is not None and filename not in contact.names:
             near = suggestion(filename, contact.names) if contact.names else "it is empty"
@@ -207,8 +224,8 @@ def _check_download(path: Path, repo_id: str) -> None:
     try:
         check_file(path)
         if path.suffix == ".json":
-            json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:  # what `check_file` raises is a ValueError too
+            parse_json(read_bytes(path), path, remedy="load it again")
+    except UserError as error:
         # The cache never looks at a file twice, so it would go on giving this one.
         blob = path.resolve()
         with suppress(OSError):  # a cache that belongs to somebody else

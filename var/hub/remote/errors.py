@@ -7,17 +7,18 @@ from contextlib import contextmanager
 from json import JSONDecodeError
 
 from var.errors import UserError, first_line
+from var.progress import bars
 
 
 @contextmanager
-def one_line_errors(what: str, remedy: str = "correct the id") -> Iterator[None]:
+def one_line_errors(what: str, remedy: str = "correct the id", *, progress: bool = True) -> Iterator[None]:
     """Turn errors of the Hub's client into a `UserError` beginning with `what` failed, and keep its warnings back.
 
-    `remedy` is what to do if the Hub has no such model.
+    `remedy` is what to do if the Hub has no such model; without `progress` its bars are kept back too.
     """
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), bars(progress):
         warnings.simplefilter("ignore")
         try:
             # Its warnings are retries, unset tokens and the like: what matters comes as an error.

@@ -4,6 +4,8 @@ import re
 from pathlib import Path, PurePosixPath
 
 from var.errors import UserError, suggestion
+from var.names import shown
+from var.paths import expanded
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
@@ -13,21 +15,25 @@ def existing_path(path_or_id: Path | str) -> Path | None:
 
     No network and no torch are needed: commands call it before they load anything.
     """
-    path, text = Path(path_or_id).expanduser(), str(path_or_id)
-    if path.exists():
-        return path
-    if isinstance(path_or_id, Path) or text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1:
+    path, text = expanded(path_or_id), str(path_or_id)
+    try:
+        if path.exists():
+            return path
         near = near_folder(path) or "check the spelling"
-        raise UserError(f"a local model must be an existing folder, but there is no {path}; {near}")
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UserError(f"a local model must be an existing folder, but {shown(path)}: {error.strerror}") from error
+    if isinstance(path_or_id, Path) or text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1:
+        raise UserError(f"a local model must be an existing folder, but there is no {shown(path)}; {near}")
     check_id(text)
     return None
 
 
 def check_id(repo_id: str) -> None:
     """Raise `UserError` unless `repo_id` is spelled as the Hub spells them."""
-    if not HUB_ID.fullmatch(repo_id):
+    if not isinstance(repo_id, str) or not HUB_ID.fullmatch(repo_id):
+        found = shown(repr(repo_id))
         raise UserError(
-            f"a model must be an existing folder or a Hub id like 'owner/name', got {repo_id!r}; correct the spelling"
+            f"a model must be an existing folder or a Hub id like 'owner/name', got {found}; correct the spelling"
         )
 
 
@@ -44,5 +50,7 @@ def checked_inside(name: str, what: str, example: str) -> str:
     """The path `name` below a folder, normalised; raises `UserError` if it leaves the folder."""
     parts = PurePosixPath(name).parts
     if ".." in parts or "/" in parts or "\\" in name:
-        raise UserError(f"{what} must lie inside the model's folder, got {name!r}; give a name like {example!r}")
+        raise UserError(
+            f"{what} must lie inside the model's folder, got {shown(repr(name))}; give a name like {example!r}"
+        )
     return "/".join(parts)

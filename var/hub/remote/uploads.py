@@ -7,12 +7,12 @@ from var.hub.remote.errors import one_line_errors
 from var.hub.remote.paths import check_id
 
 
-def create_repository(repo_id: str, *, token: str | bool | None, private: bool) -> str:
+def create_repository(repo_id: str, *, token: str | bool | None, private: bool, progress: bool = True) -> str:
     """Make `repo_id` on the Hub unless it is there; its full id, with the owner."""
     from huggingface_hub import HfApi
 
     check_id(repo_id)
-    with one_line_errors(f"the Hub did not take {repo_id!r}"):
+    with one_line_errors(f"the Hub did not take {repo_id!r}", progress=progress):
         return HfApi(token=token).create_repo(repo_id, private=private, exist_ok=True).repo_id
 
 
@@ -24,6 +24,7 @@ def upload(
     commit_message: str,
     kept: Collection[str] = (),
     replaced: Callable[[str], bool] = lambda name: False,
+    progress: bool = True,
 ) -> str:
     """Commit the files in `folder` to the Hub's `repo_id`, all of them in one commit; its address.
 
@@ -32,7 +33,7 @@ def upload(
     """
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 
-    with one_line_errors(f"the Hub did not take {repo_id!r}"):
+    with one_line_errors(f"the Hub did not take {repo_id!r}", progress=progress):
         api = HfApi(token=token)
         there = set(api.list_repo_files(repo_id))
         files = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}

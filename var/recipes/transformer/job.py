@@ -115,7 +115,7 @@ class TransformerJob(Job[TransformerRun]):
             task=TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache),
             data=self.data if cache is None else without_images(self.data),
             vary=cache is None,
-            evaluation=generator_evaluation(settings, self.data, session, exact, pipeline, options),
+            evaluation=generator_evaluation(settings, self.data, self.judged, session, exact, pipeline, options),
         )
 
     def _model(self, session: Session) -> VAR:

@@ -15,9 +15,9 @@ from torch import Tensor
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder, set_aside, write_json
 from var.foreign.documents import read_json
-from var.foreign.weights import opened_tensors
+from var.foreign.weights import opened_tensors, save_tensors
 from var.tokenizer import Tokenizer
-from var.weights import add_to_digest, save_tensors
+from var.weights import add_to_digest
 
 logger = logging.getLogger(__name__)
 

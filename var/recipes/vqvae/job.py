@@ -14,7 +14,7 @@ from var.recipes.vqvae.cost import loss_networks, vqvae_cost
 from var.recipes.vqvae.presets import vqvae_run
 from var.recipes.vqvae.settings import VQVAERun
 from var.recipes.vqvae.task import VQVAETask
-from var.runs.evaluation import Evaluation, ReconstructionJudge, held_out
+from var.runs.evaluation import Evaluation, ReconstructionJudge
 from var.runs.fine_tuning import check_fixed
 from var.runs.job import Job, Prepared, configured, open_training_data
 from var.runs.plan import Network, Plan
@@ -79,8 +79,7 @@ class VQVAEJob(Job[VQVAERun]):
         model = settings.model(seed=settings.training.seed)
         if self.start is not None:
             model.continue_from(self.start)
-        images = held_out(settings.data.source, self.data, session.on_bad_image)
-        judge = ReconstructionJudge.of(images, settings.evaluation)
+        judge = ReconstructionJudge.of(self.judged, settings.evaluation)
 
         def scores(model: nn.Module, picture: Path) -> dict[str, float]:
             assert isinstance(model, VQVAE)
