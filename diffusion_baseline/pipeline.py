@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
@@ -21,8 +21,11 @@ from var.errors import chosen
 from var.eval_mode import eval_mode
 from var.hub import PretrainedPipeline
 from var.images import format_images
-from var.sampling.labels import ClassLabels, checked_class_names, count_images, label_of, resolve_condition
-from var.sampling.streams import Generators, random_streams
+from var.sampling.finite import Finite
+from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of, resolve_condition
+from var.sampling.models import plain_model
+from var.sampling.numbers import check_callback, updated
+from var.sampling.streams import Generators, GivenSeeds, random_streams
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,9 +56,10 @@ class DiffusionPipeline(PretrainedPipeline):
         prediction: str = "v",
         class_names: Sequence[str] | None = None,
     ) -> None:
-        num_classes = unet.config.num_classes
+        self.unet = unet
+        num_classes = self._network().config.num_classes
         names = checked_class_names(class_names, num_classes)
-        self.unet = unet.eval()
+        unet.eval()
         self.schedule = named_schedule(schedule, num_timesteps)
         self.prediction: Prediction = chosen(prediction, PREDICTIONS, "prediction")
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
@@ -73,21 +77,26 @@ class DiffusionPipeline(PretrainedPipeline):
     @property
     def device(self) -> torch.device:
         """Where the network lies."""
-        return self.unet.stem.weight.device
+        return self._network().stem.weight.device
+
+    def _network(self) -> UNet:
+        """The network as it is now, without what compilation or distributed training wrapped around it."""
+        return plain_model(self.unet, UNet, "unet")
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
-        return label_of(name, self.unet.config.num_classes, self.class_names)
+        return label_of(name, self._network().config.num_classes, self.class_names)
 
-    @torch.inference_mode()
+    @torch.inference_mode(False)
+    @torch.no_grad()
     def __call__(
         self,
         class_labels: ClassLabels = None,
-        num_images: int | None = None,
+        num_images: Count = None,
         *,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
-        seeds: Sequence[int] | None = None,
+        seeds: GivenSeeds = None,
         output_type: str = "pil",
         return_intermediates: bool = False,
         callback_on_step_end: Callable[[int, int, Tensor], None] | None = None,
@@ -104,21 +113,25 @@ class DiffusionPipeline(PretrainedPipeline):
         which begins at the noisiest timestep however few the steps are, or "leading", that of before; `clip_sample`
         keeps the predicted clean image in [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
-        not on the batch.
+        not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
-        receives the step's index, its timestep and x after it. Raises `UserError` for requests that make no sense.
+        receives the step's index, its timestep and x after it. Raises `UserError` for requests that make no sense,
+        and where the network computes NaN or infinity.
         """
-        settings = replace(sampling or SamplingSettings(), **keywords)
+        network = self._network()
+        check_callback(callback_on_step_end)
+        settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
         sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds)
         generators, seeds = random_streams(count, generator, seeds)
-        condition = resolve_condition(class_labels, count, self.unet.config.num_classes, seeds, self.class_names)
+        condition = resolve_condition(class_labels, count, network.config.num_classes, seeds, self.class_names)
         like = torch.empty(0, device=self.device)
-        noise = normal((count, self.unet.config.image_channels, *self.unet.config.size), generators, like)
+        noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
-        denoise = self._denoiser(condition.to(self.device), settings, predicted)
+        finite = Finite("generation needs finite predictions", "look at the network's weights")
+        denoise = self._denoiser(condition.to(self.device), settings, finite, predicted)
         bar = tqdm(total=options["steps"], desc=settings.sampler, leave=False, disable=not progress)
         with eval_mode(self.unet), bar:
 
@@ -128,6 +141,8 @@ class DiffusionPipeline(PretrainedPipeline):
                     callback_on_step_end(index, timestep, x)
 
             x = sample(denoise, noise, self.schedule, generator=generators, on_step=on_step, **options)
+        finite.checked(x)  # steps may leave the range although no prediction did
+        finite.settle()
         return DiffusionOutput(
             images=format_images(x, output_type),
             labels=condition.labels,
@@ -145,16 +160,21 @@ class DiffusionPipeline(PretrainedPipeline):
         given = settings.keywords()
         return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
-    def _denoiser(self, condition: Condition, settings: SamplingSettings, predicted: list[Tensor] | None) -> Denoiser:
+    def _denoiser(
+        self, condition: Condition, settings: SamplingSettings, finite: Finite, predicted: list[Tensor] | None
+    ) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
         scale = settings.guidance_scale
         if not condition.given.any():
             scale = 0  # there is nothing to guide towards: one prediction is enough
-        predict = guided_in_one_call(self.unet, condition, scale)
+        # A compiled network is called as such; what runs on several devices cannot divide a condition among them.
+        compiled = hasattr(self.unet, "_orig_mod")
+        predict = guided_in_one_call(self.unet if compiled else self._network(), condition, scale)
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
-            image, eps = image_and_noise(predict(x, timesteps), x, timesteps, self.schedule, self.prediction)
+            output = finite.checked(predict(x, timesteps))
+            image, eps = image_and_noise(output, x, timesteps, self.schedule, self.prediction)
             if settings.clip_sample:
                 image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
             if predicted is not None:

@@ -7,6 +7,7 @@ from diffusion_baseline.samplers import SAMPLERS
 from diffusion_baseline.spacings import SPACINGS
 from var import checks
 from var.errors import chosen
+from var.sampling.numbers import check_guidance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class SamplingSettings:
 
     def __post_init__(self) -> None:
         checks.fields(self)
+        check_guidance(self.guidance_scale)
         chosen(self.sampler, SAMPLERS, "sampler")
         chosen(self.spacing, SPACINGS, "spacing")
         if self.num_inference_steps is not None:

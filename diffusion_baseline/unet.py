@@ -168,6 +168,7 @@ class UNet(PretrainedModel, nn.Module):
 
     config_class: ClassVar[type] = UNetConfig
 
+    @torch.inference_mode(False)  # its weights may enter autograd, wherever it is built
     def __init__(self, config: UNetConfig):
         super().__init__()
         self.config = config

@@ -135,4 +135,4 @@ def format_images(images: Float[Tensor, "batch c h w"], output_type: str) -> Any
         return unit
     if output_type == "np":
         return unit.permute(0, 2, 3, 1).cpu().numpy()
-    raise UserError(f"unknown output_type {output_type!r}; {suggestion(output_type, ('pil', 'pt', 'np'))}")
+    raise UserError(f"unknown output_type {output_type!r}; {suggestion(str(output_type), ('pil', 'pt', 'np'))}")

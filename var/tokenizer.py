@@ -13,7 +13,12 @@ from torch import Tensor, nn
 
 from var.errors import UserError
 from var.hub import PretrainedModel
+from var.names import shown
+from var.sampling.finite import check_finite
 from var.scales import ScaleSchedule, Side
+
+WHOLE = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+"""Types in which tokens may come from outside."""
 
 
 class TokenizerConfig(Protocol):
@@ -120,9 +125,13 @@ class Tokenizer(PretrainedModel, Accumulator):
     def decoding(self) -> Sequence[nn.Module]:
         """The modules through which `decode_latent` sends a latent, one after the other; no token depends on them."""
 
+    def accumulating(self) -> Accumulator:
+        """What generation needs between scales: the tokenizer itself, or a part of it."""
+        return self
+
     def accumulator(self) -> Accumulator:
-        """What generation needs between scales, in float32: the tokenizer itself, or less of it."""
-        return self.in_float32()
+        """`accumulating` in float32: itself, or a copy, which generation makes anew when weights have changed."""
+        return self.accumulating().in_float32()
 
     @property
     def scales(self) -> ScaleSchedule:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -142,9 +151,10 @@ class Tokenizer(PretrainedModel, Accumulator):
         return self.decode_latent(self.accumulate(self._checked(token_maps))[-1])
 
     def decode_latent(self, latent: Float[Tensor, "batch width _h _w"]) -> Float[Tensor, "batch c h w"]:
-        """Images of accumulated latents."""
+        """Images of accumulated latents; raises `UserError` where NaN or infinity come out."""
         for module in self.decoding():
             latent = module(latent)
+        check_finite(latent, "decoding needs finite images", "look at the tokenizer's weights")
         return latent.clamp(-1, 1)
 
     def reconstruct(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
@@ -157,17 +167,30 @@ class Tokenizer(PretrainedModel, Accumulator):
 
     def _checked(self, token_maps: Sequence[Tensor]) -> Sequence[Tensor]:
         shapes, vocabulary = self.scales.shapes, self.config.vocabulary
+        for token_map in token_maps:
+            if not isinstance(token_map, Tensor) or token_map.dtype not in WHOLE:
+                raise UserError(
+                    f"token maps must be tensors of whole numbers, got {shown(repr(token_map)):.100}; "
+                    "encode them with this tokenizer"
+                )
         found = tuple(tuple(token_map.shape[1:]) for token_map in token_maps)
         if not found or found != shapes[: len(found)]:
             raise UserError(
                 f"token maps must have the shapes {shapes} or the first of them, got {found}; "
                 "encode them with this tokenizer"
             )
+        if len({len(token_map) for token_map in token_maps}) > 1:
+            raise UserError(
+                f"token maps must be of the same images, got {[len(token_map) for token_map in token_maps]} of them; "
+                "encode them together"
+            )
         for scale, token_map in enumerate(token_maps):
+            if not token_map.numel():
+                continue
             low, high = int(token_map.min()), int(token_map.max())
             if low < 0 or high >= vocabulary:
                 raise UserError(
                     f"tokens must lie in [0, {vocabulary}), got {low} to {high} at scale {scale}; "
                     "encode them with this tokenizer"
                 )
-        return token_maps
+        return [token_map.long() for token_map in token_maps]

@@ -34,8 +34,8 @@ class _Counting(TorchDispatchMode):
         self.count = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, arguments: Any = (), keywords: Any = None) -> Any:
-        # Views move no data; `_unsafe_view` is one that does not say so.
-        self.count += not (function.is_view or function.overloadpacket.__name__ == "_unsafe_view")
+        # Views move no data; `_unsafe_view` is one that does not say so, and `is_set_to` compares addresses.
+        self.count += not (function.is_view or function.overloadpacket.__name__ in ("_unsafe_view", "is_set_to"))
         return function(*arguments, **(keywords or {}))
 
 

@@ -58,6 +58,7 @@ def measure(models: Models, case: Case) -> dict[str, Any]:
         "seconds": fastest(calls, case.repeats, case.device),
         "decoder_seconds": fastest(_decoders(models, pipeline, case), case.repeats, case.device),
         "sampling_seconds": fastest(_samplers(models, case), max(case.repeats, 3), case.device),
+        "noticing_seconds": _noticing({"engine": pipeline, "compiled": packed}, case),
         "milliseconds_by_scale": _by_scale(pipeline, case),
         "operators": {name: count for name, (count, _) in watched.items()},
         "memory_mib": {name: memory for name, (_, memory) in watched.items()},
@@ -124,6 +125,12 @@ def _decoders(models: Models, pipeline: VARPipeline, case: Case) -> dict[str, Ca
 
         decoders["official"] = official
     return decoders
+
+
+def _noticing(pipelines: dict[str, VARPipeline], case: Case) -> dict[str, float]:
+    """Seconds in which a call makes sure that no weight has changed since the last one."""
+    looks = {name: pipeline._prepare for name, pipeline in pipelines.items() if name in case.contenders}
+    return fastest(looks, max(case.repeats, 3), case.device)
 
 
 def _samplers(models: Models, case: Case) -> dict[str, Callable[[], Any]]:

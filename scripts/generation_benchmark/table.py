@@ -25,6 +25,12 @@ def table(case: dict[str, Any], depth: int = 0, device: str = "") -> str:
         ratio = f" ({figures['official'] / figures['engine']:.2f}x)" if "official" in figures else ""
         listed = ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in figures.items())
         lines.append(f"{part}: {listed}{ratio}")
+    shares = [
+        f"{name} {1e3 * value:.1f} ms ({value / seconds[name]:.2%} of a call)"
+        for name, value in case.get("noticing_seconds", {}).items()
+    ]
+    if shares:
+        lines.append(f"noticing changed weights: {', '.join(shares)}")
     floor = FLOORS.get((depth, batch)) if "H200" in device else None
     if floor:
         reached = {name: batch / value / floor for name, value in seconds.items()}

@@ -46,6 +46,7 @@ class Operators(TorchDispatchMode):
         "as_strided",
         "_unsafe_view",
         "lift_fresh",
+        "is_set_to",  # compares addresses
     )
 
     def __init__(self):
@@ -146,7 +147,7 @@ def test_a_call_of_the_published_depth_takes_few_operators():
         pipe([1], guidance_scale=2.5, top_k=9, top_p=0.96, seeds=[0], **SETTINGS)
     assert 2500 < count.calls.total() <= 0.6 * 5600
     assert count.calls["sort"] == 0  # top-k comes sorted: the vocabulary never is
-    assert count.calls["cat"] <= 1  # of the labels with the null labels, before the loop
+    assert count.calls["cat"] <= 3  # of the weights that are compared with those of the call before, none in the loop
     assert count.calls["_to_copy"] == 0
 
 
@@ -361,5 +362,5 @@ def test_weights_that_are_not_finite_are_refused(own_pipe):
     with torch.no_grad():
         own_pipe.transformer.head.bias[3] = math.nan
         own_pipe.vqvae.quantizer.codebook.weight.fill_(math.nan)
-    with pytest.raises(UserError, match="finite latents"):
+    with pytest.raises(UserError, match="finite logits"):
         own_pipe([1], seeds=[0], **SETTINGS)

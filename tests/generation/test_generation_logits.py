@@ -192,7 +192,7 @@ def test_smoothed_codes_of_some_candidates_are_those_of_all_with_the_others_rule
     [
         ({"temperature": 0.0}, "temperature must be positive, got 0.0; .*top_k=1"),
         ({"temperature": -1.0}, "temperature must be positive"),
-        ({"temperature": math.nan}, "temperature must be positive"),
+        ({"temperature": math.nan}, "temperature must be a finite number, got nan"),
         ({"top_k": -1}, "top_k must be a count of codes or 0 for all, got -1"),
         ({"top_p": 1.5}, r"top_p is a probability and must lie in \[0, 1\], got 1.5"),
         ({"top_p": -0.1}, r"top_p is a probability"),

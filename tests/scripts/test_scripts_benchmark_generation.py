@@ -18,6 +18,7 @@ CASE = {
     "seconds": {"compiled": 4.0, "engine": 2.0, "official": 5.0},
     "decoder_seconds": {"engine": 1.0, "official": 2.5},
     "sampling_seconds": {"engine": 0.01},
+    "noticing_seconds": {"engine": 0.002, "compiled": 0.03},
     "milliseconds_by_scale": [1.0, 20.0],
     "operators": {"compiled": 900, "engine": 300, "official": 5600},
     "memory_mib": {"compiled": 10.0, "engine": None, "official": 12.0},
@@ -55,6 +56,7 @@ def test_the_table_compares_with_the_official_code_and_says_what_differs():
     assert "(2.50x)" in engine
     assert "greedy identical, official stream DIFFERENT" in text
     assert "decoder: engine 1000.0 ms, official 2500.0 ms (2.50x)" in text
+    assert "noticing changed weights: engine 2.0 ms (0.10% of a call), compiled 30.0 ms (0.75% of a call)" in text
     without = table({**CASE, "seconds": {"engine": 4.0, "compiled": 2.0}, "same_tokens": {}})
     assert "times faster than engine" in without
     assert "tokens as" not in without

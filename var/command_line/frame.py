@@ -77,7 +77,7 @@ def whole_number(*, least: int = 0) -> Callable[[str], int]:
 
     def parse(text: str) -> int:
         digits = text.removeprefix("-")
-        if not digits.isascii() or not digits.isdigit() or len(digits) > 18 or int(text) < least:
+        if not digits.isascii() or not digits.isdigit() or len(digits) > 19 or int(text) < least:
             raise UserError(f"expected a whole number from {least} on, got {text!r:.100}")
         return int(text)
 

@@ -1,12 +1,16 @@
 """Latents to images as generation runs it: channels last, in the type that the device is fast in, a few at a time."""
 
 import copy
+import operator
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from var.eval_mode import eval_mode
 from var.generation.projection import computing_type
+from var.generation.sources import Sources
+from var.sampling.finite import Finite
 from var.tokenizer import Tokenizer
 
 CHUNK_PIXELS = {"cpu": 2**16}
@@ -19,25 +23,51 @@ class ImageDecoder:
     """Decodes with a tokenizer, whose decoder is laid out channels last by it (on a CPU that takes a quarter off)."""
 
     def __init__(self, tokenizer: Tokenizer) -> None:
-        stored, device = tokenizer.codes(0).dtype, tokenizer.device
+        self.modules, (stored, device) = tuple(tokenizer.decoding()), _kind(tokenizer)
+        self.kind = stored, device
         self.dtype = computing_type(stored, device)
-        decoder = nn.Sequential(*tokenizer.decoding())
+        decoder = nn.Sequential(*self.modules)
         if self.dtype != stored:
             decoder = copy.deepcopy(decoder).to(self.dtype)
         self.decoder = decoder.to(memory_format=torch.channels_last)
+        self.sources = Sources(self._sources(), ())
         height, width = tokenizer.config.image_size
         pixels = CHUNK_PIXELS.get(device.type, MANY_PIXELS)
         self.chunk = max(pixels // (height * width), 1)
 
+    def fits(self, tokenizer: Tokenizer) -> bool:
+        """Whether it decodes with this tokenizer and its weights as they now are."""
+        modules = tuple(tokenizer.decoding())
+        same = len(modules) == len(self.modules) and all(map(operator.is_, modules, self.modules))
+        return same and _kind(tokenizer) == self.kind and self.sources.are(self._sources())
+
+    def _sources(self) -> list[Tensor]:
+        """The weights of which it keeps copies; without any it calls the tokenizer's own modules."""
+        if self.dtype == self.kind[0]:
+            return []
+        return [tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers())]
+
     @torch.no_grad()
     def __call__(self, latents: Float[Tensor, "batch width _h _w"]) -> Float[Tensor, "batch c h w"]:
-        """Images in [-1, 1], float32, of accumulated latents; memory holds the features of a few images only."""
-        images = None
-        for start in range(0, len(latents), self.chunk):
-            part = latents[start : start + self.chunk].to(self.dtype, memory_format=torch.channels_last)
-            decoded = self.decoder(part).float().clamp_(-1, 1)
-            if images is None:
-                images = decoded.new_empty((len(latents), *decoded.shape[1:]))
-            images[start : start + self.chunk] = decoded
+        """Images in [-1, 1], float32, of accumulated latents; memory holds the features of a few images only.
+
+        Raises `UserError` for NaN and infinity, on other devices than a CPU after the last image.
+        """
+        images, finite = None, Finite("generation needs finite images", "look at the tokenizer's weights")
+        with eval_mode(self.decoder):
+            for start in range(0, len(latents), self.chunk):
+                part = latents[start : start + self.chunk].to(self.dtype, memory_format=torch.channels_last)
+                decoded = finite.checked(self.decoder(part).float()).clamp_(-1, 1)
+                if images is None:
+                    images = decoded.new_empty((len(latents), *decoded.shape[1:]))
+                images[start : start + self.chunk] = decoded
         assert images is not None
+        finite.settle()
         return images
+
+
+def _kind(tokenizer: Tokenizer) -> tuple[torch.dtype, torch.device]:
+    """Type and device of what decodes; those of the codes where nothing there has weights."""
+    weights = (parameter for module in tokenizer.decoding() for parameter in module.parameters())
+    first = next(weights, tokenizer.codes(0))
+    return first.dtype, first.device

@@ -6,8 +6,10 @@ modules is the truth that this is tested against.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +18,8 @@ from torch import Tensor
 
 from var.conditions import Condition, guided
 from var.generation.graphs import record
-from var.generation.projection import Activation, Projection, computing_type
+from var.generation.projection import Activation, Projection, check_linear, computing_type
+from var.generation.sources import Sources
 from var.tokenizer import Tokenizer
 from var.transformer.blocks import Block, attend
 from var.transformer.config import VARConfig
@@ -51,9 +54,13 @@ class Layer(NamedTuple):
             fc2=Projection.of(mlp.fc2.weight, mlp.fc2.bias, dtype, pack=pack),
         )
 
+    def projections(self) -> tuple[Projection, ...]:
+        """Its matrices."""
+        return self.qkv, self.projection, self.fc1, self.fc2
+
 
 class Engine:
-    """What generation prepares of one pair of models, whose weights must not change meanwhile; see `fits`.
+    """What generation prepares of one pair of models, while it `fits` them.
 
     The residual stream, the latents and the logits are float32; matrices are multiplied in the `computing_type` of the
     weights, of which copies are kept where it is not the weights' own. `pack` copies the weights into the CPU's order.
@@ -63,8 +70,9 @@ class Engine:
 
     def __init__(self, tokenizer: Tokenizer, model: VAR, *, pack: bool = False, graphs: bool = False) -> None:
         self.config, self.model, self.graphs = model.config, model, graphs
+        self.tokenizer = tokenizer
         self.places = list(model.scales.slices())
-        self.fingerprint = _fingerprint(tokenizer, model)
+        check_linear(model, self._linears())
         weight = model.head.weight
         self.dtype = computing_type(weight.dtype, weight.device)
         # Attention in bfloat16 is slower than in float32 on CPUs, on GPUs much faster.
@@ -76,24 +84,61 @@ class Engine:
         self.embedding = Projection.of(embedding.weight, embedding.bias, torch.float32)
         self.place = model.place(slice(0, len(model.scale_index))).detach().float()
         self.accumulator = tokenizer.accumulator()
+        self.shows = any(part is self.accumulator for part in tokenizer.modules())  # the tokenizer's weights themselves
+        self.sources = Sources(self._sources(), self._held())
         self.kept: EnginePass | None = None
+        self._lock = threading.Lock()
 
     def fits(self, tokenizer: Tokenizer, model: VAR) -> bool:
-        """Whether the engine was prepared from these models and their weights as they now are."""
-        return self.fingerprint == _fingerprint(tokenizer, model)
+        """Whether the engine was prepared from these models and their weights as they now are.
+
+        What it refers to is compared by place, what it copied by contents: see `Sources`.
+        """
+        if tokenizer is not self.tokenizer or model is not self.model:
+            return False
+        if self.shows and tokenizer.accumulator() is not self.accumulator:
+            return False
+        return self.sources.are(self._sources())
+
+    def _sources(self) -> list[Tensor]:
+        """The weights that a prepared tensor refers to or was computed from, as the models now have them."""
+        model = self.model
+        found: list[Any] = [model.position, model.scale_embedding.weight, model.scale_index]
+        for linear in self._linears():
+            found += (linear.weight, linear.bias)
+        for block in model.blocks:
+            attention: Any = block.attention
+            found += (attention.q_bias, attention.v_bias, attention.log_scale)
+        if not self.shows:
+            part = self.tokenizer.accumulating()
+            found += (*part.parameters(), *part.buffers())
+        return [tensor for tensor in found if tensor is not None]
+
+    def _linears(self) -> Iterator[Any]:
+        """The layers that are multiplied by `Projection`."""
+        yield from (self.model.head, self.model.token_projection)
+        for block in self.model.blocks:
+            attention, mlp = block.attention, block.mlp
+            yield from (attention.qkv, attention.projection, mlp.fc1, mlp.fc2)  # pyright: ignore[reportAttributeAccessIssue]
+
+    def _held(self) -> Iterator[Tensor]:
+        """The tensors of which weights can be shown as they are."""
+        layers = chain.from_iterable(layer.projections() for layer in self.layers)
+        for projection in (self.head, self.embedding, *layers):
+            yield from projection.tensors()
 
     def begin(self, condition: Condition, *, guide: bool) -> "EnginePass":
         """Compute what the condition contributes (AdaLN, once per call), and make room for keys and values."""
         if guide:
             condition = condition.with_null()
-        if self.kept is not None and len(self.kept.start) == len(condition):
-            self.kept.renew(self.model.conditioning(condition), guide=guide)
-            return self.kept
-        self.kept = None  # frees the old one first
-        started = EnginePass(self, self.model.conditioning(condition), guide=guide)
-        if self.graphs:
-            self.kept = started
-        return started
+        conditioning = self.model.conditioning(condition)
+        with self._lock:  # whoever takes the pass that was kept has it alone, until it is done
+            kept, self.kept = self.kept, None
+        if kept is not None and len(kept.start) == len(condition):
+            kept.renew(conditioning, guide=guide)
+            return kept
+        del kept  # frees the old one first
+        return EnginePass(self, conditioning, guide=guide)
 
 
 class KVCache:
@@ -140,7 +185,10 @@ class EnginePass:
         hidden = self.recorded[scale](x) if self.engine.graphs else self._hidden(scale, x)
         if self.guide:
             hidden = guided(hidden, guidance)
-        return self.engine.head(hidden).float()
+        logits = self.engine.head(hidden).float()
+        if self.engine.graphs and scale + 1 == len(self.engine.places):
+            self.engine.kept = self  # the call is done with it
+        return logits
 
     def _embed(self, latent: Tensor, scale: int) -> Tensor:
         """Embedded inputs of a scale after the first, (rows, new, width)."""
@@ -188,12 +236,3 @@ def _stacked(
 
 def _norm(x: Tensor) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], eps=1e-6)
-
-
-def _fingerprint(*modules: torch.nn.Module) -> tuple[tuple[int, int, torch.dtype], ...]:
-    """Where all weights lie and how often they were written to."""
-    return tuple(
-        (tensor.data_ptr(), 0 if tensor.is_inference() else tensor._version, tensor.dtype)
-        for module in modules
-        for tensor in (*module.parameters(), *module.buffers())
-    )

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition
-from var.errors import UserError
 from var.generation.draws import Draws
 from var.generation.logits import candidates
 from var.generation.sampling_settings import SamplingSettings
+from var.sampling.finite import Finite
 from var.tokenizer import Accumulator
 
 OnScale = Callable[[int, Tensor, Tensor], None]
@@ -65,15 +65,19 @@ def generate(
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; where all are 1 the null half is not computed at all. `scales`
-    may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity.
+    may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity, before
+    anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
     shapes = accumulator.scales.shapes
     started = forward.begin(condition, guide=any(scale != 1 for scale in guidance))
     token_maps: list[Tensor] = []
     latents: list[Tensor] = []
+    remedy = "use dtype float32 or bfloat16, or look at the model's weights"
+    finite = Finite("generation needs finite logits", remedy)
+    ended = Finite("generation needs finite latents", remedy)
     for scale in range(len(shapes)) if scales is None else scales:
-        logits = started.logits(scale, latents[-1] if latents else None, guidance[scale])
+        logits = finite.checked(started.logits(scale, latents[-1] if latents else None, guidance[scale]))
         choice = candidates(logits, sampling)
         token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
         if sampling.smooth:
@@ -85,9 +89,7 @@ def generate(
         latents.append(latents[-1] + part if latents else part)
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])
-    if not latents[-1].isfinite().all():
-        raise UserError(
-            "generation needs finite latents, got NaN or infinite ones; use dtype float32 or bfloat16, "
-            "or look at the model's weights"
-        )
+    ended.checked(latents[-1])
+    finite.settle()
+    ended.settle()
     return Generated(token_maps, latents)

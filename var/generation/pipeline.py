@@ -14,10 +14,10 @@ from tqdm.auto import tqdm
 from var.conditions import Condition
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
-from var.generation.decoding import ImageDecoder
+from var.eval_mode import eval_mode
 from var.generation.draws import Draws, OfficialDraws, PerImageDraws
-from var.generation.engine import Engine
 from var.generation.loop import generate
+from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub import PretrainedPipeline
 from var.hub.placement import DType, check_placement, chosen_dtype
@@ -27,10 +27,14 @@ from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
-from var.sampling.labels import ClassLabels
-from var.sampling.streams import Generators, random_streams
+from var.sampling.finite import check_finite
+from var.sampling.labels import ClassLabels, Count
+from var.sampling.models import plain_model
+from var.sampling.numbers import check_callback, updated
+from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.scales import Side
-from var.tokenizer import Tokenizer
+from var.tokenizer import Tokenizer, TokenizerConfig
+from var.transformer.config import VARConfig
 from var.transformer.model import VAR
 
 
@@ -54,25 +58,17 @@ class VARPipeline(PretrainedPipeline):
     parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
 
     def __init__(self, vqvae: Tokenizer, transformer: VAR, class_names: Sequence[str] | None = None) -> None:
-        mine, theirs = vqvae.config, transformer.config
-        for name, left, right in (
-            ("sides", mine.sides, theirs.sides),
-            ("vocabulary", mine.vocabulary, theirs.vocabulary),
-            ("code width", mine.width, theirs.code_width),
-        ):
-            if left != right:
-                raise UserError(
-                    f"tokenizer and transformer must have the same {name}, got {left} and {right}; "
-                    "load the pair that was trained together"
-                )
-        self.class_names = labels.checked_class_names(class_names, theirs.num_classes)
-        self.vqvae = vqvae.eval()
-        self.transformer = transformer.eval()
+        self.vqvae, self.transformer = vqvae, transformer
+        _, model = self._models()
+        self.class_names = labels.checked_class_names(class_names, model.config.num_classes)
+        self.vqvae.eval()
+        self.transformer.eval()
         self.compiled = False
-        self._prepared: tuple[Engine, ImageDecoder] | None = None
+        self._prepared: Prepared | None = None
 
     @classmethod
     @known_keywords
+    @torch.inference_mode(False)
     def from_original(
         cls,
         vqvae: Checkpoint,
@@ -141,43 +137,56 @@ class VARPipeline(PretrainedPipeline):
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
-        return labels.label_of(name, self.transformer.config.num_classes, self.class_names)
+        return labels.label_of(name, self._models()[1].config.num_classes, self.class_names)
 
     @property
     def device(self) -> torch.device:
         """Where the transformer lies."""
-        return self.transformer.position.device
+        return self._models()[1].position.device
 
     def compile(self) -> "VARPipeline":
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.
 
         On a CPU the transformer's weights are copied into the order of its matrix kernels. On CUDA the kernels of every
-        scale are recorded as a graph, anew for another batch size; one call at a time may then use the pipeline. Tokens
-        stay those of the uncompiled pipeline, up to the rounding of float32.
+        scale are recorded as a graph, anew for another batch size. Tokens stay those of the uncompiled pipeline, up to
+        the rounding of float32.
         """
         self.compiled = True
         self._prepared = None
         return self
 
-    def _prepare(self) -> tuple[Engine, ImageDecoder]:
-        """What generation runs with, made anew when the weights have changed."""
-        if self._prepared is None or not self._prepared[0].fits(self.vqvae, self.transformer):
-            self._prepared = None  # frees the old one first
-            decoder = ImageDecoder(self.vqvae)
-            cuda = self.device.type == "cuda"
-            pack, graphs = self.compiled and not cuda, self.compiled and cuda
-            self._prepared = Engine(self.vqvae, self.transformer, pack=pack, graphs=graphs), decoder
-        return self._prepared
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles hold: all but what the first call makes anew."""
+        return {**self.__dict__, "_prepared": None}
 
+    def _models(self) -> tuple[Tokenizer, VAR]:
+        """The two models as they are now, without what compilation or distributed training wrapped around them."""
+        vqvae = plain_model(self.vqvae, Tokenizer, "vqvae")
+        transformer = plain_model(self.transformer, VAR, "transformer")
+        check_pair(vqvae.config, transformer.config)
+        return vqvae, transformer
+
+    def _prepare(self) -> Prepared:
+        """What generation runs with, made anew when the weights have changed."""
+        models, prepared = self._models(), self._prepared
+        if prepared is None or not prepared.fits(*models):
+            with PREPARING:  # the threads that waited take what the first one made
+                prepared = self._prepared
+                if prepared is None or not prepared.fits(*models):
+                    self._prepared = prepared = None  # frees the old one first
+                    self._prepared = prepared = Prepared.of(*models, compiled=self.compiled)
+        return prepared
+
+    @torch.inference_mode(False)
     @torch.no_grad()
     def __call__(
         self,
         class_labels: ClassLabels = None,
-        num_images: int | None = None,
+        num_images: Count = None,
         *,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
-        seeds: Sequence[int] | None = None,
+        seeds: GivenSeeds = None,
         official_stream: bool = False,
         output_type: str = "pil",
         return_intermediates: bool = False,
@@ -193,17 +202,20 @@ class VARPipeline(PretrainedPipeline):
         `guidance_schedule` "linear" or "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`;
         `smooth` mixes codes by Gumbel-softmax.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
-        not on the batch. With `official_stream`, one generator is asked as the official code asks the one it seeds with
-        `g_seed`: same weights, same tokens; the whole batch is then one draw, so that classes must be given, and the
-        seeds of the result, all the same, stand for it and not for single images.
+        not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
+        asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
+        then one draw, so that classes must be given, and the seeds of the result, all the same, stand for it and not
+        for single images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
         receives the scale's index, its token map and the latent accumulated so far. Raises `UserError` for requests
-        that make no sense.
+        that make no sense, and where the models compute NaN or infinity.
         """
+        vqvae, transformer = self._models()
         # Refused before the work and not after it: an unknown type, or channels that no picture has.
-        format_images(torch.empty(0, self.vqvae.config.in_channels, 1, 1), output_type)
-        sampling = (sampling or SamplingSettings()).updated(**keywords)
-        scales = len(self.transformer.scales)
+        format_images(torch.empty(0, vqvae.config.in_channels, 1, 1), output_type)
+        check_callback(callback_on_step_end)
+        sampling = updated(sampling, SamplingSettings, keywords, VARPipeline.__call__)
+        scales = len(transformer.scales)
         guidance = sampling.guidance_scales(scales)
         count = labels.count_images(class_labels, num_images, seeds)
         if official_stream:
@@ -232,20 +244,18 @@ class VARPipeline(PretrainedPipeline):
         )
 
     def _condition(self, class_labels: ClassLabels, count: int, seeds: Sequence[int]) -> Condition:
-        num_classes = self.transformer.config.num_classes
+        num_classes = self._models()[1].config.num_classes
         return labels.resolve_condition(class_labels, count, num_classes, seeds, self.class_names)
 
-    def _draws(
-        self, count: int, generator: Generators, seeds: Sequence[int] | None, official: bool
-    ) -> tuple[Draws, list[int]]:
+    def _draws(self, count: int, generator: Generators, seeds: GivenSeeds, official: bool) -> tuple[Draws, list[int]]:
         """The random choices of a call for `count` images, and the seeds that stand for them."""
         if official:
             assert isinstance(generator, torch.Generator)
-            return OfficialDraws(generator, self.transformer.config.vocabulary), [generator.initial_seed()] * count
+            return OfficialDraws(generator, self._models()[1].config.vocabulary), [generator.initial_seed()] * count
         generators, seeds = random_streams(count, generator, seeds, self.device)
         return PerImageDraws(generators), seeds
 
-    def _check_official(self, class_labels: ClassLabels, generator: Generators, seeds: Sequence[int] | None) -> None:
+    def _check_official(self, class_labels: ClassLabels, generator: Generators, seeds: GivenSeeds) -> None:
         """Raise `UserError` for what one stream for all images cannot serve."""
         if not isinstance(generator, torch.Generator) or generator.device.type != self.device.type or seeds is not None:
             raise UserError(
@@ -259,6 +269,7 @@ class VARPipeline(PretrainedPipeline):
                 "pass the classes"
             )
 
+    @torch.inference_mode(False)
     @torch.no_grad()
     def log_likelihood(
         self, images: Float[Tensor, "batch c h w"], class_labels: ClassLabels = None
@@ -269,8 +280,25 @@ class VARPipeline(PretrainedPipeline):
         """
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+        vqvae, transformer = self._models()
         condition = self._condition(class_labels, len(images), [0] * len(images))
-        token_maps = self.vqvae.encode(images.to(self.device))
-        logits = self.transformer(condition.to(self.device), self.vqvae.inputs(token_maps))
-        tokens = self.transformer.scales.flatten(token_maps)
+        with eval_mode(vqvae), eval_mode(transformer):
+            token_maps = vqvae.encode(images.to(self.device))
+            logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))
+        check_finite(logits, "a likelihood needs finite logits", "look at the model's weights")
+        tokens = transformer.scales.flatten(token_maps)
         return -F.cross_entropy(logits.mT, tokens, reduction="none").sum(dim=1)
+
+
+def check_pair(mine: TokenizerConfig, theirs: VARConfig) -> None:
+    """Raise `UserError` for a tokenizer and a transformer that were not made for each other."""
+    for name, left, right in (
+        ("sides", mine.sides, theirs.sides),
+        ("vocabulary", mine.vocabulary, theirs.vocabulary),
+        ("code width", mine.width, theirs.code_width),
+    ):
+        if left != right:
+            raise UserError(
+                f"tokenizer and transformer must have the same {name}, got {left} and {right}; "
+                "load the pair that was trained together"
+            )

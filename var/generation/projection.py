@@ -1,12 +1,15 @@
 """Linear layers as generation runs them: weights in the type that the device is fast in, packed if asked for."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
+
+from var.errors import UserError
 
 Activation = Literal["gelu", "gelu_tanh"]
 
@@ -57,6 +60,11 @@ class Projection:
             weight = torch.ops.mkldnn._reorder_linear_weight(weight, None)
         return cls(weight, bias, activation, pack)
 
+    def tensors(self) -> list[Tensor]:
+        """What it holds in the order of its weights; packed weights have an order of their own."""
+        bias = [] if self.bias is None else [self.bias]
+        return bias if self.packed else [self.weight, *bias]
+
     def __call__(self, x: Float[Tensor, "*rows in_"]) -> Float[Tensor, "*rows out"]:
         """The layer's output, in the type of its weights."""
         x = x.to(self.weight.dtype)
@@ -68,10 +76,22 @@ class Projection:
         return F.gelu(x, approximate=approximate) if self.activation else x
 
 
+def check_linear(model: nn.Module, layers: Iterable[nn.Module]) -> None:
+    """Raise `UserError` for one of these `layers` of `model` that is more than weight and bias, such as an adapter."""
+    for layer in layers:
+        if not isinstance(layer, nn.Linear) or type(layer).forward is not nn.Linear.forward:
+            name = next((name for name, module in model.named_modules() if module is layer), "a layer")
+            raise UserError(
+                f"generation multiplies by the weights of linear layers alone, got a {type(layer).__name__} as {name}; "
+                "merge what it adds into the weights"
+            )
+
+
 def can_pack(weight: Tensor) -> bool:
     """Whether this torch has oneDNN's packed linear layers for such a weight; they are not part of its public API."""
     return (
         weight.device.type == "cpu"
+        and weight.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")

@@ -1,13 +1,16 @@
 """How token maps are drawn: the one owner of these settings, for calls, command lines and runs alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypedDict, Unpack
 
 from var import checks
 from var.errors import UserError, chosen
+from var.sampling.numbers import check_guidance, updated
 
 SCHEDULES = ("linear", "constant")
+LEAST_TEMPERATURE = 1e-6
+"""Below it logits that are divided by it leave the range of float32, or lose all difference in its rounding."""
 
 FIRST = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p", "smooth")
 """What the first records of images listed."""
@@ -37,18 +40,19 @@ class SamplingSettings:
     def __post_init__(self) -> None:
         checks.fields(self)
         chosen(self.guidance_schedule, dict.fromkeys(SCHEDULES), "guidance_schedule")
-        if not self.temperature > 0:
-            raise UserError(f"temperature must be positive, got {self.temperature}; for the likeliest code use top_k=1")
+        check_guidance(self.guidance_scale)
+        if not self.temperature >= LEAST_TEMPERATURE:
+            raise UserError(
+                f"temperature must be positive, got {self.temperature}; take {LEAST_TEMPERATURE:g} or more, and for "
+                "the likeliest code use top_k=1"
+            )
         if self.top_k < 0:
             raise UserError(f"top_k must be a count of codes or 0 for all, got {self.top_k}; raise it")
         checks.probability(self, "top_p", "min_p")
 
     def updated(self, **keywords: "Unpack[SamplingKeywords]") -> Self:
         """These settings but for the keywords of a call, in which scales may be any sequence."""
-        given: dict[str, Any] = {**keywords}
-        if isinstance(scales := given.get("guidance_scale"), Sequence):
-            given["guidance_scale"] = tuple(float(scale) for scale in scales)
-        return replace(self, **given)
+        return updated(self, type(self), keywords)
 
     def guidance_scales(self, scales: int) -> list[float]:
         """Guidance scale of every scale: `constant`, or `linear` from 1 as 1 + (gamma - 1) k / (K - 1); or as listed.

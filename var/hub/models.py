@@ -168,3 +168,8 @@ class PretrainedModel(Publishable):
     _noun = "model"
     _save = staticmethod(save_model)
     _load = staticmethod(load_model)
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        """What moves and casts a module: its weights may enter autograd afterwards, wherever that is done."""
+        with torch.inference_mode(False):
+            return super()._apply(*args, **kwargs)  # pyright: ignore[reportAttributeAccessIssue]

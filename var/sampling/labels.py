@@ -5,27 +5,39 @@ from collections import defaultdict
 from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Int64
 from torch import Tensor
 
 from var.conditions import Condition
 from var.errors import UserError, suggestion
+from var.names import shown
 from var.randomness import keyed_seed
+from var.sampling.numbers import listed_values, plain, whole
+from var.sampling.streams import GivenSeeds
 
-ClassLabels = int | str | Sequence[int | str] | Tensor | Condition | None
+ClassLabels = int | str | np.integer | Sequence[int | str | np.integer] | np.ndarray | Tensor | Condition | None
+"""A class or one for each image, by numbers (Python's, numpy's, torch's) or names; a condition; None for no class."""
+
+Count = int | np.integer | None
+"""A number of images; None where something else says it."""
 
 RANDOM = "random"
 """The word for classes drawn at random."""
 
+MOST_IMAGES = 2**20
+"""Of one call: a number of images beyond it is a slip that would take all memory."""
 
-def count_images(class_labels: ClassLabels, num_images: int | None, seeds: Sequence[int] | None) -> int:
+
+def count_images(class_labels: ClassLabels, num_images: Count, seeds: GivenSeeds) -> int:
     """Number of images that a call asks for; raises `UserError` where its arguments disagree or say nothing."""
     counts = {
         "class_labels": _count_labels(class_labels),
-        "num_images": num_images,
-        "seeds": None if seeds is None else len(seeds),
+        "num_images": None if num_images is None else whole(num_images, "num_images"),
+        "seeds": None if seeds is None else _length(listed_values(seeds, "seeds")),
     }
     given = {name: count for name, count in counts.items() if count is not None}
     if not given:
@@ -36,6 +48,10 @@ def count_images(class_labels: ClassLabels, num_images: int | None, seeds: Seque
     count = next(iter(given.values()))
     if count < 1:
         raise UserError(f"a call makes at least one image, got {next(iter(given))} for {count}; raise it")
+    if count > MOST_IMAGES:
+        raise UserError(
+            f"a call makes at most {MOST_IMAGES} images, got {next(iter(given))} for {count}; make several calls"
+        )
     return count
 
 
@@ -56,25 +72,25 @@ def resolve_labels(
         return torch.full((count,), num_classes)
     if asks_for_random(class_labels, class_names):
         return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
-    given: object = class_labels
-    if isinstance(class_labels, str):
-        given = label_of(class_labels, num_classes, class_names)
-    elif isinstance(class_labels, Sequence) and class_names is not None:
-        given = [label_of(each, num_classes, class_names) if isinstance(each, str) else each for each in class_labels]
-    try:
-        labels = torch.as_tensor(given)
-    except (TypeError, ValueError, RuntimeError):  # words, lists of unequal length, numbers beyond 64 bits
-        labels = torch.empty(0)
-    if labels.is_floating_point() or labels.is_complex() or labels.dtype == torch.bool or labels.ndim > 1:
-        raise UserError(f"class_labels must be whole numbers, got {class_labels!r}; pass for example [3, 7]")
-    if labels.ndim and len(labels) != count:
-        raise UserError(f"expected one class label or one for each of {count} images, got {len(labels)}")
-    bad = [int(label) for label in labels.flatten() if not 0 <= label < num_classes]
+    given = plain(class_labels)
+    if isinstance(given, str):
+        given = label_of(given, num_classes, class_names)
+    one_each = isinstance(given, Sequence) and not isinstance(given, bytes | bytearray)
+    listed: Any = given if one_each else [given]
+    values = [
+        label_of(each, num_classes, class_names) if isinstance(each, str) and class_names is not None else plain(each)
+        for each in listed
+    ]
+    if not all(type(label) is int and -(2**63) <= label < 2**63 for label in values):
+        raise UserError(f"class_labels must be whole numbers, got {shown(repr(given))}; pass for example [3, 7]")
+    if one_each and len(values) != count:
+        raise UserError(f"expected one class label or one for each of {count} images, got {len(values)}")
+    bad = [label for label in values if not 0 <= label < num_classes]
     if bad:
         raise UserError(
             f"class labels must lie in [0, {num_classes}), got {bad[0]}; pass None for images without a class"
         )
-    return labels.long().cpu().expand(count).clone()
+    return torch.tensor(values, dtype=torch.long).expand(count).clone()
 
 
 def resolve_condition(
@@ -84,8 +100,11 @@ def resolve_condition(
     seeds: Sequence[int],
     class_names: Sequence[str] | None = None,
 ) -> Condition:
-    """The condition of what a call asks for; see `resolve_labels`. A `Condition` is taken as it is."""
+    """The condition of what a call asks for; see `resolve_labels`. A `Condition` is taken as it is, if it fits."""
     if isinstance(class_labels, Condition):
+        resolve_labels(class_labels.labels[class_labels.given], int(class_labels.given.sum()), num_classes, seeds)
+        if len(class_labels) != count or class_labels.given.dtype != torch.bool:
+            raise UserError(f"a condition needs a row for each of {count} images, got {len(class_labels)}; correct it")
         return class_labels
     labels = resolve_labels(class_labels, count, num_classes, seeds, class_names)
     return Condition(labels, labels != num_classes)
@@ -166,7 +185,12 @@ def _nearest_names(name: str, class_names: Sequence[str]) -> str:
 
 
 def _count_labels(class_labels: ClassLabels) -> int | None:
-    """Number of labels; None for none, one for all images, and "random"."""
-    if class_labels is None or isinstance(class_labels, (int, str)) or getattr(class_labels, "ndim", 1) == 0:
+    """Number of labels; None for none, one for all images, "random", and what `resolve_labels` will refuse."""
+    if isinstance(class_labels, str) or getattr(class_labels, "ndim", 1) == 0 or not hasattr(class_labels, "__len__"):
         return None
-    return len(class_labels)
+    return _length(class_labels)
+
+
+def _length(values: Any) -> int:
+    """How many there are; of a range also where that is beyond what Python's `len` can say."""
+    return max(0, -(-(values.stop - values.start) // values.step)) if isinstance(values, range) else len(values)

@@ -1,12 +1,34 @@
-"""Seeds as users write them: numbers and ranges, however long."""
+"""Seeds as users write and pass them: numbers and ranges, however long."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from var.errors import UserError
+from var.names import shown
+from var.sampling.numbers import listed_values, whole
 
 LIMIT = 2**63
+
+
+def is_seed(number: int) -> bool:
+    """Whether it lies in the range of seeds."""
+    return 0 <= number < LIMIT
+
+
+def _check_range(largest: int, written: object) -> None:
+    """Raise `UserError` for what a user wrote of a `largest` number that is no seed."""
+    if not is_seed(largest):
+        raise UserError(f"seeds must lie in [0, 2^63), got {shown(written)}; choose others")
+
+
+def passed_seeds(seeds: Any) -> list[int]:
+    """The seeds of a call: a list, a tuple, a range, an array or a tensor; raises `UserError` for anything else."""
+    numbers = [whole(seed, "each of seeds") for seed in listed_values(seeds, "seeds")]
+    for number in numbers:
+        _check_range(number, number)
+    return numbers
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +73,7 @@ class SpreadSeeds:
     def __post_init__(self) -> None:
         if not 1 <= self.count <= self.total:
             raise UserError(f"the set has {self.total} images to draw from 1 to all of, got {self.count}; correct it")
-        if self.first + self.total > LIMIT:
-            raise UserError(f"seeds must lie in [0, 2^63), got {self.first + self.total - 1}; choose smaller ones")
+        _check_range(last := self.first + self.total - 1, last)
 
     def __getitem__(self, index: int) -> int:
         return self.first + index * self.total // self.count
@@ -72,9 +93,8 @@ def _parse_range(text: str) -> range:
     ends = [first, last] if dash else [first]
     if not all(end.isascii() and end.isdigit() for end in ends):
         raise UserError(f"seeds are whole numbers from 0 on or ranges of them, got {text!r}; write for example 0-15")
-    if any(len(end) > 19 or int(end) >= LIMIT for end in ends):
-        raise UserError(f"seeds must lie in [0, 2^63), got {text!r}; choose smaller ones")
-    low, high = int(ends[0]), int(ends[-1])
+    low, high = (int(end) if len(end) <= 19 else LIMIT for end in (ends[0], ends[-1]))
+    _check_range(max(low, high), repr(text))
     if high < low:
         raise UserError(f"a range of seeds must run upwards, got {text!r}; write {high}-{low}")
     return range(low, high + 1)

@@ -1,6 +1,7 @@
 """What moves in the forward pass, without an optimiser: running statistics, an EMA codebook."""
 
 from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.distributed as dist
@@ -10,12 +11,34 @@ from var.training.distributed import Processes
 from var.training.sharding import local
 
 
+@runtime_checkable
+class MovesItself(Protocol):
+    """A module whose forward pass also moves parameters that are trained, or what it remembers beside tensors."""
+
+    @property
+    def moved_in_forward(self) -> Sequence[str]:
+        """Names of such parameters of its own."""
+        ...
+
+    def step_undone(self) -> None:
+        """Hear that all tensors are again what they were before a step; what it remembers must follow from them."""
+
+
 class SharedBuffers:
-    """Buffers and frozen parameters of `networks`: a step begins with those of the main process, or is undone."""
+    """Buffers and frozen parameters of `networks`: a step begins with those of the main process, or is undone.
+
+    The parameters of `MovesItself` are put back too.
+    """
 
     def __init__(self, networks: Sequence[nn.Module], processes: Processes) -> None:
         self._networks, self._processes = networks, processes
         self._kept: dict[tuple[int, str], tuple[int, Tensor]] = {}
+        self._movers = [
+            (number, f"{name}." if name else "", module)
+            for number, network in enumerate(networks)
+            for name, module in network.named_modules()
+            if isinstance(module, MovesItself)
+        ]
 
     @torch.no_grad()
     def begin_step(self) -> None:
@@ -26,7 +49,7 @@ class SharedBuffers:
             moving = self._processes.any(*moving)
         moved = {key: tensor for (key, tensor), moves in zip(tensors.items(), moving, strict=True) if moves}
         if self._processes.count > 1:
-            _broadcast([tensor.detach() for tensor in moved.values() if local(tensor) is tensor])
+            _broadcast([each.detach() for each in moved.values() if local(each) is each and not each.requires_grad])
         for key, tensor in moved.items():
             copy = self._kept[key][1] if key in self._kept else torch.empty_like(local(tensor))
             self._kept[key] = (tensor._version, copy.copy_(local(tensor)))
@@ -37,10 +60,14 @@ class SharedBuffers:
         for key, tensor in self._tensors().items():
             if key in self._kept:  # all but an opponent, which is frozen for the length of the model's loss only
                 local(tensor).copy_(self._kept[key][1])
+        for _, _, module in self._movers:
+            module.step_undone()
 
     def _may_have_moved(self, key: tuple[int, str], tensor: Tensor) -> bool:
-        # A tensor counts its changes, which spares frozen networks the copy; batch norm changes its buffers uncounted.
-        return not isinstance(tensor, nn.Parameter) or key not in self._kept or self._kept[key][0] != tensor._version
+        # A tensor counts its changes, which spares frozen networks the copy; batch norm changes its buffers uncounted,
+        # and so do optimisers the weights.
+        counted = isinstance(tensor, nn.Parameter) and not tensor.requires_grad
+        return not counted or key not in self._kept or self._kept[key][0] != tensor._version
 
     def _tensors(self) -> dict[tuple[int, str], Tensor]:
         found: dict[tuple[int, str], Tensor] = {}
@@ -48,6 +75,8 @@ class SharedBuffers:
             found |= {(number, name): buffer for name, buffer in network.named_buffers()}
             frozen = ((name, value) for name, value in network.named_parameters() if not value.requires_grad)
             found |= {(number, name): parameter for name, parameter in frozen}
+        for number, prefix, module in self._movers:
+            found |= {(number, f"{prefix}{name}"): getattr(module, name) for name in module.moved_in_forward}
         return found
 
 

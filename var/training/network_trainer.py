@@ -46,6 +46,7 @@ class NetworkTrainer:
         self.settings = settings
         self._bf16 = bf16
         self.device = processes.device
+        _check_trainable(network)
         if sharding == "fsdp":
             self.network = self._wrapped = shard(network, processes.device, processes.count)
         else:
@@ -148,6 +149,16 @@ class NetworkTrainer:
                 yield
         else:
             yield
+
+
+def _check_trainable(network: nn.Module) -> None:
+    """Raise `UserError` for weights that autograd cannot take."""
+    names = [name for name, each in (*network.named_parameters(), *network.named_buffers()) if each.is_inference()]
+    if names:
+        raise UserError(
+            f"training needs weights that may enter autograd, got some made inside torch.inference_mode(): "
+            f"{listed(names, 3)}; build, load and change the model outside of it"
+        )
 
 
 def _means(numbers: list[Numbers]) -> Numbers:

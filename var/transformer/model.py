@@ -38,6 +38,7 @@ class VAR(PretrainedModel, nn.Module):
     mask: Tensor
     scale_index: Tensor
 
+    @torch.inference_mode(False)  # its weights may enter autograd, wherever it is built
     def __init__(self, config: VARConfig) -> None:
         super().__init__()
         self.config = config

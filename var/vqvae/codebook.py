@@ -35,7 +35,16 @@ class Codebook(nn.Module):
             self.register_buffer("cluster_size", torch.zeros(config.vocabulary))
         if self.ema:
             self.register_buffer("cluster_sum", torch.zeros_like(codes))
-        self._wants_init = config.kmeans_init
+        self._kmeans_init = self._wants_init = config.kmeans_init
+
+    @property
+    def moved_in_forward(self) -> tuple[str, ...]:
+        """The codes, where they are trained and are also placed by k-means or restarts."""
+        return ("weight",) if not self.ema and (self._kmeans_init or self.restart_below) else ()
+
+    def step_undone(self) -> None:
+        """Look again whether codes were ever placed, after a training step was refused and undone."""
+        self._wants_init = self._kmeans_init
 
     @property
     def wants_init(self) -> bool:

@@ -1,5 +1,6 @@
 """The multi-scale VQ autoencoder: images to token maps and back."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from var.errors import UserError
 from var.images import check_images
+from var.sampling.finite import check_finite
 from var.tokenizer import Tokenizer
 from var.vqvae.autoencoder import Decoder, Encoder
 from var.vqvae.config import VQVAEConfig
@@ -34,6 +36,7 @@ class VQVAE(Tokenizer):
     config_class = VQVAEConfig
     config: VQVAEConfig
 
+    @torch.inference_mode(False)  # its weights may enter autograd, wherever it is built
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
@@ -56,17 +59,20 @@ class VQVAE(Tokenizer):
         Draws give the transformer many token maps of one image to learn from.
         """
         check_images(images, channels=self.config.in_channels, size=self.config.image_size)
+        if not 0 <= temperature < math.inf:
+            raise UserError(f"temperature must be a finite number from 0 on, got {temperature}; 0 draws nothing")
         with torch.autocast(images.device.type, enabled=False):
             latent = self.latent(images.to(self.quant_conv.weight.dtype))
+            check_finite(latent, "encoding needs finite latents", "look at the tokenizer's weights")
             return self.quantizer.encode(latent, temperature, generator)
 
     def decoding(self) -> Sequence[nn.Module]:
         """The convolution after quantisation, and the decoder."""
         return self.post_quant_conv, self.decoder
 
-    def accumulator(self) -> MultiScaleQuantizer:
-        """The quantiser, in float32."""
-        return self.quantizer.in_float32()
+    def accumulating(self) -> MultiScaleQuantizer:
+        """The quantiser."""
+        return self.quantizer
 
     def codes(self, scale: int) -> Float[Tensor, "vocabulary width"]:
         """The codebook, which all scales share."""

@@ -1,0 +1,74 @@
+"""What users give as numbers, lists of them and keywords of a call: Python's values, numpy's and torch's alike."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields, replace
+from inspect import signature
+from typing import Any, TypeVar
+
+from var.errors import UserError, suggestion
+from var.names import shown
+from var.typed import described, fit
+
+Settings = TypeVar("Settings")
+
+MOST_GUIDANCE = 1e30
+"""What is mixed with such a scale is still a float32, if it is of any usual size."""
+
+
+def plain(value: Any) -> Any:
+    """Arrays, tensors and their scalars as Python's lists and numbers; all else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value
+
+
+def whole(value: Any, name: str) -> int:
+    """`value` as an int; raises `UserError` for anything but a whole number, such as 1.0, True and "1"."""
+    value = plain(value)
+    try:
+        return fit(value, int)
+    except TypeError as error:
+        raise UserError(f"{name} {shown(described(value, int))}") from error
+
+
+def listed_values(values: Any, name: str) -> Sequence[Any]:
+    """`values` as a sequence of Python's; raises `UserError` for what has no order, no length, or is a text."""
+    values = plain(values)
+    if not isinstance(values, Sequence) or isinstance(values, (str, bytes, bytearray)):
+        raise UserError(f"{name} must be a list of whole numbers, got {shown(repr(values))}; pass for example [3, 7]")
+    return values
+
+
+def check_guidance(scales: float | Sequence[float]) -> None:
+    """Raise `UserError` for guidance scales that float32 cannot hold."""
+    for scale in scales if isinstance(scales, Sequence) else [scales]:
+        if not abs(scale) <= MOST_GUIDANCE:
+            raise UserError(
+                f"guidance_scale must lie within {MOST_GUIDANCE:g} on both sides of 0, got {scale}; lower it"
+            )
+
+
+def check_callback(callback: object) -> None:
+    """Raise `UserError` for what cannot be called after a step."""
+    if callback is not None and not callable(callback):
+        raise UserError(f"callback_on_step_end must be a function, got {shown(repr(callback))}; pass one or None")
+
+
+def updated(
+    settings: Any, kind: type[Settings], keywords: Mapping[str, Any], call: Callable[..., Any] | None = None
+) -> Settings:
+    """`settings` (or None for the defaults) of a `kind`, a dataclass, but for the `keywords` of a call.
+
+    `call` is the method with the other arguments of that call. Raises `UserError` for unknown keywords and settings of
+    another kind.
+    """
+    if not isinstance(settings, kind | None):
+        raise UserError(
+            f"sampling must be the {kind.__name__} of this pipeline, got {shown(repr(settings))}; pass them or keywords"
+        )
+    known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
+    for name in keywords:
+        if name not in known:
+            others = signature(call).parameters if call else {}
+            listed = {*known, *(each for each, about in others.items() if not str(about).startswith("**"))} - {"self"}
+            raise UserError(f"unknown argument {shown(name)!r} of a call; {suggestion(name, listed)}")
+    given: Any = kind() if settings is None else settings
+    return replace(given, **{name: plain(value) for name, value in keywords.items()})
