@@ -55,7 +55,6 @@ ALLOWED: dict[str, dict[str, str]] = {
     "var/evaluation/features/inception.py": {"torch.save": "into memory, for a constructor that reads files alone"},
     "var/evaluation/features/published_weights.py": {"open": "a download, into a file that appears when it is checked"},
     "var/evaluation/report/html.py": {"read_text": "the style sheet of the package"},
-    "var/sampling/claims.py": {"os.open": "the file that locks lie on, which nobody reads"},
     "var/hub/locking.py": {"os.open": "a folder, to lock it; nothing of it is read"},
 }
 """Calls outside the border, by file, and why."""
