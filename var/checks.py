@@ -24,6 +24,14 @@ def fields(config: Any) -> None:
             object.__setattr__(config, name, fitted)
 
 
+def argument(name: str, value: Any, hint: Any) -> Any:
+    """The argument `name` of a call as the type that it is annotated with, as `fields` does for settings."""
+    try:
+        return fit(value, hint)
+    except TypeError as error:
+        raise UserError(f"{name} {described(value, hint)}") from error
+
+
 @cache
 def _hints(config_class: type) -> dict[str, Any]:
     hints = get_type_hints(config_class)
@@ -33,6 +41,15 @@ def _hints(config_class: type) -> dict[str, Any]:
 def at_least(least: int, config: Any, *names: str) -> None:
     """Raises `UserError` for a field in `names` of `config` below `least`, or NaN."""
     _check(config, names, lambda value: value >= least, f"must be at least {least}", "raise it")
+
+
+def at_most(most: float, config: Any, *names: str) -> None:
+    """Raises `UserError` for a field in `names` of `config` above `most`, or with a part above it."""
+
+    def fine(value: Any) -> bool:
+        return value is None or max(value if isinstance(value, tuple) else (value,), default=most) <= most
+
+    _check(config, names, fine, f"must be at most {most:,}", "lower it")
 
 
 def not_negative(config: Any, *names: str) -> None:

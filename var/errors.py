@@ -11,6 +11,9 @@ MOST = 3000
 
 Row = TypeVar("Row")
 
+LISTED = 60
+"""Names that a message lists; of more it tells the nearest."""
+
 
 class UserError(ValueError):
     """A mistake in what the user gave: the message names the rule, the value received and the remedy.
@@ -36,12 +39,15 @@ def listed(words: Sequence[str], most: int) -> str:
 
 
 def suggestion(name: str, known: Iterable[str]) -> str:
-    """A remedy for an unknown `name`: the nearest known names, else all of them."""
+    """A remedy for an unknown `name`: the nearest known names, else all of them, if they are not too many."""
     known = sorted(known)
     plain = {word.casefold(): word for word in reversed(known)}
     near = difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)
     if near:
         return f"did you mean {' or '.join(repr(plain[n]) for n in near)}?"
+    if len(known) > LISTED:
+        near = difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0)
+        return f"the nearest of {len(known)} are {', '.join(repr(plain[n]) for n in near)}"
     return f"choose one of {', '.join(repr(n) for n in known)}"
 
 

@@ -185,11 +185,11 @@ class TestForms:
     def test_scores_within_a_comparison_are_found_by_model(self, report, tmp_path):
         (tmp_path / "report.json").write_text(json.dumps({"results": [], "scores": {"var": report.to_dict()}}))
         assert read_reports(tmp_path / "report.json") == {"var": report}
-        for content, match in (("{}", "must hold scores"), ("[", "must be a readable JSON file")):
+        for content, match in (("{}", "must hold scores"), ("[", "must be readable JSON")):
             (tmp_path / "x.json").write_text(content)
             with pytest.raises(UserError, match=match):
                 read_reports(tmp_path / "x.json")
-        with pytest.raises(UserError, match="must exist, but it is missing"):
+        with pytest.raises(UserError, match="must be a JSON file, but it is missing"):
             read_reports(tmp_path / "nothing.json")
 
     def test_a_report_that_is_not_whole_is_refused(self, report):

@@ -7,6 +7,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from var.errors import UserError
+from var.evaluation.sets.class_labels import class_labels
 from var.evaluation.sets.samples import MANIFEST, open_samples, save_npz
 
 
@@ -59,13 +60,13 @@ def test_an_npz_is_the_same_set_in_adms_layout(folder, pixels, tmp_path):
     assert (everything(other) == everything(packed)).all()
 
 
-def test_class_folders_are_labels(tmp_path, pixels):
+def test_class_folders_are_no_labels_until_somebody_knows_the_classes(tmp_path, pixels):
     for index, name in enumerate(("b", "a", "a")):
         draw(tmp_path / name / f"{index}.png", pixels[index, ..., 0])
     samples = open_samples(tmp_path)
     assert samples.shape == (1, 5, 4)
-    assert samples.labels is not None
-    assert samples.labels.tolist() == [0, 0, 1]
+    assert (samples.labels, samples.folders) == (None, ("a", "a", "b"))
+    assert class_labels(samples, 3, ["b", "c", "a"])[0].tolist() == [2, 2, 0]
     assert everything(samples)[2, 0].tolist() == pixels[0, ..., 0].tolist()
 
 
@@ -99,7 +100,7 @@ class TestBadSets:
     def test_a_corrupt_image_has_a_path(self, folder, size):
         whole = (folder / "9.png").read_bytes()
         (folder / "9.png").write_bytes(whole[:size])
-        with pytest.raises(UserError, match=r"9\.png must be a whole image"):
+        with pytest.raises(UserError, match=r"9\.png must be a whole png"):
             everything(open_samples(folder))
 
     def test_what_is_no_set(self, tmp_path, pixels):

@@ -126,13 +126,13 @@ def test_bad_shapes_are_refused(features):
 
 def test_bad_files_are_named(tmp_path):
     path = tmp_path / "reference.npz"
-    with pytest.raises(UserError, match=r"no statistics at .*reference\.npz"):
+    with pytest.raises(UserError, match=r"reference\.npz must be an npz archive, but it is missing"):
         Statistics.load(path)
     path.write_bytes(b"PK\x03\x04 cut off")
-    with pytest.raises(UserError, match=r"reference\.npz is not a readable npz"):
+    with pytest.raises(UserError, match=r"reference\.npz must be a readable npz"):
         Statistics.load(path)
     np.savez(path, arr_0=np.zeros((2, 4, 4, 3), np.uint8))
-    with pytest.raises(UserError, match=r"must hold mu and sigma, got \['arr_0'\]"):
+    with pytest.raises(UserError, match="must hold mu and sigma, which it does not"):
         Statistics.load(path)
     np.savez(path, mu=np.zeros(2), sigma=np.full((2, 2), np.nan))
     with pytest.raises(UserError, match=r"reference\.npz: .*finite"):
@@ -141,14 +141,16 @@ def test_bad_files_are_named(tmp_path):
     with pytest.raises(UserError, match=r"a mean \(d,\) and a covariance \(d, d\)"):
         Statistics.load(path)
     np.savez(path, mu=np.array([None, 1]), sigma=np.zeros((2, 2)))
-    with pytest.raises(UserError, match="not a readable npz"):
+    with pytest.raises(UserError, match="must be a readable npz"):
         Statistics.load(path)
 
 
-@pytest.mark.parametrize("kind", ["a folder", "another kind of file"])
-def test_what_is_no_archive_is_said_without_advice_to_unpickle(tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "said"), [("a folder", "must be a regular file, got a folder"), ("text", "must be a readable npz archive")]
+)
+def test_what_is_no_archive_is_said_without_advice_to_unpickle(tmp_path, kind, said):
     path = tmp_path / "reference.npz"
     path.mkdir() if kind == "a folder" else path.write_text("mu sigma")
-    with pytest.raises(UserError, match=f"not a readable npz archive but {kind}; make statistics with") as caught:
+    with pytest.raises(UserError, match=said) as caught:
         Statistics.load(path)
     assert "pickle" not in str(caught.value)

@@ -81,7 +81,7 @@ def test_spread_seeds():
     ("argv", "wanted", "message"),
     [
         (["--count", "13"], {}, "12 images to draw from 1 to all of, got 13"),
-        (["--seed", str(2**62)], {}, r"seeds must lie in \[0, 2\^63\)"),
+        (["--seed", str(9 * 10**17)], {}, r"seeds must lie in \[0, 2\^63\)"),
         ([], {"num_classes": 10}, "models of 10 classes and 2x2x1 images, got one of 3 and 2x2x1; choose another"),
         ([], {"image_shape": (3, 8, 9)}, "models of 3 classes and 8x9x3 images, got one of 3 and 2x2x1"),
     ],

@@ -6,6 +6,7 @@ import importlib.util
 from var.command_line.frame import file_path, number
 from var.commands import extractor
 from var.errors import UserError
+from var.outputs import check_outputs
 
 HELP = "judge samples against reference statistics"
 
@@ -43,13 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Judge the samples, print the report, and write it where it is asked for."""
+    """Judge the samples, write the report where it is asked for, and print it."""
     from var.evaluation.judging import judge
-    from var.evaluation.report.page import html
-    from var.evaluation.report.saving import save
-    from var.evaluation.report.text import markdown, text
-    from var.files import write_text
+    from var.evaluation.report.saving import save, save_forms
+    from var.evaluation.report.score_report import check_name
+    from var.evaluation.report.text import text
 
+    check_name(arguments.name)
     _check_outputs(arguments)
     progress = not arguments.quiet
     report = judge(
@@ -64,25 +65,23 @@ def run(arguments: argparse.Namespace) -> None:
         classifier=extractor.load_classifier(arguments, progress=progress),
         progress=progress,
     )
-    print(text([report]))
-    if arguments.output is not None:
-        save(report, arguments.output)
-    if arguments.json is not None:
-        report.to_json(arguments.json)
-    for path, render in ((arguments.markdown, markdown), (arguments.html, html)):
-        if path is not None:
-            write_text(path, render([report]))
+    try:
+        save_forms(report, json=arguments.json, markdown=arguments.markdown, html=arguments.html)
+        if arguments.output is not None:
+            save(report, arguments.output)
+    finally:  # hours of work are not lost because a disk is full
+        print(text([report]))
 
 
 def _check_outputs(arguments: argparse.Namespace) -> None:
     """Refuse, before hours of work and not after them, what could not be written."""
-    from var.files import check_output, make_folder
+    from var.evaluation.report.saving import FORMS
 
     wants_plots = arguments.html is not None or arguments.output is not None
     if wants_plots and importlib.util.find_spec("matplotlib") is None:
         raise UserError('the page needs matplotlib for its plots; pip install "next-scale[compare]"')
+    inputs = [*arguments.samples, arguments.reference, arguments.train, arguments.real_test]
+    outputs = [(f"--{kind}", getattr(arguments, kind)) for kind in FORMS]
     if arguments.output is not None:
-        make_folder(arguments.output)
-    for path in (arguments.json, arguments.markdown, arguments.html):
-        if path is not None:
-            check_output(path)
+        outputs += [("--output", arguments.output / name) for name in FORMS.values()]
+    check_outputs(outputs, [*inputs, *extractor.files(arguments)])

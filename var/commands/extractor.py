@@ -34,6 +34,12 @@ def add_classifier_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def files(arguments: argparse.Namespace) -> list[Path | str | None]:
+    """The files and folders that the options may name, in place of which nothing may be written."""
+    names = ("extractor", "weights", "classifier", "classifier_weights")
+    return [getattr(arguments, name, None) for name in names]
+
+
 def load(arguments: argparse.Namespace, *, progress: bool) -> Any:
     """The extractor that the options name."""
     return _opened(arguments.extractor, arguments.weights, arguments, progress=progress)

@@ -4,6 +4,8 @@ import argparse
 
 from var.command_line.frame import file_path, whole_number
 from var.commands import extractor
+from var.names import shown
+from var.outputs import check_outputs
 
 HELP = "make reference statistics of a folder of images"
 
@@ -25,13 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Write the statistics."""
     from var.evaluation.sets.reference_statistics import build_statistics
-    from var.files import check_output
 
-    check_output(arguments.output)
+    check_outputs([("--output", arguments.output)], [arguments.folder, *extractor.files(arguments)])
     progress = not arguments.quiet
     features = extractor.load(arguments, progress=progress)
     statistics = build_statistics(
         arguments.folder, features, size=arguments.size, channels=arguments.channels, progress=progress
     )
     statistics.save(arguments.output)
-    print(f"statistics of {arguments.folder} in {arguments.output}")
+    print(f"statistics of {shown(arguments.folder)} in {shown(arguments.output)}")
+    for note in statistics.notes:
+        print(f"Caution. {note}")

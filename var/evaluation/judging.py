@@ -19,14 +19,17 @@ from var.evaluation.features.extraction import FeatureExtractor
 from var.evaluation.metrics.frechet import RankDeficientWarning, frechet_distance
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.cautions import UNKNOWN_ORIGIN, cautions
-from var.evaluation.report.score_report import ScoreReport, values_of
-from var.evaluation.scores import Extracted, Neighbourhood, Reference, extract_samples, neighbourhood, score
-from var.evaluation.sets.class_predictions import UNKNOWN_CLASSES, choose_classifier, class_logits
-from var.evaluation.sets.protocols import SamplingProtocol, followed_paradigm
-from var.evaluation.sets.protocols import protocol as find_protocol
+from var.evaluation.report.score_report import ScoreReport, check_name, values_of
+from var.evaluation.scores import Extracted, Reference, extract_samples, score
+from var.evaluation.sets.class_labels import tells_classes
+from var.evaluation.sets.class_predictions import choose_classifier, class_logits
+from var.evaluation.sets.following import followed_protocol, open_sets
+from var.evaluation.sets.overlap import Pictures, Watched, shared_pictures
+from var.evaluation.sets.real_images import RealImages
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
 from var.evaluation.sets.rejection import check_share, keep_most_confident
-from var.evaluation.sets.samples import SampleSet, open_samples
+from var.evaluation.sets.samples import SampleSet
+from var.names import shown
 from var.randomness import keyed_generator
 
 
@@ -48,28 +51,26 @@ def judge(
     `protocol` is checked against what the sets say of themselves; without it theirs is taken, if they agree. `train`
     and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart.
     `classifier` tells classes where the extractor does not. Raises `UserError`, which names the field, for sets,
-    reference, extractor and protocol that do not fit each other.
+    reference, extractor and protocol that do not fit each other, and for images that would count twice.
     """
-    sets = [open_samples(path) for path in samples]
-    _check_sets(sets)
-    teller = choose_classifier(sets, extractor, classifier)
+    check_name(name)
+    sets = open_sets(samples)
+    followed, notes = followed_protocol(sets, protocol, extractor)
+    teller, sets, unclear = choose_classifier(sets, extractor, classifier)
     if keep_share is not None:
-        _check_rejection(sets, keep_share, teller, extractor)
-    followed, notes = _followed(sets, protocol, extractor)
+        _check_rejection(sets, keep_share, teller, extractor, unclear)
     file = ReferenceStatistics.load(reference)
     file.check_samples(sets[0], extractor)
-    near = _neighbourhood(train, test, extractor, sets[0].shape[0])
+    real_images = RealImages.at(train, test, sets)
+    # One image tells, before thousands are looked at, whether the network fits.
+    file.check_dimensions(extractor(next(sets[0].batches(1))).features.shape[1], extractor)
+    near, copies = real_images.neighbourhood(extractor)
     real = file.reference(extractor, neighbourhood=near, progress=progress)
-    results, kept = [], []
-    for one in sets:
-        found = extract_samples(one.batches(), real, extractor, progress=progress, total=one.count)
-        file.check_dimensions(found.features.features.shape[1], extractor)
-        logits = class_logits(one, teller, extractor, found.features, progress=progress)
-        results.append(_scored(found, real, one.labels, logits))
-        if keep_share is not None:
-            kept.append(_scored_after_rejection(found, real, one.labels, logits, keep_share))
+    results, kept, seen, shared = _judged(sets, real, extractor, teller, keep_share, progress)
+    twice = [*shared, *copies, *real_images.copied(sets, seen), *_same(file, sets, real, results)]
+    ignored = [note for one in [*sets, *real_images.sets] for note in one.notes]
     return score_report(
-        name or sets[0].path.stem,
+        name or sets[0].path.stem or "samples",
         extractor,
         real,
         [(_described(one), one.labels) for one in sets],
@@ -78,7 +79,7 @@ def judge(
         reference=_described_reference(file, Path(reference)),
         protocol=None if followed is None else followed.to_dict(),
         rejection=_rejection(keep_share, kept),
-        warnings=[*_unsaid(file, sets, teller, extractor), *notes],
+        warnings=[*([] if file.provenance else [UNKNOWN_ORIGIN]), *unclear, *notes, *twice, *ignored],
     )
 
 
@@ -104,7 +105,7 @@ def score_report(
         scores=values_of(results),
         extractor=_network(extractor),
         floor=floor(real, min(count for count, _ in counted)),
-        warnings=[*cautions(counted, real.statistics), *warnings],
+        warnings=[*cautions(counted, real.statistics, _count(real)), *warnings],
         environment=environment(),
         **others,
     )
@@ -144,79 +145,26 @@ def environment(*others: str) -> dict[str, Any]:
     }
 
 
-def _check_sets(sets: Sequence[SampleSet]) -> None:
-    if not sets:
-        raise UserError("judging needs at least one set of samples, got none; give a folder or an npz")
-    first = sets[0]
+def _judged(
+    sets: Sequence[SampleSet],
+    real: Reference,
+    extractor: FeatureExtractor,
+    teller: FeatureExtractor | None,
+    keep_share: float | None,
+    progress: bool,
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Pictures], list[str]]:
+    """Scores of each set and of what rejection keeps of it, its pictures, and cautions on those that come twice."""
+    results, kept, seen, shared = [], [], [], []
     for one in sets:
-        if one.count < 2:
-            raise UserError(f"{one.path} must hold at least 2 images, got {one.count}; a distribution needs more")
-    for other in sets[1:]:
-        if other.shape != first.shape:
-            raise UserError(
-                f"all sets of a model need images of one shape (channels, height, width), got {first.shape} in "
-                f"{first.path} and {other.shape} in {other.path}; draw them alike"
-            )
-        mine, theirs = (one.manifest.get("settings") for one in (first, other))
-        if mine != theirs:
-            raise UserError(
-                f"sets of one model may differ in their seeds only, got another {_differing(mine, theirs)} in "
-                f"{other.path} than in {first.path}; report them apart"
-            )
-    paths = [one.path.resolve() for one in sets]
-    if len(set(paths)) != len(paths):
-        raise UserError("each set must be another one, got the same path twice; draw a set with another seed")
-
-
-def _differing(a: dict[str, Any] | None, b: dict[str, Any] | None) -> str:
-    a, b = a or {}, b or {}
-    return ", ".join(repr(key) for key in sorted({*a, *b}) if a.get(key) != b.get(key))
-
-
-def _followed(
-    sets: Sequence[SampleSet], name: str | None, extractor: FeatureExtractor
-) -> tuple[SamplingProtocol | None, list[str]]:
-    """The protocol that all sets follow, and cautions: one that was asked for must be followed to the letter."""
-    said = {one.manifest.get("protocol") for one in sets}
-    wanted = name or (next(iter(said)) if len(said) == 1 else None)
-    if wanted is None:
-        return None, []
-    followed = find_protocol(wanted, paradigm=followed_paradigm(wanted, sets[0].manifest))
-    for one in sets:
-        for field, value, found in _demands(followed, one, extractor):
-            if value != found:
-                shown = [str(part) if len(str(part)) < 60 else "others" for part in (value, found)]
-                if name is None:
-                    return None, [f"Protocol: not {wanted}, since {field} is {shown[1]} in place of {shown[0]}."]
-                raise UserError(
-                    f"{one.path} must follow protocol {name!r} in {field}, {shown[0]}, got {shown[1]}; "
-                    "draw the set by that protocol, or leave the protocol out"
-                )
-    silent = ", ".join(one.path.name for one in sets if not one.manifest)
-    return followed, [f"Protocol: taken on trust, since the drawing of {silent} is not recorded."] if silent else []
-
-
-def _demands(followed: SamplingProtocol, one: SampleSet, extractor: FeatureExtractor) -> Iterator[tuple[str, Any, Any]]:
-    """(field, what the protocol asks for, what there is)."""
-    yield "image shape", (followed.channels, followed.image_size, followed.image_size), one.shape
-    yield "count", followed.count, one.count
-    if one.labels is not None:
-        yield "labels", followed.labels(), one.labels.tolist()
-    if one.manifest:
-        yield "protocol", followed.name, one.manifest.get("protocol")
-        settings = one.manifest.get("settings", {})
-        for key, value in followed.sampling.items():
-            yield key, value, settings.get(key, value)
-        yield "rounding", followed.rounding, settings.get("rounding", followed.rounding)
-    if followed.extractor in ("inception", "dinov2"):
-        yield "extractor", followed.extractor, extractor.name
-
-
-def _neighbourhood(
-    train: Path | str | None, test: Path | str | None, extractor: FeatureExtractor, channels: int
-) -> Neighbourhood | None:
-    images = [None if path is None else open_samples(path, channels=channels).batches() for path in (train, test)]
-    return neighbourhood(images[0], extractor, test_images=images[1])
+        batches = Watched(one.batches())
+        found = extract_samples(batches, real, extractor, progress=progress, total=one.count)
+        seen.append(batches.pictures)
+        shared = shared_pictures(sets[: len(seen)], seen)  # refused now, not after the other sets
+        logits = class_logits(one, teller, extractor, found.features, progress=progress)
+        results.append(_scored(found, real, one.labels, logits))
+        if keep_share is not None:
+            kept.append(_scored_after_rejection(found, real, one.labels, logits, keep_share))
+    return results, kept, seen, shared
 
 
 def _scored_after_rejection(
@@ -235,25 +183,39 @@ def _scored(found: Extracted, reference: Reference, labels: Tensor | None, logit
 
 
 def _check_rejection(
-    sets: Sequence[SampleSet], share: float, teller: FeatureExtractor | None, extractor: FeatureExtractor
+    sets: Sequence[SampleSet],
+    share: float,
+    teller: FeatureExtractor | None,
+    extractor: FeatureExtractor,
+    unclear: Sequence[str],
 ) -> None:
     check_share(share)
+    if teller is None and any(map(tells_classes, sets)):
+        raise UserError(
+            f"rejection sampling needs a classifier of the samples' classes, got {shown(extractor.name)!r} alone; "
+            "give one"
+        )
     for one in sets:
         if one.labels is None:
-            raise UserError(f"rejection sampling needs labels of the samples, got {one.path} without; leave it out")
-    if teller is None:
-        raise UserError(
-            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
-        )
+            reason = f" ({unclear[0]})" if unclear else ""
+            raise UserError(
+                f"rejection sampling needs labels of the samples, got {shown(one.path)} without{reason}; leave it out"
+            )
 
 
-def _unsaid(
-    file: ReferenceStatistics, sets: Sequence[SampleSet], teller: FeatureExtractor | None, extractor: FeatureExtractor
+def _same(
+    file: ReferenceStatistics, sets: Sequence[SampleSet], real: Reference, results: Sequence[dict[str, Any]]
 ) -> Iterator[str]:
-    if not file.provenance:
-        yield UNKNOWN_ORIGIN
-    if teller is None and any(one.labels is not None for one in sets):
-        yield UNKNOWN_CLASSES.format(name=extractor.name)
+    """Cautions on samples that are the real images themselves."""
+    origin = None if file.provenance is None else file.provenance.fingerprint
+    for one, scores in zip(sets, results, strict=True):
+        # Sums in another order move the last digits.
+        if one.fingerprint() == origin or scores["fd"] <= 1e-8 * float(real.statistics.cov.trace()):
+            yield f"Same images: {shown(one.path)} holds those of the reference; its scores say nothing of a model."
+
+
+def _count(real: Reference) -> int | None:
+    return None if real.features is None else len(real.features)
 
 
 def _rejection(share: float | None, kept: Sequence[dict[str, Any]]) -> dict[str, Any] | None:

@@ -15,6 +15,7 @@ from var.evaluation.features.extraction import (
     FeatureExtractor,
     Features,
     Images,
+    check_extractor,
     extract,
     label_logits,
     uint8_batches,
@@ -84,6 +85,7 @@ class Reference:
         `test_images` are real ones that nobody trained on: how near they lie is what to expect of honest samples.
         Raises `UserError` for arrays that are not uint8 NCHW, or fewer than 2 images.
         """
+        check_extractor(extractor)
         found = extract(images, extractor, name="reference images")
         return cls(
             features=found.features,
@@ -128,6 +130,11 @@ def evaluate(
     arrays that are not uint8 NCHW, too few samples, NaN features, labels that do not fit, or a reference that another
     network made.
     """
+    if not isinstance(reference, Reference):
+        raise UserError(
+            f"samples are judged against a Reference, got {type(reference).__name__}; use Reference.from_images"
+        )
+    check_extractor(extractor)
     if extractor.digest != reference.digest:
         raise UserError(
             f"samples and reference must be seen by one network, got {extractor.digest[:12]} and "

@@ -12,6 +12,8 @@ from var.evaluation import metrics
 from var.quantities import fixed, significant
 
 SUBSET = 1000  # rows of a subset for the kernel distance as published
+NEAREST = 3  # neighbours that precision and recall look at, in both sets
+NEAREST_REAL = 5  # neighbours that density and coverage look at, among the real images
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,16 @@ def _sharpness_and_diversity(evidence: Any) -> tuple[float, float]:
     return metrics.inception_score.sharpness_and_diversity(evidence.logits)
 
 
-def _precision_recall(evidence: Any) -> tuple[float, float]:
-    return metrics.neighbours.precision_recall(evidence.real_features, evidence.features)
+def _precision_recall(evidence: Any) -> tuple[float, float] | None:
+    if min(len(evidence.real_features), len(evidence.features)) <= NEAREST:
+        return None
+    return metrics.neighbours.precision_recall(evidence.real_features, evidence.features, k=NEAREST)
 
 
-def _density_coverage(evidence: Any) -> tuple[float, float]:
-    k = min(5, len(evidence.real_features) - 1)
-    return metrics.neighbours.density_coverage(evidence.real_features, evidence.features, k=k)
+def _density_coverage(evidence: Any) -> tuple[float, float] | None:
+    if len(evidence.real_features) <= NEAREST_REAL:
+        return None
+    return metrics.neighbours.density_coverage(evidence.real_features, evidence.features, k=NEAREST_REAL)
 
 
 # fmt: off

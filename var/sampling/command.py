@@ -9,6 +9,8 @@ from var.command_line.field_options import add_field_options, settings_of
 from var.command_line.sampling_options import DTYPES, add_drawing_arguments
 from var.errors import UserError
 from var.hub.remote import existing_path
+from var.names import shown
+from var.outputs import check_beside_images, check_outputs
 from var.sampling.seeds import Seeds, parse_seeds
 from var.sampling.work import WorkList, class_folder
 
@@ -65,6 +67,7 @@ def generate_command(
     def run(arguments: argparse.Namespace) -> None:
         """Draw the images that the options ask for."""
         existing_path(arguments.model)  # refused before torch is imported, which takes longer than to say so
+        check_beside_images("--grid", arguments.grid, arguments.output)
         # Refused before a model is fetched.
         parse_seeds(arguments.seeds)
         sampling = settings_of(settings_class, arguments)
@@ -79,12 +82,15 @@ def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[st
 
     work = _work(arguments.classes, parse_seeds(arguments.seeds), model)
     if arguments.grid is not None:
+        check_outputs([("--grid", arguments.grid)], model=arguments.model)
         check_grid(work, arguments.grid)
     recipe = Recipe({**model.record, **options}, model.names)
-    draw_work(arguments, work, model, recipe, options)
+    drawn = draw_work(arguments, work, model, recipe, options)
     if arguments.grid is not None:
         save_grid(work, recipe, arguments.output, arguments.grid)
-        print(f"all of them in {arguments.grid}")
+    print(drawn)
+    if arguments.grid is not None:
+        print(f"all of them in {shown(arguments.grid)}")
 
 
 def draw_work(
@@ -96,8 +102,11 @@ def draw_work(
     *,
     rounding: str = "nearest",
     on_start: Callable[[], None] = lambda: None,
-) -> None:
-    """Draw a work list as the options of `add_batch_arguments` say, into the folder `arguments.output`."""
+) -> str:
+    """Draw a work list as the options of `add_batch_arguments` say, into the folder `arguments.output`; what was done.
+
+    It is for the caller to print, once all files are written.
+    """
     from var.images import to_pil
     from var.sampling.drawing import draw_image_set
 
@@ -115,7 +124,7 @@ def draw_work(
         progress=not arguments.quiet,
         on_start=on_start,
     )
-    print(f"{drawn.count} images in {arguments.output}, {drawn.new} of them new")
+    return f"{drawn.count} images in {shown(arguments.output)}, {drawn.new} of them new"
 
 
 def _work(classes: Sequence[str], seeds: Seeds, model: LoadedModel) -> WorkList:

@@ -10,11 +10,11 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from var.errors import UserError
-from var.files import make_folder
+from var.files import make_folder, sweep
 from var.images import save_png
 from var.sampling.claims import Claims
 from var.sampling.record import Recipe
-from var.sampling.work import Item, WorkList, existing
+from var.sampling.work import Item, WorkList, existing, is_image_name
 
 Draw = Callable[[list[int] | None, list[int]], Sequence[Image.Image]]
 """A pipeline, from labels (None: images without a class) and seeds to pictures."""
@@ -47,8 +47,9 @@ def draw_image_set(
     replaces files that `recipe` would not make. `on_start` is called once the folder is known to be fit. Raises
     `UserError` for files that were made in another way, a folder that cannot be written, and too large a batch.
     """
-    make_folder(root)
+    root = make_folder(root)
     finished = _finished(work, recipe, root, overwrite, progress)
+    _sweep(work, root, alone=False)
     on_start()
     bar = tqdm(total=work.count, initial=len(finished), unit="image", disable=not progress, dynamic_ncols=True)
     new = 0
@@ -62,9 +63,8 @@ def draw_image_set(
             if not missing:
                 return True
             with claims.hold(start, len(items), wait=wait) as mine:
-                if not mine:
+                if not mine:  # but another process's, which may be done when this one gets it
                     return False
-                # Another process may have drawn them since.
                 files = {item.file for item in missing if not _is_finished(item, recipe, root, overwrite)}
                 if files:
                     _draw_batch(items, files, draw, recipe, root)
@@ -76,7 +76,7 @@ def draw_image_set(
         for start in busy:
             visit(start, wait=True)
         if claims.alone():
-            _sweep(work, root)
+            _sweep(work, root, alone=True)
     return Drawn(work.count, new)
 
 
@@ -117,8 +117,8 @@ def _draw_batch(items: list[Item], files: set[str], draw: Draw, recipe: Recipe, 
             save_png(picture, root / item.file, recipe.text(item))
 
 
-def _sweep(work: WorkList, root: Path) -> None:
-    """Remove the unfinished pictures of killed processes."""
+def _sweep(work: WorkList, root: Path, *, alone: bool) -> None:
+    """Remove the unfinished pictures of killed processes; of all others where this one is `alone`."""
     for folder in work.classes:
-        for path in (root / folder).glob(".*.png.*.tmp"):
-            path.unlink(missing_ok=True)
+        if (root / folder).is_dir():
+            sweep(root / folder, is_image_name, alone=alone)

@@ -1,16 +1,15 @@
 """A set of image files at a glance."""
 
-import json
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 
 from var.errors import UserError
 from var.files import check_output
+from var.foreign.pictures import opened_picture
 from var.images import from_uint8, image_grid, save_png
-from var.sampling.record import KEY, Recipe
+from var.sampling.record import KEY, Recipe, record_text
 from var.sampling.work import WorkList
 
 MOST_IMAGES = 1024
@@ -34,7 +33,7 @@ def save_grid(work: WorkList, recipe: Recipe, root: Path, path: Path) -> None:
     items = [work[index] for index in range(work.count)]
     pictures = []
     for item in items:
-        with Image.open(root / item.file, formats=["PNG"]) as picture:
+        with opened_picture(root / item.file, formats=("PNG",)) as picture:
             pixels = torch.from_numpy(np.array(picture))
         pictures.append(pixels[..., None] if pixels.ndim == 2 else pixels)
     images = from_uint8(torch.stack(pictures).permute(0, 3, 1, 2))
@@ -42,4 +41,4 @@ def save_grid(work: WorkList, recipe: Recipe, root: Path, path: Path) -> None:
     columns = seeds if work.count > seeds and seeds <= ROW else int(np.ceil(np.sqrt(work.count)))
     record = {**recipe.settings, "versions": dict(recipe.versions)}
     record["images"] = [{"class_label": item.label, "seed": item.seed} for item in items]
-    save_png(image_grid(images, columns), path, {KEY: json.dumps(record, ensure_ascii=False)})
+    save_png(image_grid(images, columns), path, {KEY: record_text(record)})

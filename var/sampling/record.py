@@ -10,10 +10,12 @@ from typing import Any
 
 import PIL
 import torch
-from PIL import Image
 from torch import nn
 
 from var.errors import UserError
+from var.foreign.documents import parse_json
+from var.foreign.pictures import BadImageError, opened_picture
+from var.names import shown
 from var.sampling.work import Item
 from var.version import __version__
 from var.weights import add_to_digest
@@ -23,6 +25,9 @@ KEY = "next-scale"
 
 NOT_COMPARED = ("versions", "model", "variant", "revision")
 """Of a model, its fingerprint is compared."""
+
+UNSAID = {"spacing": "leading"}
+"""What a record means that does not tell such a setting: those of before it was one do not, nor do those like them."""
 
 SAMPLED = 4096
 """Elements of each tensor that the fingerprint of a model looks at."""
@@ -36,6 +41,10 @@ class Recipe:
     class_names: Sequence[str]
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
 
+    def __post_init__(self) -> None:
+        told = {name: value for name, value in self.settings.items() if (name, value) not in UNSAID.items()}
+        object.__setattr__(self, "settings", told)
+
     def record(self, item: Item) -> dict[str, Any]:
         """All that is needed to make an image again."""
         name = None if item.label is None else self.class_names[item.label]
@@ -44,7 +53,7 @@ class Recipe:
 
     def text(self, item: Item) -> dict[str, str]:
         """The record as text chunks of a PNG."""
-        return {KEY: json.dumps(self.record(item), ensure_ascii=False)}
+        return {KEY: record_text(self.record(item))}
 
     def is_finished(self, item: Item, root: Path) -> bool:
         """Whether the file of `item` is there and whole; raises `UserError` if it was made in another way.
@@ -57,9 +66,10 @@ class Recipe:
             return False
         wanted = self.record(item)
         for name in dict.fromkeys((*wanted, *found)):
-            if name not in NOT_COMPARED and wanted.get(name) != found.get(name):
+            then, now = (record.get(name, UNSAID.get(name)) for record in (found, wanted))
+            if name not in NOT_COMPARED and then != now:
                 raise UserError(
-                    f"{path} was drawn with {name} = {found.get(name)!r}, and now {wanted.get(name)!r} is asked for; "
+                    f"{path} was drawn with {name} = {then!r}, and now {now!r} is asked for; "
                     "choose another --output, or pass --overwrite to draw such images again"
                 )
         return True
@@ -71,17 +81,26 @@ def read_record(path: Path) -> dict[str, Any] | None:
     Raises `UserError` for a picture without a record, which somebody else made.
     """
     try:
-        with Image.open(path, formats=["PNG"]) as image:
+        with opened_picture(path, formats=("PNG",)) as image:
             text = image.info.get(KEY)
             image.verify()  # the checksums of all chunks, without decoding the picture
-        record = {} if text is None else json.loads(text)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+    except BadImageError:
         return None
-    if not record or not isinstance(record, dict):
+    try:
+        record = {} if text is None else parse_json(str(text), path)
+    except UserError:
+        record = {}
+    if not record:
         raise UserError(
-            f"{path} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
+            f"{shown(path)} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
         )
     return record
+
+
+def record_text(record: Mapping[str, Any]) -> str:
+    """A record as JSON; half a pair in a name of others is written by its code, which UTF-8 cannot say."""
+    text = json.dumps(record, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def versions() -> dict[str, str]:

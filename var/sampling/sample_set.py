@@ -11,7 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from var.errors import UserError
-from var.files import check_output, sweep, write_text
+from var.files import sweep, write_text
+from var.foreign.documents import read_json
+from var.names import shown
+from var.outputs import check_beside_images, check_outputs
+from var.paths import expanded
 from var.sampling.command import LoadedModel, draw_work
 from var.sampling.seeds import SpreadSeeds
 from var.sampling.work import WorkList
@@ -28,13 +32,15 @@ def draw_sample_set(
     rounding: str,
     num_classes: int,
     image_shape: tuple[int, int, int],
-) -> None:
+) -> str:
     """Draw the set that the options of `add_sample_set_arguments` ask for.
 
     `labels` are those of all images of the protocol; `options` are keywords of the pipeline's call; `rounding` makes
     its images uint8, and stands in their records and in the manifest as the options do. Any number of processes may do
-    this at the same time. Raises `UserError` unless the model has `num_classes` and makes images of `image_shape`
-    (channels, height, width).
+    this at the same time. Returns what was done, for the caller to print once all files are written.
+
+    Raises `UserError` unless the model has `num_classes` and makes images of `image_shape` (channels, height, width),
+    and for a folder that holds another set.
     """
     from var.sampling.record import Recipe
 
@@ -43,8 +49,8 @@ def draw_sample_set(
             f"protocol {arguments.protocol!r} is for models of {num_classes} classes and {_written(image_shape)} "
             f"images, got one of {model.num_classes} and {_written(model.image_shape)}; choose another"
         )
-    if arguments.npz is not None:
-        check_output(arguments.npz)
+    check_beside_images("--npz", arguments.npz, arguments.output)
+    check_outputs([("--npz", arguments.npz)], model=getattr(arguments, "model", None))
     total = len(labels)
     seeds = SpreadSeeds(arguments.seed * total, total, arguments.count or total)
     work = WorkList(seeds, {"": lambda seed: labels[seed % total]})
@@ -59,11 +65,31 @@ def draw_sample_set(
         "versions": dict(recipe.versions),
     }
 
+    _check_folder(arguments, about)
+
     def write_manifest() -> None:
         write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
-    draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
-    sweep(arguments.output, lambda name: name == MANIFEST)
+    drawn = draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
+    sweep(expanded(arguments.output), lambda name: name == MANIFEST)
+    return drawn
+
+
+def _check_folder(arguments: argparse.Namespace, about: Mapping[str, Any]) -> None:
+    """Raise where the folder holds another set, of whose images this one would not replace one."""
+    try:
+        found = read_json(expanded(arguments.output) / MANIFEST)
+    except UserError:  # none, or one that tells nothing and is written anew
+        return
+    for name, mine, theirs in (
+        ("seed", about["seed"], found.get("seed", about["seed"])),
+        ("protocol", arguments.protocol, found.get("protocol") or found.get("part_of") or arguments.protocol),
+    ):
+        if mine != theirs:
+            raise UserError(
+                f"{shown(arguments.output)} must be a folder for this set alone, but holds one of {name} "
+                f"{shown(theirs)}, and now {shown(mine)} is asked for; choose another --output"
+            )
 
 
 def _written(shape: tuple[int, int, int]) -> str:

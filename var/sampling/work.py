@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from var.files import unwritable
 from var.sampling.seeds import Seeds, SpreadSeeds
 
 
@@ -51,8 +52,13 @@ def class_folder(label: int, name: str, num_classes: int) -> str:
     '001-goldfish'
     """
     number = f"{label:0{len(str(num_classes - 1))}}"
-    word = re.sub(r"[^a-z0-9]+", "-", name.split(",")[0].lower()).strip("-")
+    word = class_word(name.split(",")[0])
     return number if word in ("", str(label)) else f"{number}-{word}"
+
+
+def class_word(name: str) -> str:
+    """The word that stands for a class in the name of a folder."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def existing(work: WorkList, root: Path) -> Iterator[Item]:
@@ -62,8 +68,13 @@ def existing(work: WorkList, root: Path) -> Iterator[Item]:
             names = [entry.name for entry in os.scandir(root / folder)]
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise unwritable(root / folder, error) from error
         for name in names:
-            stem, suffix = os.path.splitext(name)
-            # 007.png and 7.png would be the same seed.
-            if suffix == ".png" and re.fullmatch(r"0|[1-9][0-9]{0,18}", stem) and int(stem) in work.seeds:
-                yield work.find(folder, int(stem))
+            if is_image_name(name) and (seed := int(name.removesuffix(".png"))) in work.seeds:
+                yield work.find(folder, seed)
+
+
+def is_image_name(name: str) -> bool:
+    """Whether a file of this name is an image of some seed; 007.png and 7.png would be the same one."""
+    return re.fullmatch(r"(0|[1-9][0-9]{0,18})\.png", name) is not None

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, UInt8
@@ -14,11 +15,18 @@ from var.data.base import ImageData
 from var.data.batches import Batch
 from var.errors import UserError, chosen
 from var.evaluation.features.digests import network_digest
-from var.evaluation.features.extraction import Features
-from var.hub import PretrainedModel
+from var.evaluation.features.extraction import Features, check_uint8
+from var.files import write_json
+from var.foreign.documents import read_json
+from var.hub import PretrainedModel, save_model
 from var.images import from_uint8
+from var.names import shown
+from var.paths import expanded
 from var.randomness import keyed_global_stream
 from var.training import TrainingConfig, train
+
+CLASS_NAMES = "class_names.json"
+"""The file beside the weights that names the classes."""
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {"gelu": nn.GELU, "relu": nn.ReLU, "silu": nn.SiLU}
 
@@ -83,15 +91,44 @@ class Network(nn.Module):
         return features, self.head(features)
 
 
+def _save(model: "Classifier", directory: Path | str, **options: Any) -> None:
+    path = expanded(directory) / CLASS_NAMES
+    if model.class_names is not None:
+        write_json(path, list(model.class_names))
+    elif path.exists():  # of another one, which is replaced
+        path.unlink()
+    save_model(model, directory, **options)
+
+
 class Classifier(PretrainedModel, nn.Module):
-    """A trained network as a feature extractor; `save_pretrained` and `from_pretrained` keep it."""
+    """A trained network as a feature extractor; `save_pretrained` and `from_pretrained` keep it.
+
+    `class_names`, one a label, are those of the data that it learnt from; None where nobody said.
+    """
 
     config_class: ClassVar[type] = ClassifierConfig
+    _save = staticmethod(_save)
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
         self.network = Network(config)
+        self.class_names: tuple[str, ...] | None = None
+
+    @classmethod
+    def from_pretrained(cls, path_or_id: Path | str, **options: Any) -> Self:
+        """Load from a folder or the Hub, strictly, with the names of the classes where they lie beside."""
+        model = super().from_pretrained(path_or_id, **options)
+        path = expanded(path_or_id) / str(options.get("subfolder") or "") / CLASS_NAMES
+        if path.exists():
+            names = read_json(path, list)
+            if len(names) != model.config.num_classes or not all(isinstance(name, str) for name in names):
+                raise UserError(
+                    f"{shown(path)} must name the {model.config.num_classes} classes of the network, got "
+                    f"{len(names)} entries; save the classifier again"
+                )
+            model.class_names = tuple(names)
+        return model
 
     @property
     def name(self) -> str:
@@ -109,6 +146,7 @@ class Classifier(PretrainedModel, nn.Module):
 
         Raises `UserError` for images of another size than those that the network was trained on.
         """
+        check_uint8(images, f"the classifier {shown(self.name)!r}")
         wanted, shape = self.config.shape, tuple(images.shape[1:])
         if shape != wanted:
             raise UserError(
@@ -174,6 +212,7 @@ def train_classifier(
         bar_line=bar_line,
         device=device,
     )
+    classifier.class_names = tuple(data.classes)
     return classifier.eval().requires_grad_(False)
 
 

@@ -1,6 +1,6 @@
 """What a network says about images: features and logits, and the checks that every metric makes on them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from typing import Protocol
@@ -50,6 +50,15 @@ class FeatureExtractor(Protocol):
         ...
 
 
+def check_extractor(given: object) -> None:
+    """Raise `UserError` for what is no `FeatureExtractor`."""
+    if not callable(given) or not all(isinstance(getattr(given, name, None), str) for name in ("name", "digest")):
+        raise UserError(
+            f"an extractor is called with images and has a name and a digest, got {type(given).__name__}; see "
+            "var.evaluation.FeatureExtractor"
+        )
+
+
 def label_logits(extractor: FeatureExtractor, found: Features) -> Float[Tensor, "n classes"] | None:
     """Logits in which class i is label i; None where the extractor has none, or (`own_classes`) another order."""
     return None if getattr(extractor, "own_classes", False) else found.logits
@@ -68,7 +77,7 @@ def extract(
     `progress` shows a bar of images, up to `total` where that is known. Raises `UserError` for an array that is not
     uint8 NCHW (`name` says whose), images of several sizes, or fewer than 2 images.
     """
-    if isinstance(images, Array):
+    if isinstance(images, Array) and images.ndim:
         total = len(images)
     bar = tqdm(total=total, desc=f"features of {name}", unit="image", disable=not progress)
     with ExitStack() as opened, bar:
@@ -88,15 +97,20 @@ def extract(
 
 def uint8_batches(images: Images, *, name: str = "images") -> Iterator[UInt8[Tensor, "batch c h w"]]:
     """The checked, non-empty batches of `images`; one array is cut into batches."""
+    if isinstance(images, Array) and not images.ndim:
+        raise UserError(f"{name} must be (batch, channels, height, width), got a single number; give images")
     if isinstance(images, Array):
         images = [images[start : start + BATCH] for start in range(0, max(len(images), 1), BATCH)]
+    elif not isinstance(images, Iterable) or isinstance(images, str | bytes | Mapping):
+        raise UserError(f"{name} must be uint8 NCHW arrays, got {type(images).__name__}; give batches of images")
     shape: tuple[int, ...] | None = None
     for batch in images:
         if not isinstance(batch, Array):
             raise UserError(f"{name} must be uint8 NCHW arrays, got {type(batch).__name__}; give batches of images")
-        tensor = torch.as_tensor(batch)
-        if tensor.dtype != torch.uint8:
-            raise UserError(f"{name} must be uint8 in 0..255, got {tensor.dtype}; use var.images.to_uint8")
+        if str(batch.dtype).removeprefix("torch.") != "uint8":
+            raise UserError(f"{name} must be uint8 in 0..255, got {batch.dtype}; use var.images.to_uint8")
+        # What is turned around or may not be written is copied: torch takes neither.
+        tensor = batch if isinstance(batch, Tensor) else torch.from_numpy(np.require(batch, requirements=["C", "W"]))
         if tensor.ndim != 4:
             raise UserError(f"{name} must be (batch, channels, height, width), got {tuple(tensor.shape)}; add the axes")
         if tensor.shape[1] not in (1, 2, 3, 4) and tensor.shape[3] in (1, 3, 4):
@@ -131,8 +145,8 @@ def own_feature_rows(
     found = []
     for values, name, least in zip(sets, names, minimum, strict=True):
         rows = feature_rows(values, name=name, minimum=least)
-        shared = values.dtype in (torch.float64, np.float64)  # what needs no conversion is not copied
-        found.append(rows.copy() if shared else rows)
+        shared = isinstance(values, Array) and values.dtype in (torch.float64, np.float64)
+        found.append(rows.copy() if shared else rows)  # what needs no conversion is not copied
     a, b = (rows.shape[1] for rows in found)
     if a != b:
         raise UserError(
@@ -144,6 +158,7 @@ def own_feature_rows(
 
 def feature_chunks(values: Array, *, name: str, rows: int) -> Iterator[Float64[np.ndarray, "_n _dimensions"]]:
     """The set as runs of `rows` float64 rows, at least one run, so that only one is held; raises as `feature_rows`."""
+    values = plain_rows(values, name=name)
     for start in range(0, max(len(values), 1), rows):
         yield feature_rows(values[start : start + rows], name=name)
 
@@ -157,16 +172,30 @@ def logit_rows(values: Array, *, name: str, minimum: int = 0) -> Float64[np.ndar
     return rows
 
 
+def plain_rows(values: Array, *, name: str) -> Array:
+    """A set as an array of numbers with 2 axes; nested lists are one too. Raises `UserError`, which says `name`."""
+    try:
+        found = values if isinstance(values, Array) else np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"{name} must be rows of one length, got {type(values).__name__}; give an array") from error
+    if isinstance(found, np.ndarray) and found.dtype.kind not in "fiub":
+        raise UserError(f"{name} must be real numbers, got {found.dtype}; give an array of floats")
+    if isinstance(found, Tensor) and found.is_complex():
+        raise UserError(f"{name} must be real numbers, got {found.dtype}; give a tensor of floats")
+    if found.ndim != 2 or found.shape[1] == 0:
+        raise UserError(
+            f"{name} must be (n, dimensions >= 1), got {tuple(found.shape)}; for one dimension pass values[:, None]"
+        )
+    return found
+
+
 def _rows(values: Array, *, name: str, minimum: int) -> Float64[np.ndarray, "n dimensions"]:
+    values = plain_rows(values, name=name)
     if isinstance(values, Tensor):
         # bfloat16 is unknown to numpy, so the cast comes first.
         rows = values.detach().to("cpu", torch.float64).numpy()
     else:
         rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] == 0:
-        raise UserError(
-            f"{name} must be (n, dimensions >= 1), got {rows.shape}; for one dimension pass values[:, None]"
-        )
     if len(rows) < minimum:
         raise UserError(f"{name} must hold at least {minimum} rows, got {len(rows)}; use more samples")
     return rows
@@ -180,8 +209,18 @@ def _check_rows(good: Bool[np.ndarray, " n"], *, name: str, rule: str, found: st
         )
 
 
+def check_uint8(images: Tensor, judge: str) -> None:
+    """Raise `UserError` unless these are what the network called `judge` takes: others would give other features."""
+    if not isinstance(images, Tensor) or images.dtype != torch.uint8 or images.ndim != 4:
+        found = f"{images.dtype} {tuple(images.shape)}" if isinstance(images, Tensor) else type(images).__name__
+        raise UserError(
+            f"{judge} judges a uint8 tensor (batch, channels, height, width), got {found}; use var.images.to_uint8"
+        )
+
+
 def check_rgb(images: UInt8[Tensor, "batch c h w"], judge: str) -> None:
-    """Raise `UserError` unless the images have 3 channels, as the network called `judge` needs."""
+    """Raise `UserError` unless the images are uint8 with 3 channels, as the network called `judge` needs."""
+    check_uint8(images, judge)
     if images.shape[1] != 3:
         raise UserError(
             f"{judge} judges RGB images of 3 channels, got {images.shape[1]}; repeat the grey channel if you must"

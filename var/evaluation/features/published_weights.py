@@ -1,9 +1,9 @@
 """Published networks that judge: their weights are found or downloaded, and their SHA-256 checked before reading."""
 
-import urllib.error
 import urllib.request
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from var.errors import UserError
 from var.files import atomic_file, file_digest
 from var.foreign.weights import read_tensors
+from var.names import shown
 
 _BLOCK = 1 << 20  # bytes that are read at once
 
@@ -34,7 +35,7 @@ def find_weights(published: PublishedWeights, path: Path | str | None = None, *,
     found = Path(path or Path(torch.hub.get_dir()) / "checkpoints" / published.name).expanduser()
     if not found.is_file():
         if path is not None:
-            raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
+            raise UserError(f"weights must be a file, but there is no {shown(found)}; get it from {published.url}")
         _download(published, found, progress=progress)
     return _checked(found, published)
 
@@ -68,10 +69,13 @@ class PublishedExtractor(ABC):
 
 
 def _checked(path: Path, published: PublishedWeights) -> Path:
-    found = file_digest(path)
+    try:
+        found = file_digest(path)
+    except OSError as error:
+        raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; mend its permissions") from error
     if found != published.sha256:
         raise UserError(
-            f"{path} must be {published.name} with SHA-256 {published.sha256[:12]}..., got {found[:12]}...; "
+            f"{shown(path)} must be {published.name} with SHA-256 {published.sha256[:12]}..., got {found[:12]}...; "
             f"get it again from {published.url}"
         )
     return path
@@ -90,7 +94,7 @@ def _download(published: PublishedWeights, target: Path, *, progress: bool) -> N
                     bar.update(len(block))
             # A broken download must not take the name under which later runs look.
             _checked(temporary, published)
-    except (OSError, urllib.error.URLError) as error:
+    except (OSError, HTTPException) as error:
         raise UserError(
             f"{published.name} is not in {target.parent} and cannot be downloaded from {published.url} ({error}); "
             "download it elsewhere and give its path"

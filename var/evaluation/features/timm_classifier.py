@@ -9,11 +9,13 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor, nn
 
-from var.errors import UserError, suggestion
+from var.errors import UserError, first_line, suggestion
 from var.evaluation.features.digests import network_digest
 from var.evaluation.features.extraction import Features, check_rgb
 from var.evaluation.features.full_precision import full_float32
 from var.foreign.weights import read_tensors
+from var.names import shown
+from var.weights import check_fit, kinds_of
 
 
 class TimmClassifier:
@@ -28,6 +30,7 @@ class TimmClassifier:
         self.name = name
         self.network = network.eval().requires_grad_(False)
         self.digest = network_digest(name, network)
+        self.class_names = _imagenet_names(network)
         self._device = next(network.parameters()).device
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(network), is_training=False)
         self._prepare = cast(Callable[[Image.Image], Tensor], transform)
@@ -42,7 +45,7 @@ class TimmClassifier:
 
         base = name.partition(".")[0]
         if not timm.is_model(base):
-            raise UserError(f"timm knows no network {name!r}; {suggestion(base, timm.list_models())}")
+            raise UserError(f"timm knows no network {shown(name)!r}; {suggestion(base, timm.list_models())}")
         network = _created(name, download=weights is None)
         if weights is not None:
             _fill(network, Path(weights).expanduser())
@@ -62,19 +65,29 @@ class TimmClassifier:
             return Features(features=features, logits=self.network.forward_head(maps))  # pyright: ignore[reportCallIssue]
 
 
+def _imagenet_names(network: nn.Module) -> tuple[str, ...] | None:
+    """The number and the names of each class of a network that tells those of ImageNet or a part of it; else None."""
+    import timm.data
+
+    subset = timm.data.infer_imagenet_subset(network)
+    if subset is None:
+        return None
+    known = timm.data.ImageNetInfo(subset)
+    return tuple(map(", ".join, zip(known.label_names(), known.label_descriptions(), strict=True)))
+
+
 def _created(name: str, *, download: bool) -> nn.Module:
     import timm
 
     try:
         return timm.create_model(name, pretrained=download)
-    except (OSError, RuntimeError, ValueError) as error:
+    except Exception as error:  # the library, the Hub and the network raise a dozen kinds
         remedy = "correct the name, or give the file of its weights" if download else "correct the name"
-        raise UserError(f"timm must be able to make {name!r}, but: {str(error).splitlines()[0]}; {remedy}") from error
+        raise UserError(f"timm must be able to make {name!r}, but: {shown(first_line(error))}; {remedy}") from error
 
 
 def _fill(network: nn.Module, path: Path) -> None:
     tensors = read_tensors(path)
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise UserError(f"{path} must hold the weights of this network, but: {error}; give its own file") from error
+    rule = f"{shown(path)} must hold the weights of this network"
+    check_fit(kinds_of(network.state_dict()), kinds_of(tensors), rule, "give its own file")
+    network.load_state_dict(tensors)

@@ -24,6 +24,8 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
     Warns (`RankDeficientWarning`) of a set that is not larger than its dimensions. Raises `UserError` for different
     dimensions, or a set with fewer than 2 samples.
     """
+    check_statistics(a)
+    check_statistics(b)
     if a.dimensions != b.dimensions:
         raise UserError(
             f"a Frechet distance needs the same dimensions on both sides, got {a.dimensions} and {b.dimensions}; "
@@ -37,6 +39,27 @@ def frechet_distance(a: Statistics, b: Statistics) -> float:
     if distance is None:
         distance = rest - 2 * _root_trace(_factor(a.cov), _factor(b.cov))
     return max(distance, 0.0)
+
+
+def check_statistics(given: object) -> None:
+    """Raise `UserError` for what is no `Statistics`, such as the features themselves."""
+    if not isinstance(given, Statistics):
+        raise UserError(
+            f"a Frechet distance is of statistics, got {type(given).__name__}; use Statistics.from_features"
+        )
+
+
+def check_covariance(statistics: Statistics, source: str) -> None:
+    """Raise `UserError`, which names the `source` of the statistics, for a covariance that nothing can have."""
+    variance = float(np.diag(statistics.cov).min())
+    if variance < 0:
+        raise UserError(f"{source}: a variance must not be negative, got {variance:.3g}; compute the statistics again")
+    correlation, deviation = _correlation(statistics.cov)
+    if _cholesky(correlation, deviation) is None:
+        try:
+            _check_eigenvalues(torch.linalg.eigvalsh(torch.from_numpy(correlation)).numpy())
+        except UserError as error:
+            raise UserError(f"{source}: {error}") from error
 
 
 def _by_eigenvalues(a: Square, b: Square, rest: float) -> float | None:
@@ -85,15 +108,18 @@ def _factor(cov: Square) -> Float64[np.ndarray, "d rank"]:
     if factor is not None:
         return factor
     values, vectors = (part.numpy() for part in torch.linalg.eigh(torch.from_numpy(correlation)))
-    largest = values[-1]
-    if values[0] < -1e-6 * max(largest, 1.0):
+    _check_eigenvalues(values)
+    # The root of a null direction's noise (1e-16) would be 1e-8: it is cut before the root is taken.
+    kept = values > _noise(cov) * values[-1]
+    return deviation[:, None] * (vectors[:, kept] * np.sqrt(values[kept]))
+
+
+def _check_eigenvalues(values: Float64[np.ndarray, " d"]) -> None:
+    if values[0] < -1e-6 * max(values[-1], 1.0):
         raise UserError(
             f"a covariance must not have negative eigenvalues, got {values[0]:.3g} (of its correlations); "
             f"compute the statistics again in float64"
         )
-    # The root of a null direction's noise (1e-16) would be 1e-8: it is cut before the root is taken.
-    kept = values > _noise(cov) * largest
-    return deviation[:, None] * (vectors[:, kept] * np.sqrt(values[kept]))
 
 
 def _correlation(cov: Square) -> tuple[Square, Float64[np.ndarray, " d"]]:

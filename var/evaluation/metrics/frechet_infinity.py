@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from var import checks
 from var.errors import UserError
-from var.evaluation.features.extraction import Array
-from var.evaluation.metrics.frechet import RankDeficientWarning, frechet_distance
+from var.evaluation.features.extraction import Array, plain_rows
+from var.evaluation.metrics.frechet import RankDeficientWarning, check_statistics, frechet_distance
 from var.evaluation.metrics.statistics import Statistics
 from var.randomness import keyed_generator
 
@@ -35,6 +36,10 @@ def frechet_infinity(
     reference's own bias stays. `smallest` is n / 10, and more than the dimensions where that leaves half of the set.
     Raises `UserError` for fewer than 3 points, not 2 <= smallest < n, or whatever `frechet_distance` refuses.
     """
+    points = checks.argument("points", points, int)
+    smallest = checks.argument("smallest", smallest, int | None)
+    check_statistics(reference)
+    features = plain_rows(features, name="samples' features")
     n, d = features.shape[0], reference.dimensions
     low = max(min(max(n // 10, 2 * d), n // 2), 2) if smallest is None else smallest
     if points < 3:

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
+from var import checks
 from var.errors import UserError
 from var.evaluation.features.extraction import Array, logit_rows
 
@@ -17,10 +18,12 @@ def inception_score(logits: Array, splits: int = 10, seed: int | None = 0) -> tu
     are sorted by class this shrinks the score). The deviation is the population's. Raises `UserError` for NaN or +Inf,
     or not 1 <= splits <= n.
     """
+    splits = checks.argument("splits", splits, int)
+    seed = _seed(seed)
     rows = logit_rows(logits, name="logits", minimum=1)
     n = len(rows)
     if not 1 <= splits <= n:
-        raise UserError(f"splits must be from 1 to the number of samples, {n}, got {splits}; use more samples")
+        raise UserError(f"splits must be from 1 to the number of samples, {n}, got {splits}; change it")
     if seed is not None:
         random = np.random.RandomState(seed)  # what published numbers were drawn with
         rows = rows[random.permutation(n)]
@@ -38,6 +41,7 @@ def sequential_inception_score(logits: Array, split_size: int = 5000) -> float:
     samples: of samples that are sorted by class a run holds few classes, and the score shrinks to a fraction. Raises
     `UserError` for NaN or +Inf, no rows, or a split size below 1.
     """
+    split_size = checks.argument("split_size", split_size, int)
     rows = logit_rows(logits, name="logits", minimum=1)
     if split_size < 1:
         raise UserError(f"split_size must be at least 1, got {split_size}; ADM's is 5000")
@@ -53,6 +57,13 @@ def sharpness_and_diversity(logits: Array) -> tuple[float, float]:
     """
     conditional, marginal = _entropies(logit_rows(logits, name="logits", minimum=1))
     return float(np.exp(-conditional)), float(np.exp(marginal))
+
+
+def _seed(seed: int | None) -> int | None:
+    seed = checks.argument("seed", seed, int | None)
+    if seed is not None and not 0 <= seed < 2**32:
+        raise UserError(f"seed must lie in [0, 2^32), got {seed}; correct it")
+    return seed
 
 
 def _entropies(logits: Float64[np.ndarray, "n classes"]) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 import numpy as np
 from jaxtyping import Float64
 
+from var import checks
 from var.errors import UserError
 from var.evaluation.features.extraction import Array, own_feature_rows
 
@@ -21,6 +22,10 @@ def kernel_distance(
     `numpy.random.RandomState(seed)` draws without replacement, of `fake` first: what published KIDs are. Raises
     `UserError` for NaN/Inf (naming the set), different dimensions, fewer than 2 samples, or a subset larger than a set.
     """
+    subsets = checks.argument("subsets", subsets, int | None)
+    subset_size = checks.argument("subset_size", subset_size, int | None)
+    if not 0 <= (seed := checks.argument("seed", seed, int)) < 2**32:
+        raise UserError(f"seed must lie in [0, 2^32), got {seed}; correct it")
     real_rows, fake_rows = own_feature_rows(real, fake)
     # Origin of the coordinates in `_mmd`, any point will do: the nearer to both sets, the more digits survive.
     centre = (real_rows.mean(axis=0) + fake_rows.mean(axis=0)) / 2

@@ -1,6 +1,7 @@
 """LPIPS: how different two images look, in the features of VGG16 with published weights of its channels."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -84,9 +85,10 @@ class LPIPS(nn.Module):
         """
         network = cls()
         found = read_tensors(vgg16)
-        _fill(network.features, {key.removeprefix("features."): value for key, value in found.items()}, vgg16)
-        found = read_tensors(heads)
-        flat = {key.split(".")[0].removeprefix("lin"): value.flatten() for key, value in found.items()}
+        _fill(network.features, {str(key).removeprefix("features."): value for key, value in found.items()}, vgg16)
+        # A head is a convolution of 1x1 to one channel: (1, width, 1, 1).
+        found = {str(key).split(".")[0].removeprefix("lin"): value for key, value in read_tensors(heads).items()}
+        flat = {key: value.flatten() if isinstance(value, Tensor) else value for key, value in found.items()}
         _fill(network.heads, flat, heads)
         network.digest = f"{file_digest(vgg16)}+{file_digest(heads)}"
         return network
@@ -143,7 +145,7 @@ def _unit_length(features: Tensor) -> Tensor:
     return features / (length + _EPSILON)
 
 
-def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
+def _fill(module: nn.Module, tensors: dict[str, Any], path: Path) -> None:
     """Copy `tensors` into the parameters of `module`, every one of which must be there in its shape."""
     parameters = dict(module.named_parameters())
     found = {name: tensors[name] for name in parameters if name in tensors}
@@ -154,6 +156,13 @@ def _fill(module: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
 
 
 def _check_pair(images: Tensor, others: Tensor) -> None:
+    for each in (images, others):
+        if not isinstance(each, Tensor) or not each.is_floating_point() or each.ndim != 4:
+            found = f"{each.dtype} {tuple(each.shape)}" if isinstance(each, Tensor) else type(each).__name__
+            raise UserError(
+                f"LPIPS takes float images in [-1, 1] (batch, channels, height, width), got {found}; use "
+                "var.images.from_uint8"
+            )
     shape = tuple(images.shape)
     if shape != tuple(others.shape):
         raise UserError(f"both sides of LPIPS need one shape, got {shape} and {tuple(others.shape)}; resize one")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+from var import checks
 from var.errors import UserError
 from var.evaluation.features.extraction import Array, own_feature_rows
 
@@ -49,10 +50,14 @@ def precision_recall(real: Array, fake: Array, k: int = 3) -> tuple[float, float
     some fake; a ball reaches to the k-th neighbour (itself not counted) in its own set, the border included. Raises
     `UserError` for NaN/Inf (naming the set), different dimensions, or not 1 <= k < n in each set.
     """
+    k = checks.argument("k", k, int)
     reals, fakes = _Points.near_first(*own_feature_rows(real, fake))
     smaller = min(len(reals), len(fakes))
     if not 1 <= k < smaller:
-        raise UserError(f"k must be from 1 to the size of the smaller set less one, {smaller - 1}, got {k}; change it")
+        raise UserError(
+            f"k must be from 1 to the size of the smaller set less one, {smaller - 1}, got {k}; change it, or give "
+            "more samples"
+        )
     precision = _covered(fakes, reals, _squared_radii(reals, k)).mean()
     recall = _covered(reals, fakes, _squared_radii(fakes, k)).mean()
     return float(precision), float(recall)
@@ -66,9 +71,10 @@ def density_coverage(real: Array, fake: Array, k: int = 5) -> tuple[float, float
     Coverage is the share of balls with a fake inside, at most 1. Raises `UserError` for NaN/Inf (naming the set),
     different dimensions, an empty fake set, or not 1 <= k < n of the real set.
     """
+    k = checks.argument("k", k, int)
     reals, fakes = _Points.near_first(*own_feature_rows(real, fake, minimum=(2, 1)))
     if not 1 <= k < len(reals):
-        raise UserError(f"k must be from 1 to the size of the real set less one, {len(reals) - 1}, got {k}")
+        raise UserError(f"k must be from 1 to the size of the real set less one, {len(reals) - 1}, got {k}; change it")
     squared_radii = _squared_radii(reals, k)
     pairs, covered = 0, np.zeros(len(reals), dtype=bool)
     for rows in _chunks(len(fakes), len(reals)):

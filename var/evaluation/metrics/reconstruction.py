@@ -134,7 +134,10 @@ def _pairs(images: Iterator[Tensor], reconstructions: Iterator[Tensor]) -> Itera
 
 
 def _unit_range(images: Array, name: str) -> Float64[np.ndarray, "..."]:
-    tensor = torch.as_tensor(images).detach().cpu()
+    try:
+        tensor = torch.as_tensor(images).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{name} must be an array, got {type(images).__name__}; give uint8 or floats") from error
     if tensor.dtype == torch.uint8:
         return tensor.double().numpy() / 255
     if not tensor.is_floating_point():

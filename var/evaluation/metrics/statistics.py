@@ -1,9 +1,7 @@
 """Mean and covariance of a feature set, exact under sharding, in the file layout that the field shares."""
 
-import os
-import zipfile
-import zlib
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +9,8 @@ from jaxtyping import Float64
 
 from var.errors import UserError
 from var.evaluation.features.extraction import Array, feature_chunks
-from var.files import atomic_file
+from var.foreign.archives import Header, npz_array, npz_header, write_npz
+from var.names import shown
 
 _CHUNK = 8192  # rows that are centred at once: bounds the float64 copies
 
@@ -35,7 +34,9 @@ class Statistics:
                 f"a mean (d,) needs a covariance (d, d), got {self.mean.shape} and {self.cov.shape}; "
                 f"take both from the same features"
             )
-        if not (np.isfinite(self.mean).all() and np.isfinite(self.cov).all()):
+        with np.errstate(over="ignore"):  # of numbers that have no square
+            finite = np.isfinite(self.cov).all() and np.isfinite(self.mean @ self.mean + np.trace(self.cov))
+        if not finite:
             raise UserError("mean and covariance must be finite, got NaN or Inf; compute them again in float64")
         if np.abs(self.cov - self.cov.T).max() > 1e-6 * np.abs(self.cov).max():
             raise UserError("a covariance must be symmetric, got one that is not; is it another matrix?")
@@ -97,9 +98,9 @@ class Statistics:
         )
         return type(self)(count, mean, scatter / (count - 1))
 
-    def save(self, path: str | os.PathLike[str]) -> None:
+    def save(self, path: Path | str) -> None:
         """Write `mu`, `sigma` and `count` to an npz file, whole or not at all."""
-        save_arrays(path, self.arrays())
+        write_npz(path, self.arrays())
 
     def arrays(self) -> dict[str, np.ndarray]:
         """What a file holds, by name."""
@@ -107,44 +108,50 @@ class Statistics:
         return {"mu": self.mean, "sigma": self.cov, **count}
 
     @classmethod
-    def load(cls, path: str | os.PathLike[str], *, spatial: bool = False) -> "Statistics":
+    def load(cls, path: Path | str, *, spatial: bool = False) -> "Statistics":
         """Read our own file or ADM's reference npz; `spatial` takes `mu_s`, `sigma_s` (sFID) instead of `mu`, `sigma`.
 
         The stored mean and covariance are used as they are. ADM's `arr_0` holds some images of the reference, not those
         that the statistics come from, so their count stays unknown. Raises `UserError` for a missing file, one that is
         no npz, and keys that are missing or misshapen.
         """
-        if os.path.exists(path) and not zipfile.is_zipfile(path):
-            # numpy would take anything else for a pickle, and speak of loading it unsafely.
-            kind = "a folder" if os.path.isdir(path) else "another kind of file"
-            raise UserError(f"{path} is not a readable npz archive but {kind}; make statistics with `var stats build`")
         needed = ("mu_s", "sigma_s") if spatial else ("mu", "sigma")
-        try:
-            # Opened here, because numpy leaves a file open that it cannot read.
-            with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-                found = list(archive)
-                arrays = [np.asarray(archive[key], dtype=np.float64) for key in needed if key in found]
-                count = int(archive["count"]) if "count" in found else None
-        except FileNotFoundError as error:
-            raise UserError(f"no statistics at {path}; check the path") from error
-        except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-            raise UserError(f"{path} is not a readable npz archive ({error}); download or compute it again") from error
-        missing = [key for key in needed if key not in found]
+        missing = [key for key in needed if npz_header(path, key) is None]
         if missing:
-            raise UserError(f"{path} must hold {' and '.join(missing)}, got {found}; is it another archive?")
-        mean, cov = arrays
-        if mean.ndim != 1 or cov.ndim != 2:
-            shapes = f"{mean.shape} and {cov.shape}"
             raise UserError(
-                f"{path} must hold a mean (d,) and a covariance (d, d), got {shapes}; is it another archive?"
+                f"{shown(path)} must hold {' and '.join(missing)}, which it does not; make statistics with `var stats "
+                "build`"
             )
+        d = _header(path, needed[0])[0][:1]
+        mean, cov = (
+            npz_array(path, key, partial(_check, path, shape)).astype(np.float64)
+            for key, shape in zip(needed, (d, d * 2), strict=True)
+        )
         try:
-            return cls(count, mean, cov)
+            return cls(_stored_count(path), mean, cov)
         except UserError as error:
-            raise UserError(f"{path}: {error}") from error
+            raise UserError(f"{shown(path)}: {error}") from error
 
 
-def save_arrays(path: str | os.PathLike[str], arrays: dict[str, np.ndarray]) -> None:
-    """Write an npz whole or not at all."""
-    with atomic_file(Path(path)) as temporary, open(temporary, "wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)  # pyright: ignore[reportArgumentType]
+def _header(path: Path | str, name: str) -> Header:
+    found = npz_header(path, name)
+    assert found is not None  # the caller has looked
+    return found
+
+
+def _check(path: Path | str, shape: tuple[int, ...], found: Header) -> None:
+    """Raise unless an array, which is not read yet, has this shape, and real numbers."""
+    if found[0] != shape or 0 in shape or not shape or found[1].kind not in "fiu":
+        raise UserError(
+            f"{shown(path)} must hold a mean (d,) and a covariance (d, d) of numbers, got {found[1]} {found[0]} for "
+            f"{shape}; is it another archive?"
+        )
+
+
+def _stored_count(path: Path | str) -> int | None:
+    found = npz_header(path, "count")
+    if found is None:
+        return None
+    if found[0] != () or found[1].kind not in "iu" or (count := int(npz_array(path, "count"))) < 0:
+        raise UserError(f"{shown(path)}: count must be a whole number from 0 on; compute the statistics again")
+    return count

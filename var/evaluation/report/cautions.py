@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from var.evaluation.metrics.statistics import Statistics
+from var.evaluation.table import NEAREST, NEAREST_REAL
 
 ENOUGH = 10_000
 """Samples below which a Frechet distance says more about their number than about the model."""
@@ -15,8 +16,13 @@ SEEDS = 3
 UNKNOWN_ORIGIN = "Origin: the reference file does not say which network and which resize it was made with."
 
 
-def cautions(sets: Sequence[tuple[int, Tensor | None]], reference: Statistics) -> list[str]:
-    """Cautions on the sets (samples, labels) of one model, and on what they are compared with."""
+def cautions(
+    sets: Sequence[tuple[int, Tensor | None]], reference: Statistics, real_features: int | None = None
+) -> list[str]:
+    """Cautions on the sets (samples, labels) of one model, and on what they are compared with.
+
+    `real_features` is the number of real images whose features are known; None for none.
+    """
     counts = [count for count, _ in sets]
     least, d, found = min(counts), reference.dimensions, []
     if least <= d:
@@ -28,11 +34,28 @@ def cautions(sets: Sequence[tuple[int, Tensor | None]], reference: Statistics) -
         found.append(f"Unequal n: the sets hold {sizes} samples; distances compare at equal n only.")
     if reference.count is not None and reference.count < least:
         found.append(f"Unequal n: the reference holds {reference.count} images, fewer than the {least} samples.")
+    if real_features is not None:
+        found += _on_neighbours(least, real_features)
     labels = sets[0][1]
     if labels is not None and len(labels):
         found += _on_classes(labels)
     if len(sets) < SEEDS:
         found.append(f"Spread: {len(sets)} generation seed(s); {SEEDS} or more show how far chance moves a score.")
+    return found
+
+
+def _on_neighbours(samples: int, real: int) -> list[str]:
+    found = []
+    if min(samples, real) <= NEAREST:
+        found.append(
+            f"Neighbours: no precision and recall of {samples} samples and {real} real images; they look at "
+            f"{NEAREST} neighbours in each set, so {NEAREST + 1} or more are needed."
+        )
+    if real <= NEAREST_REAL:
+        found.append(
+            f"Neighbours: no density and coverage with {real} real images; they look at {NEAREST_REAL} neighbours, "
+            f"so {NEAREST_REAL + 1} or more are needed."
+        )
     return found
 
 

@@ -1,14 +1,16 @@
 """Two reports of scores side by side: what moved, by how much of its spread, and what was not the same."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
 from var import nested
 from var.errors import UserError
 from var.evaluation.report.score_report import ScoreReport, Spread, read_reports
-from var.evaluation.report.text import aligned, cells, markdown_section, wrapped
+from var.evaluation.report.text import DISTANCE_WIDTH, aligned, cells, markdown_section, short, wrapped
 from var.evaluation.table import Score, titled
+from var.names import in_markdown, shown
 
 
 def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text", "markdown"] = "text") -> str:
@@ -23,19 +25,21 @@ def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text"
         (one,), (other,) = a.values(), b.values()
         pairs = [(f"{one.name} and {other.name}", one, other)]
     if not pairs:
-        raise UserError(f"two reports need a model in common, got {sorted(a)} and {sorted(b)}; compare like with like")
+        raise UserError(
+            f"two reports need a model in common, got {shown(sorted(a))} and {shown(sorted(b))}; compare like with like"
+        )
     return "\n\n".join(_markdown(*pair) if style == "markdown" else _text(*pair) for pair in pairs)
 
 
 def differences(a: ScoreReport, b: ScoreReport) -> list[str]:
     """What else than the model differs, a sentence each: such reports are not comparable without a thought."""
     found = nested.differences(_conditions(a), _conditions(b))
-    return [f"Not the same: {name} is {_shown(first)} and {_shown(second)}." for name, first, second in found]
+    return [f"Not the same: {shown(name)} is {_shown(first)} and {_shown(second)}." for name, first, second in found]
 
 
-def _rows(a: ScoreReport, b: ScoreReport) -> list[list[str]]:
+def _rows(a: ScoreReport, b: ScoreReport, name: Callable[[object], str] = shown) -> list[list[str]]:
     rows = [["", "A", "sd", "B", "sd", "B - A", "better"]]
-    for score in titled(a.distance):
+    for score in titled(name(short(a.distance, DISTANCE_WIDTH))):
         first, second = a.spread(score.key), b.spread(score.key)
         if first is None and second is None:
             continue
@@ -63,11 +67,11 @@ def _error(spread: Spread) -> float:
 
 
 def _text(title: str, a: ScoreReport, b: ScoreReport) -> str:
-    return "\n".join([title, *aligned(_rows(a, b)), *wrapped(differences(a, b))])
+    return "\n".join([shown(title), *aligned(_rows(a, b)), *wrapped(differences(a, b))])
 
 
 def _markdown(title: str, a: ScoreReport, b: ScoreReport) -> str:
-    return f"## {title}\n\n{markdown_section(_rows(a, b), differences(a, b))}"
+    return f"## {in_markdown(title)}\n\n{markdown_section(_rows(a, b, in_markdown), differences(a, b))}"
 
 
 def _conditions(report: ScoreReport) -> dict[str, Any]:
@@ -82,5 +86,5 @@ def _conditions(report: ScoreReport) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    text = str(value)
+    text = shown(value)
     return text if len(text) <= 40 else f"{text[:37]}..."

@@ -8,6 +8,7 @@ import html
 import io
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.images import image_grid
+from var.names import shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +37,7 @@ PALETTE = {
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
+_LABEL = 40  # characters of a name beside an image
 _GAP = -0.7  # value of the lines between images: dark on light paper, and visible on the black of digits
 
 
@@ -55,6 +58,7 @@ def image_table(
     magnify: int = 4,
 ) -> str:
     """Images in [-1, 1], row by row, as SVG around one PNG: every pixel a square, labels as crisp text."""
+    column_labels, row_labels = ([shown(label, _LABEL) for label in labels] for labels in (column_labels, row_labels))
     grid = image_grid(images, columns, padding=2, magnify=magnify, background=_GAP)
     file = io.BytesIO()
     grid.save(file, format="PNG", optimize=True)
@@ -119,7 +123,9 @@ def svg(figure: "Figure") -> str:
 
     file = io.StringIO()
     # The backend takes these two from nowhere else; the context puts the old values back.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "next-scale"}):
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "next-scale"}), warnings.catch_warnings():
+        # Of what the backend's own font has not: the text is drawn in the fonts of the page.
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
         FigureCanvasSVG(figure).print_svg(file, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
     text = file.getvalue()
     text = text[text.index("<svg") :]

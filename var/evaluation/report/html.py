@@ -10,6 +10,7 @@ from typing import Any
 from var.errors import UserError
 from var.evaluation.report.drawing import style_variables
 from var.evaluation.table import Score
+from var.names import shown
 from var.nested import leaves
 
 _VOID = ("img", "meta")
@@ -100,7 +101,7 @@ def facts(rows: Iterable[tuple[str, str]]) -> Html:
 
 def settings_table(content: Mapping[str, Any]) -> Html:
     """A table of the leaves of nested `content`, under their dotted names: `var.steps`."""
-    return facts((name, _written(value)) for name, value in leaves(content))
+    return facts((shown(name), shown(_written(value))) for name, value in leaves(content))
 
 
 def _written(value: Any) -> str:

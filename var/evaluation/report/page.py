@@ -15,19 +15,20 @@ from var.evaluation.report.html import (
     settings_table,
 )
 from var.evaluation.report.score_report import ScoreReport
-from var.evaluation.report.text import notes_on, score_table
+from var.evaluation.report.text import DISTANCE_WIDTH, notes_on, score_table, short
 from var.evaluation.table import titled
+from var.names import in_plot, shown
 
 _COLORS = ("blue", "orange", "violet")
 
 
 def html(reports: Sequence[ScoreReport]) -> str:
     """A page that needs no other file; raises `UserError` without matplotlib."""
-    title = "Scores of " + " and ".join(report.name for report in reports)
+    title = "Scores of " + " and ".join(shown(report.name) for report in reports)
     main = element(
         "main",
         section("scores", "Scores over generation seeds", *spread_body(reports)),
-        section("meanings", "What the scores mean", explained(titled(reports[0].distance))),
+        section("meanings", "What the scores mean", explained(titled(shown(reports[0].distance)))),
         _settings(reports),
     )
     return document(title, element("header", element("h1", title)), main)
@@ -35,7 +36,7 @@ def html(reports: Sequence[ScoreReport]) -> str:
 
 def spread_body(reports: Sequence[ScoreReport]) -> list[Html]:
     """Table, plot and notes, for this page and for the one of a comparison."""
-    distance = reports[0].distance
+    distance = shown(reports[0].distance)
     caption = (
         f"Every dot is the {distance} of one generation seed; the line is the mean, the open ring the extrapolation to "
         "infinitely many samples, the dashed line what as many real images would score."
@@ -58,11 +59,11 @@ def spread_plot(reports: Sequence[ScoreReport]) -> str:
         if report.floor is not None:
             at = [report.floor["at_samples"]] * 2
             axes.plot(at, [place - 0.4, place + 0.4], "--", color=LIGHT["muted"], linewidth=1.2)
-    axes.set_yticks(range(len(reports)), [report.name for report in reports])
+    axes.set_yticks(range(len(reports)), [in_plot(short(report.name)) for report in reports])
     axes.set_ylim(len(reports) - 0.4, -0.6)
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
     axes.grid(visible=False)
-    axes.set_xlabel(f"{reports[0].distance}, lower is better")
+    axes.set_xlabel(f"{in_plot(short(reports[0].distance, DISTANCE_WIDTH))}, lower is better")
     return svg(figure_)
 
 
@@ -86,5 +87,5 @@ def _settings(reports: Sequence[ScoreReport]) -> Html:
             "sets": dict(enumerate(report.sets)),
             "environment": report.environment,
         }
-        blocks += [element("h3", report.name), settings_table(about)]
+        blocks += [element("h3", shown(report.name)), settings_table(about)]
     return section("settings", "Origin of the numbers", *blocks)

@@ -9,10 +9,26 @@ from typing import Any
 
 from var.errors import UserError, suggestion
 from var.files import write_json
-from var.foreign.documents import read_json
+from var.foreign.documents import read_json, taken
+from var.names import shown
 
 KIND = "next-scale scores"
 """What tells a file of scores from other JSON."""
+
+
+LONGEST_NAME = 200
+"""Characters of the name of a model."""
+
+
+def check_name(name: object) -> None:
+    """Raise `UserError`, before any work, for what no report can call a model; None leaves it to the samples."""
+    if name is None:
+        return
+    if not isinstance(name, str) or not name.strip() or len(name) > LONGEST_NAME:
+        found = f"{len(name)} characters" if isinstance(name, str) and name.strip() else repr(name)
+        raise UserError(
+            f"the name of a model must be a text of 1 to {LONGEST_NAME} characters, got {found}; choose another"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +80,16 @@ class ScoreReport:
         kept = [] if self.rejection is None else [(f"rejection.{k}", v) for k, v in self.rejection["scores"].items()]
         for key, values in [*self.scores.items(), *kept]:
             if len(values) != len(self.sets):
-                raise UserError(f"{key} needs a value for each of {len(self.sets)} sets, got {len(values)}; match them")
+                raise UserError(
+                    f"{shown(key)} needs a value for each of {len(self.sets)} sets, got {len(values)}; match them"
+                )
             for value in values:
-                if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                    raise UserError(f"{key} must be finite numbers, got {value!r}; look at how it was measured")
+                if not _is_number(value):
+                    raise UserError(
+                        f"{shown(key)} must be finite numbers, got {shown(repr(value))}; look at how it was measured"
+                    )
         if "fd" not in self.scores:
-            raise UserError(f"a report needs the distance 'fd', got {sorted(self.scores)}; add it")
+            raise UserError(f"a report needs the distance 'fd', got {shown(sorted(self.scores))}; add it")
 
     def spread(self, key: str) -> Spread | None:
         """The score `key` over the sets; None if it was not measured."""
@@ -92,13 +112,16 @@ class ScoreReport:
         known = [one.name for one in fields(cls)]
         for key in values:
             if key not in known:
-                raise UserError(f"{source}: unknown entry {key!r}; {suggestion(key, known)}")
+                raise UserError(f"{shown(source)}: unknown entry {shown(key)!r}; {suggestion(key, known)}")
+        _check_form(values, source)
         try:
             return cls(**values)
         except TypeError as error:
-            raise UserError(f"{source} must be a whole report of scores, but: {error}; write it again") from error
+            raise UserError(
+                f"{shown(source)} must be a whole report of scores, but: {error}; write it again"
+            ) from error
         except UserError as error:
-            raise UserError(f"{source}: {error}") from error
+            raise UserError(f"{shown(source)}: {error}") from error
 
     def to_json(self, path: Path | str) -> None:
         """Write the report whole or not at all."""
@@ -109,7 +132,7 @@ class ScoreReport:
         """Read a report; raises `UserError`, naming the file, if it is none."""
         reports = read_reports(path)
         if len(reports) != 1:
-            raise UserError(f"{path} must hold the scores of one model, got {sorted(reports)}; pick one")
+            raise UserError(f"{shown(path)} must hold the scores of one model, got {shown(sorted(reports))}; pick one")
         return next(iter(reports.values()))
 
 
@@ -125,9 +148,55 @@ def read_reports(path: Path | str) -> dict[str, ScoreReport]:
     found = content.get("scores")
     if not isinstance(found, dict) or not found:
         raise UserError(
-            f"{path} must hold scores, as `var evaluate --output` writes them; give scores.json or report.json"
+            f"{shown(path)} must hold scores, as `var evaluate --output` writes them; give scores.json or report.json"
         )
-    return {name: ScoreReport.from_dict(value, f"{path} ({name})") for name, value in found.items()}
+    return {name: ScoreReport.from_dict(taken(found, name, dict, path), f"{path} ({name})") for name in found}
+
+
+_FORM: dict[str, Any] = {
+    **dict.fromkeys(("name", "distance"), str),
+    **dict.fromkeys(("scores", "extractor", "reference", "environment"), dict),
+    **dict.fromkeys(("classifier", "floor", "protocol", "rejection"), dict | None),
+    **dict.fromkeys(("sets", "warnings"), list),
+}
+_INSIDE: dict[str, dict[str, Any]] = {
+    "extractor": {"name": str, "digest": str},
+    "classifier": {"name": str, "digest": str},
+    "floor": {"samples": int, "fd": float, "at_samples": float},
+    "protocol": {"name": str, "sampling": dict, "per_class": int},
+    "rejection": {"share": float, "samples": list, "scores": dict},
+}
+"""The types of what a report says, as far as it is shown."""
+
+
+def _check_form(values: Mapping[str, Any], source: Path | str) -> None:
+    """Raise `UserError` for entries of other types, which somebody else has written."""
+    remedy = "write the report again"
+    for name, kind in _FORM.items():
+        if name in values:
+            taken(values, name, kind, source, remedy=remedy)
+    for name, inside in _INSIDE.items():
+        for key, kind in inside.items() if values.get(name) is not None else ():
+            taken(values[name], key, kind, f"{source}, {name}", remedy=remedy)
+    scores = [values.get("scores", {}), (values.get("rejection") or {}).get("scores", {})]
+    for table in scores:
+        for key in table:
+            taken(table, key, list, f"{source}, scores", remedy=remedy)
+    numbered = {f"set {place}": one for place, one in enumerate(values.get("sets", []))}
+    for place in numbered:
+        taken(taken(numbered, place, dict, source, remedy=remedy), "samples", int, f"{source}, {place}", remedy=remedy)
+    for place, warning in enumerate(values.get("warnings", [])):
+        if not isinstance(warning, str):
+            raise UserError(f"{shown(source)}: warning {place} must be a text, got {shown(repr(warning))}; {remedy}")
+    if "versions" in values.get("environment", {}):
+        taken(values["environment"], "versions", dict, f"{source}, environment", remedy=remedy)
+
+
+def _is_number(value: object) -> bool:
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number that is no float
+        return False
 
 
 def values_of(all_scores: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:

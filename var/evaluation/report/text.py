@@ -1,18 +1,26 @@
 """Reports of scores as text and as Markdown; both say the same."""
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from var.evaluation.report.score_report import ScoreReport, Spread
 from var.evaluation.table import Score, titled
+from var.names import MOST_SHOWN, escaped, in_markdown, shown
 
 WIDTH = 100
+LONGEST = 2000
+"""Characters of a caution, which may name several files."""
+DISTANCE_WIDTH = 40
+"""Characters of the name of a distance, in which that of a network stands."""
 
 
-def score_table(reports: Sequence[ScoreReport]) -> list[list[str]]:
-    """Rows of cells, a heading first: each score that some report has, with mean, deviation and minimum of each."""
-    rows = [["", *(part for report in reports for part in (_short(report.name), "sd", "min"))]]
-    for score in titled(reports[0].distance):
+def score_table(reports: Sequence[ScoreReport], name: Callable[[object], str] = shown) -> list[list[str]]:
+    """Rows of cells, a heading first: each score that some report has, with mean, deviation and minimum of each.
+
+    `name` brings what others have named into the form in which it is shown.
+    """
+    rows = [["", *(part for report in reports for part in (name(short(report.name)), "sd", "min"))]]
+    for score in titled(name(short(reports[0].distance, DISTANCE_WIDTH))):
         spreads = [report.spread(score.key) for report in reports]
         if any(spread is not None for spread in spreads):
             title = score.title + (f" ({score.better})" if score.better else "")
@@ -52,23 +60,30 @@ def wrapped(notes: Iterable[str]) -> list[str]:
 
 def markdown(reports: Sequence[ScoreReport]) -> str:
     """A table and the notes under it."""
-    title = " and ".join(report.name for report in reports)
-    return f"# Scores of {title}\n\n{markdown_section(score_table(reports), notes_on(reports))}\n"
+    title = " and ".join(in_markdown(report.name) for report in reports)
+    return f"# Scores of {title}\n\n{markdown_section(score_table(reports, in_markdown), notes_on(reports))}\n"
 
 
 def markdown_section(rows: Sequence[Sequence[str]], notes: Iterable[str]) -> str:
-    """Rows of cells, a heading first, as a table, and the notes as a list."""
-    cells = [[cell.strip().replace("|", "\\|") for cell in row] for row in rows]
+    """Rows of cells, a heading first, as a table, and the notes as a list; the cells' names are `in_markdown`."""
+    cells = [[cell.strip() for cell in row] for row in rows]
     rule = ["---", *["---:"] * (len(cells[0]) - 1)]
     lines = [f"| {' | '.join(row)} |" for row in (cells[0], rule, *cells[1:])]
-    return "\n".join([*lines, "", *(f"- {note}" for note in notes)])
+    return "\n".join([*lines, "", *(f"- {_prose(note)}" for note in notes)])
+
+
+def _prose(note: str) -> str:
+    """A sentence, which may hold names of others, in Markdown: no part of it is markup."""
+    # In pieces, because a name is cut where it is too long, and a note is not.
+    pieces = (in_markdown(note[start : start + MOST_SHOWN]) for start in range(0, len(note), MOST_SHOWN))
+    return "".join(pieces).replace("&lt; ", "< ")  # "n < 10": no tag begins with a space
 
 
 def notes_on(reports: Sequence[ScoreReport]) -> list[str]:
     """Protocol, floor, rejection, cautions and origin; what is not true of all models begins with the model's name."""
-    by_model = {report.name: _notes(report) for report in reports}
-    shared = [note for note in by_model[reports[0].name] if all(note in notes for notes in by_model.values())]
-    own = [f"{name}: {note}" for name, notes in by_model.items() for note in notes if note not in shared]
+    found = [(report.name, [escaped(note) for note in _notes(report)]) for report in reports]
+    shared = [note for note in found[0][1] if all(note in notes for _, notes in found)]
+    own = [f"{shown(name)}: {note}" for name, notes in found for note in notes if note not in shared]
     return own + shared
 
 
@@ -76,8 +91,9 @@ def _notes(report: ScoreReport) -> list[str]:
     notes = []
     if report.protocol is not None:
         drawn = {**report.protocol["sampling"], "rounding": report.protocol.get("rounding")}
-        sampling = ", ".join(f"{key} {value}" for key, value in drawn.items() if key != "rounding" or value)
-        name, per_class = report.protocol["name"], report.protocol["per_class"]
+        parts = {shown(key): shown(value) for key, value in drawn.items() if key != "rounding" or value}
+        sampling = ", ".join(f"{key} {value}" for key, value in parts.items())
+        name, per_class = shown(report.protocol["name"]), report.protocol["per_class"]
         notes.append(f"Protocol {name}: {sampling}; {per_class} images per class.")
     if report.floor is not None:
         size, apart, at = (report.floor[key] for key in ("samples", "fd", "at_samples"))
@@ -93,18 +109,24 @@ def _notes(report: ScoreReport) -> list[str]:
             f"Rejection sampling, reported apart: the surest {report.rejection['share']:.0%} of each class, "
             f"{report.rejection['samples'][0]} images: {kept}."
         )
-    notes += [f"Caution. {caution}" for caution in report.warnings]
-    judge = f"{report.extractor['name']} {report.extractor['digest'][:12]}"
+    notes += [f"Caution. {shown(caution, LONGEST)}" for caution in report.warnings]
+    judge = f"{shown(report.extractor['name'])} {report.extractor['digest'][:12]}"
     if report.classifier is not None:
-        judge += f" (classes by {report.classifier['name']} {report.classifier['digest'][:12]})"
-    reference = f"{report.reference.get('path', 'real images')} {str(report.reference.get('digest', ''))[:12]}".strip()
+        judge += f" (classes by {shown(report.classifier['name'])} {report.classifier['digest'][:12]})"
+    reference = (
+        f"{shown(report.reference.get('path', 'real images'))} {str(report.reference.get('digest', ''))[:12]}".strip()
+    )
     notes.append(f"Judged by {judge} against {reference}, {_versions(report)}.")
     return notes
 
 
 def _versions(report: ScoreReport) -> str:
     found = report.environment.get("versions", {})
-    return "with " + ", ".join(f"{name} {found[name]}" for name in sorted(found)) if found else "versions unknown"
+    return (
+        "with " + ", ".join(f"{shown(name)} {shown(found[name])}" for name in sorted(found))
+        if found
+        else "versions unknown"
+    )
 
 
 def _context(reports: Sequence[ScoreReport]) -> list[list[str]]:
@@ -114,5 +136,6 @@ def _context(reports: Sequence[ScoreReport]) -> list[list[str]]:
     return [[name, *(cell for value in values for cell in (value, "-", "-"))] for name, values in named.items()]
 
 
-def _short(name: str) -> str:
-    return name if len(name) <= 18 else f"{name[:17]}~"
+def short(name: str, most: int = 18) -> str:
+    """A name as it fits over a column."""
+    return name if len(name) <= most else f"{name[: most - 1]}~"

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var import checks
 from var.errors import UserError
 from var.randomness import keyed_generator
 
@@ -21,7 +22,7 @@ def gaussian_per_class(
     are those in `labels`, in ascending order, `per_class` images of one after the other. Raises `UserError` for a class
     of fewer than 2 images.
     """
-    _check_labels(labels, len(images))
+    _check_labels(labels, len(images), per_class)
     drawn = []
     for label in labels.unique().tolist():
         pixels = images[labels == label].flatten(start_dim=1).double()
@@ -51,7 +52,7 @@ def token_marginals(
     class 1, and so on; decoded, it is what a generator without any dependence between tokens could make. Raises
     `UserError` for a class without images.
     """
-    _check_labels(labels, len(token_maps[0]))
+    _check_labels(labels, len(token_maps[0]), per_class)
     members = [torch.nonzero(labels == label).flatten() for label in range(num_classes)]
     for label, images in enumerate(members):
         if not len(images):
@@ -82,6 +83,10 @@ def real_halves(
     return images[order[:half]], images[order[half : 2 * half]]
 
 
-def _check_labels(labels: Tensor, count: int) -> None:
+def _check_labels(labels: Tensor, count: int, per_class: int) -> None:
+    if checks.argument("per_class", per_class, int) < 1:
+        raise UserError(f"per_class must be at least 1, got {per_class}; raise it")
+    if not isinstance(labels, Tensor):
+        raise UserError(f"labels must be a tensor of integers, got {type(labels).__name__}; use torch.tensor")
     if len(labels) != count:
         raise UserError(f"each image needs one label, got {count} images and {len(labels)} labels; match them")

@@ -24,7 +24,7 @@ def sample_set_command(
         from var.sampling.sample_set import draw_sample_set, first_process
 
         chosen = protocol(arguments.protocol, paradigm=paradigm)
-        draw_sample_set(
+        drawn = draw_sample_set(
             arguments,
             load(arguments),
             labels=chosen.labels(),
@@ -35,5 +35,6 @@ def sample_set_command(
         )
         if arguments.npz is not None and first_process():
             save_npz(arguments.output, arguments.npz)
+        print(drawn)
 
     return add_arguments, run

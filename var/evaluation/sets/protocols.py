@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from var.errors import UserError, suggestion
+from var.names import shown
 
 Paradigm = Literal["var", "diffusion"]
 
@@ -66,7 +67,7 @@ _VAR256 = SamplingProtocol(
 _DIT256 = replace(
     _VAR256,
     paradigm="diffusion",
-    sampling={"sampler": "ddpm", "num_inference_steps": 250, "guidance_scale": 1.5},
+    sampling={"sampler": "ddpm", "num_inference_steps": 250, "guidance_scale": 1.5, "spacing": "leading"},
     rounding="half-up",  # sample_ddp.py there: clamp(127.5 x + 128, 0, 255)
     source="github.com/facebookresearch/DiT, the defaults of sample_ddp.py",
     note="250 ancestral steps; DiT draws classes at random where 50 per class are drawn here, learns its variances, "
@@ -107,7 +108,7 @@ _TABLE = (
     replace(
         _DIT256,
         name="imagenet256-ddim50",
-        sampling={"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.5},
+        sampling={"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.5, "spacing": "leading"},
         source=_OUR_SETTING,
         note="a fifth of the steps",
     ),
@@ -115,7 +116,7 @@ _TABLE = (
     replace(
         _DIGITS,
         paradigm="diffusion",
-        sampling={"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.1},
+        sampling={"sampler": "ddim", "num_inference_steps": 50, "guidance_scale": 1.1, "spacing": "leading"},
     ),
 )
 
@@ -128,7 +129,7 @@ def protocol(name: str, *, paradigm: Paradigm = "var") -> SamplingProtocol:
     known = [other for other, of in PROTOCOLS if of == paradigm]
     if name not in known:
         kind = "VAR" if paradigm == "var" else "diffusion"
-        raise UserError(f"unknown protocol {name!r} for {kind}; {suggestion(name, known)}")
+        raise UserError(f"unknown protocol {shown(name)!r} for {kind}; {suggestion(str(name), known)}")
     return PROTOCOLS[name, paradigm]
 
 

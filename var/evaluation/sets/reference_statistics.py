@@ -7,18 +7,23 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from torch import Tensor
 
 from var.data.folder import FolderData
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
-from var.evaluation.metrics.statistics import Statistics, save_arrays
+from var.evaluation.metrics.frechet import check_covariance
+from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.scores import Neighbourhood, Reference
-from var.evaluation.sets.archives import array_rows, array_shape
-from var.evaluation.sets.samples import SampleSet, fingerprint_of, open_samples
+from var.evaluation.sets.folder import list_images
+from var.evaluation.sets.samples import BATCH_BYTES, SampleSet, fingerprint_of, open_samples
 from var.files import file_digest
+from var.foreign.archives import Header, npz_array, npz_header, npz_rows, write_npz
+from var.foreign.documents import parse_json, taken
 from var.images import to_uint8
+from var.names import shown
+from var.paths import expanded
 from var.randomness import keyed_generator
 
 KEPT_FEATURES = 10_000
@@ -66,6 +71,7 @@ class ReferenceStatistics:
     provenance: Provenance | None = None  # None: a file of somebody else, which does not say
     images_file: Path | None = None  # an npz with some of the images (ADM's arr_0)
     digest: str = ""  # SHA-256 of the file, once there is one
+    notes: tuple[str, ...] = ()  # cautions on the folder that they were built of, which no file keeps
 
     def save(self, path: Path | str) -> None:
         """Write an npz in ADM's layout (`mu`, `sigma`, `mu_s`, `sigma_s`), with our additions, whole or not at all."""
@@ -77,8 +83,8 @@ class ReferenceStatistics:
         if self.provenance is not None:
             arrays["provenance"] = np.array(json.dumps(asdict(self.provenance)))
         if self.images_file is not None:
-            arrays["arr_0"] = np.concatenate(list(array_rows(self.images_file, "arr_0", _BATCH)))
-        save_arrays(path, arrays)
+            arrays["arr_0"] = np.concatenate(list(npz_rows(self.images_file, "arr_0", _BATCH)))
+        write_npz(path, arrays)
 
     @classmethod
     def load(cls, path: Path | str) -> "ReferenceStatistics":
@@ -86,15 +92,22 @@ class ReferenceStatistics:
 
         Raises `UserError` for a missing file, one that is no npz, and arrays that are missing or misshapen.
         """
-        path = Path(path).expanduser()
+        path = expanded(path)
         statistics = Statistics.load(path)
-        has_spatial = array_shape(path, "mu_s") is not None
+        has_spatial = npz_header(path, "mu_s") is not None
+        spatial = Statistics.load(path, spatial=True) if has_spatial else None
+        for each in (statistics, spatial):
+            if each is not None:
+                check_covariance(each, shown(path))
+        has_images = npz_header(path, "arr_0") is not None
+        if has_images:
+            open_samples(path)  # looks at shape and type
         return cls(
             statistics=statistics,
-            spatial=Statistics.load(path, spatial=True) if has_spatial else None,
+            spatial=spatial,
             features=_features(path, statistics.dimensions),
             provenance=_provenance(path),
-            images_file=path if array_shape(path, "arr_0") is not None else None,
+            images_file=path if has_images else None,
             digest=file_digest(path),
         )
 
@@ -104,7 +117,7 @@ class ReferenceStatistics:
         """The reference for `evaluate`; where the file holds images, they are seen by `extractor` now."""
         features = self.features
         if features is None and self.images_file is not None:
-            batches = (nchw(part) for part in array_rows(self.images_file, "arr_0", _BATCH))
+            batches = open_samples(self.images_file).batches()
             features = extract(batches, extractor, name="reference images", progress=progress).features
             self.check_dimensions(features.shape[1], extractor)
         return Reference(
@@ -153,8 +166,8 @@ def build_statistics(
     features are kept too. Raises `UserError` for an empty folder, and for an image (with its path) that is corrupt or,
     without `size`, of another size.
     """
-    folder = Path(folder).expanduser()
-    batches, files, shape = _open(folder, size, channels)
+    folder = expanded(folder)
+    batches, files, shape, notes = _open(folder, size, channels)
     found = extract(batches, extractor, name=folder.name or "images", progress=progress, total=len(files))
     order = torch.randperm(len(files), generator=keyed_generator("kept features"))[:keep_features]
     provenance = Provenance(
@@ -173,6 +186,7 @@ def build_statistics(
         spatial=None if found.spatial is None else Statistics.from_features(found.spatial),
         features=found.features[order.sort().values] if keep_features > 0 else None,
         provenance=provenance,
+        notes=notes,
     )
 
 
@@ -187,43 +201,49 @@ def check_comparable(first: Provenance, second: Provenance, names: tuple[str, st
             )
 
 
-def nchw(images: UInt8[np.ndarray, "batch h w c"]) -> UInt8[Tensor, "batch c h w"]:
-    """A batch of images as networks take them."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
-
-
-def _open(folder: Path, size: int | None, channels: int) -> tuple[Iterator[Tensor], list[Path], tuple[int, int, int]]:
-    """Batches of uint8 images, the files in the same order, and the shape of all."""
+def _open(
+    folder: Path, size: int | None, channels: int
+) -> tuple[Iterator[Tensor], list[Path], tuple[int, int, int], tuple[str, ...]]:
+    """Batches of uint8 images, the files in the same order, the shape of all, and cautions."""
     if size is None:
         samples = open_samples(folder, channels=channels)
         if not samples.files:
-            raise UserError(f"reference images are files in a folder, got {folder}; unpack them")
-        return samples.batches(), list(samples.files), samples.shape
+            raise UserError(f"reference images are files in a folder, got {shown(folder)}; unpack them")
+        return samples.batches(), list(samples.files), samples.shape, samples.notes
     data = FolderData(folder, size=size, channels=channels)
+    step = max(min(_BATCH, BATCH_BYTES // (4 * channels * size**2)), 1)
     batches = (
-        to_uint8(torch.stack([data.load(index) for index in range(start, min(start + _BATCH, len(data)))]))
-        for start in range(0, len(data), _BATCH)
+        to_uint8(torch.stack([data.load(index) for index in range(start, min(start + step, len(data)))]))
+        for start in range(0, len(data), step)
     )
-    return batches, [Path(path) for path in data.paths], (channels, size, size)
+    return batches, [Path(path) for path in data.paths], (channels, size, size), list_images(folder).notes
 
 
 def _features(path: Path, dimensions: int) -> Float[Tensor, "n d"] | None:
-    found = array_shape(path, "features")
-    if found is None:
+    if npz_header(path, "features") is None:
         return None
-    shape, kind = found
-    if len(shape) != 2 or shape[1] != dimensions or kind.kind != "f":
-        raise UserError(f"{path}: features must be (n, {dimensions}) floats, got {kind} {shape}; build it again")
-    return torch.cat([torch.from_numpy(part) for part in array_rows(path, "features", 8192)])
+
+    def check(found: Header) -> None:
+        shape, kind = found
+        if len(shape) != 2 or shape[1] != dimensions or kind.kind != "f":
+            raise UserError(
+                f"{shown(path)}: features must be (n, {dimensions}) floats, got {kind} {shape}; build it again"
+            )
+
+    rows = npz_array(path, "features", check)
+    # One image alone has no neighbours.
+    return torch.from_numpy(rows.astype(np.float64 if rows.itemsize > 4 else np.float32)) if len(rows) > 1 else None
 
 
 def _provenance(path: Path) -> Provenance | None:
-    if array_shape(path, "provenance") is None:
+    found = npz_header(path, "provenance")
+    if found is None:
         return None
-    with np.load(path, allow_pickle=False) as archive:
-        text = str(archive["provenance"])
-    try:
-        values = json.loads(text)
-        return Provenance(**{field.name: values[field.name] for field in fields(Provenance)})
-    except (ValueError, TypeError, KeyError) as error:
-        raise UserError(f"{path}: its provenance must be whole, but: {error}; build it again") from error
+    shape, kind = found
+    remedy = "build it again"
+    if shape != () or kind.kind != "U":
+        raise UserError(f"{shown(path)}: its provenance must be a text, got {kind} {shape}; {remedy}")
+    source = f"{shown(path)}: its provenance"
+    values = parse_json(str(npz_array(path, "provenance")), source, remedy=remedy)
+    kinds = {field.name: field.type for field in fields(Provenance)}
+    return Provenance(**{name: taken(values, name, kind, source, remedy=remedy) for name, kind in kinds.items()})

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var import checks
 from var.errors import UserError
 
 
@@ -40,5 +41,5 @@ def keep_most_confident(
 
 def check_share(share: float) -> None:
     """Raise `UserError` unless so much of a set can be kept."""
-    if not 0 < share <= 1:
+    if not 0 < checks.argument("the share that is kept", share, float) <= 1:
         raise UserError(f"the share that is kept must be above 0 and at most 1, got {share}; 0.5 keeps half")
