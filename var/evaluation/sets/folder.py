@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from var import quantities
-from var.data.entries import RECORD, SYSTEM
+from var.data.entries import METADATA, RECORD, SYSTEM
 from var.errors import UserError, listed
 from var.files import is_unfinished
 from var.foreign.pictures import ACCEPTED, SUFFIXES
@@ -66,7 +66,7 @@ def _entries(folder: Path, left: defaultdict[str, list[str]]) -> tuple[list[Path
     images, folders = [], []
     try:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if entry.name in (MANIFEST, LOCK, RECORD) or is_unfinished(entry):
+            if entry.name in (MANIFEST, LOCK, RECORD, METADATA) or is_unfinished(entry):
                 continue
             if entry.name.lower() in SYSTEM:
                 left["system entry"].append(entry.name)
