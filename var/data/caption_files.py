@@ -176,8 +176,10 @@ class _Name:
 
     @classmethod
     def of(cls, folder: Path, root: Path) -> "_Name":
+        if folder == root:  # which may be ".", and so its own parent
+            return cls()
         if folder != root.parent:
-            return cls(added="" if folder == root else f"{folder.name}/")
+            return cls(added=f"{folder.name}/")
         beside = set(read_entries(folder).folders) - {root.name}
         return cls(removed=f"{root.name}/", elsewhere=frozenset(beside))
 

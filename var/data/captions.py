@@ -32,12 +32,12 @@ def checked_caption(text: Any, name: str) -> str:
     if not isinstance(text, str):
         raise _bad(name, f"got {text!r:.40}", "write a text")
     caption = " ".join(text.split())
-    if not any(character.isprintable() and character != " " for character in caption):
-        raise _bad(name, "got an empty one", "write one or remove the image")
     if len(caption) > MOST_CHARACTERS:
         raise _bad(name, f"got {len(caption)} characters", f"shorten it to {MOST_CHARACTERS}")
     if found := _UNFIT.search(caption):
         raise _bad(name, f"got the character U+{ord(found[0]):04X} in it", "save it as UTF-8")
+    if not any(character.isprintable() and character != " " for character in caption):
+        raise _bad(name, "got an empty one", "write one or remove the image")
     return caption
 
 
