@@ -42,13 +42,6 @@ class FolderCaptions(Captions):
         path = self._paths[index]
         raise no_caption(shown(path), f"write {shown(path.stem)}{TEXT} beside it or a line of {METADATA}")
 
-    def bare(self) -> list[int]:
-        """The places of the images that have no caption at all."""
-        texts = self._texts or [""] * len(self)
-        return [
-            place for place in np.flatnonzero(~self._beside).tolist() if not texts[place] and place not in self._faults
-        ]
-
     def identity(self) -> str:
         """What a fingerprint takes in: which images have texts, a thousand of those in files, and all others."""
         digest = hashlib.blake2b(np.packbits(self._beside).tobytes(), digest_size=16)
@@ -116,19 +109,19 @@ def read_captions(
     if lines.strangers and not skip:
         raise UserError(f"{lines.strangers[0]} ({len(lines.strangers)} such lines); remove the line")
     beside = listing.beside
-    for place in sorted(lines.texts.keys() | lines.faults.keys()):
-        if beside[place]:
+    for place in np.flatnonzero(beside).tolist():
+        if place in lines.texts or place in lines.faults:
             raise _twice(shown(_text_path(listing.paths[place])), lines.where[place])
     notes = left_out.notes(root)
     if lines.strangers:
         notes += (f"{lines.strangers[0]} ({count(len(lines.strangers), 'line')} left out)",)
     if not (beside.any() or lines.texts or lines.faults):
         return None, notes
-    captions = FolderCaptions(listing.paths, beside, lines)
-    if bare := captions.bare():
+    known = lines.texts.keys() | lines.faults.keys()
+    if bare := [place for place in np.flatnonzero(~beside).tolist() if place not in known]:
         first = shown(listing.paths[bare[0]])
         notes += (f"{shown(root)}: {len(bare)} of {len(beside)} images have no caption (as {first})",)
-    return captions, notes
+    return FolderCaptions(listing.paths, beside, lines), notes
 
 
 def _read_lines(path: Path, root: Path, places: dict[str, int]) -> Lines | None:

@@ -44,7 +44,7 @@ def parse_json(content: str | bytes, source: object, kind: type[Kind] = dict, *,
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        values = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
+        values = _DECODER.decode(text)
         _check_depth(text)
     except (ValueError, RecursionError) as error:
         reason = shown(first_line(error)) if isinstance(error, ValueError) else "its brackets are too deep"
@@ -147,6 +147,10 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         raise ValueError(f"{_double([name for name, _ in pairs])!r} is given twice")
     return values
+
+
+# One for all: a file may hold a million documents, a line each.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
 
 
 def _double(names: Sequence[str]) -> str | None:
