@@ -9,6 +9,9 @@ from pathlib import Path
 from var.files import unwritable
 from var.sampling.seeds import Seeds, SpreadSeeds
 
+MANIFEST = "sample-set.json"
+"""The file beside the images of a protocol's set that tells of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:

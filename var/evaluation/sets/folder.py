@@ -12,7 +12,7 @@ from var.files import is_unfinished
 from var.foreign.pictures import ACCEPTED, SUFFIXES
 from var.names import shown
 from var.sampling.claims import LOCK
-from var.sampling.sample_set import MANIFEST
+from var.sampling.work import MANIFEST
 
 _NAMED = 3
 """Names in a note."""

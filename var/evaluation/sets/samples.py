@@ -22,7 +22,7 @@ from var.foreign.documents import read_json, taken
 from var.foreign.pictures import opened_picture
 from var.names import shown
 from var.paths import expanded, kind_of_file
-from var.sampling.sample_set import MANIFEST
+from var.sampling.work import MANIFEST
 
 BATCH = 100  # images that are decoded at once
 BATCH_BYTES = 2**27
