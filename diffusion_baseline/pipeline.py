@@ -109,8 +109,9 @@ class DiffusionPipeline(PretrainedPipeline):
         label), "random" for a class drawn from each image's seed; or a `Condition`. The walk is said by `sampling`, by
         its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores the class);
         `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with
-        randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; `clip_sample` keeps the
-        predicted clean image in [-1, 1] at every step.
+        randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing",
+        which begins at the noisiest timestep however few the steps are, or "leading", that of before; `clip_sample`
+        keeps the predicted clean image in [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`

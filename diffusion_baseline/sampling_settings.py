@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, TypedDict
 
 from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.spacings import SPACINGS
 from var import checks
 from var.errors import chosen
 from var.sampling.numbers import check_guidance
@@ -13,7 +14,7 @@ from var.sampling.numbers import check_guidance
 class SamplingSettings:
     """How a sampler walks from noise to an image; every field is a keyword of a pipeline's call and has an option.
 
-    Raises `UserError` for an unknown sampler.
+    Raises `UserError` for an unknown sampler or spacing.
     """
 
     guidance_scale: float = field(
@@ -24,6 +25,10 @@ class SamplingSettings:
         metadata={"help": "network steps (default: 50 for ddim, all of them for ddpm)", "option": "--steps"},
     )
     sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
+    spacing: str = field(
+        default="trailing",
+        metadata={"help": "which timesteps fewer steps visit; leading is that of before", "words": SPACINGS},
+    )
     eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
 
@@ -31,6 +36,9 @@ class SamplingSettings:
         checks.fields(self)
         check_guidance(self.guidance_scale)
         chosen(self.sampler, SAMPLERS, "sampler")
+        chosen(self.spacing, SPACINGS, "spacing")
+        if self.num_inference_steps is not None:
+            checks.at_least(1, self, "num_inference_steps")
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them."""
@@ -43,5 +51,6 @@ class SamplingKeywords(TypedDict, total=False):
     guidance_scale: float
     num_inference_steps: int | None
     sampler: str
+    spacing: str
     eta: float
     clip_sample: bool

@@ -7,6 +7,7 @@ from typing import Literal
 from diffusion_baseline.diffusion import Prediction
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingSettings
+from diffusion_baseline.schedules import MOST_TIMESTEPS
 from diffusion_baseline.unet import UNet, UNetConfig
 from var import checks
 from var.randomness import keyed_global_stream
@@ -27,6 +28,7 @@ class DiffusionRun(GeneratorSettings):
     def __post_init__(self) -> None:
         GeneratorSettings.__post_init__(self)
         checks.at_least(1, self, "num_timesteps", "sampling_steps")
+        checks.at_most(MOST_TIMESTEPS, self, "num_timesteps", "sampling_steps")
 
     @property
     def sampling(self) -> SamplingSettings:

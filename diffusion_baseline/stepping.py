@@ -1,13 +1,18 @@
 """The walk from noise to images that samplers share: timesteps, fresh noise, one step after the other."""
 
+import logging
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from numbers import Integral
 
 import torch
 from torch import Generator, Tensor
 
 from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule
-from var.errors import UserError
+from diffusion_baseline.spacings import SPACINGS
+from var.errors import UserError, chosen
+
+logger = logging.getLogger(__name__)
 
 Generators = Generator | Sequence[Generator]  # one for the batch, or one per sample
 OnStep = Callable[[int, int, Tensor], None]  # (step index, timestep, x after the step)
@@ -28,11 +33,26 @@ def normal(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:
     return torch.cat([normal((1, *shape[1:]), one, like) for one in generator])
 
 
-def timestep_pairs(steps: int, num_timesteps: int) -> list[tuple[int, int]]:
-    """Return the (t, previous t) of each step: t = i * (T // steps), i descending; -1 stands for the clean image."""
-    if not 1 <= steps <= num_timesteps:
-        raise UserError(f"sampling takes 1 to {num_timesteps} steps with this schedule, got {steps}; change the steps")
-    timesteps = [i * (num_timesteps // steps) for i in reversed(range(steps))]
+def timestep_pairs(steps: int, num_timesteps: int, spacing: str = "trailing") -> list[tuple[int, int]]:
+    """Return the (t, previous t) of each step, as the `spacing` has them; -1 stands for the clean image.
+
+    Raises `UserError` for an unknown spacing, and for steps that are no whole number from 1 to T.
+    """
+    timesteps_of = chosen(spacing, SPACINGS, "spacing")
+    if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= num_timesteps:
+        raise UserError(
+            f"sampling takes 1 to {num_timesteps} steps with this schedule, got {steps!r}; change the steps"
+        )
+    timesteps = timesteps_of(int(steps), num_timesteps)
+    if num_timesteps - timesteps[0] > 2 * (num_timesteps // steps):
+        logger.warning(
+            "%d steps of %s spacing begin at t = %d of %d, where images are no pure noise any more: they come out "
+            'wrong; use spacing="trailing"',
+            steps,
+            spacing,
+            timesteps[0],
+            num_timesteps,
+        )
     return list(pairwise([*timesteps, -1]))
 
 
@@ -42,15 +62,17 @@ def take_steps(
     noise: Images,
     schedule: NoiseSchedule,
     steps: int,
+    spacing: str,
     generator: Generators | None,
     on_step: OnStep | None,
 ) -> Images:
     """Go from `noise` to the clean image in so many `steps`, by the mean and the variance of each `step`."""
+    pairs = timestep_pairs(steps, schedule.num_timesteps, spacing)
     if generator is None:
         generator = Generator()
         generator.seed()  # fresh entropy; the global generator is not touched
     x = noise
-    for index, (t, previous) in enumerate(timestep_pairs(steps, schedule.num_timesteps)):
+    for index, (t, previous) in enumerate(pairs):
         timesteps = torch.full((len(x),), t, device=x.device)
         x, variance = step(x, denoise(x, timesteps), t, previous=previous)
         if variance > 0:  # on the CPU, as the schedule is: no wait for the device

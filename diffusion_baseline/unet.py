@@ -35,6 +35,9 @@ class UNetConfig:
         checks.fields(self)
         counts = ("num_classes", "image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
         checks.at_least(1, self, *counts)
+        checks.at_most(2**14, self, "image_channels", "base_channels", "head_width", "norm_groups", "image_size")
+        checks.at_most(2**10, self, "residual_blocks", "multipliers")
+        checks.at_most(2**24, self, "num_classes", "embedding_width")
         if self.embedding_width < 2 or self.embedding_width % 2:
             raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
         checks.probability(self, "dropout", below_1=True)

@@ -15,6 +15,7 @@ from var.command_line import frame
 def as_before(monkeypatch):
     for switch in progress._SWITCHES:
         monkeypatch.delenv(switch, raising=False)
+    hub.enable_progress_bars()  # a command with --quiet, of another test, may have put them out
     yield
     hub.enable_progress_bars()
 

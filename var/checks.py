@@ -43,6 +43,15 @@ def at_least(least: int, config: Any, *names: str) -> None:
     _check(config, names, lambda value: value >= least, f"must be at least {least}", "raise it")
 
 
+def at_most(most: float, config: Any, *names: str) -> None:
+    """Raises `UserError` for a field in `names` of `config` above `most`, or with a part above it."""
+
+    def fine(value: Any) -> bool:
+        return value is None or max(value if isinstance(value, tuple) else (value,), default=most) <= most
+
+    _check(config, names, fine, f"must be at most {most:,}", "lower it")
+
+
 def not_negative(config: Any, *names: str) -> None:
     """Raises `UserError` for a field in `names` of `config` below 0, or NaN."""
     _check(config, names, lambda value: value >= 0, "must be 0 or more", "correct it")

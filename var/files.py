@@ -80,6 +80,28 @@ def write_json(path: Path | str, values: Any) -> None:
     write_text(path, json.dumps(values, indent=2, allow_nan=False) + "\n")
 
 
+def append_text(path: Path, text: str) -> None:
+    """Write `text` as UTF-8 after what the file holds; raises `UserError` if the place cannot be written."""
+    try:
+        with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(text)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def open_descriptor(path: Path) -> int:
+    """A descriptor to read and write `path`, which is made if it is missing; raises `OSError`."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o666)
+
+
+def sync_file(path: Path) -> None:
+    """Bring what was appended to the disk; raises `UserError` if that fails."""
+    try:
+        _sync(path)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
 @contextmanager
 def atomic_folder(path: Path | str, *, replace: bool = True) -> Iterator[Path]:
     """A new temporary sibling to fill, which takes the name `path` when the block ends well.
@@ -137,6 +159,23 @@ def remove_folder(path: Path) -> None:
     trash = _sibling(path, "trash")
     os.rename(path, trash)
     shutil.rmtree(trash, ignore_errors=True)
+
+
+def set_aside(path: Path) -> Path:
+    """Give what is damaged, a file or a folder, the ending `.damaged`, in place of an older one; returns its new path.
+
+    Raises `UserError` if it cannot be renamed.
+    """
+    target = path.with_name(f"{path.name}.damaged")
+    try:
+        if target.is_dir() and not target.is_symlink():
+            remove_folder(target)
+        else:
+            target.unlink(missing_ok=True)
+        os.rename(path, target)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return target
 
 
 def is_unfinished(path: Path) -> bool:

@@ -10,6 +10,9 @@ from torch import Tensor
 
 from var.errors import UserError
 
+MOST_SIDE, MOST_TOKENS = 2**13, 2**24
+"""Of a token map, and of all maps of an image; a sum that overflows comes long after."""
+
 Side = int | tuple[int, int]
 """Size of a token map: an int is a square, a pair is (height, width)."""
 
@@ -95,3 +98,13 @@ def _checked_side(side: Any) -> Side:
     if len(lengths) != 2 or len(whole) != 2:
         raise UserError(f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}")
     return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])
+
+
+def check_scales(scales: ScaleSchedule) -> None:
+    """Raise `UserError` for more tokens than any machine holds."""
+    largest = max(map(max, scales.shapes))
+    if largest > MOST_SIDE or scales.length > MOST_TOKENS:
+        raise UserError(
+            f"sides must be at most {MOST_SIDE:,} with {MOST_TOKENS:,} tokens in all, got {largest:,} and "
+            f"{scales.length:,}; lower them"
+        )

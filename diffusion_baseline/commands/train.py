@@ -17,8 +17,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Train, or go on, or show the plan."""
     from diffusion_baseline.job import DiffusionJob
-    from var.runs.carrying_out import carry_out
-    from var.runs.session import Session
+    from var.runs.carrying_out import train_command
 
-    session = Session.of(arguments)
-    carry_out(DiffusionJob.of(arguments), session, plan_only=arguments.plan)
+    train_command(arguments, DiffusionJob.of)

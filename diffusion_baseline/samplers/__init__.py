@@ -3,7 +3,7 @@
 A module NAME has the function `sample_NAME(denoise, noise, schedule, *, steps, generator, on_step)`. Its denoiser
 returns eps: guidance, kinds of prediction and clipping are wrapped into it by the caller. The default of `steps` is
 what the pipeline takes, None being one for each timestep; further keywords are filled from the sampling settings of the
-same name, such as `eta`.
+same name, such as `eta` and `spacing`.
 """
 
 from collections.abc import Callable

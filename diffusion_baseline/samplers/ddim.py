@@ -39,11 +39,15 @@ def sample_ddim(
     *,
     steps: int = 50,
     eta: float = 0.0,
+    spacing: str = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:
-    """Sample with DDIM (Song et al. 2021): deterministic at eta 0 (no use of `generator`), ancestral at eta 1."""
+    """Sample with DDIM (Song et al. 2021): deterministic at eta 0 (no use of `generator`), ancestral at eta 1.
+
+    `spacing` says which timesteps the `steps` visit; see `diffusion_baseline.spacings`.
+    """
     if not 0 <= eta <= 1:
         raise UserError(f"eta must be between 0 (deterministic) and 1 (ancestral), got {eta}; change eta")
     step = partial(ddim_step, schedule=schedule, eta=eta)
-    return take_steps(step, denoise, noise, schedule, steps, generator, on_step)
+    return take_steps(step, denoise, noise, schedule, steps, spacing, generator, on_step)

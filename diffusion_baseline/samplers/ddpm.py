@@ -27,10 +27,14 @@ def sample_ddpm(
     schedule: NoiseSchedule,
     *,
     steps: int | None = None,
+    spacing: str = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:
-    """Ancestral sampling from standard normal `noise` (Ho et al. 2020, Algorithm 2); `steps` None is all T of them."""
+    """Ancestral sampling from standard normal `noise` (Ho et al. 2020, Algorithm 2); `steps` None is all T of them.
+
+    `spacing` says which timesteps fewer `steps` visit; see `diffusion_baseline.spacings`.
+    """
     step = partial(ddpm_step, schedule=schedule)
     steps = schedule.num_timesteps if steps is None else steps
-    return take_steps(step, denoise, noise, schedule, steps, generator, on_step)
+    return take_steps(step, denoise, noise, schedule, steps, spacing, generator, on_step)

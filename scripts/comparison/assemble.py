@@ -21,8 +21,11 @@ from comparison.settings import Comparison
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from var.data.catalog import open_data
+from var.errors import UserError
 from var.evaluation import judging
-from var.files import atomic_file, atomic_folder, write_text
+from var.files import atomic_folder, write_text
+from var.foreign.archives import write_npz
+from var.foreign.regular import read_text
 from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
@@ -64,9 +67,9 @@ def environment(threads: int, device: str, seconds_by_stage: dict[str, float]) -
 def cpu_name() -> str:
     """The processor's model name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = read_text("/proc/cpuinfo").splitlines()
         return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
+    except (UserError, StopIteration):
         return platform.processor() or platform.machine()
 
 
@@ -75,8 +78,8 @@ def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) ->
     data = open_data(plan.data, split="all")
     labels = sample_labels(len(data.classes), plan.per_class)
     for model, images in samples.items():
-        with atomic_file(output / "samples" / f"{model}.npz") as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, arr_0=images.permute(0, 2, 3, 1).numpy(), arr_1=labels.numpy())
+        arrays = {"arr_0": images.permute(0, 2, 3, 1).contiguous().numpy(), "arr_1": labels.numpy()}
+        write_npz(output / "samples" / f"{model}.npz", arrays)
         _save_grid(from_uint8(images), labels, output / "samples" / f"{model}.png", model)
     _save_grid(all_images(data), data.labels, output / "samples" / "real.png", "real")
 

@@ -1,6 +1,5 @@
 """The comparison from beginning to end: train, sample, judge, time, report."""
 
-import json
 import sys
 from functools import lru_cache
 from pathlib import Path
@@ -26,7 +25,8 @@ from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, training_jobs
 from var.devices import chosen_device
 from var.evaluation.table import TABLE
-from var.files import make_folder
+from var.locks import sole_owner
+from var.nested import plain
 from var.vqvae import VQVAE
 
 TIMING_THREADS = 1
@@ -36,8 +36,13 @@ JUDGES = ("judge", "second")
 
 
 def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
-    """Compare as `plan` says and fill the folder `output`; returns the report."""
-    place = Place(root=make_folder(output) / "stages", plan=plan, seed=seed, device=chosen_device(device))
+    """Compare as `plan` says and fill the folder `output`, which is this process's meanwhile; returns the report."""
+    with sole_owner(output):
+        return _run(plan, output, seed=seed, device=device, fresh=fresh)
+
+
+def _run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
+    place = Place(root=output / "stages", plan=plan, seed=seed, device=chosen_device(device))
     StageStore(place.root).sweep(everything=fresh)
     by_model = {"var": var_settings(plan), "diffusion": diffusion_settings(plan)}
     settings = [setting for each in by_model.values() for setting in each]
@@ -139,13 +144,17 @@ def _report(place: Place, by_model: dict[str, list[Setting]], stages: dict[str, 
             scores = _returned(stages[f"scores of {setting.key}"])
             rows.append(result_row(setting, scores, sampling, cost, place.seed))
     trained = {name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in JUDGES}
-    plain = json.loads(json.dumps(place.plan.settings()))
     return Report(
         results=rows,
         controls=_returned(stages["controls"]),
         tokenizer=_returned(stages["reconstructions"]),
         environment=environment(TIMING_THREADS, place.device, _seconds(stages)),
-        settings={"extractor": place.plan.judge.name, "seed": place.seed, "judges": trained, **plain},
+        settings={
+            "extractor": place.plan.judge.name,
+            "seed": place.seed,
+            "judges": trained,
+            **plain(place.plan.settings()),
+        },
         scores={model: _returned(stages[f"report on {model}"]) for model in by_model},
     )
 

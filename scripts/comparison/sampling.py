@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
@@ -19,6 +18,7 @@ from comparison.stages import Stage, settings_key
 from comparison.training import load_pipeline
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
+from var.foreign.archives import npz_array, write_npz
 from var.generation import VARPipeline
 from var.generation.sampling_settings import SamplingSettings as VARSettings
 from var.images import to_uint8
@@ -26,6 +26,8 @@ from var.randomness import keyed_seed
 
 BATCH = 100
 """Images of one call, for both models."""
+
+SAMPLES = "images.npz"
 
 WARM_UP_SECONDS = 2.0
 LONG_SECONDS = 3.0
@@ -141,10 +143,10 @@ def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, *,
         pipeline = _cached_pipeline(setting.model, str(trained.folder), place.device)
         labels = sample_labels(classes(plan), plan.per_class)
         images = draw(pipeline, setting, labels, place.seed, number, line=line)
-        np.save(folder / "images.npy", to_uint8(images, plan.rounding).numpy())
+        write_npz(folder / SAMPLES, {"images": to_uint8(images, plan.rounding).numpy()})
         return {}
 
-    drawn = {"per_class": plan.per_class, "rounding": plan.rounding, "set": number, "seed": place.seed}
+    drawn = {"per_class": plan.per_class, "rounding": plan.rounding, "set": number, "seed": place.seed, "file": SAMPLES}
     return place.stage(f"samples-{setting.model}", _key(trained, setting, place.device) | drawn, work)
 
 
@@ -156,7 +158,7 @@ def _key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]:
 
 def load_samples(stage: Stage) -> Tensor:
     """uint8 NCHW samples."""
-    return torch.from_numpy(np.load(stage.folder / "images.npy"))
+    return torch.from_numpy(npz_array(stage.folder / SAMPLES, "images"))
 
 
 def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads: int) -> Stage:

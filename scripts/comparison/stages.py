@@ -10,7 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from var.errors import UserError
 from var.files import atomic_folder, make_folder, sweep, write_json
+from var.foreign.documents import read_json
+from var.nested import plain
 
 RECORD = "stage.json"
 
@@ -45,17 +48,19 @@ class StageStore:
         key = settings_key(name, settings)
         folder = self.root / f"{name}-{key}"
         # A record that is missing or cannot be read is that of no finished stage.
-        with suppress(OSError, ValueError):
-            return Stage(key, folder, json.loads((folder / RECORD).read_text()), reused=True)
+        with suppress(UserError):
+            record = read_json(folder / RECORD)
+            if settings_key(name, record.get("settings")) == key:
+                return Stage(key, folder, record, reused=True)
         with atomic_folder(folder) as unfinished:
             started = time.perf_counter()
             record = work(unfinished)
             record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
             write_json(unfinished / RECORD, record)
-        return Stage(key, folder, json.loads(json.dumps(record)), reused=False)
+        return Stage(key, folder, plain(record), reused=False)
 
 
-def settings_key(name: str, settings: dict[str, Any]) -> str:
+def settings_key(name: str, settings: Any) -> str:
     """A short name for settings: equal settings have equal keys."""
     text = json.dumps([name, settings], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:12]

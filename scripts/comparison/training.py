@@ -1,6 +1,5 @@
 """The stages that train: the judges, the tokenizer, the transformer, the diffusion model."""
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -18,6 +17,7 @@ from var.data.base import ImageData
 from var.data.catalog import open_data
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.generation import VARPipeline
+from var.nested import plain
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.recipes.vqvae.task import VQVAETask
@@ -141,7 +141,7 @@ def diffusion_stage(place: Place, *, line: int) -> Stage:
 
     # How samples are drawn is no matter of training.
     settings = {name: value for name, value in asdict(plan.diffusion).items() if name != "guidance_scale"}
-    return place.stage("diffusion", _base(place) | {"preset": json.loads(json.dumps(settings))}, work)
+    return place.stage("diffusion", _base(place) | {"preset": plain(settings)}, work)
 
 
 def _seeded(run: Run, seed: int) -> Run:

@@ -127,7 +127,7 @@ def test_callback_and_intermediates_follow_the_steps(pipe):
         return_intermediates=True,
         callback_on_step_end=lambda index, timestep, x: seen.append((index, timestep, x)),
     )
-    assert [(index, timestep) for index, timestep, _ in seen] == [(0, 15), (1, 10), (2, 5), (3, 0)]
+    assert [(index, timestep) for index, timestep, _ in seen] == [(0, 19), (1, 14), (2, 9), (3, 4)]
     assert len(output.intermediates) == 4
     # The last deterministic step ends at the clean image that it predicts.
     torch.testing.assert_close(output.intermediates[-1], output.images)
@@ -143,6 +143,17 @@ def test_default_steps_are_all_of_them_for_ddpm_and_at_most_fifty_for_ddim(pipe)
     long = DiffusionPipeline(pipe.unet, num_timesteps=1000)
     for sampler, steps in (("ddim", 50), ("ddpm", 1000)):
         assert long._sampler(SamplingSettings(sampler=sampler))[1]["steps"] == steps
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_few_steps_are_spaced_as_asked_for(pipe, sampler):
+    steps = []
+    settings = {"sampler": sampler, "num_inference_steps": 11, "progress": False}
+    for spacing in ({}, {"spacing": "leading"}):
+        pipe(0, callback_on_step_end=lambda index, t, x: steps.append(t), **settings, **spacing)
+    assert steps[:11] == [19, 17, 15, 14, 12, 10, 8, 6, 4, 3, 1]  # 20 - i 20 / 11, rounded, less 1
+    assert steps[11:] == list(reversed(range(11)))
+    assert SamplingSettings().keywords()["spacing"] == "trailing"
 
 
 def test_ddpm_is_the_ancestral_sampler(pipe):
@@ -214,6 +225,7 @@ def test_save_and_load_is_bit_identical(pipe, tmp_path):
         ({"class_labels": [0, 1], "num_images": 3}, "class_labels for 2, num_images for 3"),
         ({"num_images": 0}, "at least one image"),
         ({"sampler": "ddmp"}, "unknown sampler 'ddmp'; did you mean 'ddpm'"),
+        ({"spacing": "trailig"}, "unknown spacing 'trailig'; did you mean 'trailing'"),
         ({"output_type": "pill"}, "unknown output_type 'pill'; did you mean 'pil'"),
         ({"num_inference_steps": 21}, "1 to 20 steps with this schedule, got 21"),
         ({"num_inference_steps": 0}, "got 0"),

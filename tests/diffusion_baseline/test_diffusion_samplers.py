@@ -1,5 +1,7 @@
 """Samplers against data whose exact denoiser is known, against the reference numbers, and against themselves."""
 
+from fractions import Fraction
+
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -120,9 +122,16 @@ def test_steps_take_a_timestep_for_every_sample():
 
 def test_ddim_is_the_reference(golden):
     schedule = linear_schedule(1000)
-    assert [t for t, _ in timestep_pairs(50, 1000)] == golden["ddim_timesteps"].tolist()
-    final = sample_ddim(toy, golden["x"], schedule, steps=50)
+    assert [t for t, _ in timestep_pairs(50, 1000, "leading")] == golden["ddim_timesteps"].tolist()
+    final = sample_ddim(toy, golden["x"], schedule, steps=50, spacing="leading")
     torch.testing.assert_close(final, golden["ddim_final"], atol=1e-4, rtol=1e-5)
+
+
+def test_trailing_ddim_is_the_reference(shared_cases):
+    expected = load_file(shared_cases / "diffusion" / "linear_1000_10_solvers.safetensors")
+    assert [t for t, _ in timestep_pairs(10, 1000)] == expected["timesteps"].tolist()
+    final = sample_ddim(toy, expected["x"], linear_schedule(1000), steps=10)
+    torch.testing.assert_close(final, expected["ddim_trailing"], atol=1e-9, rtol=1e-9)
 
 
 def test_ddim_step_with_noise_is_the_reference(golden):
@@ -142,8 +151,54 @@ def test_ddpm_loop_is_its_steps():
     torch.testing.assert_close(loop, x)
 
 
+@pytest.mark.parametrize("total", [1, 7, 50, 1000])
+def test_any_number_of_steps_spans_the_schedule(total):
+    """Of T = 1000, 501 steps began at t = 500 and 600 at 599: at images half-finished, with pure noise."""
+    for steps in range(1, total + 1):
+        pairs = timestep_pairs(steps, total)
+        timesteps = [t for t, _ in pairs]
+        assert timesteps[0] == total - 1
+        assert timesteps == sorted(set(timesteps), reverse=True)
+        assert [previous for _, previous in pairs] == [*timesteps[1:], -1]
+        gaps = [now - before for now, before in pairs]
+        assert max(gaps) - min(gaps) <= 2
+        exact = [Fraction(total) - Fraction(i * total, steps) for i in range(steps)]
+        assert timesteps == [round(each) - 1 for each in exact]
+    assert timesteps == list(reversed(range(total)))
+
+
+def test_all_of_the_steps_are_the_same_in_both_spacings():
+    assert timestep_pairs(30, 30) == timestep_pairs(30, 30, "leading")
+
+
+def test_leading_steps_that_begin_far_from_the_noise_are_told(caplog):
+    assert timestep_pairs(501, 1000, "leading")[0] == (500, 499)
+    assert "501 steps of leading spacing begin at t = 500 of 1000" in caplog.text
+    caplog.clear()
+    for steps in (1, 5, 50, 250, 1000):
+        timestep_pairs(steps, 1000, "leading")
+    assert not caplog.text
+
+
+@pytest.mark.parametrize("sampler", [sample_ddim, sample_ddpm])
+def test_few_of_many_steps_carry_noise_to_gaussian_data(sampler):
+    schedule = cosine_schedule(1000)
+    denoise = mixture_denoiser(schedule, [1.0], [0.4], [0.25])
+    for steps in (334, 501, 600):
+        samples = sampler(denoise, draw(4000, 1), schedule, steps=steps, generator=torch.Generator().manual_seed(1))
+        assert samples.mean().item() == pytest.approx(0.4, abs=0.02)
+        assert samples.std().item() == pytest.approx(0.25, rel=0.06)
+
+
+@pytest.mark.parametrize("sampler", [sample_ddim, sample_ddpm])
+def test_an_unknown_spacing_is_refused(sampler):
+    with pytest.raises(UserError, match="unknown spacing 'trailling'; did you mean 'trailing'"):
+        sampler(toy, draw(1, 1), linear_schedule(10), steps=2, spacing="trailling")
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "leading"])
 @pytest.mark.parametrize("steps", range(1, 11))
-def test_any_number_of_steps(steps):
+def test_any_number_of_steps(steps, spacing):
     seen, after = [], []
     schedule, noise = linear_schedule(10), draw(2, 3)
 
@@ -156,13 +211,15 @@ def test_any_number_of_steps(steps):
     def on_step(index, timestep, x):
         after.append((index, timestep, x))
 
-    samples = sample_ddim(denoise, noise, schedule, steps=steps, on_step=on_step)
-    assert seen == [i * (10 // steps) for i in reversed(range(steps))]
+    samples = sample_ddim(denoise, noise, schedule, steps=steps, spacing=spacing, on_step=on_step)
+    assert seen == [t for t, _ in timestep_pairs(steps, 10, spacing)]
+    if spacing == "leading":
+        assert seen == [i * (10 // steps) for i in reversed(range(steps))]
     assert [(index, timestep) for index, timestep, _ in after] == list(enumerate(seen))
     assert after[-1][2] is samples
-    # The last step goes to alpha-bar = 1: what arrives is the predicted clean image of t = 0.
+    # The last step goes to alpha-bar = 1: what arrives is the predicted clean image of the last t.
     x = noise if steps == 1 else after[-2][2]
-    alpha_bar = schedule.alphas_cumprod[0]
+    alpha_bar = schedule.alphas_cumprod[seen[-1]]
     torch.testing.assert_close(samples, (x - (1 - alpha_bar).sqrt() * toy(x, 0)) / alpha_bar.sqrt())
 
 
@@ -198,9 +255,9 @@ def test_single_precision_stays_single():
     assert mean.dtype == variance.dtype == torch.float32
 
 
-@pytest.mark.parametrize("steps", [0, 11, -1])
+@pytest.mark.parametrize("steps", [0, 11, -1, True])
 def test_impossible_numbers_of_steps(steps):
-    with pytest.raises(UserError, match=f"1 to 10 steps with this schedule, got {steps}"):
+    with pytest.raises(UserError, match=f"1 to 10 steps with this schedule, got {steps!r}"):
         sample_ddim(toy, draw(1, 1), linear_schedule(10), steps=steps)
 
 

@@ -129,7 +129,6 @@ def test_names_of_others_say_nothing_in_markdown_html_yaml_or_python(tiny, tmp_p
         *({"metrics": [1]}, {"metrics": {5: 1.0}, "dataset": "d"}, {"metrics": {"a": "1"}, "dataset": "d"}),
         *({"metrics": {"a": True}, "dataset": "d"}, {"metrics": {"a": float("inf")}, "dataset": "d"}),
     ],
-    ids=str,
 )
 def test_fields_of_a_card_are_of_their_types(fields):
     with unchecked(), one_line(next(iter(fields))):

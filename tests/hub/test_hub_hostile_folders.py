@@ -124,7 +124,7 @@ SETTINGS = [
 ]
 
 
-@pytest.mark.parametrize("change", SETTINGS, ids=str)
+@pytest.mark.parametrize("change", SETTINGS)
 def test_wrong_settings_of_a_pipeline_name_file_and_field(kept, bounded, change):
     path = kept / "diffusion" / "pipeline_index.json"
     values = json.loads(path.read_text())
@@ -251,7 +251,6 @@ def test_broken_pickles_and_archives(tmp_path, bounded, name):
         {"a": 5},
         {"__metadata__": {"step": 5}},
     ],
-    ids=str,
 )
 def test_headers_that_lie(tmp_path, bounded, header):
     text = json.dumps(header).encode()

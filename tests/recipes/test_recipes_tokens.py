@@ -1,5 +1,8 @@
 """The cache of tokens: what encoding would give, looked up by index, in as many variants as asked for."""
 
+import json
+import resource
+
 import pytest
 import torch
 from tiny import tiny_transformer, tiny_vqvae
@@ -238,24 +241,46 @@ def test_another_decoder_makes_no_other_tokens(vqvae):
     assert tokenizer_digest(other) != tokenizer_digest(vqvae)
 
 
-def test_damaged_and_foreign_files(vqvae, data, tmp_path):
+def test_damaged_and_foreign_files(vqvae, data, tmp_path, caplog):
     few = ArrayData(data.images[:3], data.labels[:3])
     TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
     part = tmp_path / "cache" / "part-000000.safetensors"
     whole = part.read_bytes()
-    part.write_bytes(whole[:-5])
-    with pytest.raises(UserError, match=f"{part} must be a whole part of a token cache, but: .*; delete it"):
-        TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
     TokenCache.of(few, vqvae, folder=tmp_path / "other", progress=False, seed=9)
-    part.write_bytes((tmp_path / "other" / part.name).read_bytes())
-    with pytest.raises(UserError, match=f"{part} must hold torch.int16 of shape .* or of another cache; delete it"):
-        TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
+    manifest = tmp_path / "cache" / "cache.json"
+    damages = {
+        part: [whole[:-5], b"", b"x" * 999, (tmp_path / "other" / part.name).read_bytes()],
+        manifest: [b"", b"[1]", b'{"kind": ', b"\xff", b"[" * 100_000, None],
+    }
+    for path, contents in damages.items():
+        for content in contents:
+            path.unlink() if content is None else path.write_bytes(content)
+            caplog.clear()
+            again = TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
+            assert content is None or str(path) in caplog.text
+            assert part.read_bytes() == whole  # F13: the same bytes too
+            assert torch.equal(again.tokens, TokenCache.of(few, vqvae, progress=False).tokens)
+            assert json.loads(manifest.read_text())["kind"] == "var token cache 1"
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"must be empty or a token cache, got '(cache|notes\.txt|other)' in it"):
         TokenCache.of(few, vqvae, folder=tmp_path, progress=False)
     (tmp_path / "cache" / "cache.json").write_text("{}")
     with pytest.raises(UserError, match=r"cache\.json must describe a token cache, got another file"):
         TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False)
+
+
+def test_a_disk_that_is_full_while_tokens_are_written_is_told_in_a_line(vqvae, data, tmp_path):
+    """F4: the traceback of a library's own kind of exception."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, limits[1]))
+    try:
+        with pytest.raises(
+            UserError, match=r"part-000000.safetensors must be writable, but: File too large; .*make room"
+        ):
+            TokenCache.of(data, vqvae, folder=tmp_path / "cache", variants=40, progress=False)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["cache.json"]
 
 
 def test_the_progress_bar_can_be_turned_off(vqvae, data, capsys):

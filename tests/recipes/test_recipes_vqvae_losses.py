@@ -23,7 +23,7 @@ def test_without_start_and_warmup_the_judgement_counts_at_once():
     ("settings", "message"),
     [
         ({"l1": -1.0}, "l1 must be 0 or more, got -1.0"),
-        ({"perceptual": float("nan")}, "perceptual must be 0 or more, got nan"),
+        ({"perceptual": float("nan")}, "perceptual must be a finite number, got nan"),
         ({"l2": 0.0}, "one of the weights l1, l2 and perceptual must be above 0"),
         ({"adaptive_limit": 0.0}, "adaptive_limit must be positive"),
         ({"lecam_decay": 1.0}, "lecam_decay must lie in"),

@@ -65,6 +65,28 @@ def test_the_judge_is_kept(judge, tmp_path):
     assert first.judge.digest == again.judge.digest == judge.judge.digest
 
 
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("model.safetensors", b"x" * 300),
+        ("model.safetensors", None),
+        ("config.json", b"[" * 100_000),
+        ("config.json", b'{"class": 5}'),
+        ("config.json", None),
+    ],
+)
+def test_a_damaged_judge_is_set_aside_and_trained_again(judge, tmp_path, caplog, file, content):
+    """F5: a file of the run outside the damage rule."""
+    options = {"name": "stripes", "processes": Processes("cpu"), "progress": False}
+    GeneratorJudge.of(stripes(), SETTINGS, tmp_path / "judge", **options)
+    path = tmp_path / "judge" / file
+    path.unlink() if content is None else path.write_bytes(content)
+    again = GeneratorJudge.of(stripes(), SETTINGS, tmp_path / "judge", **options)
+    assert again.judge.digest == judge.judge.digest
+    assert "judge.damaged, and the judge is trained again" in caplog.text
+    assert (tmp_path / "judge.damaged").is_dir()
+
+
 def test_data_without_classes_are_shown_and_not_judged(tmp_path):
     data = ArrayData(torch.zeros(4, 1, 8, 8), [0] * 4, classes=["unlabelled"])
     judge = GeneratorJudge.of(data, SETTINGS, tmp_path / "judge", name="x", processes=Processes("cpu"), progress=False)

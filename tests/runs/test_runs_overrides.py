@@ -118,12 +118,12 @@ def test_the_text_1e_minus_4_is_a_number_in_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("training: {steps: 1", "must be a readable YAML or JSON file"),
-        ("- 1\n- 2", "must hold named settings, got list"),
-        ("1: 2", "must hold named settings"),
+        ("training: {steps: 1", "must be readable YAML"),
+        ("- 1\n- 2", "must hold names with values, got a list"),
+        ("1: 2", "a name must be a text, got .1."),
         ("training: {setps: 1}", "unknown setting 'training.setps'; did you mean 'training.steps'"),
         ("training: {name: 3}", "field 'name' must be a text, got 3"),
-        ("training: {rate: .nan}", "field 'rate' must be a finite number, got nan"),
+        ("training: {rate: .nan}", "field 'rate' must be a finite number, got '.nan'"),
     ],
 )
 def test_a_wrong_file_is_named(tmp_path, content, message):

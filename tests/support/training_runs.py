@@ -93,8 +93,8 @@ def write_checkpoint(folder, step, keep=2, size=1000):
     writer.finish({"step": step}, keep)
 
 
-def save_on_a_small_disk(folder):
-    """Save twice where there is room for one; prints what came of it. Leaves with 77 if nothing can be mounted."""
+def mount_small_disk(folder, size):
+    """A file system that only this process sees. Leaves with 77 if nothing can be mounted."""
     user, group = os.getuid(), os.getgid()
     if ctypes.CDLL(None, use_errno=True).unshare(0x10000000 | 0x00020000):  # name spaces for users and for mounts
         print(os.strerror(ctypes.get_errno()))
@@ -102,8 +102,21 @@ def save_on_a_small_disk(folder):
     Path("/proc/self/setgroups").write_text("deny")
     Path("/proc/self/uid_map").write_text(f"0 {user} 1")
     Path("/proc/self/gid_map").write_text(f"0 {group} 1")
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", folder], check=False).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=False).returncode:
         raise SystemExit(77)
+
+
+def run_on_a_small_disk(folder, size, words):
+    """The command `words` where there is so much room."""
+    from var.cli import main
+
+    mount_small_disk(folder, size)
+    raise SystemExit(main(words))
+
+
+def save_on_a_small_disk(folder):
+    """Save twice where there is room for one; prints what came of it."""
+    mount_small_disk(folder, "600k")
     write_checkpoint(Path(folder), 1, size=10_000)
     message = ""
     try:

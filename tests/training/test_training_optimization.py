@@ -126,7 +126,7 @@ def test_a_model_without_biases_learns_too():
         ({"accumulation": 0}, "accumulation must be at least 1, got 0"),
         ({"learning_rate": 0.0}, "learning_rate must be positive, got 0.0"),
         ({"clip_norm": -1.0}, "clip_norm must be positive, got -1.0"),
-        ({"epsilon": float("nan")}, "epsilon must be positive, got nan"),
+        ({"epsilon": float("nan")}, "epsilon must be a finite number, got nan"),
         ({"momentum": 1.0}, r"momentum must lie in \[0, 1\), got 1.0"),
         ({"betas": (0.9, 1.0)}, r"betas must lie in \[0, 1\), got \(0.9, 1.0\)"),
     ],

@@ -25,16 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Train, or go on, or show the plan."""
-    from var.runs.carrying_out import carry_out
-    from var.runs.session import Session
+    from var.runs.carrying_out import train_command
 
-    session = Session.of(arguments)
     if arguments.stage == "vqvae":
-        from var.recipes.vqvae.job import VQVAEJob
-
-        job = VQVAEJob.of(arguments)
+        from var.recipes.vqvae.job import VQVAEJob as StageJob
     else:
-        from var.recipes.transformer.job import TransformerJob
-
-        job = TransformerJob.of(arguments)
-    carry_out(job, session, plan_only=arguments.plan)
+        from var.recipes.transformer.job import TransformerJob as StageJob
+    train_command(arguments, StageJob.of)

@@ -79,6 +79,11 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     return values
 
 
+def yaml_text(values: Mapping[str, Any]) -> str:
+    """Plain values as YAML that `read_yaml`, and readers of older versions of YAML, read as they are."""
+    return yaml.dump(dict(values), Dumper=_Dumper, sort_keys=False, default_flow_style=None)
+
+
 def taken(values: Mapping[str, Any], name: str, kind: Any, source: object, *, remedy: str = "save it again") -> Any:
     """The field `name` of a document, which must be of the `kind`: a type, or a union such as `int | None`.
 
@@ -159,6 +164,22 @@ _Loader.add_implicit_resolver(
     re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*|[1-9][0-9]*(?=[eE]))(?:[eE][-+]?[0-9]+)?$"),
     list("-+0123456789."),
 )
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes texts that either version of YAML would take for something else, such as 1e5 and 1:30."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the library's own form
+        first: [
+            *yaml.SafeDumper.yaml_implicit_resolvers.get(first, ()),
+            *_Loader.yaml_implicit_resolvers.get(first, ()),
+        ]
+        for first in {*yaml.SafeDumper.yaml_implicit_resolvers, *_Loader.yaml_implicit_resolvers}
+    }
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Write out what stands in two places twice."""
+        return True
 
 
 def _check_node(root: yaml.Node) -> None:

@@ -109,7 +109,11 @@ def read_tensors(path: Path | str, *, finite: bool = True) -> dict[str, Any]:
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
-    """One safetensors file, readable by all like other files; raises `OSError`."""
+    """One safetensors file, readable by all like other files; raises `OSError`.
+
+    `metadata` has one key: the library writes several in an order that differs from one process to the next.
+    """
+    assert metadata is None or len(metadata) == 1
     cpu: dict[str, Tensor] = {}
     storages: set[int] = set()
     for name, tensor in tensors.items():
@@ -119,7 +123,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         cpu[name] = tensor.clone() if place in storages else tensor
         storages.add(place)
     try:
-        save_file(cpu, path, metadata={"format": "pt", **(metadata or {})})
+        save_file(cpu, path, metadata=dict(metadata or {"format": "pt"}))
     except SafetensorError as error:
         raise _os_error(str(error) or type(error).__name__) from error
     give_usual_mode(path)

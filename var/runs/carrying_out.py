@@ -1,6 +1,10 @@
 """One start of a training run from the command line: check, prepare, train or go on, save."""
 
+import argparse
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from math import isfinite
 from typing import Any
 
 import torch
@@ -9,46 +13,63 @@ from torch import nn
 from var.data.bad_images import skipped_summary
 from var.data.base import ImageData, fingerprint
 from var.errors import UserError
+from var.locks import sole_owner
 from var.runs.evaluation import Evaluation
 from var.runs.folder import RunFolder
 from var.runs.job import Job, Prepared
+from var.runs.memory import check_memory
 from var.runs.overrides import FACTS, differences, settings_to_dict
 from var.runs.plan import count
 from var.runs.session import Session
 from var.training import CheckpointPolicy, PeriodicEvaluation, Task, train
-from var.training.signals import StoppedError, StopSignals
+from var.training.signals import StoppedError, StopSignals, end_in_peace
 from var.version import __version__
 
 
-def carry_out(job: Job[Any], session: Session, *, plan_only: bool = False) -> None:
-    """Show the plan of `job`, or train until it is finished or a signal stops it, and save what was trained."""
-    processes, folder, settings = session.processes, session.folder, job.settings
-    if plan_only:
-        plan = job.plan(processes.count)
+def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Namespace], Job[Any]]) -> None:
+    """Show the plan of the job that the `arguments` ask for, or train until it is finished or a signal stops it.
+
+    A signal to stop is obeyed at once until there is something to save; then the step in progress is done and saved,
+    and after the last one the model.
+    """
+    session = Session.of(arguments)
+    if arguments.plan:
+        job = job_of(arguments)
+        plan = job.plan(session.processes.count)
         session.say(replace(plan, notes=(*plan.notes, *job.remarks())).text())
         return
+    try:
+        with StopSignals(raising=True) as signals:
+            carry_out(job_of(arguments), session, signals)
+            end_in_peace()
+    except StoppedError:
+        session.say(f"stopped before the first step; run the same command again to go on in {session.folder.path}")
+
+
+def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
+    """Train until the run is finished or one of `signals` stops it, and save what was trained."""
+    folder, settings = session.folder, job.settings
     remarks = job.remarks()  # held-out images that cannot be used are refused before anything is written
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
-    if not _enter(session, job, facts):
-        session.say(
-            f"{folder.path} is a finished run of {count(settings.training.steps, 'step')}; nothing is left to do "
-            "(more training.steps train it on)"
-        )
-        return
-    try:
-        with StopSignals(raising=True):
-            prepared = job.prepare(session)
-    except StoppedError:
-        session.say(f"stopped before the first step; run the same command again to go on in {folder.path}")
-        return
-    for line in (_introduction(job, prepared.task), *remarks):
-        session.say(line)
-    _train(job, session, prepared, facts)
+    _agree(session, job, facts)
+    with ExitStack() as lock:
+        if not session.processes.from_main(lambda: _enter(session, job, facts, lock)):
+            session.say(
+                f"{folder.path} is a finished run of {count(settings.training.steps, 'step')}; nothing is left to do "
+                "(more training.steps train it on)"
+            )
+            return
+        prepared = job.prepare(session)
+        check_memory(prepared.task, settings.training, session.processes)
+        for line in (_introduction(job, prepared.task), *remarks):
+            session.say(line)
+        signals.remember()
+        _train(job, session, prepared, facts)
 
 
-def _enter(session: Session, job: Job[Any], facts: dict[str, Any]) -> bool:
-    """Take the run's folder, for all processes; False if its run is finished. Raises `UserError` for another run's."""
-    processes, folder = session.processes, session.folder
+def _agree(session: Session, job: Job[Any], facts: dict[str, Any]) -> None:
+    """Raise `UserError` unless all processes were started alike."""
+    processes = session.processes
     own = {**settings_to_dict(job.settings), FACTS: facts}
     # All wait here for each other: the folder changes as soon as one of them takes it.
     for rank, other in enumerate(processes.gather(own)):
@@ -58,16 +79,24 @@ def _enter(session: Session, job: Job[Any], facts: dict[str, Any]) -> bool:
                 "all processes of a run must have the same settings and data, but from process "
                 f"{processes.rank} to process {rank}: {'; '.join(changed)}; start all with one command, on one data set"
             )
+
+
+def _enter(session: Session, job: Job[Any], facts: dict[str, Any], lock: ExitStack) -> bool:
+    """Take the run's folder, the main process for all; False if its run is finished. Raises `UserError` for another's.
+
+    What is only looked at needs no lock, and no right to write.
+    """
+    folder, steps = session.folder, job.settings.training.steps
+    folder.compare(job.kind, job.settings, facts)
+    if folder.is_finished(steps):
+        return False
+    lock.enter_context(sole_owner(folder.path))
+    folder.compare(job.kind, job.settings, facts)  # again: who held it may have begun or finished a run
+    if folder.check_steps(steps):
+        return False
     versions = {"next-scale": __version__, "torch": torch.__version__}
-
-    def take() -> bool:
-        folder.compare(job.kind, job.settings, facts)
-        if folder.check_steps(job.settings.training.steps):
-            return False
-        folder.claim(job.kind, job.settings, {**facts, "versions": versions})
-        return True
-
-    return processes.from_main(take)
+    folder.claim(job.kind, job.settings, {**facts, "versions": versions})
+    return True
 
 
 def _train(job: Job[Any], session: Session, prepared: Prepared, identity: dict[str, Any]) -> None:
@@ -103,6 +132,7 @@ def _train(job: Job[Any], session: Session, prepared: Prepared, identity: dict[s
     def save() -> str:
         usage = job.save(prepared.task, folder.path)
         scores = next((row for row in reversed(result.history) if prepared.evaluation.best in row), {})
+        scores = {name: value if isfinite(value) else None for name, value in scores.items()}  # JSON has no NaN
         folder.finish({"steps": result.steps, "seconds": round(result.seconds, 1), "scores": scores})
         return usage
 

@@ -1,5 +1,6 @@
 """Evaluating a model in training: a picture of samples or reconstructions, and the scores of the shared evaluation."""
 
+import logging
 import re
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,12 +23,15 @@ from var.evaluation.features.classifier import Classifier, ClassifierConfig, tra
 from var.evaluation.metrics.frechet import RankDeficientWarning
 from var.evaluation.metrics.reconstruction import psnr
 from var.evaluation.scores import Reference, evaluate
+from var.files import set_aside
 from var.images import image_grid, save_png, to_uint8
 from var.randomness import keyed_generator
 from var.runs.session import Session
 from var.runs.settings import EvaluationSettings, GeneratorSettings
 from var.training import Task
 from var.training.distributed import Processes
+
+logger = logging.getLogger(__name__)
 
 BATCH = 50  # images generated at once
 JUDGE_BATCH = 50  # images of a step of the classifier's training
@@ -233,7 +237,7 @@ def _magnification(images: Tensor) -> int:
 def _classifier(
     data: ImageData, settings: EvaluationSettings, folder: Path, name: str, processes: Processes, progress: bool
 ) -> Classifier:
-    if processes.from_main((folder / "config.json").exists):
+    if processes.from_main(lambda: _is_judge(folder, data)):
         return Classifier.from_pretrained(folder)
     some = in_memory(data)
     # A batch is cut into equal parts, one per process.
@@ -248,6 +252,24 @@ def _classifier(
     )
     processes.from_main(lambda: judge.save_pretrained(folder))
     return judge.to("cpu")
+
+
+def _is_judge(folder: Path, data: ImageData) -> bool:
+    """Whether a classifier for `data` is there; what is damaged or for other data is set aside, with a warning."""
+    if not any((folder / name).exists() for name in ("config.json", "model.safetensors")):
+        return False
+    try:
+        config = Classifier.from_pretrained(folder).config
+        found, wanted = (
+            (config.channels, config.height, config.width, config.num_classes),
+            (*data.shape, len(data.classes)),
+        )
+        if found != wanted:
+            raise UserError(f"{folder} must judge images and classes {wanted}, got {found}; remove it")
+    except UserError as error:
+        logger.warning("%s; it is kept as %s, and the judge is trained again", error, set_aside(folder))
+        return False
+    return True
 
 
 def in_memory(data: ImageData) -> ImageData:

@@ -1,13 +1,14 @@
 """The folder of a run: where everything lies, and whether it belongs to the run that is asked for."""
 
-import json
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from var.errors import UserError
-from var.files import is_unfinished, make_folder, sweep, write_text
-from var.foreign.documents import read_json
+from var.files import is_unfinished, make_folder, set_aside, sweep, write_json
+from var.foreign.documents import read_json, taken
+from var.locks import LOCK
 from var.nested import plain
 from var.runs.overrides import (
     FACTS,
@@ -21,6 +22,8 @@ from var.runs.overrides import (
 from var.runs.settings import RunSettings
 from var.training.checkpoints import checkpoints, step_of
 from var.training.run_length import check_length
+
+logger = logging.getLogger(__name__)
 
 FREE = (
     "data.source",
@@ -54,7 +57,7 @@ class RunFolder:
     def check_place(self) -> None:
         """Raise `UserError` for a folder that is neither new nor that of a run."""
         found = self.path.iterdir() if self.path.is_dir() and not self.settings.exists() else ()
-        if any(path != self.listing and not is_unfinished(path) for path in found):
+        if any(path.name not in (self.listing.name, LOCK) and not is_unfinished(path) for path in found):
             raise UserError(
                 f"the output {self.path} must be a new folder or that of a run, but it holds other files and no "
                 f"{self.settings.name}; choose another --output"
@@ -70,7 +73,8 @@ class RunFolder:
         if not self.settings.exists():
             return
         saved = read_settings(self.settings)
-        before = dict(saved.pop(FACTS, None) or {})
+        before = taken(saved, FACTS, dict, self.settings, remedy="restore it, or choose another --output")
+        del saved[FACTS]
         if before.get("kind") != kind:
             raise UserError(
                 f"{self.path} must hold a run of kind {kind!r}, got {before.get('kind')!r}; choose another --output"
@@ -84,15 +88,31 @@ class RunFolder:
                 "set them back, or choose another --output"
             )
 
+    def is_finished(self, steps: int) -> bool:
+        """Whether the run is finished with just so many `steps`."""
+        return self._finished_steps() == steps
+
     def check_steps(self, steps: int) -> bool:
-        """Whether the run is finished with `steps`; raises `UserError` if it has more of them already."""
-        record = read_json(self.finished) if self.finished.exists() else {}
-        if record.get("steps") == steps:
+        """Whether the run is finished with `steps`; raises `UserError` if it has more of them already.
+
+        A record of the end that is damaged is set aside, with a warning.
+        """
+        if self.is_finished(steps):
             return True
         newest = next(iter(checkpoints(self.checkpoints)), None)
-        done = max(record.get("steps", 0), step_of(newest) if newest else 0)
+        if (finished := self._finished_steps()) is None and self.finished.exists():
+            damaged = set_aside(self.finished)
+            logger.warning("%s cannot be used, and is kept as %s; the run goes on", self.finished, damaged)
+        done = max(finished or 0, step_of(newest) if newest else 0)
         check_length(steps, done, str(self.path), setting="training.steps")
         return False
+
+    def _finished_steps(self) -> int | None:
+        """With how many steps the run was finished; None if it was not, or its record does not say so."""
+        try:
+            return taken(read_json(self.finished), "steps", int, self.finished)
+        except UserError:
+            return None
 
     def claim(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Write the resolved settings and the facts, and remove what killed starts left; one process does it."""
@@ -101,7 +121,7 @@ class RunFolder:
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Say that the run is over and its model saved."""
-        write_text(self.finished, json.dumps(dict(record), indent=1) + "\n")
+        write_json(self.finished, dict(record))
 
 
 def _bound(facts: Mapping[str, Any]) -> dict[str, Any]:

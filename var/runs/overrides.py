@@ -9,7 +9,9 @@ from var import nested
 from var.configs import config_from_dict
 from var.errors import UserError, suggestion
 from var.files import write_text
+from var.foreign.documents import read_yaml, yaml_text
 from var.nested import leaves, plain
+from var.runs.aliases import called_here
 
 Settings = TypeVar("Settings")
 
@@ -52,25 +54,12 @@ def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: S
 
 def read_settings(path: Path) -> dict[str, Any]:
     """The mapping in a YAML or JSON file; raises `UserError` if there is none."""
-    import yaml
-
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"the settings file {path} must exist, but it is missing; check the path") from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} must be a readable YAML or JSON file, but: {reason}; correct it") from error
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in values):
-        raise UserError(f"{path} must hold named settings, got {type(values).__name__}; write `training: {{steps: 9}}`")
-    return values
+    return read_yaml(path)
 
 
 def write_settings(path: Path, values: Mapping[str, Any]) -> None:
     """Write nested settings as YAML, whole or not at all."""
-    import yaml
-
-    write_text(path, yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None))
+    write_text(path, yaml_text(values))
 
 
 def differences(saved: Mapping[str, Any], given: Mapping[str, Any]) -> list[str]:
@@ -91,10 +80,19 @@ def _put(values: dict[str, Any], name: str, value: Any, source: str) -> None:
 
 
 def _nearest(name: str, values: Mapping[str, Any]) -> str:
+    """The settings that `name` may mean: of the same last word, called so elsewhere, or spelt alike."""
     known = [known for known, _ in leaves(values)]
-    leaf = name.rpartition(".")[2]
+    group, _, leaf = name.rpartition(".")
     same = [other for other in known if leaf in other.split(".")]
-    return f"did you mean {' or '.join(map(repr, same[:3]))}?" if same else suggestion(name, known)
+    same += [other for ours in called_here(leaf) for other in known if f".{other}".endswith(f".{ours}")]
+    same.sort(key=lambda other: not other.startswith(f"{group}."))  # those of the group that was named first
+    if same:
+        return f"did you mean {' or '.join(map(repr, dict.fromkeys(same[:3])))}?"
+    near = suggestion(name, known)
+    if near.startswith("did you mean"):
+        return near
+    inside = [other for other in known if other.startswith(f"{group}.")] if group else []
+    return suggestion(name, inside or [*values])
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -9,6 +9,7 @@ from torch import nn
 from var.data.base import ImageData
 from var.quantities import count, flops, size
 from var.runs.cost import Cost
+from var.runs.memory import lasting_memory
 from var.runs.settings import RunSettings
 from var.training import TrainingConfig
 
@@ -74,17 +75,10 @@ class Plan:
     @property
     def memory(self) -> dict[str, int]:
         """An estimate of the bytes that one process needs, by what they hold; temporary buffers are not in it."""
-        trained, half = 4 * self.parameters, self.training.mixed_precision == "bf16"
-        frozen = 4 * sum(network.parameters for network in self.networks if not network.trained)
-        parts = {
-            "weights": trained + frozen,
-            "gradients": trained,
-            "optimiser": (1 if self.training.optimizer == "muon" else 2) * trained,  # few weights are no matrices
-            "averaged weights": trained if self.training.ema_decay else 0,
-            "16-bit copies": trained // 2 if half else 0,
-            "activations": self.image_cost.kept * self.micro_batch,
-        }
-        return {name: size for name, size in parts.items() if size}
+        frozen = sum(network.parameters for network in self.networks if not network.trained)
+        lasting = lasting_memory(self.parameters, frozen, self.training)
+        kept = self.image_cost.kept * self.micro_batch
+        return lasting | ({"activations": kept} if kept else {})
 
     def text(self) -> str:
         """The plan as aligned lines."""

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from var.checks import at_least, fields, probability
+from var.checks import at_least, at_most, fields, probability
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop
 from var.errors import UserError
 from var.training import TrainingConfig
@@ -19,6 +19,7 @@ class DataSettings:
     def __post_init__(self) -> None:
         fields(self)
         probability(self, "flip")
+        at_most(16, self, "crop")
         if self.crop < 1:
             raise UserError(f"crop must be 1 (the centre) or more, got {self.crop}; 1.125 is usual")
 
@@ -46,6 +47,9 @@ class EvaluationSettings:
         at_least(0, self, "every", "judge_steps")
         at_least(1, self, "grid")
         at_least(2, self, "samples")
+        at_most(10**9, self, "every")
+        at_most(10**6, self, "samples", "judge_steps")
+        at_most(10**4, self, "grid")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +61,9 @@ class CheckpointSettings:
 
     def __post_init__(self) -> None:
         fields(self)
-        at_least(1, self, "every", "keep")
+        at_least(1, self, "every")
+        at_least(2, self, "keep")  # one may turn out to be damaged
+        at_most(10**9, self, "every", "keep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,37 +1,23 @@
 """How processes that draw the same set share the work: each holds a lock on what it is drawing."""
 
-import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from var.files import unwritable
-
-try:
-    import fcntl
-except ImportError:  # not a POSIX system
-    fcntl = None
-
-LOCK = ".lock"
-"""The file in a folder of images on which the locks are."""
-
-UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL}
+from var.locks import LOCK, fcntl, locked, open_lock
 
 
 class Claims:
     """Locks on stretches of a work list, held by this process and let go by the system however it ends.
 
-    They are byte ranges of the file `.lock` in `folder`, on which processes of one machine, and through NFS of several,
+    They are byte ranges of the lock file in `folder`, on which processes of one machine, and through NFS of several,
     agree. Where there are no such locks every claim succeeds: images may then be drawn twice, but never wrongly.
     """
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / LOCK
-        try:
-            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise unwritable(self.path, error) from error
+        self._file = open_lock(folder)
 
     def __enter__(self) -> "Claims":
         return self
@@ -59,8 +45,4 @@ class Claims:
         """Whether the lock was had; None where there are none."""
         if fcntl is None:
             return None
-        try:
-            fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), length, start)
-        except OSError as error:
-            return None if error.errno in UNSUPPORTED else False
-        return True
+        return locked(lambda: fcntl.lockf(self._file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), length, start))

@@ -29,6 +29,9 @@ NOT_COMPARED = ("versions", "model", "variant", "revision")
 OWN = ("class_label", "class_name", "seed")
 """What a record says of one image alone."""
 
+UNSAID = {"spacing": "leading"}
+"""What a record means that does not tell such a setting: those of before it was one do not, nor do those like them."""
+
 SAMPLED = 4096
 """Elements of each tensor that the fingerprint of a model looks at."""
 
@@ -40,6 +43,10 @@ class Recipe:
     settings: Mapping[str, Any]  # what all images share, fit for JSON
     class_names: Sequence[str]
     versions: Mapping[str, str] = field(default_factory=lambda: versions())
+
+    def __post_init__(self) -> None:
+        told = {name: value for name, value in self.settings.items() if (name, value) not in UNSAID.items()}
+        object.__setattr__(self, "settings", told)
 
     def record(self, item: Item) -> dict[str, Any]:
         """All that is needed to make an image again."""
@@ -72,11 +79,9 @@ class Recipe:
 
 def _compare(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], remedy: str) -> None:
     for name in dict.fromkeys((*wanted, *found)):
-        if name not in NOT_COMPARED and wanted.get(name) != found.get(name):
-            raise UserError(
-                f"{shown(path)} was drawn with {shown(name)} = {shown(repr(found.get(name)))}, and now "
-                f"{shown(repr(wanted.get(name)))} is asked for; {remedy}"
-            )
+        then, now = (record.get(name, UNSAID.get(name)) for record in (found, wanted))
+        if name not in NOT_COMPARED and then != now:
+            raise UserError(f"{path} was drawn with {name} = {then!r}, and now {now!r} is asked for; {remedy}")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

@@ -1,6 +1,5 @@
 """Folders `step-N` that exist whole or not at all: written aside, checked by a manifest, then renamed."""
 
-import os
 import re
 import shutil
 from collections.abc import Mapping
@@ -13,16 +12,23 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from var.checks import fields
+from var.checks import at_most, fields
 from var.configs import to_json
-from var.errors import UserError
-from var.files import begin_folder, file_digest, finish_folder, remove_folder, sweep
-from var.foreign.documents import read_json
+from var.errors import UserError, first_line
+from var.files import begin_folder, file_digest, finish_folder, remove_folder, set_aside, sweep, write_text
+from var.foreign.documents import read_json, taken
 from var.foreign.weights import Kind, opened_tensors, save_tensors
 from var.training.distributed import Processes
 
 MANIFEST = "manifest.json"
 FACTS = "state.json"
+_FACTS: dict[str, dict[str, Any]] = {
+    "": {"step": int, "processes": int, "accumulation": int, "steps": int, "seconds": float, "unseen": bool},
+    "identity": {"training": dict, "data": dict},
+    "journal": {"steps": int, "values": dict},
+    "state": {"average_updates": int, "task": list},
+}
+"""Of which type the facts are, by the group that they lie in; older checkpoints lack some."""
 _CHECKPOINT = re.compile(r"step-(\d+)")
 _OLD_LEFTOVER = re.compile(r"step-\d+\.(tmp|trash)")  # the names that version 0.1 gave
 
@@ -38,6 +44,7 @@ class CheckpointPolicy:
 
     def __post_init__(self) -> None:
         fields(self)
+        at_most(10**9, self, "every", "keep")
         if self.every < 1:
             raise UserError(f"checkpoints must be at least 1 step apart, got every={self.every}; raise it")
         if self.keep < 2:
@@ -59,7 +66,8 @@ class CheckpointWriter:
         self._target = folder / f"step-{step}"
         self._place: Path | None = None
         self._manifest: dict[str, dict[str, Any]] = {}
-        self._failure: OSError | None = None
+        self._failure: Exception | None = None
+        self._bytes = 0  # of all tensors, written or not
         try:
             self._place = begin_folder(self._target)
         except OSError as error:
@@ -67,13 +75,14 @@ class CheckpointWriter:
 
     def add(self, file: str, tensors: Mapping[str, Tensor]) -> None:
         """Write the whole `tensors` as one safetensors file."""
+        self._bytes += sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         if self._place is None or self._failure is not None:
             return
         try:
             path = self._place / f"{file}.safetensors"
             save_tensors(path, tensors)
             self._manifest[path.name] = _entry(path)
-        except OSError as error:
+        except (OSError, UserError) as error:
             self._failure = error
 
     def finish(self, facts: dict[str, Any], keep: int) -> None:
@@ -82,33 +91,31 @@ class CheckpointWriter:
         try:
             if self._place is None or self._failure is not None:
                 raise self._failure or FileNotFoundError(self._target)
-            (self._place / FACTS).write_text(text, encoding="utf-8")
+            write_text(self._place / FACTS, text)
             self._manifest[FACTS] = _entry(self._place / FACTS)
             manifest = to_json({"step": self._step, "files": self._manifest})
-            (self._place / MANIFEST).write_text(manifest, encoding="utf-8")
+            write_text(self._place / MANIFEST, manifest)
             finish_folder(self._place, self._target)
-        except OSError as error:
+        except (OSError, UserError) as error:
             raise self._failed(error) from error
         for old in checkpoints(self._folder)[keep:]:
             remove_folder(old)
 
-    def _failed(self, error: OSError) -> UserError:
-        wanted = 0
-        if self._place is not None and self._place.is_dir():
-            wanted = _size(self._place)
+    def _failed(self, error: Exception) -> UserError:
+        if self._place is not None:
             shutil.rmtree(self._place, ignore_errors=True)
+        told = (each.strerror for each in (error, error.__cause__) if isinstance(each, OSError))
+        reason = next(filter(None, told), first_line(error))
+        free = "room unknown"
         with suppress(OSError):
-            wanted = max([wanted, *(_size(folder) for folder in checkpoints(self._folder)[:1])])
-        free = "unknown"
-        with suppress(OSError):
-            free = _megabytes(shutil.disk_usage(self._folder).free)
+            free = f"{_megabytes(shutil.disk_usage(self._folder).free)} free"
         earlier = [folder.name for folder in checkpoints(self._folder)]
         intact = f"{earlier[0]} is intact and" if earlier else "no earlier one exists: the run"
         goes_on = "the same command goes on from it" if earlier else "begins anew"
         return UserError(
             f"the checkpoint of step {self._step} must be written whole to {self._folder}, but: "
-            f"{error.strerror or error} ({free} free, more than {_megabytes(wanted)} needed); make room or give "
-            f"another folder; {intact} {goes_on}"
+            f"{reason} ({free}, more than {_megabytes(self._bytes)} needed); make room or give another folder; "
+            f"{intact} {goes_on}"
         )
 
 
@@ -160,18 +167,27 @@ def step_of(checkpoint: Path) -> int:
 
 def fault(checkpoint: Path) -> str | None:
     """What is wrong with a checkpoint, None if every file has the size and the SHA-256 of its manifest."""
+    reading = MANIFEST
     try:
-        files = read_json(checkpoint / MANIFEST)["files"]
-        for name, entry in files.items():
-            path = checkpoint / name
+        manifest = read_json(checkpoint / MANIFEST)
+        files = taken(manifest, "files", dict, MANIFEST)
+        if FACTS not in files or "model.safetensors" not in files:
+            return f"{MANIFEST} must list {FACTS} and model.safetensors"
+        for name in files:
+            entry, path = taken(files, name, dict, MANIFEST), checkpoint / Path(name).name
             if not path.is_file():
-                return f"{name} is missing"
-            if path.stat().st_size != entry["bytes"]:
-                return f"{name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
-            if file_digest(path) != entry["sha256"]:
-                return f"{name} has other contents than were written"
-    except (UserError, OSError, KeyError, TypeError, AttributeError) as error:
-        return f"{MANIFEST} cannot be used ({error})"
+                return f"{path.name} is missing"
+            if path.stat().st_size != taken(entry, "bytes", int, MANIFEST):
+                return f"{path.name} has {path.stat().st_size} bytes instead of {entry['bytes']}"
+            if file_digest(path) != taken(entry, "sha256", str, MANIFEST):
+                return f"{path.name} has other contents than were written"
+        reading = FACTS
+        if read_facts(checkpoint)["step"] != step_of(checkpoint):
+            return f"{FACTS} is of another step"
+        reading = "a file of tensors"
+        stored_tensors(checkpoint)
+    except (UserError, OSError, ValueError) as error:
+        return f"{reading} cannot be used ({error})"
     return None
 
 
@@ -185,7 +201,7 @@ def newest_whole(folder: Path) -> tuple[Path | None, list[str]]:
         wrong = fault(path)
         if wrong is None:
             for damaged in faults:
-                _set_aside(damaged)
+                set_aside(damaged)
             return path, [f"{damaged.name}: {reason}" for damaged, reason in faults.items()]
         faults[path] = wrong
     if faults:
@@ -206,24 +222,19 @@ def sweep_checkpoints(folder: Path) -> None:
 
 
 def read_facts(checkpoint: Path) -> dict[str, Any]:
-    """The facts given to `CheckpointWriter.finish`."""
-    return read_json(checkpoint / FACTS)
+    """The facts given to `CheckpointWriter.finish`; raises `UserError` for those of another type."""
+    facts = read_json(checkpoint / FACTS)
+    taken(facts, "step", int, FACTS)
+    for group, kinds in _FACTS.items():
+        values = taken(facts, group, dict, FACTS) if group in facts else {} if group else facts
+        for name in kinds.keys() & values.keys():
+            taken(values, name, kinds[name], FACTS)
+    return facts
 
 
 def _entry(path: Path) -> dict[str, Any]:
     """What the manifest says of a file."""
     return {"bytes": path.stat().st_size, "sha256": file_digest(path)}
-
-
-def _set_aside(folder: Path) -> None:
-    target = folder.with_name(f"{folder.name}.damaged")
-    if target.exists():
-        shutil.rmtree(target)
-    os.rename(folder, target)
-
-
-def _size(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.iterdir())
 
 
 def _megabytes(size: int) -> str:

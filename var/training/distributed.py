@@ -1,6 +1,7 @@
 """The processes of a run: how many there are, what they agree on, and what the main one does for all."""
 
 import inspect
+import logging
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -13,7 +14,10 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from var.devices import check_device
 from var.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
 
@@ -25,23 +29,28 @@ _PATIENCE = timedelta(hours=4)
 class Processes:
     """The processes that train together, as accelerate found them.
 
-    `device` is "cpu", "cuda", ... or None for accelerate's choice. Raises `UserError` if another device is in use, or
-    if the launcher asked for more processes than there are.
+    `device` is "cpu", "cuda", ... or None for accelerate's choice, which is the CPU where no accelerator can be used.
+    Raises `UserError` if another device is in use, or if the launcher asked for more processes than there are, or for
+    more of them than GPUs.
     """
 
     def __init__(self, device: str | None = None) -> None:
         _check_environment()
         patience = InitProcessGroupKwargs(timeout=_PATIENCE)
-        self.accelerator = accelerator = Accelerator(cpu=device == "cpu", kwargs_handlers=[patience])
+        # Accelerate starts no group of processes on the CPU unless it is told that it shall be the CPU.
+        cpu = device == "cpu" or (device is None and not _accelerator_works())
+        self.accelerator = accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patience])
         self.device: torch.device = accelerator.device
         self.count = accelerator.num_processes
         self.rank = accelerator.process_index  # from 0
         self.is_main = self.rank == 0  # this process writes, evaluates and speaks for all
         # Accelerate keeps the first device that a process asked for.
-        if device is not None and self.device.type != device.partition(":")[0]:
+        kind, _, index = (self.device.type if device is None else device).partition(":")
+        if self.device.type != kind or (index and index != str(self.device.index or 0)):
             raise UserError(
-                f"a training run uses the device that accelerate manages, here {self.device.type!r}, "
-                f"got {device!r}; leave the device out or start a new process for the other one"
+                f"a training run uses the device that accelerate manages, here {str(self.device)!r}, "
+                f"got {device!r}; leave the device out (CUDA_VISIBLE_DEVICES says which GPUs there are), "
+                "or start a new process for the other one"
             )
         asked = int(os.environ.get("WORLD_SIZE", "1"))
         if asked != self.count:
@@ -100,8 +109,30 @@ class Processes:
         return value
 
 
+def _accelerator_works() -> bool:
+    """Whether there is a GPU or the like for this process: one that is there may still be unusable."""
+    if not torch.accelerator.is_available():
+        return False
+    kind = "cuda" if torch.cuda.is_available() else str(torch.accelerator.current_accelerator())
+    local, here = (int(os.environ.get(name, default)) for name, default in (("LOCAL_RANK", 0), ("LOCAL_WORLD_SIZE", 1)))
+    try:
+        check_device(f"{kind}:{local % max(torch.accelerator.device_count(), 1)}")
+    except UserError as error:
+        logger.warning("%s; this run trains on the CPU", error)
+        return False
+    if here > torch.accelerator.device_count():
+        raise UserError(
+            f"every process needs a GPU of its own, got {here} processes for {torch.accelerator.device_count()} here; "
+            "start fewer, or train on the CPU with --device cpu"
+        )
+    return True
+
+
 def _check_environment() -> None:
     """Refuse what would train in one process where several were asked for."""
+    for name in ("WORLD_SIZE", "LOCAL_WORLD_SIZE", "RANK", "LOCAL_RANK"):
+        if not (text := os.environ.get(name, "0")).isdecimal():
+            raise UserError(f"the environment's {name} must be a whole number, got {text!r}; {_START}")
     needed = ("RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT")
     missing = [name for name in needed if name not in os.environ]
     asked = os.environ.get("WORLD_SIZE", "1")

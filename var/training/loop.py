@@ -13,6 +13,7 @@ from var.configs import config_to_dict
 from var.data.augment import Augmentation
 from var.data.base import ImageData
 from var.data.batches import Batch, batches
+from var.data.workers import check_workers
 from var.training.checkpoints import CheckpointPolicy
 from var.training.distributed import Processes
 from var.training.metrics_log import MetricsLog
@@ -85,6 +86,7 @@ def train(
     `UserError` for a checkpoint of another run or of more steps, no room to save, fewer processes than asked for, and
     impossible settings.
     """
+    workers = check_workers(workers)
     state = TrainingState(task, data, config, Processes(device))
     with ExitStack() as opened:
         keeper = Checkpoints(checkpoints, state) if checkpoints else None

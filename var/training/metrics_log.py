@@ -1,7 +1,6 @@
 """The numbers of a run: means over windows of steps and over processes, kept in memory and written as JSON lines."""
 
 import json
-import os
 from collections.abc import Callable, Mapping
 from math import fsum, isfinite
 from pathlib import Path
@@ -10,7 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from var.files import unwritable, write_text
+from var.files import append_text, sync_file, write_text
+from var.foreign.logs import read_log
+from var.paths import kind_of_file
 
 Row = dict[str, float]
 Values = dict[str, list[float]]
@@ -50,7 +51,7 @@ class MetricsLog:
         self._earlier_steps: int = (window or {}).get("steps", 0)
         if path is not None:
             entries = _entries_until(path, start)
-            self.rows = [entry for entry in entries if "warning" not in entry]
+            self.rows = [entry for entry in entries if not any(isinstance(value, str) for value in entry.values())]
             write_text(path, "".join(map(_line, entries)))
 
     def add(self, step: int, numbers: dict[str, float | Tensor], *, last: bool = False) -> bool:
@@ -72,11 +73,7 @@ class MetricsLog:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         if self.path is not None:
-            try:
-                with self.path.open("a") as file:
-                    file.write(_line(entry))
-            except OSError as error:
-                raise unwritable(self.path, error) from error
+            append_text(self.path, _line(entry))
 
     def note(self, done: int, text: str) -> None:
         """Write a sentence about the run after `done` steps; it is no row."""
@@ -85,8 +82,7 @@ class MetricsLog:
     def saved(self) -> dict[str, Any]:
         """The numbers that wait for their row, of all processes, as JSON can say them; all rows are on the disk."""
         if self.path is not None:
-            with self.path.open("rb") as file:
-                os.fsync(file.fileno())
+            sync_file(self.path)
         waiting = self._waiting()
         # JSON has no NaN and no infinity, but float() reads their names.
         values = {name: [v if isfinite(v) else str(v) for v in numbers] for name, numbers in waiting.items()}
@@ -121,14 +117,7 @@ def _line(entry: Mapping[str, Any]) -> str:
 
 def _entries_until(path: Path, step: int) -> list[dict[str, Any]]:
     """The lines in `path` up to `step`; a killed process may have left its last line half-written."""
-    if step == 0 or not path.exists():
+    if step == 0 or kind_of_file(path) is None:
         return []
-    entries: list[dict[str, Any]] = []
-    for line in path.read_text(errors="replace").splitlines():
-        try:
-            entry = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(entry, dict) and isinstance(entry.get("step"), int | float) and entry["step"] <= step:
-            entries.append(entry)
-    return entries
+    entries = (entry for entry in read_log(path) if isinstance(entry.get("step"), int | float))
+    return [entry for entry in entries if entry["step"] <= step]

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from var.checks import at_least, fields, positive, share
+from var.checks import at_least, at_most, fields, not_negative, positive, share
 from var.errors import UserError
 from var.training.muon import Muon, muon_flops
 
@@ -40,6 +40,10 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         fields(self)
         at_least(1, self, "steps", "batch_size", "accumulation", "log_every")
+        at_most(10**9, self, "steps", "log_every", "accumulation")
+        at_most(10**6, self, "batch_size")  # images; the largest that was ever of use is a tenth of it
+        at_most(10**3, self, "learning_rate", "weight_decay", "epsilon")
+        not_negative(self, "weight_decay")
         share(self, "warmup", "hold", "final_learning_rate", "ema_decay")
         positive(self, "learning_rate", "clip_norm", "epsilon")
         if self.warmup + self.hold > 1:

@@ -1,19 +1,27 @@
 """Evaluation of a model every so many steps while it trains, and its best weights."""
 
+import json
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from var.configs import config_to_dict, to_json
 from var.errors import UserError, suggestion
-from var.files import atomic_file, write_text
+from var.files import atomic_file, set_aside, write_text
+from var.foreign.documents import parse_json, taken
 from var.foreign.weights import opened_tensors, save_tensors
 from var.training.state import TrainingState
 
+logger = logging.getLogger(__name__)
+
 WEIGHTS = "model.safetensors"
+BEST = "best"
+"""The one key of its metadata, since several would be written in an order that differs; older files have three."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +63,32 @@ class PeriodicEvaluation:
 
 
 def best_so_far(folder: Path) -> tuple[int, float] | None:
-    """The step and the number of the weights in a run's `best`, None if there are none."""
+    """The step and the number of the weights in a run's `best`, None if there are none.
+
+    Raises `UserError` for what no run has written there.
+    """
     path = folder / "best" / WEIGHTS
-    if not path.is_file():
+    if not path.exists():
         return None
     with opened_tensors(path) as file:
-        facts = file.metadata()
-    return int(facts["step"]), float(facts["value"])
+        told: dict[str, Any] = file.metadata()
+    try:
+        facts = parse_json(told[BEST], path) if BEST in told else told
+        step, value = int(taken(facts, "step", int | str, path)), float(taken(facts, "value", float | str, path))
+    except ValueError as error:
+        raise UserError(f"{path} must tell of which step it is, but: {error}; remove it") from error
+    if not isfinite(value):
+        raise UserError(f"{path} must tell a finite number, got {value}; remove it")
+    return step, value
 
 
 def _keep_best(folder: Path, model: nn.Module, step: int, name: str, value: float) -> None:
-    earlier = best_so_far(folder.parent)
+    try:
+        earlier = best_so_far(folder.parent)
+    except UserError as error:
+        damaged = set_aside(folder)
+        logger.warning("%s; it is kept as %s, and the best weights are from now on those after it", error, damaged)
+        earlier = None
     if not value < (earlier[1] if earlier else inf):
         return
     config = getattr(model, "config", None)
@@ -73,4 +96,4 @@ def _keep_best(folder: Path, model: nn.Module, step: int, name: str, value: floa
         write_text(folder / "config.json", to_json({"class": type(model).__name__, **config_to_dict(config)}))
     # The number travels in the file of the weights, so that both change at one moment.
     with atomic_file(folder / WEIGHTS) as file:
-        save_tensors(file, model.state_dict(), {"step": str(step), "name": name, "value": repr(value)})
+        save_tensors(file, model.state_dict(), {BEST: json.dumps({"step": step, "name": name, "value": value})})

@@ -1,6 +1,5 @@
 """The checkpoints of a run on several processes: which to go on from, what may have changed, saving together."""
 
-import errno
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -12,8 +11,8 @@ from typing import Any
 from var.configs import config_to_dict
 from var.data.base import fingerprint
 from var.errors import UserError
-from var.files import make_folder
 from var.foreign.weights import Kind
+from var.locks import sole_owner
 from var.nested import differences, plain
 from var.training.checkpoints import (
     CheckpointPolicy,
@@ -64,23 +63,8 @@ class Checkpoints:
             yield
 
     def _take_folder(self, lock: ExitStack) -> None:
-        folder = make_folder(self.policy.folder)
-        file = lock.enter_context((folder / ".lock").open("w"))
-        try:
-            import fcntl  # not on Windows
-
-            # Ends with this process, however that ends.
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except ImportError:
-            pass
-        except OSError as error:
-            if error.errno in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UserError(
-                    f"one run at a time can be saved in a folder, but another one is training in {folder}; "
-                    "wait for its end, or give another folder"
-                ) from error
-            # Some file systems have no locks.
-        sweep_checkpoints(folder)
+        lock.enter_context(sole_owner(self.policy.folder))
+        sweep_checkpoints(self.policy.folder)
 
     def resume(self) -> RunProgress:
         """Bring the newest whole checkpoint, if there is one, into the state, the same on every process.

@@ -5,7 +5,7 @@ from typing import Literal
 
 from var import checks
 from var.errors import UserError
-from var.scales import ScaleSchedule, Side
+from var.scales import ScaleSchedule, Side, check_scales
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,16 @@ class VARConfig:
         checks.fields(self)
         object.__setattr__(self, "sides", self.schedule.sides)
         checks.at_least(1, self, "vocabulary", "code_width", "num_classes", "depth", "width", "heads")
+        checks.at_most(2**24, self, "vocabulary", "num_classes")
+        checks.at_most(2**17, self, "code_width", "width", "heads")
+        checks.at_most(2**10, self, "depth", "mlp_ratio", "embedding_std", "modulation_std", "gate_std")
+        checks.positive(self, "mlp_ratio")
+        checks.not_negative(
+            self, "embedding_std", "modulation_std", *(["gate_std"] if self.gate_std is not None else [])
+        )
+        if self.width * self.mlp_ratio < 1:
+            raise UserError(f"mlp_ratio must leave the MLP a width, got {self.mlp_ratio} of {self.width}; raise it")
+        check_scales(self.schedule)
         if self.width % self.heads:
             raise UserError(f"width must be divisible by heads, got {self.width} and {self.heads}; change one of them")
         checks.probability(self, "dropout", "drop_path", below_1=True)

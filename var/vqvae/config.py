@@ -5,7 +5,10 @@ from typing import Literal
 
 from var import checks
 from var.errors import UserError
-from var.scales import ScaleSchedule, Side
+from var.scales import ScaleSchedule, Side, check_scales
+
+MOST_LEVELS = 12
+"""Each halves the picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +40,16 @@ class VQVAEConfig:
         checks.fields(self)
         object.__setattr__(self, "sides", self.schedule.sides)
         checks.at_least(1, self, "in_channels", "base_channels", "residual_blocks", "width")
+        checks.at_most(2**14, self, "in_channels", "base_channels", "width", "norm_groups")
+        checks.at_most(2**10, self, "residual_blocks", "channel_multipliers")
+        checks.at_most(2**24, self, "vocabulary")
+        checks.not_negative(self, "commitment")
+        checks.share(self, "phi_ratio")
+        check_scales(self.schedule)
+        if len(self.channel_multipliers) > MOST_LEVELS:
+            raise UserError(
+                f"channel_multipliers must be at most {MOST_LEVELS}, got {len(self.channel_multipliers)}; lower them"
+            )
         if self.vocabulary < 2:
             raise UserError(f"vocabulary must hold at least 2 codes, got {self.vocabulary}; raise it")
         if not self.channel_multipliers or min(self.channel_multipliers) < 1:
@@ -48,8 +61,8 @@ class VQVAEConfig:
             raise UserError(
                 f"channels must be divisible by norm_groups={self.norm_groups}, got {odd[0]}; change base_channels"
             )
-        if self.phi != "per-scale" and self.phi < 1:
-            raise UserError(f"phi must be at least 1 or 'per-scale', got {self.phi!r}")
+        if self.phi != "per-scale" and not 1 <= self.phi <= 2**10:
+            raise UserError(f"phi must be at least 1 or 'per-scale', got {self.phi!r}; {2**10} are the most")
         checks.share(self, "scale_dropout", "dropout", "codebook_decay")
         if self.restart_below < 0:
             raise UserError(f"restart_below must be 0 (never) or more, got {self.restart_below}; correct it")

@@ -10,8 +10,8 @@ from var.data.entries import RECORD, SYSTEM
 from var.errors import UserError, listed
 from var.files import is_unfinished
 from var.foreign.pictures import ACCEPTED, SUFFIXES
+from var.locks import LOCK
 from var.names import shown
-from var.sampling.claims import LOCK
 from var.sampling.work import MANIFEST
 
 _NAMED = 3

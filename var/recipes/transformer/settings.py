@@ -21,6 +21,7 @@ class TokenSettings:
         checks.fields(self)
         checks.at_least(1, self, "variants")
         checks.not_negative(self, "temperature")
+        checks.at_most(10**4, self, "variants", "temperature")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -66,7 +66,8 @@ class TokenCache:
         part = len(data) if folder is None else PART
         shares = _pieces(range(len(data)), part)
         files = None if folder is None else TokenFiles.claim(Path(folder), encoder.settings())
-        missing = [n for n in range(rank, len(shares), world_size) if files is None or not files.path(n).exists()]
+        own = range(rank, len(shares), world_size)
+        missing = [n for n in own if files is None or not files.has(n, encoder.shape(shares[n]), encoder.dtype)]
         mine = [shares[number] for number in missing]
         total, kept = variants * sum(map(len, mine)), []
         with tqdm(total=total, desc="encode", disable=not progress or not total, position=bar_line) as bar:

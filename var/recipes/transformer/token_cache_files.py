@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -12,13 +13,16 @@ from jaxtyping import Int
 from torch import Tensor
 
 from var.errors import UserError
-from var.files import atomic_file, is_unfinished, make_folder, write_json
+from var.files import atomic_file, is_unfinished, make_folder, set_aside, write_json
 from var.foreign.documents import read_json
 from var.foreign.weights import opened_tensors, save_tensors
 from var.tokenizer import Tokenizer
 from var.weights import add_to_digest
 
+logger = logging.getLogger(__name__)
+
 KIND = "var token cache 1"
+MANIFEST = "cache.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +34,17 @@ class TokenFiles:
 
     @classmethod
     def claim(cls, folder: Path, settings: dict[str, Any]) -> "TokenFiles":
-        """The cache of these `settings` in `folder`, begun if that is empty; else raises `UserError` for another."""
-        manifest = make_folder(folder) / "cache.json"
+        """The cache of these `settings` in `folder`, begun if that is empty; else raises `UserError` for another.
+
+        A manifest that is lost or damaged is written again: the parts tell by themselves of which cache they are.
+        """
+        manifest = make_folder(folder) / MANIFEST
+        if manifest.exists() and (fault := _fault(manifest)):
+            logger.warning("%s; it is written again", fault)
+            write_json(manifest, {"kind": KIND} | settings)
         if not manifest.exists():
-            strangers = sorted(path.name for path in folder.iterdir() if not is_unfinished(path))
+            found = (path for path in folder.iterdir() if not is_unfinished(path))
+            strangers = sorted(path.name for path in found if not path.match("part-*.safetensors*"))
             if strangers and not manifest.exists():
                 raise UserError(f"{folder} must be empty or a token cache, got {strangers[0]!r} in it; choose another")
             write_json(manifest, {"kind": KIND} | settings)
@@ -43,6 +54,18 @@ class TokenFiles:
     def path(self, number: int) -> Path:
         """The file of part `number`."""
         return self.folder / f"part-{number:06d}.safetensors"
+
+    def has(self, number: int, shape: tuple[int, int, int], dtype: torch.dtype) -> bool:
+        """Whether the part `number` is there and whole; a damaged or foreign one is set aside, with a warning."""
+        path = self.path(number)
+        if not path.exists():
+            return False
+        try:
+            self._map(path, shape, dtype)
+        except UserError as error:
+            logger.warning("%s; it is kept as %s, and its images are encoded again", error, set_aside(path))
+            return False
+        return True
 
     def save(self, number: int, tokens: Int[Tensor, "variants part length"]) -> None:
         """Write the part `number`, whole or not at all."""
@@ -62,11 +85,8 @@ class TokenFiles:
         return [self._map(self.path(number), shape, dtype) for number, shape in enumerate(shapes)]
 
     def _map(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
-        try:
-            with opened_tensors(path) as file:
-                settings, tokens = file.metadata().get("cache"), file.load("tokens")
-        except UserError as error:
-            raise UserError(f"{path} must be a whole part of a token cache, but: {error}; delete it") from error
+        with opened_tensors(path) as file:
+            settings, tokens = file.metadata().get("cache"), file.load("tokens")
         if settings != json.dumps(self.settings) or tuple(tokens.shape) != shape or tokens.dtype != dtype:
             raise UserError(
                 f"{path} must hold {dtype} of shape {shape} of this cache, got {tokens.dtype} of shape "
@@ -75,11 +95,16 @@ class TokenFiles:
         return tokens
 
 
-def _check_same(manifest: Path, settings: dict[str, Any]) -> None:
+def _fault(manifest: Path) -> str | None:
     try:
-        found = read_json(manifest)
+        read_json(manifest)
     except UserError as error:
-        raise UserError(f"{manifest} must describe a token cache, got: {error}; delete its folder") from error
+        return str(error)
+    return None
+
+
+def _check_same(manifest: Path, settings: dict[str, Any]) -> None:
+    found = read_json(manifest)
     if found.pop("kind", None) != KIND:
         raise UserError(f"{manifest} must describe a token cache, got another file; choose another folder")
     differing = [name for name in settings if settings[name] != found.get(name)]

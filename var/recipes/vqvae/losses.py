@@ -52,6 +52,14 @@ class VQVAELosses:
         checks.not_negative(self, *weights, *steps, "discriminator_weight_decay")
         positive = ("entropy_temperature", "adaptive_limit", "patch_channels", "patch_layers", "dino_size")
         checks.positive(self, *positive, "discriminator_learning_rate", "discriminator_clip_norm")
+        checks.at_most(10**9, self, *weights, *steps, "adaptive_limit", "entropy_temperature")
+        checks.at_most(10**3, self, "discriminator_learning_rate", "discriminator_weight_decay")
+        checks.at_most(2**13, self, "patch_channels", "dino_size", "dino_blocks")
+        checks.at_most(10, self, "patch_layers")  # each halves the picture
+        if not all(0 <= beta < 1 for beta in self.discriminator_betas):
+            raise UserError(f"discriminator_betas must lie in [0, 1), got {self.discriminator_betas}; correct them")
+        if not self.dino_blocks or min(self.dino_blocks) < 0:
+            raise UserError(f"dino_blocks must be the numbers of blocks, from 0, got {self.dino_blocks}; correct them")
         if not 0 <= self.lecam_decay < 1:
             raise UserError(f"lecam_decay must lie in [0, 1), got {self.lecam_decay}; lower it")
         if not (self.l1 or self.l2 or self.perceptual):

@@ -1,0 +1,17 @@
+"""Which of a schedule's T timesteps a walk of fewer steps visits; importing this is cheap."""
+
+from collections.abc import Callable
+
+
+def trailing(steps: int, num_timesteps: int) -> list[int]:
+    """Timesteps t = round(T - i T / steps) - 1, i ascending: any number of steps begins at the noisiest, T - 1."""
+    return [round(num_timesteps - i * num_timesteps / steps) - 1 for i in range(steps)]
+
+
+def leading(steps: int, num_timesteps: int) -> list[int]:
+    """Timesteps t = i (T // steps), i descending: they end at 0, and may begin far below T - 1."""
+    return [i * (num_timesteps // steps) for i in reversed(range(steps))]
+
+
+SPACINGS: dict[str, Callable[[int, int], list[int]]] = {"trailing": trailing, "leading": leading}
+"""(steps, T) -> the timesteps in the order of the walk, by name."""

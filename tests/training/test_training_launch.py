@@ -1,0 +1,82 @@
+"""The launcher's line of the README as it stands, and where processes find themselves: on a GPU, or without one."""
+
+import json
+import re
+import shlex
+
+import pytest
+import torch
+from processes import ROOT
+
+from var.errors import UserError
+from var.training import distributed
+from var.training.distributed import Processes
+
+TINY = ["training.steps=2", "training.batch_size=4", "training.log_every=1", "evaluation.every=0", "vqvae.width=4"]
+TINY += ["vqvae.base_channels=2", "vqvae.norm_groups=2", "vqvae.vocabulary=16", "training.optimizer=adamw"]
+
+
+def readme_line():
+    """The words after `python` of the README's line for several processes, `...` replaced by a small training."""
+    line = re.search(r"`python (-m torch\.distributed\.run [^`]*?) \.\.\.`", (ROOT / "README.md").read_text())[1]
+    settings = [part for setting in TINY for part in ("--set", setting)]
+    return [*shlex.split(line)[1:], "vqvae", "digits", "--preset", "digits", "--quiet", *settings]
+
+
+def test_the_line_of_the_readme_trains_on_two_processes_without_a_gpu(forker, tmp_path):
+    """F2: it ended with "asked for 2 process(es), got 1; start them with torchrun"."""
+    words = [*readme_line(), "--output", tmp_path / "run"]
+    variables = {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": ""}
+    process = forker.start("processes.run_module", tmp_path / "log", *words, environment=variables)
+    assert forker.wait(process, seconds=240) == 0, (tmp_path / "log").read_text()
+    facts = json.loads((tmp_path / "run" / "checkpoints" / "step-2" / "state.json").read_text())
+    assert facts["processes"] == 2
+    assert "2 steps in " in (tmp_path / "log").read_text()
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretend that there are so many GPUs."""
+
+    def pretend(count):
+        monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+        monkeypatch.setattr(torch.accelerator, "device_count", lambda: count)
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+
+    return pretend
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the GPU here can be used")
+def test_a_gpu_that_cannot_be_used_is_left_alone_and_that_is_said(gpus, caplog):
+    gpus(1)
+    assert not distributed._accelerator_works()
+    assert "device 'cuda:0' cannot be used here" in caplog.text
+    assert "trains on the CPU" in caplog.text
+
+
+def test_more_processes_than_gpus_are_refused(gpus, monkeypatch):
+    gpus(1)
+    looked_at = []
+    monkeypatch.setattr(distributed, "check_device", looked_at.append)
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
+    with pytest.raises(UserError, match=r"needs a GPU of its own, got 2 processes for 1 here; .*--device cpu"):
+        Processes()
+    assert looked_at == ["cuda:0"]
+    gpus(2)
+    assert distributed._accelerator_works()
+    assert looked_at[1:] == ["cuda:1"]
+
+
+@pytest.mark.parametrize("device", ["cpu:3", "cuda:1", "gpu", ""])
+def test_a_device_that_accelerate_does_not_use_is_refused_not_replaced(device):
+    Processes("cpu")
+    with pytest.raises(UserError, match=f"here 'cpu', got '{device}'; leave the device out"):
+        Processes(device)
+
+
+@pytest.mark.parametrize("name", ["WORLD_SIZE", "RANK", "LOCAL_RANK"])
+def test_an_environment_of_words_is_refused(monkeypatch, name):
+    monkeypatch.setenv(name, "two")
+    with pytest.raises(UserError, match=f"environment's {name} must be a whole number, got 'two'"):
+        Processes()
