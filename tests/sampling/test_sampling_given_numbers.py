@@ -206,6 +206,8 @@ def test_what_is_no_class(pipe, class_labels):
         ({"guidence_scale": 2}, "unknown argument 'guidence_scale' of a call; did you mean 'guidance_scale'"),
         ({"class_label": 2}, "unknown argument 'class_label' of a call; did you mean 'class_labels'"),
         ({"seed": [2]}, "unknown argument 'seed' of a call; did you mean 'seeds'"),
+        ({"return_intermediates": "no"}, "return_intermediates must be True or False, got 'no'"),
+        ({"progress": "off"}, "progress must be True or False, got 'off'"),
         ({"callback_on_step_end": 5}, "callback_on_step_end must be a function, got 5"),
     ],
 )

@@ -30,7 +30,7 @@ from var.sampling import labels
 from var.sampling.finite import check_finite
 from var.sampling.labels import ClassLabels, Count
 from var.sampling.models import plain_model
-from var.sampling.numbers import check_callback, updated
+from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.scales import Side
 from var.tokenizer import Tokenizer, TokenizerConfig
@@ -214,6 +214,7 @@ class VARPipeline(PretrainedPipeline):
         # Refused before the work and not after it: an unknown type, or channels that no picture has.
         format_images(torch.empty(0, vqvae.config.in_channels, 1, 1), output_type)
         check_callback(callback_on_step_end)
+        check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         sampling = updated(sampling, SamplingSettings, keywords, VARPipeline.__call__)
         scales = len(transformer.scales)
         guidance = sampling.guidance_scales(scales)
