@@ -306,3 +306,18 @@ def test_labels_are_whole_tensors_whatever_was_given():
     labels = resolve_labels(np.array([1, 2], dtype=np.uint8), 2, 5, [0, 1])
     assert labels.dtype == torch.long
     assert labels.tolist() == [1, 2]
+
+
+@pytest.mark.usefixtures("_untyped")
+@pytest.mark.parametrize(
+    "images", [5, None, "x", [torch.zeros(1, 6, 6)], np.zeros((1, 1, 6, 6)), torch.zeros(1, 1, 6, 6, device="meta")]
+)
+def test_what_is_no_tensor_of_images(images):
+    """F21: every door of images and of token maps says it in one line."""
+    pipe = tiny_pipeline()
+    for call in (pipe.vqvae.encode, pipe.vqvae.reconstruct, pipe.log_likelihood):
+        with pytest.raises(UserError, match=r"\Aimages must be a dense tensor with values, got .*; convert them with"):
+            call(images)
+    for call in (pipe.vqvae.decode, pipe.vqvae.teacher_inputs):
+        with pytest.raises(UserError, match=r"\Atoken maps must be .*; encode them with this tokenizer\Z"):
+            call(images)

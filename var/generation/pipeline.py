@@ -22,7 +22,7 @@ from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub import PretrainedPipeline
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
-from var.images import format_images
+from var.images import check_images, format_images
 from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
@@ -282,6 +282,7 @@ class VARPipeline(PretrainedPipeline):
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         vqvae, transformer = self._models()
+        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
         condition = self._condition(class_labels, len(images), [0] * len(images))
         with eval_mode(vqvae), eval_mode(transformer):
             token_maps = vqvae.encode(images.to(self.device))
