@@ -54,6 +54,10 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
 
     `size` is the (height, width) required; `name` stands for the images in the message.
     """
+    if not isinstance(images, Tensor):
+        raise UserError(
+            f"{name} must be a tensor, got {type(images).__name__}; convert them, for example by torch.tensor"
+        )
     if not images.is_floating_point():
         raise UserError(f"{name} must be float in [-1, 1], got {images.dtype}; convert with var.images.from_uint8")
     if images.ndim != 4:

@@ -122,3 +122,13 @@ def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(sample_set, 
     forker.wait(killed)
     assert forker.wait(other, seconds=300) == 0, (tmp_path / "output-1").read_text()
     assert files(together) == files(tmp_path / "alone")
+
+
+def test_images_of_other_seeds_are_not_mixed_in(sample_set, tmp_path):
+    out = tmp_path / "set"
+    assert sample_set("var", out, "--count", "3")[0] == 0  # 0, 333, 666
+    before = files(out)
+    code, _, err = sample_set("var", out, "--count", "4")
+    assert (code, files(out)) == (2, before)
+    assert "holds 333.png, which is not of it; choose another --output" in err
+    assert sample_set("var", out, "--count", "6")[:2] == (0, f"6 images in {out}, 3 of them new\n")
