@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from levelled_sets import draw_classes, draw_flat
+from PIL import Image
 from tiny import NAMES, tiny_pipeline
 
 from var.errors import UserError
@@ -220,7 +221,7 @@ def test_a_grid_beside_class_folders_is_no_image_of_the_set(run, tmp_path):
     opened = open_samples(out)
     assert (opened.count, opened.labels.tolist()) == (2, [0, 1])
     assert any("picture of many images (g.png)" in note for note in opened.notes)
-    draw_flat(out, [5])
+    Image.new("L", (8, 8)).save(out / "5.png")
     with pytest.raises(UserError, match=r"must hold images or class folders, got both \('5.png'\); separate them"):
         open_samples(out)
 
