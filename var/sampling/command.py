@@ -14,6 +14,7 @@ from var.hub.remote import existing_path
 from var.names import shown
 from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
+from var.quantities import count
 from var.sampling.seeds import Seeds, parse_seeds
 from var.sampling.work import MANIFEST, WorkList, class_folder
 
@@ -137,7 +138,7 @@ def draw_work(
         progress=not arguments.quiet,
         on_start=on_start,
     )
-    return f"{drawn.count} images in {shown(arguments.output)}, {drawn.new} of them new"
+    return f"{count(drawn.count, 'image')} in {shown(arguments.output)}, {drawn.new} of them new"
 
 
 def _work(classes: Sequence[str], seeds: Seeds, model: LoadedModel) -> WorkList:

@@ -8,8 +8,6 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from var.errors import UserError
@@ -20,7 +18,7 @@ from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
 from var.sampling.command import LoadedModel, draw_work
 from var.sampling.seeds import SpreadSeeds
-from var.sampling.work import MANIFEST, WorkList, is_image_name
+from var.sampling.work import MANIFEST, WorkList, stranger_in
 
 
 def draw_sample_set(
@@ -66,7 +64,11 @@ def draw_sample_set(
     }
 
     _check_folder(arguments, about)
-    _check_others(expanded(arguments.output), work)
+    if (stranger := stranger_in(work, expanded(arguments.output))) is not None:
+        raise UserError(
+            f"{arguments.output} must be a folder for this set alone, but holds {stranger}, which is not of it; choose "
+            "another --output"
+        )
 
     def write_manifest() -> None:
         write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
@@ -90,18 +92,6 @@ def _check_folder(arguments: argparse.Namespace, about: Mapping[str, Any]) -> No
             raise UserError(
                 f"{shown(arguments.output)} must be a folder for this set alone, but holds one of {name} "
                 f"{shown(theirs)}, and now {shown(mine)} is asked for; choose another --output"
-            )
-
-
-def _check_others(root: Path, work: WorkList) -> None:
-    """Raise where the folder holds images that are not of this set, which would then be no set any more."""
-    with suppress(OSError):  # a folder that is not there yet, or that the drawing refuses
-        names = filter(is_image_name, os.listdir(root))
-        other = next((name for name in names if int(name.removesuffix(".png")) not in work.seeds), None)
-        if other is not None:
-            raise UserError(
-                f"{shown(root)} must be a folder for this set alone, but holds {other}, which is none of its "
-                f"{work.count} images; choose another --output"
             )
 
 

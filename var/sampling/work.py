@@ -78,6 +78,12 @@ def existing(work: WorkList, root: Path) -> Iterator[Item]:
                 yield work.find(folder, seed)
 
 
+def stranger_in(work: WorkList, root: Path) -> str | None:
+    """The name of an image in the folder `root` itself whose seed is none of the list's; None if there is none."""
+    names = sorted(os.listdir(root)) if root.is_dir() else []
+    return next((name for name in names if is_image_name(name) and int(name[:-4]) not in work.seeds), None)
+
+
 def is_image_name(name: str) -> bool:
     """Whether a file of this name is an image of some seed; 007.png and 7.png would be the same one."""
     return re.fullmatch(r"(0|[1-9][0-9]{0,18})\.png", name) is not None
