@@ -57,7 +57,7 @@ def pairs(root, prefix=""):
 
 
 def read(root, **options):
-    return FolderData(root, size=4, **options)
+    return FolderData(root, size=4, captions=True, **options)
 
 
 ALL = [f"picture {name}" for name in ("a1", "a2", "a3", "b1", "b2", "b3")]
@@ -120,7 +120,7 @@ def test_a_bad_caption_is_an_error_when_asked_for_or_a_bad_image(root, content, 
     assert data.captions[1:] == ALL[1:]
     assert data.load(0).shape == (3, 4, 4)  # of no concern to who asks for no caption
     assert isinstance(fingerprint(data), str)
-    skipping = open_data(root, size=4, on_bad_image="skip")
+    skipping = open_data(root, size=4, captions=True, on_bad_image="skip")
     shown = list(skipping.captions)
     assert shown[0] in ALL[1:3]
     assert shown[1:] == ALL[1:]
@@ -138,14 +138,14 @@ def test_captions_that_some_images_lack_are_counted(root):
 @pytest.mark.parametrize("loaded_before", [True, False])
 def test_what_stands_for_an_image_is_the_same_whichever_is_asked_for_first(root, loaded_before):
     with_texts(root, a1=b"", b3=b"\xff")
-    first = open_data(root, size=4, on_bad_image="skip")
+    first = open_data(root, size=4, captions=True, on_bad_image="skip")
     images = [first.load(index) for index in range(6)] if loaded_before else None
     captions = list(first.captions)
     images = images or [first.load(index) for index in range(6)]
     plain = read(root)
     for image, caption in zip(images, captions, strict=True):
         assert (image == plain.load(ALL.index(caption))).all()
-    stream = batches(open_data(root, size=4, on_bad_image="skip"), 6, seed=0, workers=1)
+    stream = batches(open_data(root, size=4, captions=True, on_bad_image="skip"), 6, seed=0, workers=1)
     batch = next(stream)
     stream.close()
     again = next(batches(first, 6, seed=0))
@@ -197,13 +197,13 @@ def test_lines_in_the_root_in_class_folders_and_beside_the_splits(root, tmp_path
     shutil.copytree(root, tmp_path / "own" / "train")
     shutil.copytree(root / "b", tmp_path / "own" / "test" / "b")
     with_lines(tmp_path / "own", *pairs(tmp_path / "own"))
-    assert list(open_data(tmp_path / "own", size=4).captions) == expected
-    test = open_data(tmp_path / "own", size=4, split="test")
+    assert list(open_data(tmp_path / "own", size=4, captions=True).captions) == expected
+    test = open_data(tmp_path / "own", size=4, captions=True, split="test")
     assert list(test.captions) == expected[:3]
     assert notes_of(test) == ()
     with_lines(tmp_path / "own", *pairs(tmp_path / "own"), ("tain/a/1.png", "x"))
     with pytest.raises(UserError, match=r"metadata.jsonl, line 10 must name an image of the data, got 'tain/a/1.png'"):
-        open_data(tmp_path / "own", size=4)
+        open_data(tmp_path / "own", size=4, captions=True)
 
 
 def test_a_folder_may_be_where_one_stands(root, monkeypatch):
@@ -213,7 +213,7 @@ def test_a_folder_may_be_where_one_stands(root, monkeypatch):
     with_lines(root / "a", *pairs(root / "a"))
     (root / "metadata.jsonl").unlink()
     monkeypatch.chdir(root / "a")
-    assert list(open_data(".", size=4).captions) == ["line 1", "line 2", "line 3"]
+    assert list(open_data(".", size=4, captions=True).captions) == ["line 1", "line 2", "line 3"]
 
 
 def test_names_and_fields_as_others_write_them(root):
@@ -245,7 +245,7 @@ LINES = [
 def test_what_cannot_be_laid_to_an_image_is_refused_at_once(root, line, message, skip):
     path = with_lines(root, *pairs(root), line)
     with pytest.raises(UserError, match=message) as caught:
-        open_data(root, size=4, on_bad_image=skip)
+        open_data(root, size=4, captions=True, on_bad_image=skip)
     assert str(path) in str(caught.value)
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) < 500
@@ -268,7 +268,7 @@ def test_a_line_without_its_image(root, name):
     with pytest.raises(UserError, match=r"line 7 must name an image of the data, got .* \(2 such lines\)") as caught:
         read(root)
     assert str(caught.value).isprintable()
-    data = open_data(root, size=4, on_bad_image="skip")
+    data = open_data(root, size=4, captions=True, on_bad_image="skip")
     assert [note.partition(" must")[0] for note in notes_of(data)] == [f"{path}, line 7"]
     assert notes_of(data)[0].endswith("(2 lines left out)")
     assert data.captions[0] == "line 1"
@@ -298,7 +298,7 @@ def test_a_bad_caption_in_a_line(root, text, message):
         data.captions[1]
     assert ("metadata.jsonl, line 2 must" in str(caught.value)) == (text != "null")
     assert isinstance(fingerprint(data), str)
-    skipping = open_data(root, size=4, on_bad_image="skip")
+    skipping = open_data(root, size=4, captions=True, on_bad_image="skip")
     assert skipping.captions[1] in ("line 1", "line 3")
     assert list(skipping.skipped) == [1]
 

@@ -28,7 +28,9 @@ def sample(key, level=0, **members):
 
 
 def opened(path, *samples, **options):
-    return TarData([shard(path / "0.tar", [member for each in samples for member in each])], size=6, **options)
+    return TarData(
+        [shard(path / "0.tar", [member for each in samples for member in each])], size=6, captions=True, **options
+    )
 
 
 # Shards
@@ -77,7 +79,7 @@ def test_a_bad_caption_is_an_error_when_asked_for_or_a_bad_image(tmp_path, membe
     assert (data.captions[0], data.captions[2]) == ("an a", "a c")
     assert len(data.notes) == (members == {})
     assert isinstance(fingerprint(data), str)
-    skipping = open_data(tmp_path, size=6, on_bad_image="skip")
+    skipping = open_data(tmp_path, size=6, captions=True, on_bad_image="skip")
     assert skipping.captions[1] in ("an a", "a c")
     assert skipping.skipped == {1: str(caught.value)}
 
@@ -96,7 +98,7 @@ def test_a_second_start_reads_no_shard_and_old_indices_are_made_anew(tmp_path, m
     right = json.loads(index.read_text())
     with monkeypatch.context() as patch:
         patch.setattr(tar_listing, "_list_members", None)
-        again = open_data(tmp_path, size=6, index=index)
+        again = open_data(tmp_path, size=6, captions=True, index=index)
     assert again.captions[:2] == ["an a", "a b"]
     assert (again.notes, fingerprint(again)) == (first.notes, fingerprint(first))
     ((name, (state, columns, left_out)),) = right["shards"].items()
@@ -105,7 +107,7 @@ def test_a_second_start_reads_no_shard_and_old_indices_are_made_anew(tmp_path, m
     for column in ([], *[[each] for each in wrong]):
         entry = [state, [*columns[:4], *column], left_out]
         index.write_text(json.dumps(right | {"shards": {name: entry}}))
-        assert open_data(tmp_path, size=6, index=index).captions[:2] == ["an a", "a b"]
+        assert open_data(tmp_path, size=6, captions=True, index=index).captions[:2] == ["an a", "a b"]
         assert json.loads(index.read_text()) == right
 
 
@@ -141,15 +143,15 @@ def test_a_named_column_holds_captions(tmp_path):
     assert fingerprint(found) != fingerprint(HuggingFaceData(data, size=6))
     data.save_to_disk(tmp_path / "some")
     source = f"hf:{tmp_path / 'some'}?caption=text"
-    assert open_data(source, size=6).captions[0] == "one"
-    assert open_data(f"hf:{tmp_path / 'some'}?caption=", size=6).captions is None
-    skipping = open_data(source, size=6, on_bad_image="skip")
+    assert open_data(source, size=6, captions=True).captions[0] == "one"
+    assert open_data(f"hf:{tmp_path / 'some'}?caption=", size=6, captions=True).captions is None
+    skipping = open_data(source, size=6, captions=True, on_bad_image="skip")
     assert list(skipping.captions) == ["one"] * 3
     assert pickle.loads(pickle.dumps(skipping)).captions[1] == "one"
     with pytest.raises(
         UserError, match=r"must have a column 'caption' of captions; .*; name it as in .*caption=COLUMN"
     ):
-        open_data(f"hf:{tmp_path / 'some'}?caption=caption", size=6)
+        open_data(f"hf:{tmp_path / 'some'}?caption=caption", size=6, captions=True)
 
 
 @pytest.mark.parametrize(
@@ -177,17 +179,17 @@ def test_a_column_of_captions_is_not_taken_for_labels():
 def test_written_captions_are_read_back(tmp_path, capsys):
     data = shapes(size=8, length=30)
     out = write_folder(data, tmp_path / "out", progress=False)
-    read = FolderData(out, size=8)
+    read = FolderData(out, size=8, captions=True)
     assert read.notes == list_images(out).notes == ()  # nor does a judge find anything odd
     by_name = {f"{data.classes[label]}/{place:02d}.png": place for place, label in enumerate(data.labels.tolist())}
     assert [data.captions[by_name[f"{path.parent.name}/{path.name}"]] for path in read.paths] == list(read.captions)
     write_folder(read, tmp_path / "again", progress=False)
-    assert list(FolderData(tmp_path / "again", size=8).captions) == list(read.captions)
+    assert list(FolderData(tmp_path / "again", size=8, captions=True).captions) == list(read.captions)
     write_folder(data, tmp_path / "part", count=5, progress=False)
     write_folder(data, tmp_path / "part", progress=False)  # one with a larger count adds to it
-    assert list(FolderData(tmp_path / "part", size=8).captions) == list(read.captions)
+    assert list(FolderData(tmp_path / "part", size=8, captions=True).captions) == list(read.captions)
     assert main(["data", "write", str(out), str(tmp_path / "third"), "--size", "8", "--quiet"]) == 0
-    assert list(open_data(tmp_path / "third", size=8).captions) == list(read.captions)
+    assert list(open_data(tmp_path / "third", size=8, captions=True).captions) == list(read.captions)
     first = (out / "metadata.jsonl").read_text(encoding="utf-8").split("\n")[0]
     assert json.loads(first) == {"file_name": "red circle/00.png", "text": "a large red circle on a yellow ground"}
 
@@ -195,15 +197,15 @@ def test_written_captions_are_read_back(tmp_path, capsys):
 def test_data_without_captions_are_written_as_before(tmp_path):
     for name in "ab":
         picture(tmp_path / "own" / name / "1.png")
-    out = write_folder(FolderData(tmp_path / "own", size=6), tmp_path / "out", progress=False)
+    out = write_folder(FolderData(tmp_path / "own", size=6, captions=True), tmp_path / "out", progress=False)
     assert sorted(path.name for path in out.iterdir()) == [".written.json", "a", "b"]
     (out / "metadata.jsonl").write_text("")
     with pytest.raises(UserError, match=r"must hold only what was written, got 'metadata.jsonl'"):
-        write_folder(FolderData(tmp_path / "own", size=6), out, progress=False)
+        write_folder(FolderData(tmp_path / "own", size=6, captions=True), out, progress=False)
 
 
 def test_a_bad_caption_stops_the_writing(tmp_path):
     picture(tmp_path / "own" / "1.png")
     (tmp_path / "own" / "1.txt").write_text("")
     with pytest.raises(BadImageError, match=r"own/1.txt must hold a caption"):
-        write_folder(FolderData(tmp_path / "own", size=6), tmp_path / "out", progress=False)
+        write_folder(FolderData(tmp_path / "own", size=6, captions=True), tmp_path / "out", progress=False)

@@ -30,7 +30,9 @@ def run(arguments: argparse.Namespace) -> None:
     from var.data.write import write_folder
 
     check_apart(arguments.folder, places_of(arguments.data))
-    data = open_data(arguments.data, split=arguments.split, size=arguments.size, progress=not arguments.quiet)
+    data = open_data(
+        arguments.data, split=arguments.split, size=arguments.size, captions=True, progress=not arguments.quiet
+    )
     count = len(data) if arguments.count is None else min(arguments.count, len(data))
     write_folder(data, arguments.folder, count=count, progress=not arguments.quiet)
     classes = len(data.labels[:count].unique())

@@ -27,6 +27,7 @@ def open_data(
     size: Size | None = None,
     channels: SupportsIndex | None = None,
     on_bad_image: str = "error",
+    captions: bool = False,
     index: Path | None = None,
     progress: bool = False,
     **options: Any,
@@ -51,6 +52,7 @@ def open_data(
         size: side length, or (height, width); may be left out for named data.
         channels: 1 or 3; 3 unless given, but for named data.
         on_bad_image: "error", or "skip" to put another image in the place of one that is broken (`SkipBadImages`).
+        captions: read the texts of folders and shards, so that whatever is wrong with one makes its image a bad one.
         index: a file that keeps what a large folder or many shards hold, for the next time.
         progress: show a bar while folders and shards are listed.
         options: those of named data, such as `labels="subcategory"`, if they are not in `spec`.
@@ -81,9 +83,9 @@ def open_data(
         part = _part(name, kind, split, skip)
         listing = {"index": index, "progress": progress}
         if part.shards:
-            data = TarData(part.shards, **shape, **listing)
+            data = TarData(part.shards, captions=captions, **shape, **listing)
         else:
-            own = {"classes": part.classes, "keep_broken_links": skip, "metadata": part.metadata}
+            own = {"classes": part.classes, "keep_broken_links": skip, "captions": captions, "metadata": part.metadata}
             data = FolderData(part.root, **own, **shape, **listing)
     return SkipBadImages(data) if skip else data
 

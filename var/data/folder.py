@@ -22,16 +22,17 @@ class FolderData(PictureData):
     left out, and counted in `notes`. Images in folders within a class folder are refused. How a picture becomes an
     image is said at `PictureData`.
 
-    `captions` are the texts NAME.txt beside NAME.png, read when they are asked for, or the "text" (or "caption") in the
-    lines of a `metadata.jsonl`, each with a "file_name" as seen from the folder where that lies: `root` or a class
-    folder. They are None where no image has one; how many images have none is in `notes`. Asking for one that is
-    missing, empty, longer than 4096 characters or no UTF-8 raises `BadImageError`, with its place; `SkipBadImages`
-    passes over such an image.
+    `captions`, if they are asked for, are the texts NAME.txt beside NAME.png, read one by one when needed, or the "text"
+    (or "caption") in the lines of a `metadata.jsonl`, each with a "file_name" as seen from the folder where that lies:
+    `root` or a class folder. They are None where no image has one; how many images have none is in `notes`. Asking for
+    one that is missing, empty, longer than 4096 characters or no UTF-8 raises `BadImageError`, with its place;
+    `SkipBadImages` passes over such an image.
 
     Args:
         classes: names of the classes in the order of their labels, as another part of the data has them; None takes the
             folders.
         keep_broken_links: take links that lead nowhere for images that cannot be read, instead of raising at once.
+        captions: read them.
         index: a file that keeps the listing of a large folder; made if absent, refreshed where the folder has changed.
         metadata: another `metadata.jsonl`, beside `root`, as of data that are divided into folders.
 
@@ -49,6 +50,7 @@ class FolderData(PictureData):
         classes: Sequence[str] | None = None,
         keep_broken_links: bool = False,
         index: Path | None = None,
+        captions: bool = False,
         metadata: Path | None = None,
         progress: bool = False,
     ):
@@ -59,8 +61,10 @@ class FolderData(PictureData):
             self.root, classes=classes, keep_broken_links=keep_broken_links, index=index, progress=progress
         )
         self.classes, self.paths, self.labels = listing.classes, listing.paths, listing.labels
-        self.captions, notes = read_captions(self.root, listing, upper=metadata, skip=keep_broken_links)
-        self.notes = listing.notes + notes
+        self.captions, self.notes = None, listing.notes
+        if captions:
+            self.captions, notes = read_captions(self.root, listing, upper=metadata, skip=keep_broken_links)
+            self.notes += notes
 
     def source(self, index: int) -> Path:
         """The path of the image at `index`."""

@@ -15,7 +15,7 @@ from var.data.entries import LeftOut
 from var.data.image_size import Size
 from var.data.listing import Names
 from var.data.pictures import PictureData
-from var.data.tar_listing import MOST_LABEL, TEXT_MEMBERS, read_shards
+from var.data.tar_listing import MOST_LABEL, TEXT_MEMBERS, ShardContent, read_shards
 from var.errors import UserError
 from var.foreign.pictures import ACCEPTED, BadImageError
 from var.foreign.regular import read_text
@@ -52,6 +52,7 @@ class TarData(PictureData):
         *,
         size: Size,
         channels: SupportsIndex = 3,
+        captions: bool = False,
         index: Path | None = None,
         progress: bool = False,
     ):
@@ -76,6 +77,11 @@ class TarData(PictureData):
         self.notes = left_out.notes(source)
         if empty:
             self.notes += (f"{empty} of {len(self.classes)} classes have no image in these shards",)
+        self.captions = None
+        if captions:
+            self._read_captions(contents, source)
+
+    def _read_captions(self, contents: Sequence[ShardContent], source: object) -> None:
         texts = np.array([text for content in contents for text in content.places_of_texts()], np.int64)
         bare = np.flatnonzero(texts[:, 2] == 0)
         self.captions = None if len(bare) == len(texts) else TarCaptions(self.shards, self._shard, texts, self.describe)
