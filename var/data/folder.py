@@ -22,7 +22,7 @@ class FolderData(PictureData):
     left out, and counted in `notes`. Images in folders within a class folder are refused. How a picture becomes an
     image is said at `PictureData`.
 
-    `captions`, if they are asked for, are the texts NAME.txt beside NAME.png, read one by one when needed, or the "text"
+    `captions`, if they are asked for, are the texts NAME.txt beside NAME.png, read when needed, or the "text"
     (or "caption") in the lines of a `metadata.jsonl`, each with a "file_name" as seen from the folder where that lies:
     `root` or a class folder. They are None where no image has one; how many images have none is in `notes`. Asking for
     one that is missing, empty, longer than 4096 characters or no UTF-8 raises `BadImageError`, with its place;
