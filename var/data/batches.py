@@ -37,7 +37,9 @@ class Batch:
 
     @property
     def labels(self) -> Int64[Tensor, " batch"]:
-        """The classes of the images."""
+        """The classes of the images; raises `UserError` for data that show none."""
+        if self.condition.labels is None:
+            raise UserError("labels are those of images that show a class, got a batch with vectors alone; use them")
         return self.condition.labels
 
     def split(self, count: int) -> "list[Batch]":

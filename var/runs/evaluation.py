@@ -149,8 +149,8 @@ class LossJudge:
         total = 0.0
         for number, batch in enumerate(self.batches):
             loss, _ = task.loss(model, batch.to(device), keyed_generator("evaluation", number, device=device))
-            total += loss.item() * len(batch.labels)
-        return {self.best: total / sum(len(batch.labels) for batch in self.batches)}
+            total += loss.item() * len(batch.indices)
+        return {self.best: total / sum(len(batch.indices) for batch in self.batches)}
 
 
 def generator_evaluation(
