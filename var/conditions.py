@@ -36,6 +36,10 @@ class Condition:
     def __len__(self) -> int:
         return len(self.given)
 
+    def __getitem__(self, rows: slice) -> Self:
+        """Some of the rows."""
+        return self.each(lambda part: part[rows])
+
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """With every tensor changed."""
         parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}

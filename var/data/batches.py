@@ -46,7 +46,7 @@ class Batch:
         """The batch in `count` equal parts."""
         size = len(self.indices) // count
         rows = [slice(start, start + size) for start in range(0, len(self.indices), size)]
-        return [Batch(self.images[r], self.condition.each(lambda part, r=r: part[r]), self.indices[r]) for r in rows]
+        return [Batch(self.images[r], self.condition[r], self.indices[r]) for r in rows]
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch with images and condition on `device`; the indices, which serve look-ups and messages, stay."""

@@ -17,7 +17,7 @@ Vectors = np.ndarray | Tensor | Sequence[Any] | None
 
 def count_vectors(vectors: Vectors) -> int | None:
     """For how many images there is a vector; None for none, one for all images, and what is refused later."""
-    shape = np.shape(vectors) if isinstance(vectors, np.ndarray | Tensor) else _listed_shape(vectors)
+    shape = shape_of(vectors)
     return shape[0] if len(shape) == 2 else None
 
 
@@ -39,8 +39,10 @@ def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "
     return given.expand(count, width).clone()
 
 
-def _listed_shape(vectors: Any) -> tuple[int, ...]:
-    """The shape that the first of nested lists have."""
+def shape_of(vectors: Vectors) -> tuple[int, ...]:
+    """The shape of an array, or that which the first of nested lists have."""
+    if isinstance(vectors, np.ndarray | Tensor):
+        return tuple(vectors.shape)
     shape = []
     while isinstance(vectors, Sequence) and not isinstance(vectors, str | bytes):
         shape.append(len(vectors))
