@@ -16,6 +16,7 @@ from var.data import ArrayData, WithVectors, without_images
 from var.data.base import condition_size
 from var.data.batches import Batch, batches
 from var.errors import UserError
+from var.recipes.fine_tuning import Start, with_classes
 from var.recipes.transformer.job import TransformerJob
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.task import TransformerTask
@@ -199,6 +200,23 @@ def test_the_data_say_what_the_model_takes(kind, images, data):
         replace(job, data=images)
     with pytest.raises(UserError, match=r"\.num_classes is given by the data, 0, got 5; leave it out"):
         replace(job, data=WithVectors(images, torch.zeros(COUNT, WIDTH), labels=False))
+
+
+@pytest.mark.parametrize("labels", [True, False], ids=["both", "alone"])
+def test_trained_weights_go_on_with_other_classes(labels, images, vectors):
+    job = transformer_job(WithVectors(images, vectors, labels=labels))
+    trained = spread(tiny_transformer(num_classes=5 * labels, vector_width=WIDTH))
+    names = tuple("abcde"[: 5 * labels])
+    start = Start(transformer=trained, vqvae=None, class_names=names)
+    after = tuple("edx"[: 3 * labels])
+    model, _ = with_classes(start, replace(job.settings.transformer, num_classes=len(after)), after)
+    old, new = trained.state_dict(), model.state_dict()
+    assert all(torch.equal(old[name], new[name]) for name in old if name != "class_embedding.weight")
+    rows = [4, 3, 5, 5] if labels else [0]
+    assert torch.equal(new["class_embedding.weight"], old["class_embedding.weight"][rows])
+    plain = Start(transformer=tiny_transformer(), vqvae=None, class_names=None)
+    with pytest.raises(UserError, match=r"transformer\.vector_width is fixed by the weights to start from, 0, got 6"):
+        with_classes(plain, job.settings.transformer, names)
 
 
 def test_held_out_images_need_vectors_as_well():

@@ -56,7 +56,8 @@ def test_vectors_come_in_every_form(both):
     assert torch.equal(both(vectors=vectors.numpy(), **call).images, images)
     assert torch.equal(both(vectors=vectors.tolist(), **call).images, images)
     assert torch.equal(both(vectors=vectors.double().requires_grad_(), **call).images, images)
-    assert torch.equal(both(vectors=np.asfortranarray(vectors.numpy())[::1], **call).images, images)
+    for form in ([*vectors], vectors.numpy().astype(">f8"), vectors.to_sparse(), vectors.numpy()[::-1][::-1]):
+        assert torch.equal(both(vectors=form, **call).images, images)
     same = both(vectors=vectors[:1].repeat(3, 1), **call).images
     assert torch.equal(both(vectors=vectors[0], **call).images, same)
     condition = Condition(torch.tensor([1, 2, 3]), torch.ones(3, dtype=torch.bool), vectors=vectors)
@@ -127,6 +128,7 @@ def wrong(**changes):
         (wrong(vectors=[]), r"got shape \(0,\)"),
         (wrong(vectors=[[1.0] * 6, [1.0] * 5, [1.0] * 6]), r"got list \("),
         (wrong(vectors="red"), r"got str \("),
+        (wrong(vectors=some_vectors().numpy().astype(object)), r"got ndarray \("),
         (wrong(vectors=np.array(7.0)), r"got shape \(\)"),
         (wrong(vectors=some_vectors().bool()), "real numbers, got torch.bool"),
         (wrong(vectors=some_vectors().numpy() + 1j), "real numbers, got torch.complex"),

@@ -27,7 +27,7 @@ def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "
     Raises `UserError` for vectors of another `width` or number, and for what is not finite or no numbers at all.
     """
     try:
-        given = vectors.detach() if isinstance(vectors, Tensor) else torch.from_numpy(np.array(vectors))
+        given = vectors.detach().to_dense() if isinstance(vectors, Tensor) else _from_numpy(np.array(vectors))
     except (TypeError, ValueError) as error:  # lists of different lengths, texts, objects
         raise _wrong_shape(width, count, f"{type(vectors).__name__} ({first_line(error)})") from error
     if given.is_complex() or given.dtype == torch.bool:
@@ -48,6 +48,10 @@ def shape_of(vectors: Vectors) -> tuple[int, ...]:
         shape.append(len(vectors))
         vectors = vectors[0] if len(vectors) else None
     return tuple(shape) if vectors is not None else ()
+
+
+def _from_numpy(vectors: np.ndarray) -> Tensor:
+    return torch.from_numpy(vectors.astype(vectors.dtype.newbyteorder("=")))  # torch knows no other order
 
 
 def _wrong_shape(width: int, count: int, found: str) -> UserError:
