@@ -1,25 +1,37 @@
 """Training on images that show vectors, through both recipes: gradients, drop, token caches, whole runs."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
-from tiny import spread, tiny_transformer, tiny_unet, tiny_vqvae, unet_config
+import torch.distributed as dist
+from tiny import spread, tiny_transformer, tiny_vqvae, unet_config
+from vector_runs import (
+    COUNT,
+    TASKS,
+    UNET,
+    WAYS,
+    WIDTH,
+    diffusion_task,
+    losses,
+    some_images,
+    some_vectors,
+    transformer_task,
+)
 
 from diffusion_baseline import DiffusionPipeline
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.presets import diffusion_run
-from diffusion_baseline.task import DiffusionTask
 from var import VARPipeline
 from var.conditions import Condition
-from var.data import ArrayData, WithVectors, without_images
+from var.data import WithVectors, without_images
 from var.data.base import condition_size
 from var.data.batches import Batch, batches
 from var.errors import UserError
 from var.recipes.fine_tuning import Start, with_classes
 from var.recipes.transformer.job import TransformerJob
 from var.recipes.transformer.presets import transformer_run
-from var.recipes.transformer.task import TransformerTask
 from var.recipes.transformer.token_cache import TokenCache
 from var.runs.carrying_out import carry_out
 from var.runs.evaluation import held_out
@@ -30,40 +42,22 @@ from var.training import TrainingConfig, train
 from var.training.distributed import Processes
 from var.training.signals import StopSignals
 
-COUNT, WIDTH = 24, 6
-UNET = {"num_classes": 5, "image_size": 6, "multipliers": (1,), "vector_width": WIDTH}
 QUIET = {"output_type": "pt", "progress": False, "seeds": [0, 1, 2]}
 
 
 @pytest.fixture(scope="module")
 def images():
-    generator = torch.Generator().manual_seed(0)
-    return ArrayData(torch.rand(COUNT, 1, 6, 6, generator=generator) * 2 - 1, torch.arange(COUNT) % 5)
+    return some_images()
 
 
 @pytest.fixture(scope="module")
 def vectors():
-    return torch.randn(COUNT, WIDTH, generator=torch.Generator().manual_seed(1))
+    return some_vectors()
 
 
 @pytest.fixture(scope="module")
 def data(images, vectors):
     return WithVectors(images, vectors)
-
-
-def transformer_task(label_drop=0.5, cache=None, **changes):
-    torch.manual_seed(0)
-    model = tiny_transformer(vector_width=WIDTH, **changes)
-    return TransformerTask(model, tiny_vqvae(), label_drop=label_drop, cache=cache)
-
-
-def diffusion_task(label_drop=0.5, **changes):
-    torch.manual_seed(0)
-    pipe = DiffusionPipeline(tiny_unet(**UNET | changes), num_timesteps=8)
-    return DiffusionTask(pipe, label_drop=label_drop)
-
-
-TASKS = {"transformer": transformer_task, "diffusion": diffusion_task}
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -98,6 +92,23 @@ def test_every_parameter_has_a_gradient_whatever_is_dropped(kind, changes, drop,
     moved = embedding.weight.grad.any(dim=1).nonzero().flatten().tolist()
     null = len(embedding.weight) - 1
     assert moved == ([null] if changes or drop else batch.labels.unique().tolist())
+
+
+def test_two_processes_train_like_one(forker, tmp_path):
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    pids = []
+    for rank in range(2):
+        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+        group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        group |= {"TORCHELASTIC_RESTART_COUNT": 0}
+        log, function = tmp_path / f"output-{rank}", "vector_runs.train_as_one_of_two"
+        pids.append(forker.start(function, log, environment=group, folder=str(tmp_path)))
+    statuses = [forker.wait(pid) for pid in pids]
+    assert statuses == [0, 0], "".join((tmp_path / f"output-{rank}").read_text() for rank in range(2))
+    found = [json.loads((tmp_path / f"losses-{rank}.json").read_text()) for rank in range(2)]
+    assert found[0] == found[1]
+    for name, (kind, _) in WAYS.items():
+        assert found[0][name] == pytest.approx(losses(kind, accumulation=2), rel=1e-4), name
 
 
 @pytest.mark.parametrize("kind", TASKS)
