@@ -24,7 +24,7 @@ from var.images import format_images
 from var.sampling.finite import Finite
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of, resolve_condition
 from var.sampling.models import plain_model
-from var.sampling.numbers import check_callback, updated
+from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 
@@ -123,6 +123,7 @@ class DiffusionPipeline(PretrainedPipeline):
         """
         network = self._network()
         check_callback(callback_on_step_end)
+        check_switches(return_intermediates=return_intermediates, progress=progress)
         settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
         sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds, vectors)

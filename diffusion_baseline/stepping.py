@@ -11,6 +11,7 @@ from torch import Generator, Tensor
 from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule
 from diffusion_baseline.spacings import SPACINGS
 from var.errors import UserError, chosen
+from var.sampling.finite import check_finite
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +67,10 @@ def take_steps(
     generator: Generators | None,
     on_step: OnStep | None,
 ) -> Images:
-    """Go from `noise` to the clean image in so many `steps`, by the mean and the variance of each `step`."""
+    """Go from `noise` to the clean image in so many `steps`, by the mean and the variance of each `step`.
+
+    Raises `UserError` where NaN or infinity come out.
+    """
     pairs = timestep_pairs(steps, schedule.num_timesteps, spacing)
     if generator is None:
         generator = Generator()
@@ -79,4 +83,5 @@ def take_steps(
             x = x + float(variance) ** 0.5 * normal(x.shape, generator, x)
         if on_step is not None:
             on_step(index, t, x)
+    check_finite(x, "sampling needs finite images", "look at what predicts the noise")
     return x

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from var import __version__
-from var.command_line.frame import file_path, one_of, run, whole_number
+from var.command_line.frame import file_path, number, one_of, run, whole_number
 from var.errors import UserError
 
 ROOT = Path(__file__).parents[1]
@@ -266,3 +266,9 @@ def test_paths_begin_at_home(monkeypatch):
 def test_what_is_no_whole_number(text):
     with pytest.raises(argparse.ArgumentTypeError, match="expected a whole number from 0 on, got"):
         whole_number()(text)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "1e400", "1_0", "٣", "", "1,5", "one", "1" * 5000])
+def test_what_is_no_number(text):
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a number, got"):
+        number(text)

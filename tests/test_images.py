@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from annotations import unchecked
 from PIL import Image
 
 from var.errors import UserError
@@ -139,3 +140,8 @@ def test_save_png_names_the_place_that_it_cannot_write(tmp_path, place):
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match=f"{place} must be .*; (choose another place|name another file)"):
         save_png(Image.new("L", (2, 2)), tmp_path / place)
+
+
+def test_what_is_no_tensor_is_named():
+    with unchecked(), pytest.raises(UserError, match="photos must be a tensor, got ndarray; convert"):
+        check_images(np.zeros((1, 1, 2, 2), np.float32), channels=1, name="photos")

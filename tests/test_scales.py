@@ -3,8 +3,10 @@
 import re
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
+from annotations import unchecked
 
 from var.errors import UserError
 from var.scales import ScaleSchedule, block_causal_mask
@@ -122,3 +124,13 @@ def test_a_schedule_is_a_value():
     assert ScaleSchedule((1, 2)) != SQUARE
     with pytest.raises(AttributeError):
         SQUARE.sides = (1,)
+
+
+def test_sides_of_numpy_are_whole_numbers_too():
+    with unchecked():
+        schedule = ScaleSchedule(np.array([1, 2, 4]))
+    assert schedule == ScaleSchedule((1, 2, 4))
+    assert all(type(side) is int for side in schedule.sides)
+    for sides in (4, None, [1, 2.0], [True], "12", [(1, 2, 3)], [0], [np.float64(1)]):
+        with unchecked(), pytest.raises(UserError, match="side"):
+            ScaleSchedule(sides)

@@ -23,7 +23,8 @@ def chosen_device(name: str | None) -> str:
 
     Raises `UserError` for one that cannot be used here.
     """
-    name = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if name is None:
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     name = f"cuda:{os.environ['LOCAL_RANK']}" if name == "cuda" and "LOCAL_RANK" in os.environ else name
     check_device(name)
     return name

@@ -54,6 +54,14 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
 
     `size` is the (height, width) required; `name` stands for the images in the message.
     """
+    if not isinstance(images, Tensor):
+        raise UserError(
+            f"{name} must be a tensor, got {type(images).__name__}; convert them, for example by torch.tensor"
+        )
+    if images.is_meta or images.layout is not torch.strided:
+        raise UserError(
+            f"{name} must be dense and have values, got a {images.layout} tensor on {images.device}; bring them here"
+        )
     if not images.is_floating_point():
         raise UserError(f"{name} must be float in [-1, 1], got {images.dtype}; convert with var.images.from_uint8")
     if images.ndim != 4:

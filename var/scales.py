@@ -1,6 +1,6 @@
 """The schedule of scales: how many tokens each token map has, where they lie in the sequence, who attends to whom."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from var.errors import UserError
+from var.typed import fit
 
 MOST_SIDE, MOST_TOKENS = 2**13, 2**24
 """Of a token map, and of all maps of an image; a sum that overflows comes long after."""
@@ -28,6 +29,8 @@ class ScaleSchedule:
     sides: tuple[Side, ...]
 
     def __post_init__(self) -> None:
+        if not isinstance(self.sides, Iterable):
+            raise UserError(f"sides must be a list, one for each scale, got {self.sides!r}; pass for example (1, 2, 4)")
         object.__setattr__(self, "sides", tuple(_checked_side(side) for side in self.sides))
         if not self.sides:
             raise UserError("a scale schedule needs at least one side, got none; pass for example (1, 2, 4)")
@@ -93,11 +96,15 @@ def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
 
 def _checked_side(side: Any) -> Side:
     """A positive int, or a pair of different ones; a square given as a pair becomes an int."""
-    lengths = side if isinstance(side, (tuple, list)) else (side, side)
-    whole = [length for length in lengths if isinstance(length, int) and not isinstance(length, bool) and length > 0]
-    if len(lengths) != 2 or len(whole) != 2:
-        raise UserError(f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}")
-    return whole[0] if whole[0] == whole[1] else (whole[0], whole[1])
+    try:
+        height, width = fit(side if isinstance(side, (tuple, list)) else (side, side), tuple[int, int])
+        if min(height, width) < 1:
+            raise TypeError
+    except TypeError as error:
+        raise UserError(
+            f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}"
+        ) from error
+    return height if height == width else (height, width)
 
 
 def check_scales(scales: ScaleSchedule) -> None:

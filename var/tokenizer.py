@@ -167,7 +167,7 @@ class Tokenizer(PretrainedModel, Accumulator):
 
     def _checked(self, token_maps: Sequence[Tensor]) -> Sequence[Tensor]:
         shapes, vocabulary = self.scales.shapes, self.config.vocabulary
-        for token_map in token_maps:
+        for token_map in token_maps if isinstance(token_maps, list | tuple) else [token_maps]:
             if not isinstance(token_map, Tensor) or token_map.dtype not in WHOLE:
                 raise UserError(
                     f"token maps must be tensors of whole numbers, got {shown(repr(token_map)):.100}; "

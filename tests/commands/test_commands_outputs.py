@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 import torch
 from levelled_sets import draw_classes, draw_flat
+from PIL import Image
 from tiny import NAMES, tiny_pipeline
 
+from var.errors import UserError
 from var.evaluation.features.classifier import Classifier, ClassifierConfig
 from var.evaluation.sets.samples import open_samples, save_npz
 
@@ -208,3 +210,22 @@ def test_three_samples_are_judged_by_what_three_can_tell(place, run):
     assert "precision" not in json.loads((place / "few.json").read_text())["scores"]
     for path in ("three", "few"):
         shutil.rmtree(place / path)
+
+
+def test_a_grid_beside_class_folders_is_no_image_of_the_set(run, tmp_path):
+    out = tmp_path / "both"
+    code, printed, _ = run(
+        "generate", "--model", "model", "--classes", "0", "1", "--output", out, "--grid", out / "g.png"
+    )
+    assert (code, printed.splitlines()[0]) == (0, f"2 images in {out}, 2 of them new")
+    opened = open_samples(out)
+    assert (opened.count, opened.labels.tolist()) == (2, [0, 1])
+    assert any("picture of many images (g.png)" in note for note in opened.notes)
+    Image.new("L", (8, 8)).save(out / "5.png")
+    with pytest.raises(UserError, match=r"must hold images or class folders, got both \('5.png'\); separate them"):
+        open_samples(out)
+
+
+def test_statistics_that_are_none_are_refused_before_the_network_is_got(run, place):
+    for wrong, kind in (("real", "a folder"), ("nothing.npz", "missing")):
+        assert kind in refused(place, run, "evaluate", "a", "--reference", wrong)

@@ -122,3 +122,32 @@ def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(sample_set, 
     forker.wait(killed)
     assert forker.wait(other, seconds=300) == 0, (tmp_path / "output-1").read_text()
     assert files(together) == files(tmp_path / "alone")
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_sets_are_not_mixed(sample_set, command, digits, tmp_path, package):
+    """Section 2, "own files overwritten or mixed": further images would make a set one that nothing judges."""
+    out = tmp_path / "set"
+    assert sample_set(package, out, "--count", "20")[0] == 0
+    before = files(out)
+    code, _, err = sample_set(package, out, "--count", "10")
+    assert (code, "which is not of it; choose another --output\n" in err) == (2, True)
+    options = ["--model", digits[package], "--device", "cpu", "--quiet", "--output", out, "--seeds", "7"]
+    code, _, err = command(package, "generate", *options)
+    assert (code, "holds the set of sample-set.json; choose another --output\n" in err) == (2, True)
+    assert files(out) == before
+    drawn = tmp_path / "drawn"
+    command(package, "generate", *options[:-3], drawn, "--seeds", "7")
+    assert sample_set(package, drawn, "--count", "10")[0] == 2
+    assert set(files(drawn)) == {"7.png"}
+    assert sample_set(package, out, "--count", "100")[0] == 0  # more of the same set
+
+
+def test_images_of_other_seeds_are_not_mixed_in(sample_set, tmp_path):
+    out = tmp_path / "set"
+    assert sample_set("var", out, "--count", "3")[0] == 0  # 0, 333, 666
+    before = files(out)
+    code, _, err = sample_set("var", out, "--count", "4")
+    assert (code, files(out)) == (2, before)
+    assert "holds 333.png, which is not of it; choose another --output" in err
+    assert sample_set("var", out, "--count", "6")[:2] == (0, f"6 images in {out}, 3 of them new\n")

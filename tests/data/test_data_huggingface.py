@@ -213,10 +213,10 @@ def test_columns_are_named_on_the_command_line(tmp_path):
         ("?label=fine_label", r"must have a column 'image' of images; .*\?image=COLUMN"),
         ("?image=img&label=fine", "has no column 'fine' of labels, but 'fine_label'; name"),
         ("?image=img", "has no column 'label' of labels, but 'fine_label'; name"),
-        ("?img=img", "columns are named by image= and label=, got 'img', which is not known"),
+        ("?img=img", "columns are named by image=, label= and caption=, got 'img', which is not known"),
         ("?image=img&image=img", "got 'image', which is given twice"),
-        ("?image=", "columns are named by image= and label="),
-        ("?", "columns are named by image= and label="),
+        ("?image=", "columns are named by image=, label= and caption="),
+        ("?", "columns are named by image=, label= and caption="),
     ):
         with pytest.raises(UserError, match=message):
             open_data(source + query, size=6)

@@ -122,7 +122,11 @@ def test_other_files_are_one_line(tmp_path, content):
 WRONG = [5, [], ["state"], ["state", ["1.png"]], ["state", [5], {}], ["state", ["../../x.png"], {}],
          ["state", "1.png", {}], ["state", ["2.png", "1.png"], {}], ["state", ["1.png", "1.png"], {}],
          [True, ["1.png"], {}], ["state", ["1.png"], {"x": [1, "y"]}],
-         ["state", ["1.png"], {"other file": [True, "y"]}]]  # fmt: skip
+         ["state", ["1.png"], {"other file": [True, "y"]}], ["state", ["1.png"], {}, None],
+         ["state", ["1.png"], {}, []],
+         ["state", ["1.png"], {}, [None, 0]], ["state", ["1.png"], {}, [[1], False]],
+         ["state", ["1.png"], {}, [[-1], False]], ["state", ["1.png"], {}, [[0, 0], False]],
+         ["state", ["1.png"], {}, [[True], False]], ["state", ["1.png"], {}, [5, False]]]  # fmt: skip
 
 
 @pytest.mark.parametrize("folders", [5, [], "a", None])

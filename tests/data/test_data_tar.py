@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from var.data import BadImageError, FolderData, ImageData, TarData, batches, fingerprint, open_data, tar
+from var.data import BadImageError, FolderData, ImageData, TarData, batches, fingerprint, open_data, tar_listing
 from var.data.shard_names import expand_shards
 from var.errors import UserError
 
@@ -194,13 +194,13 @@ def test_a_shard_that_shrank_is_noticed(shards, tmp_path):
 def test_the_index_spares_reading_shards_that_did_not_change(shards, tmp_path, monkeypatch):
     index, read = tmp_path / "index.json", []
     paths = [write(tmp_path / f"{shard}.tar", [(f"{shard}.png", encoded())]) for shard in range(3)]
-    list_members = tar._list_members
+    list_members = tar_listing._list_members
 
     def record(path):
         read.append(path.name)
         return list_members(path)
 
-    monkeypatch.setattr(tar, "_list_members", record)
+    monkeypatch.setattr(tar_listing, "_list_members", record)
     expected = TarData(paths, size=6, index=index)
     again = TarData(paths, size=6, index=index)
     assert read == ["0.tar", "1.tar", "2.tar"]

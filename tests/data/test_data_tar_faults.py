@@ -80,7 +80,7 @@ def test_what_is_left_out_is_counted(tmp_path):
     assert len(data) == 2
     assert notes_of(data) == (
         f"{tmp_path}/0.tar: left out are 2 pictures of unread formats (as c.tif), "
-        "3 hidden or system entries (as ._b.png)",
+        "1 other file (as notes.txt), 3 hidden or system entries (as ._b.png)",
     )
 
 

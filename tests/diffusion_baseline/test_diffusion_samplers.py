@@ -266,3 +266,9 @@ def test_impossible_eta_and_generators():
         sample_ddim(toy, draw(1, 1), linear_schedule(10), steps=2, eta=1.5)
     with pytest.raises(UserError, match="one generator per sample is needed, got 1 for 2"):
         sample_ddpm(toy, draw(2, 1), linear_schedule(10), generator=[torch.Generator()])
+
+
+@pytest.mark.parametrize("sample", [sample_ddim, sample_ddpm])
+def test_what_is_not_finite_is_no_image(sample):
+    with pytest.raises(UserError, match="sampling needs finite images, got NaN or infinite ones"):
+        sample(lambda x, timesteps: x * float("nan"), torch.zeros(1, 1, 2, 2), cosine_schedule(4), steps=2)

@@ -3,7 +3,7 @@
 import pytest
 
 from var.errors import UserError
-from var.foreign.documents import parse_json, read_json, read_yaml, taken
+from var.foreign.documents import parse_json, read_json, read_json_lines, read_yaml, taken
 
 
 @pytest.mark.parametrize(
@@ -120,3 +120,34 @@ def test_fields_have_the_type_that_is_asked_for():
     ):
         with pytest.raises(UserError, match=message):
             taken(values, name, kind, "that")
+
+
+def test_json_lines(tmp_path):
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n  \n{"a": "x\xe2\x80\xa8y"}\n{"b": 2}')
+    assert list(read_json_lines(path)) == [(1, {"a": 1}), (4, {"a": "x\u2028y"}), (5, {"b": 2})]
+    path.write_bytes(b"")
+    assert list(read_json_lines(path)) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"{", "must be readable JSON, but: "),
+        (b"5", "must hold an object, got a whole number; correct the line"),
+        (b'{"a": NaN}', "NaN is not a JSON number"),
+        (b'{"a": "\xe9"}', "must be readable JSON, but: .*0xe9"),
+        (b'{"a": 1, "a": 2}', "'a' is given twice"),
+        (b" " * (2**20 + 1), "must have at most 1,048,576 bytes, got more; shorten it"),
+    ],
+)
+def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(b'{"a": 1}\n' + line + b"\n{}")
+    lines = read_json_lines(path)
+    assert next(lines) == (1, {"a": 1})
+    with pytest.raises(UserError, match=rf"some.jsonl, line 2 .*{message}") as caught:
+        next(lines)
+    assert str(caught.value).isprintable()
+    with pytest.raises(UserError, match="must be a regular file"):
+        next(read_json_lines(tmp_path))

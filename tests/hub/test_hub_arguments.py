@@ -71,6 +71,7 @@ def test_the_same_said_twice_is_taken(kept):
         ({"device": "gpu"}, "device 'gpu' cannot be used here"),
         ({"device": ""}, "device '' cannot be used here"),
         ({"revision": 5}, "revision must be a text or None, got 5"),
+        ({"revision": "v9"}, "revision is for a model on the Hub, got 'v9' for the local .*; leave it out"),
         ({"subfolder": 7}, "subfolder must be a text or None, got 7"),
         ({"token": 1.5}, "token must be a text or True or False or None, got 1.5"),
         ({"cache_dir": 5}, "a path must be a text"),

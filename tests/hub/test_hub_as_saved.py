@@ -11,6 +11,7 @@ from tiny_models import assert_same_weights, one_line
 
 from diffusion_baseline import DiffusionPipeline, UNet
 from var import VAR, VQVAE, VARPipeline
+from var.errors import UserError
 from var.foreign.weights import is_finite, read_tensors
 
 
@@ -183,3 +184,12 @@ def test_one_number_among_many_is_found(kind):
         assert not is_finite(broken.T[3:4, 10:20])
     assert is_finite(torch.tensor([2**60, 3]))
     assert is_finite(torch.empty(0, 3, dtype=kind))
+
+
+def test_a_place_that_is_not_here_is_one_line():
+    pipe = tiny_pipeline()
+    for place in ("cuda:99", "gpu", torch.device("cuda", 77)):
+        for move in (lambda place=place: pipe.to(place), lambda place=place: pipe.to(device=place)):
+            with pytest.raises(UserError, match="cannot be used here"):
+                move()
+    assert pipe.to("cpu", torch.float64).device.type == "cpu"

@@ -62,15 +62,15 @@ def test_half_a_pair_in_a_name_of_others_is_recorded(tmp_path):
 def test_what_killed_processes_leave_goes_at_the_next_start(tmp_path, forker):
     """Temporary files stayed in `samples/` and in class folders, where nobody sees them."""
     work = WorkList(parse_seeds(["0-1"]), {"0-cat": 0, "1-dog": 1})
-    root, log = tmp_path / "set", tmp_path / "log"
+    root, classes, log = tmp_path / "set", tmp_path / "classes", tmp_path / "log"
     log.mkdir()
     (log / "other-0").touch()
     dying = forker.start("drawn_squares.draw_and_die", tmp_path / "output", root, log)
     assert forker.wait(dying) == -signal.SIGKILL, (tmp_path / "output").read_text()
     assert [name for name in contents(root) if name.endswith(".tmp")] == [f".3.png.{dying}.tmp"]
-    left = (root / f".7.png.{DEAD}.tmp", root / "0-cat" / f".1.png.{DEAD}-00000000-abcdef.tmp")
+    left = (root / f".7.png.{DEAD}.tmp", classes / "0-cat" / f".1.png.{DEAD}-00000000-abcdef.tmp")
     mine = (root / f".8.png.{os.getpid()}.tmp", root / f".notes.{DEAD}.tmp", root / ".hidden.png")
-    (root / "0-cat").mkdir()
+    (classes / "0-cat").mkdir(parents=True)
     for path in (*left, *mine):
         path.write_bytes(b"half")
 
@@ -85,10 +85,10 @@ def test_what_killed_processes_leave_goes_at_the_next_start(tmp_path, forker):
     draws = {"batch_size": 2, "progress": False}
     recipe = Recipe({"model": "squares"}, ("cat", "dog"))
     draw = lambda labels, seeds: [picture(*pair) for pair in zip(labels, seeds, strict=True)]  # noqa: E731
-    assert draw_image_set(work, draw, recipe, root, **draws) == Drawn(4, 4)
+    assert draw_image_set(work, draw, recipe, classes, **draws) == Drawn(4, 4)
     assert not left[1].exists()
     assert draw_squares(root, "0-9").count == 10
     assert not mine[0].exists()  # nobody else draws here any more
     assert all(path.exists() for path in mine[1:])
-    with Image.open(root / "0-cat" / "1.png") as drawn:
+    with Image.open(classes / "0-cat" / "1.png") as drawn:
         assert drawn.size == (2, 2)

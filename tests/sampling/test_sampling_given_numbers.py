@@ -206,6 +206,8 @@ def test_what_is_no_class(pipe, class_labels):
         ({"guidence_scale": 2}, "unknown argument 'guidence_scale' of a call; did you mean 'guidance_scale'"),
         ({"class_label": 2}, "unknown argument 'class_label' of a call; did you mean 'class_labels'"),
         ({"seed": [2]}, "unknown argument 'seed' of a call; did you mean 'seeds'"),
+        ({"return_intermediates": "no"}, "return_intermediates must be True or False, got 'no'"),
+        ({"progress": "off"}, "progress must be True or False, got 'off'"),
         ({"callback_on_step_end": 5}, "callback_on_step_end must be a function, got 5"),
     ],
 )
@@ -304,3 +306,18 @@ def test_labels_are_whole_tensors_whatever_was_given():
     labels = resolve_labels(np.array([1, 2], dtype=np.uint8), 2, 5, [0, 1])
     assert labels.dtype == torch.long
     assert labels.tolist() == [1, 2]
+
+
+@pytest.mark.usefixtures("_untyped")
+@pytest.mark.parametrize(
+    "images", [5, None, "x", [torch.zeros(1, 6, 6)], np.zeros((1, 1, 6, 6)), torch.zeros(1, 1, 6, 6, device="meta")]
+)
+def test_what_is_no_tensor_of_images(images):
+    """F21: every door of images and of token maps says it in one line."""
+    pipe = tiny_pipeline()
+    for call in (pipe.vqvae.encode, pipe.vqvae.reconstruct, pipe.log_likelihood):
+        with pytest.raises(UserError, match=r"\Aimages must be (a tensor|dense).* got .*; (convert|bring) them"):
+            call(images)
+    for call in (pipe.vqvae.decode, pipe.vqvae.teacher_inputs):
+        with pytest.raises(UserError, match=r"\Atoken maps must be .*; encode them with this tokenizer\Z"):
+            call(images)

@@ -92,11 +92,11 @@ file_path = parsed(expanded)
 def number(text: str) -> float:
     """The `type` of an option that takes any finite number."""
     try:
-        value = float(text)
+        value = float(text if text.isascii() and "_" not in text else "nan")
     except ValueError:
         value = float("nan")
     if not abs(value) < float("inf"):
-        raise UserError(f"expected a number, got {text!r}")
+        raise UserError(f"expected a number, got {text!r:.100}")
     return value
 
 

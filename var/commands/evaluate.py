@@ -6,6 +6,7 @@ import importlib.util
 from var.command_line.frame import file_path, number
 from var.commands import extractor
 from var.errors import UserError
+from var.foreign.regular import open_regular
 from var.outputs import check_outputs
 
 HELP = "judge samples against reference statistics"
@@ -52,6 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_name(arguments.name)
     _check_outputs(arguments)
+    open_regular(arguments.reference, "statistics that `var stats build` makes").close()  # before the network is got
     progress = not arguments.quiet
     report = judge(
         arguments.samples,

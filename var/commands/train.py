@@ -18,7 +18,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     transformer = stages.add_parser("transformer", help=text, description=text)
     add_run_arguments(transformer, "digits, shapes-32, d16")
     transformer.add_argument(
-        "--vqvae", metavar="MODEL", help="the trained tokenizer: folder of its run, saved model, or official file"
+        "--vqvae",
+        "--tokenizer",
+        metavar="MODEL",
+        help="the trained tokenizer: folder of its run, saved model, or official file",
     )
     transformer.add_argument("--variant", help="which of the published models --init means, for example d16")
 

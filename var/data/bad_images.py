@@ -24,9 +24,9 @@ class SkipBadImages(WrappedData):
     """`data`, where another image of the same class stands for one that is bad.
 
     Which one depends on the index only, so that batches are the same in every process and after a resumption. Bad are
-    images that raise `BadImageError`; a disk that fails is not passed over. `skipped` lists what this process and its
-    workers have met, index to reason; more than `limit`, the larger of 10 and 1 % of the images, raise `UserError`, and
-    so does a class without any good image.
+    images that raise `BadImageError`, by themselves or, where there are captions, by theirs; a disk that fails is not
+    passed over. `skipped` lists what this process and its workers have met, index to reason; more than `limit`, the
+    larger of 10 and 1 % of the images, raise `UserError`, and so does a class without any good image.
     """
 
     def __init__(self, data: ImageData):
@@ -35,6 +35,7 @@ class SkipBadImages(WrappedData):
         self.skipped: dict[int, str] = {}
         self._news: dict[int, str] = {}
         self._stand_ins: dict[int, int] = {}
+        self._good = bytearray(len(data))  # 1 for an image that was loaded, and for which no other stands
 
     def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, or the one that stands for it."""
@@ -52,12 +53,12 @@ class SkipBadImages(WrappedData):
     @property
     def captions(self) -> Captions | None:
         """The texts of what `load` gives: asking for one loads the image, to see whether another stands for it."""
-        captions = super().captions
+        captions = getattr(self.data, "captions", None)
         return None if captions is None else Captions(len(self), lambda index: captions[self._loaded(index)])
 
     def _loaded(self, index: int) -> int:
         """The place of the image that `load` gives."""
-        if index not in self._stand_ins:
+        if not self._good[index] and index not in self._stand_ins:
             self.load(index)
         return self._stand_ins.get(index, index)
 
@@ -87,7 +88,7 @@ class SkipBadImages(WrappedData):
         if index in self._stand_ins:
             return load(self._stand_ins[index])
         try:
-            return load(index)
+            return self._load_whole(index, load)
         except BadImageError as error:
             self.note({index: str(error)})
         members = (self.labels == self.labels[index]).nonzero().flatten()
@@ -96,7 +97,7 @@ class SkipBadImages(WrappedData):
             if place in self.skipped:
                 continue
             try:
-                image = load(place)
+                image = self._load_whole(place, load)
             except BadImageError as error:
                 self.note({place: str(error)})
                 continue
@@ -107,6 +108,15 @@ class SkipBadImages(WrappedData):
             f"the class {name!r} must have a good image to stand for its bad ones, got none: {_named(self.skipped)}; "
             "repair the data or remove the class"
         )
+
+    def _load_whole(self, index: int, load: Callable[[int], Tensor]) -> Tensor:
+        """The image at `index`; raises `BadImageError` if it, or its caption, is bad."""
+        captions = None if self._good[index] else getattr(self.data, "captions", None)
+        if captions is not None:
+            captions[index]
+        image = load(index)
+        self._good[index] = 1
+        return image
 
 
 Gather = Callable[[dict[int, str]], list[dict[int, str]]]

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Protocol, overload
+from typing import Any, Protocol, overload
 
 import torch
 from jaxtyping import Float, Int64
@@ -12,6 +12,10 @@ from torch import Tensor
 
 from var.conditions import Condition
 from var.errors import UserError, listed
+from var.randomness import keyed_seed
+
+SAMPLED = 1000
+"""Files that a fingerprint looks at."""
 
 
 class ImageData(Protocol):
@@ -21,8 +25,9 @@ class ImageData(Protocol):
     framing, generator)`, `load` with the part of a larger picture that a `Framing` chooses; `condition(indices)`, what
     images show besides labels; `identity()`, a text for the `fingerprint`; `notes`, lines about what of their source is
     left out; `places`, the folders and files that they are read from; `captions`, a sequence of one text in words for
-    each image; and `licence` and `attribution`, the terms of the images and what their makers ask to be said, which
-    whatever is made from them must carry. Absent, or None, is what is not known.
+    each image, a line without white space around it, which raises `BadImageError` where there is none to be had; and
+    `licence` and `attribution`, the terms of the images and what their makers ask to be said, which whatever is made
+    from them must carry. Absent, or None, is what is not known.
     """
 
     @property
@@ -69,7 +74,7 @@ class WrappedData:
         return conditions_at(self.data, indices)
 
     @property
-    def captions(self) -> Sequence[str] | None:
+    def captions(self) -> Sequence[Any] | None:  # of str; said so, a check of types would read one, whichever
         """What each image shows, in words."""
         return getattr(self.data, "captions", None)
 
@@ -116,7 +121,7 @@ class Relabelled(WrappedData):
         return replace(condition, labels=labels)
 
 
-class Captions(Sequence[str]):
+class Captions(Sequence[Any]):  # as above
     """One text for each of `length` images, made by `caption(index)` when it is asked for."""
 
     def __init__(self, length: int, caption: Callable[[int], str]):
@@ -182,6 +187,13 @@ def fingerprint(data: ImageData | WrappedData) -> str:
     for identity in (getattr(each, "identity", None) for each in reversed(wrappings)):
         digest.update(identity().encode() if identity else b"")
     return digest.hexdigest()
+
+
+def sampled_places(length: int) -> Sequence[int]:
+    """The places of a thousand of `length` files, always the same, or of all if there are no more."""
+    if length <= SAMPLED:
+        return range(length)
+    return sorted({keyed_seed("sizes", draw) % length for draw in range(SAMPLED)})
 
 
 class WithoutImages(WrappedData):

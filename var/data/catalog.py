@@ -41,6 +41,10 @@ def open_data(
     "training", "testing", "valid", "validation", "dev") is split by them, and its classes are those of "train"; of any
     other folder, and of shards, "train" and "all" give the whole.
 
+    The `captions` are texts beside the images of a folder, or lines of a `metadata.jsonl` in it, in a class folder or
+    beside "train" (`FolderData`); members "txt" of shards, or fields of their "json" (`TarData`); the column of "hf:"
+    that is named ("?caption=text"). What is wrong with a caption makes its image a bad one.
+
     Args:
         spec: the name.
         split: the part; "val" and "test" stand for each other where there is only one of them.
@@ -79,7 +83,8 @@ def open_data(
         if part.shards:
             data = TarData(part.shards, **shape, **listing)
         else:
-            data = FolderData(part.root, classes=part.classes, keep_broken_links=skip, **shape, **listing)
+            own = {"classes": part.classes, "keep_broken_links": skip, "metadata": part.metadata}
+            data = FolderData(part.root, **own, **shape, **listing)
     return SkipBadImages(data) if skip else data
 
 

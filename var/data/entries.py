@@ -31,6 +31,11 @@ OTHER_PICTURES = (
 RECORD = ".written.json"
 """What `write_folder` leaves to say which data a folder holds; nothing is lost with it."""
 
+METADATA = "metadata.jsonl"
+"""Captions of the images in a folder and in those within it, a line each."""
+TEXT = ".txt"
+"""The suffix of a file that holds the caption of the image of the same name."""
+
 PICTURE, LEFT, FOLDER, OTHER = "picture of an unread format", "hidden or system entry", "sub-folder", "other file"
 _MANY = {PICTURE: "pictures of unread formats", LEFT: "hidden or system entries"}
 
@@ -83,6 +88,8 @@ class Entries:
     folders: list[str] = field(default_factory=list)
     images: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    bare: list[int] | None = None  # places of the images that have no text beside them; None if none has
+    metadata: bool = False  # whether METADATA is there
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -116,6 +123,7 @@ def read_entries(folder: Path, *, keep_broken_links: bool = False) -> Entries:
         raise unreadable_folder(folder, error) from error
     for names in (found.folders, found.images, found.others):
         names.sort()
+    _part_others(found)
     return found
 
 
@@ -138,7 +146,24 @@ def _sort(entry: os.DirEntry, found: Entries, keep_broken_links: bool) -> None:
         raise UserError(f"{entry.path} must be a regular file, got a pipe, socket or device; remove it")
     else:
         found.others.append(entry.name)
-        found.left_out.add(file_kind(entry.name), entry.name)
+
+
+def _part_others(found: Entries) -> None:
+    """Tell captions from what is left out."""
+    texts = {stem(name) for name in found.others if name.endswith((TEXT, TEXT.upper()))}
+    texts &= {stem(name) for name in found.images}
+    if texts:
+        found.bare = [place for place, name in enumerate(found.images) if stem(name) not in texts]
+    for name in found.others:
+        if name == METADATA:
+            found.metadata = True
+        elif not (name.endswith((TEXT, TEXT.upper())) and stem(name) in texts):
+            found.left_out.add(file_kind(name), name)
+
+
+def stem(name: str) -> str:
+    """The name of a file without its suffix."""
+    return name.rpartition(".")[0]
 
 
 def entry_kind(entry: os.DirEntry) -> str:

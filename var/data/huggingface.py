@@ -1,11 +1,14 @@
 """Data sets of the library `datasets` as image data."""
 
+from collections.abc import Container
 from pathlib import Path
 from typing import Any, SupportsIndex
 from urllib.parse import parse_qsl
 
 import torch
 
+from var.data.base import Captions
+from var.data.captions import checked_caption, no_caption
 from var.data.class_names import checked_names, numbered_names
 from var.data.image_size import Size
 from var.data.pictures import PictureData
@@ -18,6 +21,8 @@ from var.paths import expanded
 HUB = "hf:"
 COLUMNS = {"image": "image", "label": "label"}
 """The columns that are asked for by default."""
+ASKED = (*COLUMNS, "caption")
+"""What a name may ask for."""
 LABEL_WORDS = frozenset(
     ("label", "labels", "class", "classes", "category", "categories", "target", "targets", "cls", "y", "digit")
 )
@@ -31,9 +36,11 @@ class HuggingFaceData(PictureData):
         image: the column of images.
         label: the column of labels, whole numbers or a `ClassLabel`, which gives the class names; None makes all images
             one class, "unlabelled", and so does the absence of "label" where no other column could be meant.
+        caption: the column of captions, which are texts; None for data without. Asking `captions` for one that is
+            missing, empty or longer than 4096 characters raises `BadImageError`.
         name: what messages call the data.
 
-    Raises `UserError` if a column is not there or the labels are no class indices.
+    Raises `UserError` if a column is not there, the labels are no class indices, or the captions no texts.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class HuggingFaceData(PictureData):
         channels: SupportsIndex = 3,
         image: str = "image",
         label: str | None = "label",
+        caption: str | None = None,
         name: str = "dataset",
     ):
         super().__init__(size=size, channels=channels)
@@ -61,7 +69,9 @@ class HuggingFaceData(PictureData):
             raise UserError(
                 f"the column {image!r} of {name} must hold images: {first_line(error)}; choose another"
             ) from error
-        self.classes, self.labels = _labels(dataset, _label_column(dataset, image, label, name), name)
+        self.classes, self.labels = _labels(dataset, _label_column(dataset, (image, caption), label, name), name)
+        self._caption = caption
+        self._texts = None if caption is None else _texts(dataset, caption, name)
         self.notes = _notes(self.classes, self.labels, dataset, name)
 
     def source(self, index: int) -> Path | bytes:
@@ -75,16 +85,46 @@ class HuggingFaceData(PictureData):
         """Its name in messages, such as "dataset[12]"."""
         return f"{self.name}[{index}]"
 
+    @property
+    def captions(self) -> Captions | None:
+        """The texts of the column of captions."""
+        return None if self._texts is None else Captions(len(self), self._read_caption)
+
     def identity(self) -> str:
-        """What the fingerprint takes in: that of the data set."""
-        return str(self.dataset._fingerprint)
+        """What the fingerprint takes in: that of the data set, and the column of captions."""
+        own = str(self.dataset._fingerprint)
+        return own if self._caption is None else f"{own} {self._caption}"
+
+    def _read_caption(self, index: int) -> str:
+        name = f"{self.describe(index)}, its {self._caption!r}"
+        assert self._texts is not None
+        text = self._texts[index][self._caption]
+        if text is None:
+            raise no_caption(name, "drop the image")
+        return checked_caption(text, name)
 
 
-def _label_column(dataset: Any, image: str, label: str | None, name: str) -> str | None:
+def _texts(dataset: Any, caption: str, name: str) -> Any:
+    """The data set with nothing but its column of captions."""
+    if caption not in dataset.column_names:
+        raise UserError(
+            f"{name} must have a column {caption!r} of captions; {suggestion(caption, dataset.column_names)}; "
+            f'name it as in "{HUB}NAME?caption=COLUMN"'
+        )
+    feature = dataset.features[caption]
+    kind = str(getattr(feature, "dtype", ""))
+    if kind not in ("string", "large_string"):
+        raise UserError(
+            f"the column {caption!r} of {name} must hold texts, got {kind or type(feature).__name__}; choose another"
+        )
+    return dataset.select_columns([caption])
+
+
+def _label_column(dataset: Any, others: Container[str | None], label: str | None, name: str) -> str | None:
     """The column of labels; None if there is none, and none is missed."""
     if label is None or label in dataset.column_names:
         return label
-    columns = [column for column in dataset.column_names if column != image]
+    columns = [column for column in dataset.column_names if column not in others]
     plausible = [column for column in columns if _looks_like_labels(column, dataset.features[column])]
     if label == COLUMNS["label"] and not plausible:
         return None
@@ -134,7 +174,8 @@ def _notes(classes: tuple[str, ...], labels: torch.Tensor, dataset: Any, name: s
 def open_huggingface(name: str, *, split: str, size: Size, channels: SupportsIndex) -> HuggingFaceData:
     """The data set `name` (a folder that `save_to_disk` left, or an id on the Hub) as image data.
 
-    `name` may end in the names of columns, "NAME?image=img&label=fine_label"; an empty one is none.
+    `name` may end in the names of columns, "NAME?image=img&label=fine_label&caption=text"; an empty one is
+    none.
 
     Raises `UserError` if the library is absent, the data cannot be had, or there is no such split.
     """
@@ -170,13 +211,14 @@ def _parse(name: str) -> tuple[str, dict[str, Any]]:
         return name, {}
     name, _, query = name.rpartition("?")
     columns: dict[str, Any] = {}
+    rule = "columns are named by image=, label= and caption="
     for key, value in parse_qsl(query, keep_blank_values=True):
-        if key not in COLUMNS or key in columns:
+        if key not in ASKED or key in columns:
             problem = "is given twice" if key in columns else "is not known"
-            raise UserError(f"columns are named by image= and label=, got {key!r}, which {problem}; correct it")
+            raise UserError(f"{rule}, got {key!r}, which {problem}; correct it")
         columns[key] = value or None
     if not columns or columns.get("image", "") is None:
-        raise UserError(f'columns are named by image= and label=, got {query!r}; as in "{HUB}NAME?label=fine_label"')
+        raise UserError(f'{rule}, got {query!r}; as in "{HUB}NAME?label=fine_label"')
     return name, columns
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, overload
@@ -16,7 +16,16 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.data.class_names import checked_names
-from var.data.entries import FOLDER, RECORD, Entries, LeftOut, check_no_deeper_images, read_entries, unreadable_folder
+from var.data.entries import (
+    FOLDER,
+    METADATA,
+    RECORD,
+    Entries,
+    LeftOut,
+    check_no_deeper_images,
+    read_entries,
+    unreadable_folder,
+)
 from var.errors import UserError
 from var.files import write_text
 from var.foreign.documents import parse_json
@@ -77,6 +86,11 @@ class Paths(_Packed[Path]):
     def __len__(self) -> int:
         return len(self.names)
 
+    def within(self, root: Path) -> Iterator[str]:
+        """Each path as seen from `root`, which is the only folder or holds all folders."""
+        folders = ["" if folder == root else f"{folder.name}/" for folder in self._folders]
+        return (folders[folder] + name for folder, name in zip(self._folder.tolist(), self.names, strict=True))
+
     def _at(self, index: int) -> Path:
         return self._folders[self._folder[index]] / self.names[index]
 
@@ -88,6 +102,8 @@ class Listing:
     classes: tuple[str, ...]
     paths: Paths
     labels: Int64[Tensor, " n"]
+    beside: np.ndarray  # for each image, whether a text of its name lies beside it
+    metadata: tuple[Path, ...] = ()  # files of captions
     notes: tuple[str, ...] = ()
 
 
@@ -121,7 +137,9 @@ def list_images(
                 f"no images in {root}; put one folder per class there, with {ACCEPTED} files{_but(left_out)}"
             )
         labels = torch.zeros(len(loose), dtype=torch.int64)
-        return Listing(("unlabelled",), Paths([root], [loose]), labels, left_out.notes(root))
+        metadata = (root / METADATA,) if found.metadata else ()
+        paths = Paths([root], [loose])
+        return Listing(("unlabelled",), paths, labels, _with_text(found), metadata, left_out.notes(root))
     checked_names(folders, str(root))
     names = tuple(folders) if classes is None else tuple(classes)
     strangers = sorted(set(folders) - set(names))
@@ -137,7 +155,17 @@ def list_images(
     places = {name: place for place, name in enumerate(names)}
     labels = torch.tensor([places[folder] for folder in folders]).repeat_interleave(counts)
     paths = Paths([root / folder for folder in folders], [inside.images for inside in members])
-    return Listing(names, paths, labels, left_out.notes(root))
+    beside = np.concatenate([_with_text(inside) for inside in members])
+    named = zip((root, *(root / folder for folder in folders)), (found, *members), strict=True)
+    metadata = tuple(folder / METADATA for folder, inside in named if inside.metadata)
+    return Listing(names, paths, labels, beside, metadata, left_out.notes(root))
+
+
+def _with_text(inside: Entries) -> np.ndarray:
+    """For each image in a folder, whether a text lies beside it."""
+    beside = np.full(len(inside.images), inside.bare is not None)
+    beside[inside.bare or []] = False
+    return beside
 
 
 def _members(
@@ -161,7 +189,8 @@ def _members(
         found.append(inside)
         # A change in a folder within it would go unseen.
         settled = scanned - before / 1e9 > UNSETTLED and not inside.folders
-        entries[name] = [before if settled else 0, inside.images, inside.left_out.stored()]
+        captions = [inside.bare, inside.metadata]
+        entries[name] = [before if settled else 0, inside.images, inside.left_out.stored(), captions]
     if index and entries != stored:
         write_text(index, json.dumps(_header(root, keep_broken_links) | {"folders": entries}))
     return found
@@ -196,16 +225,27 @@ def _read_index(index: Path, root: Path, keep_broken_links: bool) -> dict[str, A
 
 def _known(entry: Any, changed: int) -> Entries | None:
     """What an index says of a folder, if that was `changed` no later and the entry is as this version writes it."""
-    if not isinstance(entry, list) or len(entry) != 3 or type(entry[0]) is not int or entry[0] != changed:
+    # Older versions had no captions, and three parts.
+    if not isinstance(entry, list) or len(entry) != 4 or type(entry[0]) is not int or entry[0] != changed:
         return None
-    images, left_out = entry[1], LeftOut.read(entry[2])
-    if left_out is None or not isinstance(images, list):
+    images, left_out, captions = entry[1], LeftOut.read(entry[2]), entry[3]
+    if left_out is None or not isinstance(images, list) or not isinstance(captions, list) or len(captions) != 2:
+        return None
+    bare, metadata = captions
+    if type(metadata) is not bool or not (bare is None or _are_places(bare, len(images))):
         return None
     if not all(type(name) is str and name and not set(name) & set("/\0") for name in images) or images != sorted(
         set(images)
     ):
         return None
-    return Entries(images=images, left_out=left_out)
+    return Entries(images=images, bare=bare, metadata=metadata, left_out=left_out)
+
+
+def _are_places(value: Any, length: int) -> bool:
+    """Whether a value is a list of different places in [0, length), in order."""
+    if not isinstance(value, list) or not all(type(place) is int for place in value):
+        return False
+    return value == sorted(set(value)) and (not value or 0 <= value[0] <= value[-1] < length)
 
 
 def stored_listing(index: Path, kind: str, what: str) -> dict[str, Any]:

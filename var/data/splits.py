@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from var.data.entries import Entries, read_entries
+from var.data.entries import METADATA, Entries, read_entries
 from var.errors import UserError, suggestion
 
 SPLITS = ("train", "val", "test", "all")
@@ -24,11 +24,15 @@ class MissingSplitError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """Where a split lies: a folder, the classes if another folder sets them, and its shards if it has such."""
+    """Where a split lies: a folder, the classes if another folder sets them, its shards if it has such.
+
+    `metadata` is a file of captions beside the folder.
+    """
 
     root: Path
     classes: tuple[str, ...] | None
     shards: tuple[Path, ...]
+    metadata: Path | None = None
 
 
 def chosen_part(names: Collection[str], split: str, source: object) -> str:
@@ -82,7 +86,8 @@ def locate_split(root: Path, split: str, *, keep_broken_links: bool = False) -> 
             raise UserError(f"{root / chosen} must hold other images than {train.name!r}, got a link to it; remove it")
         classes = tuple(read_entries(train, keep_broken_links=True).folders)
     inside = read_entries(root / chosen, keep_broken_links=keep_broken_links)
-    return Part(root / chosen, classes or None, _shards(root / chosen, inside))
+    metadata = root / METADATA if found.metadata else None
+    return Part(root / chosen, classes or None, _shards(root / chosen, inside), metadata)
 
 
 def _shards(root: Path, found: Entries) -> tuple[Path, ...]:

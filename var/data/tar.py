@@ -1,33 +1,27 @@
 """Images in tar shards, in webdataset's layout, read where they lie: random access without unpacking."""
 
 import hashlib
-import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, SupportsIndex
+from typing import SupportsIndex
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
+from var.data.base import Captions, sampled_places
+from var.data.captions import caption_in_json, caption_in_text, no_caption
 from var.data.class_names import checked_names, numbered_names
-from var.data.entries import LEFT, PICTURE, LeftOut, file_kind, lies_left_out
+from var.data.entries import LeftOut
 from var.data.image_size import Size
-from var.data.listing import Names, stored_listing
+from var.data.listing import Names
 from var.data.pictures import PictureData
-from var.data.whole_numbers import label_in_json, label_in_text
+from var.data.tar_listing import MOST_LABEL, TEXT_MEMBERS, read_shards
 from var.errors import UserError
-from var.files import write_text
-from var.foreign.pictures import ACCEPTED, SUFFIXES, BadImageError
+from var.foreign.pictures import ACCEPTED, BadImageError
 from var.foreign.regular import read_text
-from var.foreign.tar import Member, Tar, opened_tar, read_part
+from var.foreign.tar import read_part
 from var.names import shown
 from var.paths import expanded
-
-KIND = "var tar index 1"
-MOST_LABEL = 2**20
-"""Bytes of a member that holds a label."""
 
 
 class TarData(PictureData):
@@ -40,6 +34,9 @@ class TarData(PictureData):
     from where they lie, so that order, resumption and the share of every process are as with any other data, and no
     sample is lost or doubled: archives that were joined to one file are all read. How a picture becomes an image is
     said at `PictureData`; `notes` counts the members that are no part of a sample.
+
+    `captions` are the members "txt" of the samples, or else "text" or "caption" in the members "json", read when they
+    are asked for; None where no sample has one. Otherwise all is as with `FolderData`.
 
     Args:
         shards: the tar files, not compressed.
@@ -61,7 +58,7 @@ class TarData(PictureData):
         super().__init__(size=size, channels=channels)
         self.shards = _distinct([shards] if isinstance(shards, (str, Path)) else shards)
         self.places = self.shards
-        contents = _read_shards(self.shards, index, progress)
+        contents = read_shards(self.shards, index, progress)
         counts = [len(content.names) for content in contents]
         if sum(counts) == 0:
             others = f" and {len(contents) - 1} other shards" if len(contents) > 1 else ""
@@ -75,9 +72,16 @@ class TarData(PictureData):
         for content in contents:
             left_out.take(content.left_out)
         empty = len(self.classes) - len(self.labels.unique())
-        self.notes = left_out.notes(self.shards[0] if len(contents) == 1 else f"{self.shards[0].parent}, shards")
+        source = self.shards[0] if len(contents) == 1 else f"{self.shards[0].parent}, shards"
+        self.notes = left_out.notes(source)
         if empty:
             self.notes += (f"{empty} of {len(self.classes)} classes have no image in these shards",)
+        texts = np.array([text for content in contents for text in content.places_of_texts()], np.int64)
+        bare = np.flatnonzero(texts[:, 2] == 0)
+        self.captions = None if len(bare) == len(texts) else TarCaptions(self.shards, self._shard, texts, self.describe)
+        if self.captions and len(bare):
+            some = f"{len(bare)} of {len(texts)} images have no caption (as {self.describe(int(bare[0]))})"
+            self.notes += (f"{shown(source)}: {some}",)
 
     def source(self, index: int) -> bytes:
         """The encoded picture at `index`."""
@@ -96,6 +100,8 @@ class TarData(PictureData):
         digest = hashlib.blake2b(self._names.content(), digest_size=16)
         for array in (self._shard, self._offsets, self._sizes):
             digest.update(array.tobytes())
+        if self.captions:
+            digest.update(self.captions.identity().encode())
         return digest.hexdigest()
 
     def _classes(self, labels: list[int | None]) -> tuple[tuple[str, ...], torch.Tensor]:
@@ -118,6 +124,45 @@ class TarData(PictureData):
                 f"or name all classes in {listed}"
             )
         return names, numbers
+
+
+class TarCaptions(Captions):
+    """The captions of samples, read from where their members lie in the shards when they are asked for.
+
+    `texts` has for each sample the offset and the size of a member, and its kind, a place in `TEXT_MEMBERS`.
+    """
+
+    def __init__(
+        self, shards: Sequence[Path], shard: np.ndarray, texts: np.ndarray, describe: Callable[[int], str]
+    ) -> None:
+        super().__init__(len(texts), self._read)
+        self._shards, self._shard, self._texts, self._describe = shards, shard, texts, describe
+
+    def _read(self, index: int) -> str:
+        kind = TEXT_MEMBERS[self._texts[index, 2]]
+        if not kind:
+            raise no_caption(self._describe(index), "add a member txt to the sample")
+        name = f"{self._describe(index)}, its {kind}"
+        return (caption_in_json if kind == "json" else caption_in_text)(self._content(index, name), name)
+
+    def identity(self) -> str:
+        """What a fingerprint takes in: where all members lie, and the content of a thousand."""
+        digest = hashlib.blake2b(self._texts.tobytes(), digest_size=16)
+        for place in sampled_places(len(self)):
+            try:
+                digest.update(self._content(place, "") + b"\n")
+            except BadImageError:
+                digest.update(b"\0")
+        return digest.hexdigest()
+
+    def _content(self, index: int, name: str) -> bytes:
+        offset, size, _ = self._texts[index].tolist()
+        if size > MOST_LABEL:
+            raise BadImageError(f"{name} must have at most {MOST_LABEL} bytes, got {size}; shorten it")
+        content = read_part(self._shards[self._shard[index]], offset, size)
+        if len(content) < size:
+            raise BadImageError(f"{name} must have {size} bytes, got {len(content)}; mend the shard")
+        return content
 
 
 def read_class_names(path: Path) -> tuple[str, ...]:
@@ -146,107 +191,3 @@ def _distinct(shards: Sequence[Path | str]) -> tuple[Path, ...]:
             )
         places[place] = path
     return paths
-
-
-@dataclass
-class _Content:
-    """The images of one shard: name, place, size and label of each, and what is no image."""
-
-    names: list[str] = field(default_factory=list)
-    offsets: list[int] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
-    labels: list[int | None] = field(default_factory=list)
-    left_out: LeftOut = field(default_factory=LeftOut)
-
-    def stored(self, state: list[int]) -> list[Any]:
-        """As the index keeps it, of a file in this `state`."""
-        return [state, [self.names, self.offsets, self.sizes, self.labels], self.left_out.stored()]
-
-
-def _read_shards(shards: Sequence[Path], index: Path | None, progress: bool) -> list[_Content]:
-    stored = stored_listing(index, KIND, "shards").get("shards") if index else {}
-    stored = stored if isinstance(stored, dict) else {}
-    entries, contents = {}, []
-    for path in tqdm(shards, desc="list shards", unit="shard", disable=not progress):
-        try:
-            status = path.stat()
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise UserError(f"{path} must be a tar file, but: {reason}; check the path") from error
-        state, name = [status.st_size, status.st_mtime_ns], str(path.resolve())
-        content = _known(stored.get(name), state) or _list_members(path)
-        contents.append(content)
-        entries[name] = content.stored(state)
-    if index and entries != stored:
-        write_text(index, json.dumps({"kind": KIND, "shards": entries}))
-    return contents
-
-
-def _known(entry: Any, state: list[int]) -> _Content | None:
-    """What an index knows of a shard, if it is the same still and the entry is one that this version writes."""
-    if not isinstance(entry, list) or len(entry) != 3 or entry[0] != state:
-        return None
-    columns, left_out = entry[1], LeftOut.read(entry[2])
-    if left_out is None or not isinstance(columns, list) or [type(column) for column in columns] != [list] * 4:
-        return None
-    names, offsets, sizes, labels = columns
-    if not len(names) == len(offsets) == len(sizes) == len(labels) or not all(type(name) is str for name in names):
-        return None
-    if not all(
-        type(o) is int and type(s) is int and 0 <= o <= o + s <= state[0] for o, s in zip(offsets, sizes, strict=True)
-    ):
-        return None
-    if not all(label is None or (type(label) is int and abs(label) < 2**63) for label in labels):
-        return None
-    return _Content(names, offsets, sizes, labels, left_out)
-
-
-def _list_members(path: Path) -> _Content:
-    """The images of the shard at `path`; raises `UserError` if it is no whole, uncompressed tar file."""
-    with opened_tar(path) as archive:
-        return _group(path, archive)
-
-
-def _group(path: Path, archive: Tar) -> _Content:
-    """Images and labels with the same key, in the order of the images."""
-    content, keys, seen = _Content(), [], set()
-    labels: dict[tuple[str, str], int | None] = {}
-    for member in archive.members():
-        folder, slash, base = member.name.rpartition("/")
-        stem, _, extension = base.partition(".")
-        last = f".{extension.rpartition('.')[2].lower()}"
-        if member.kind == "folder":
-            continue
-        if lies_left_out(member.name) or not stem:
-            content.left_out.add(LEFT, member.name)
-            continue
-        key = folder + slash + stem
-        if last in SUFFIXES:
-            _check_file(path, member)
-            if key in seen:
-                raise UserError(f"{path}:{member.name} must be the only image of its sample, got another; rename one")
-            seen.add(key)
-            keys.append(key)
-            content.names.append(member.name)
-            content.offsets.append(member.offset)
-            content.sizes.append(member.size)
-        elif extension.lower() in ("cls", "json"):
-            _check_file(path, member)
-            labels[key, extension.lower()] = _label(path, archive, member, extension.lower())
-        elif (kind := file_kind(member.name)) == PICTURE:  # other texts may belong to a sample
-            content.left_out.add(kind, member.name)
-    content.labels = [labels.get((key, "cls"), labels.get((key, "json"))) for key in keys]
-    return content
-
-
-def _check_file(path: Path, member: Member) -> None:
-    if member.kind != "file":
-        raise UserError(
-            f"{path}:{member.name} must be a regular file in the shard, got a {member.kind}; write the shard anew with "
-            "the files themselves"
-        )
-
-
-def _label(path: Path, archive: Tar, member: Member, extension: str) -> int | None:
-    name, content = f"{path}:{member.name}", archive.content(member, MOST_LABEL)
-    return label_in_json(content, name) if extension == "json" else label_in_text(content, name)

@@ -18,12 +18,17 @@ def label_in_text(content: bytes, name: str) -> int:
     return int(found[1])
 
 
-def label_in_json(content: bytes, name: str) -> int | None:
-    """The "label" of a JSON object, None if it has none; raises `UserError` for one that is no whole number."""
+def json_of_sample(content: bytes, name: str) -> dict[str, Any]:
+    """The JSON object that may hold a "label"; raises `UserError`, with the `name` of the file, for anything else."""
     try:
-        label = parse_json(content, name, remedy="correct it").get("label")
+        return parse_json(content, name, remedy="correct it")
     except UserError as error:
         raise UserError(f'{name} must hold a label, as "label" of an object, but: {error}') from error
+
+
+def label_in_json(values: dict[str, Any], name: str) -> int | None:
+    """The "label" of an object, None if it has none; raises `UserError` for one that is no whole number."""
+    label = values.get("label")
     if label is not None and not is_whole(label):
         raise UserError(f"{name} must hold a label, a whole number, got {str(label)[:40]!r}; correct it")
     return label

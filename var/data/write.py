@@ -1,5 +1,6 @@
 """Any set of images as a folder of class folders of PNGs."""
 
+import json
 from collections import defaultdict
 from pathlib import Path
 from typing import SupportsIndex
@@ -9,11 +10,12 @@ from tqdm.auto import tqdm
 
 from var.data.apart import check_apart
 from var.data.base import ImageData, fingerprint, unwrapped
+from var.data.captions import checked_caption
 from var.data.class_names import checked_names
-from var.data.entries import RECORD, is_left_out
+from var.data.entries import METADATA, RECORD, is_left_out
 from var.data.whole_numbers import as_whole
 from var.errors import UserError
-from var.files import is_unfinished, make_folder, sweep, write_json
+from var.files import is_unfinished, make_folder, sweep, write_json, write_text
 from var.foreign.documents import read_json, taken
 from var.images import save_png, to_pil
 from var.names import shown
@@ -27,10 +29,12 @@ def write_folder(
 ) -> Path:
     """Write the first `count` images of `data`, or all, to `directory`/class/index.png; returns the directory.
 
-    `FolderData` of the same size reads them back, sorted by class, to within rounding to 256 levels. An interrupted
+    `FolderData` of the same size reads them back, sorted by class, to within rounding to 256 levels; their captions,
+    if they have any, which go into `metadata.jsonl`, are as they were. An interrupted
     call may be repeated, and one with a larger count adds to what is there. Raises `UserError`, before anything is
     written, for an impossible count or class name, if the directory holds anything else, other images of the same data
-    included, and if it is, holds or lies in the folder that the data are read from.
+    included, and if it is, holds or lies in the folder that the data are read from; `BadImageError` for an image or a
+    caption that cannot be had.
     """
     total = as_whole(len(data) if count is None else count)
     if total is None or not 1 <= total <= len(data):
@@ -44,14 +48,21 @@ def write_folder(
     # Of files a fingerprint knows names and sizes only, which two splits may have in common.
     source = [str(place.resolve()) for place in places]
     record = {"kind": KIND, "data": fingerprint(data), "source": source, "count": total, "whole": False}
-    _check_directory(directory, files, record)
+    captions = getattr(data, "captions", None)
+    _check_directory(directory, files, record, captions is not None)
     make_folder(directory)
     write_json(directory / RECORD, record)
     _make_folders(directory, files)
-    labels = data.labels.tolist()
+    labels, lines = data.labels.tolist(), []
     for index in tqdm(range(total), desc="write", unit="image", disable=not progress):
         image = torch.as_tensor(data.load(index))
-        save_png(to_pil(image[None])[0], directory / data.classes[labels[index]] / _name(data, index))
+        name = f"{data.classes[labels[index]]}/{_name(data, index)}"
+        if captions is not None:
+            text = checked_caption(captions[index], data.describe(index))
+            lines.append(json.dumps({"file_name": name, "text": text}, ensure_ascii=False) + "\n")
+        save_png(to_pil(image[None])[0], directory / name)
+    if captions is not None:
+        write_text(directory / METADATA, "".join(lines))
     write_json(directory / RECORD, record | {"whole": True})
     return directory
 
@@ -64,7 +75,7 @@ def _files(data: ImageData, count: int) -> dict[str, set[str]]:
     """The files that are to be written, by their folders."""
     checked_names(data.classes, "the data")
     for name in data.classes:
-        if is_left_out(name) or set(name) & set('/\\:*?"<>|') or name != name.strip().rstrip("."):
+        if is_left_out(name) or name == METADATA or set(name) & set('/\\:*?"<>|') or name != name.strip().rstrip("."):
             raise UserError(f"a class that becomes a folder needs a plain name, got {name!r}; rename it")
     files = defaultdict(set)
     for index, label in enumerate(data.labels[:count].tolist()):
@@ -72,7 +83,9 @@ def _files(data: ImageData, count: int) -> dict[str, set[str]]:
     return files
 
 
-def _check_directory(directory: Path, files: dict[str, set[str]], record: dict[str, object]) -> None:
+def _check_directory(
+    directory: Path, files: dict[str, set[str]], record: dict[str, object], has_captions: bool
+) -> None:
     """Raise `UserError` unless `directory` is new, empty, or holds a part of what an equal call writes."""
     if not directory.is_dir():
         return
@@ -80,7 +93,7 @@ def _check_directory(directory: Path, files: dict[str, set[str]], record: dict[s
     if not entries:
         return
     known = read_json(path) if (path := directory / RECORD).exists() else {}
-    strangers = sorted({path.name for path in entries} - {RECORD, *files})
+    strangers = sorted({path.name for path in entries} - {RECORD, *files, *([METADATA] if has_captions else [])})
     if strangers and not known:
         raise UserError(f"{directory} must be empty or absent, got {strangers[0]!r} in it; choose another folder")
     if any(known.get(name) != record[name] for name in ("kind", "data", "source")):

@@ -1,22 +1,25 @@
 """JSON and YAML of others: bounded in size and depth, strict in form, and with fields of the right type."""
 
+import itertools
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 
 from var.errors import UserError, first_line
-from var.foreign.regular import MOST_TEXT, read_bytes, read_text
+from var.foreign.regular import MOST_TEXT, LongError, open_regular, read_bytes, read_text
 from var.names import shown
 
 Kind = TypeVar("Kind")
 
 DEEPEST = 100
 """Brackets inside each other."""
+MOST_LINE = 2**20
+"""Bytes of one line of JSON."""
 MOST_YAML = 2**20
 """Bytes of a file of settings."""
 MOST_VALUES = 100_000
@@ -41,7 +44,7 @@ def parse_json(content: str | bytes, source: object, kind: type[Kind] = dict, *,
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
-        values = json.loads(text, parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
+        values = _DECODER.decode(text)
         _check_depth(text)
     except (ValueError, RecursionError) as error:
         reason = shown(first_line(error)) if isinstance(error, ValueError) else "its brackets are too deep"
@@ -54,6 +57,26 @@ def parse_json(content: str | bytes, source: object, kind: type[Kind] = dict, *,
 def read_json(path: Path | str, kind: type[Kind] = dict, *, most: int = MOST_TEXT) -> Kind:
     """The JSON value of the `kind` dict or list in a file; errors as for `parse_json` and `read_bytes`."""
     return parse_json(read_bytes(path, most=most, what="a JSON file"), path, kind)
+
+
+def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """The number, from 1, and the JSON object of every line in a file that is not blank.
+
+    Raises `UserError`, with the line, for what is no such object or longer than `MOST_LINE`; else as `open_regular`.
+    """
+    with open_regular(path, "a file of JSON lines") as file:
+        for number in itertools.count(1):
+            try:
+                line = file.readline(MOST_LINE + 1)
+            except OSError as error:
+                raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; look at the disk") from error
+            source = f"{path}, line {number}"
+            if len(line) > MOST_LINE:
+                raise LongError(f"{shown(source)} must have at most {MOST_LINE:,} bytes, got more; shorten it")
+            if not line:
+                return
+            if line.strip():
+                yield number, parse_json(line, source, remedy="correct the line")
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:
@@ -124,6 +147,10 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(values) < len(pairs):
         raise ValueError(f"{_double([name for name, _ in pairs])!r} is given twice")
     return values
+
+
+# One for all: a file may hold a million documents, a line each.
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
 
 
 def _double(names: Sequence[str]) -> str | None:

@@ -18,6 +18,10 @@ class MissingError(UserError):
     """There is no file of that name."""
 
 
+class LongError(UserError):
+    """A file has more bytes than may be read of it."""
+
+
 def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
     """The file at `path`, open for reading bytes; `what` says in messages what it should be.
 
@@ -49,7 +53,7 @@ def read_bytes(path: Path | str, *, most: int = MOST_TEXT, what: str = "a file")
         except OSError as error:
             raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; look at the disk") from error
     if len(content) > most:
-        raise UserError(f"{shown(path)} must have at most {most:,} bytes, got more; is it {what}?")
+        raise LongError(f"{shown(path)} must have at most {most:,} bytes, got more; is it {what}?")
     return content
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from var.eval_mode import eval_mode
 from var.generation.projection import computing_type
+from var.generation.replaced import check_copied
 from var.generation.sources import Sources
 from var.sampling.finite import Finite
 from var.tokenizer import Tokenizer
@@ -28,6 +29,7 @@ class ImageDecoder:
         self.dtype = computing_type(stored, device)
         decoder = nn.Sequential(*self.modules)
         if self.dtype != stored:
+            check_copied(decoder)
             decoder = copy.deepcopy(decoder).to(self.dtype)
         self.decoder = decoder.to(memory_format=torch.channels_last)
         self.sources = Sources(self._sources(), ())
@@ -45,6 +47,7 @@ class ImageDecoder:
         """The weights of which it keeps copies; without any it calls the tokenizer's own modules."""
         if self.dtype == self.kind[0]:
             return []
+        check_copied(nn.Sequential(*self.modules))
         return [tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers())]
 
     @torch.no_grad()

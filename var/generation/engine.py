@@ -18,7 +18,8 @@ from torch import Tensor
 
 from var.conditions import Condition, guided
 from var.generation.graphs import record
-from var.generation.projection import Activation, Projection, check_linear, computing_type
+from var.generation.projection import Activation, Projection, computing_type
+from var.generation.replaced import check_copied, check_replaced
 from var.generation.sources import Sources
 from var.tokenizer import Tokenizer
 from var.transformer.blocks import Block, attend
@@ -72,7 +73,7 @@ class Engine:
         self.config, self.model, self.graphs = model.config, model, graphs
         self.tokenizer = tokenizer
         self.places = list(model.scales.slices())
-        check_linear(model, self._linears())
+        check_replaced(model)
         weight = model.head.weight
         self.dtype = computing_type(weight.dtype, weight.device)
         # Attention in bfloat16 is slower than in float32 on CPUs, on GPUs much faster.
@@ -92,8 +93,10 @@ class Engine:
     def fits(self, tokenizer: Tokenizer, model: VAR) -> bool:
         """Whether the engine was prepared from these models and their weights as they now are.
 
-        What it refers to is compared by place, what it copied by contents: see `Sources`.
+        What it refers to is compared by place, what it copied by contents: see `Sources`. Raises `UserError` as
+        `check_replaced` does.
         """
+        check_replaced(model)
         if tokenizer is not self.tokenizer or model is not self.model:
             return False
         if self.shows and tokenizer.accumulator() is not self.accumulator:
@@ -111,6 +114,7 @@ class Engine:
             found += (attention.q_bias, attention.v_bias, attention.log_scale)
         if not self.shows:
             part = self.tokenizer.accumulating()
+            check_copied(part)
             found += (*part.parameters(), *part.buffers())
         return [tensor for tensor in found if tensor is not None]
 
@@ -144,8 +148,8 @@ class Engine:
 class KVCache:
     """Keys and values of all layers and the whole sequence: allocated once per call, filled scale by scale."""
 
-    def __init__(self, config: VARConfig, rows: int, dtype: torch.dtype, device: torch.device) -> None:
-        shape = (config.depth, 2, rows, config.heads, config.schedule.length, config.head_width)
+    def __init__(self, config: VARConfig, layers: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
+        shape = (layers, 2, rows, config.heads, config.schedule.length, config.head_width)
         self.storage = torch.empty(shape, dtype=dtype, device=device)
 
     def views(self, where: slice) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
@@ -160,7 +164,9 @@ class EnginePass:
     def __init__(self, engine: Engine, conditioning: Conditioning, *, guide: bool) -> None:
         self.engine, self.guide = engine, guide
         self.start = conditioning.start.float()
-        self.cache = KVCache(engine.config, len(self.start), engine.attention_type, self.start.device)
+        self.cache = KVCache(
+            engine.config, len(engine.layers), len(self.start), engine.attention_type, self.start.device
+        )
         # gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2 of every layer; 1 + scale, shift before the head.
         self.modulation, self.head_modulation = _stacked(conditioning)
         self.recorded: dict[int, Callable[[Tensor], Tensor]] = {}

@@ -22,7 +22,7 @@ from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub import PretrainedPipeline
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
-from var.images import format_images
+from var.images import check_images, format_images
 from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
@@ -30,7 +30,7 @@ from var.sampling import labels
 from var.sampling.finite import check_finite
 from var.sampling.labels import ClassLabels, Count
 from var.sampling.models import plain_model
-from var.sampling.numbers import check_callback, updated
+from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 from var.scales import Side
@@ -217,6 +217,7 @@ class VARPipeline(PretrainedPipeline):
         # Refused before the work and not after it: an unknown type, or channels that no picture has.
         format_images(torch.empty(0, vqvae.config.in_channels, 1, 1), output_type)
         check_callback(callback_on_step_end)
+        check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         sampling = updated(sampling, SamplingSettings, keywords, VARPipeline.__call__)
         scales = len(transformer.scales)
         guidance = sampling.guidance_scales(scales)
@@ -292,6 +293,7 @@ class VARPipeline(PretrainedPipeline):
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         vqvae, transformer = self._models()
+        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
         condition = self._condition(class_labels, vectors, len(images), [0] * len(images))
         with eval_mode(vqvae), eval_mode(transformer):
             token_maps = vqvae.encode(images.to(self.device))

@@ -1,15 +1,12 @@
 """Linear layers as generation runs them: weights in the type that the device is fast in, packed if asked for."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
-
-from var.errors import UserError
+from torch import Tensor
 
 Activation = Literal["gelu", "gelu_tanh"]
 
@@ -74,17 +71,6 @@ class Projection:
             return kernel(x, self.weight, self.bias, "gelu" if self.activation else "none", [], approximate)
         x = F.linear(x, self.weight, self.bias)
         return F.gelu(x, approximate=approximate) if self.activation else x
-
-
-def check_linear(model: nn.Module, layers: Iterable[nn.Module]) -> None:
-    """Raise `UserError` for one of these `layers` of `model` that is more than weight and bias, such as an adapter."""
-    for layer in layers:
-        if not isinstance(layer, nn.Linear) or type(layer).forward is not nn.Linear.forward:
-            name = next((name for name, module in model.named_modules() if module is layer), "a layer")
-            raise UserError(
-                f"generation multiplies by the weights of linear layers alone, got a {type(layer).__name__} as {name}; "
-                "merge what it adds into the weights"
-            )
 
 
 def can_pack(weight: Tensor) -> bool:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from var.configs import to_json
+from var.devices import check_device
 from var.errors import UserError, suggestion
 from var.files import atomic_text, sweep
 from var.foreign.documents import read_json
@@ -152,7 +153,13 @@ class PretrainedPipeline(Publishable):
         return {}
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move or cast every part, as `nn.Module.to` does; returns the pipeline."""
+        """Move or cast every part, as `nn.Module.to` does; returns the pipeline.
+
+        Raises `UserError` for a device that cannot be used here.
+        """
+        for place in (*args, kwargs.get("device")):
+            if isinstance(place, str | torch.device):
+                check_device(place)
         for name in self.parts:
             getattr(self, name).to(*args, **kwargs)
         return self

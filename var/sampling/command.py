@@ -1,8 +1,10 @@
 """What the drawing commands of both packages have in common: options, classes, records, the grid."""
 
 import argparse
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from var.command_line.field_options import add_field_options, settings_of
@@ -11,8 +13,10 @@ from var.errors import UserError
 from var.hub.remote import existing_path
 from var.names import shown
 from var.outputs import check_beside_images, check_outputs
+from var.paths import expanded
+from var.quantities import count
 from var.sampling.seeds import Seeds, parse_seeds
-from var.sampling.work import WorkList, class_folder
+from var.sampling.work import MANIFEST, WorkList, class_folder
 
 
 def placement(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -81,6 +85,7 @@ def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[st
     from var.sampling.record import Recipe
 
     work = _work(arguments.classes, parse_seeds(arguments.seeds), model)
+    _check_no_set(expanded(arguments.output))
     if arguments.grid is not None:
         check_outputs([("--grid", arguments.grid)], model=arguments.model)
         check_grid(work, arguments.grid)
@@ -91,6 +96,15 @@ def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[st
     print(drawn)
     if arguments.grid is not None:
         print(f"all of them in {shown(arguments.grid)}")
+
+
+def _check_no_set(root: Path) -> None:
+    """Raise where `root` holds a set of a protocol, which further images would spoil."""
+    if os.path.lexists(root / MANIFEST):
+        raise UserError(
+            f"{shown(root)} must be a folder for these images alone, but holds the set of {MANIFEST}; choose another "
+            "--output"
+        )
 
 
 def draw_work(
@@ -124,7 +138,7 @@ def draw_work(
         progress=not arguments.quiet,
         on_start=on_start,
     )
-    return f"{drawn.count} images in {shown(arguments.output)}, {drawn.new} of them new"
+    return f"{count(drawn.count, 'image')} in {shown(arguments.output)}, {drawn.new} of them new"
 
 
 def _work(classes: Sequence[str], seeds: Seeds, model: LoadedModel) -> WorkList:

@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 from var.errors import UserError
 from var.files import make_folder, sweep
 from var.images import save_png
+from var.sampling.alone import check_alone
 from var.sampling.claims import Claims
 from var.sampling.record import Recipe
 from var.sampling.work import Item, WorkList, existing, is_image_name
@@ -45,9 +46,11 @@ def draw_image_set(
     early is drawn by another. The batches are always the same stretches of the list, and one that lacks an image is
     drawn whole, so that the files are the same byte for byte however often the work was interrupted. `overwrite`
     replaces files that `recipe` would not make. `on_start` is called once the folder is known to be fit. Raises
-    `UserError` for files that were made in another way, a folder that cannot be written, and too large a batch.
+    `UserError` for files that were made in another way, a folder of something else or one that cannot be written, and
+    too large a batch.
     """
     root = make_folder(root)
+    check_alone(work, recipe, root, overwrite=overwrite)
     finished = _finished(work, recipe, root, overwrite, progress)
     _sweep(work, root, alone=False)
     on_start()

@@ -5,6 +5,7 @@ from dataclasses import fields, replace
 from inspect import signature
 from typing import Any, TypeVar
 
+from var import checks
 from var.errors import UserError, suggestion
 from var.names import shown
 from var.typed import described, fit
@@ -50,6 +51,12 @@ def check_callback(callback: object) -> None:
     """Raise `UserError` for what cannot be called after a step."""
     if callback is not None and not callable(callback):
         raise UserError(f"callback_on_step_end must be a function, got {shown(repr(callback))}; pass one or None")
+
+
+def check_switches(**switches: object) -> None:
+    """Raise `UserError` for arguments that are neither True nor False: the text "no" would be a yes."""
+    for name, value in switches.items():
+        checks.argument(name, value, bool)
 
 
 def updated(

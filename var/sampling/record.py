@@ -27,6 +27,9 @@ KEY = "next-scale"
 NOT_COMPARED = ("versions", "model", "variant", "revision")
 """Of a model, its fingerprint is compared."""
 
+OWN = ("class_label", "class_name", "seed")
+"""What a record says of one image alone."""
+
 UNSAID = {"spacing": "leading"}
 """What a record means that does not tell such a setting: those of before it was one do not, nor do those like them."""
 
@@ -49,7 +52,7 @@ class Recipe:
     def record(self, item: Item) -> dict[str, Any]:
         """All that is needed to make an image again."""
         name = None if item.label is None else self.class_names[item.label]
-        own = {"class_label": item.label, "class_name": name, "seed": item.seed}
+        own = dict(zip(OWN, (item.label, name, item.seed), strict=True))
         return {**self.settings, **own, "versions": dict(self.versions)}
 
     def text(self, item: Item) -> dict[str, str]:
@@ -65,15 +68,21 @@ class Recipe:
         found = read_record(path)
         if found is None:
             return False
-        wanted = self.record(item)
-        for name in dict.fromkeys((*wanted, *found)):
-            then, now = (record.get(name, UNSAID.get(name)) for record in (found, wanted))
-            if name not in NOT_COMPARED and then != now:
-                raise UserError(
-                    f"{path} was drawn with {name} = {then!r}, and now {now!r} is asked for; "
-                    "choose another --output, or pass --overwrite to draw such images again"
-                )
+        remedy = "choose another --output, or pass --overwrite to draw such images again"
+        _compare(path, found, self.record(item), remedy)
         return True
+
+    def check_settings(self, found: Mapping[str, Any], path: Path) -> None:
+        """Raise `UserError` if the record of the image in `path`, of any class and seed, is not of this recipe."""
+        remedy = "choose another --output: images that were made in different ways are no set"
+        _compare(path, {name: value for name, value in found.items() if name not in OWN}, self.settings, remedy)
+
+
+def _compare(path: Path, found: Mapping[str, Any], wanted: Mapping[str, Any], remedy: str) -> None:
+    for name in dict.fromkeys((*wanted, *found)):
+        then, now = (record.get(name, UNSAID.get(name)) for record in (found, wanted))
+        if name not in NOT_COMPARED and then != now:
+            raise UserError(f"{path} was drawn with {name} = {then!r}, and now {now!r} is asked for; {remedy}")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

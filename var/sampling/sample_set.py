@@ -18,9 +18,7 @@ from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
 from var.sampling.command import LoadedModel, draw_work
 from var.sampling.seeds import SpreadSeeds
-from var.sampling.work import WorkList
-
-MANIFEST = "sample-set.json"
+from var.sampling.work import MANIFEST, WorkList, stranger_in
 
 
 def draw_sample_set(
@@ -66,6 +64,11 @@ def draw_sample_set(
     }
 
     _check_folder(arguments, about)
+    if (stranger := stranger_in(work, expanded(arguments.output))) is not None:
+        raise UserError(
+            f"{arguments.output} must be a folder for this set alone, but holds {stranger}, which is not of it; choose "
+            "another --output"
+        )
 
     def write_manifest() -> None:
         write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")

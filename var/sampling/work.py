@@ -9,6 +9,9 @@ from pathlib import Path
 from var.files import unwritable
 from var.sampling.seeds import Seeds, SpreadSeeds
 
+MANIFEST = "sample-set.json"
+"""The file beside the images of a protocol's set that tells of them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -73,6 +76,12 @@ def existing(work: WorkList, root: Path) -> Iterator[Item]:
         for name in names:
             if is_image_name(name) and (seed := int(name.removesuffix(".png"))) in work.seeds:
                 yield work.find(folder, seed)
+
+
+def stranger_in(work: WorkList, root: Path) -> str | None:
+    """The name of an image in the folder `root` itself whose seed is none of the list's; None if there is none."""
+    names = sorted(os.listdir(root)) if root.is_dir() else []
+    return next((name for name in names if is_image_name(name) and int(name[:-4]) not in work.seeds), None)
 
 
 def is_image_name(name: str) -> bool:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from var import quantities
-from var.data.entries import RECORD, SYSTEM
+from var.data.entries import METADATA, RECORD, SYSTEM
 from var.errors import UserError, listed
 from var.files import is_unfinished
 from var.foreign.pictures import ACCEPTED, SUFFIXES
 from var.locks import LOCK
 from var.names import shown
-from var.sampling.sample_set import MANIFEST
+from var.sampling.work import MANIFEST
 
 _NAMED = 3
 """Names in a note."""
@@ -31,7 +31,7 @@ class ImageFolder:
     """The images of a folder, in order."""
 
     files: tuple[Path, ...]
-    folders: tuple[str, ...]  # the class folder of each; none where the images lie in the folder itself
+    folders: tuple[str, ...]  # the class folder of each, "" for one beside them; none where there are no such folders
     notes: tuple[str, ...]  # what was left out, a sentence each
 
 
@@ -39,24 +39,21 @@ def list_images(root: Path) -> ImageFolder:
     """The image files of `root`, or of the class folders in it, one level deep.
 
     Numbers come first, by their value, then other names; class folders are in the order of their names. The order is
-    that of the names alone, whatever the disk says. Raises `UserError` for a folder without images, one with images and
-    class folders, and one that cannot be read.
+    that of the names alone, whatever the disk says. Raises `UserError` for a folder without images, and for one that
+    cannot be read.
     """
     left: defaultdict[str, list[str]] = defaultdict(list)
     loose, folders = _entries(root, left)
     found = {folder: _entries(folder, left) for folder in folders}
     classes = {folder: images for folder, (images, _) in found.items() if images}
-    if classes and loose:
-        raise UserError(
-            f"{shown(root)} must hold images or class folders, got both ({shown(loose[0].name)!r}); separate them"
-        )
     if not classes and not loose:
         raise UserError(f"no images in {shown(root)}; give a folder with {ACCEPTED} files")
     left["folder without images"] = [folder.name for folder in folders if folder not in classes]
     left["folder inside a class folder"] = [f"{folder.name}/{one.name}" for folder in found for one in found[folder][1]]
-    if loose:
+    if not classes:
         return ImageFolder(tuple(loose), (), tuple(_notes(root, left)))
-    files = [(file, folder.name) for folder, images in classes.items() for file in images]
+    files = [(file, "") for file in loose]
+    files += [(file, folder.name) for folder, images in classes.items() for file in images]
     paths, names = zip(*files, strict=True)
     return ImageFolder(paths, names, tuple(_notes(root, left)))
 
@@ -66,7 +63,7 @@ def _entries(folder: Path, left: defaultdict[str, list[str]]) -> tuple[list[Path
     images, folders = [], []
     try:
         for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
-            if entry.name in (MANIFEST, LOCK, RECORD) or is_unfinished(entry):
+            if entry.name in (MANIFEST, LOCK, RECORD, METADATA) or is_unfinished(entry):
                 continue
             if entry.name.lower() in SYSTEM:
                 left["system entry"].append(entry.name)

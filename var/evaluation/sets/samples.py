@@ -22,7 +22,7 @@ from var.foreign.documents import read_json, taken
 from var.foreign.pictures import opened_picture
 from var.names import shown
 from var.paths import expanded, kind_of_file
-from var.sampling.sample_set import MANIFEST
+from var.sampling.work import MANIFEST
 
 BATCH = 100  # images that are decoded at once
 BATCH_BYTES = 2**27
@@ -98,6 +98,10 @@ def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
     records = read_records(found.files)
     kept = [place for place, file in enumerate(found.files) if file not in set(records.grids)]
     files = tuple(found.files[place] for place in kept)
+    folders = tuple(found.folders[place] for place in kept) if found.folders else ()
+    if "" in folders:
+        beside = files[folders.index("")].name
+        raise UserError(f"{path} must hold images or class folders, got both ({beside!r}); separate them")
     expected = manifest.get("count")
     if expected is not None and len(files) != expected:
         remedy = "finish `sample-set`" if len(files) < expected else "remove what is not of it"
@@ -118,7 +122,7 @@ def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
         manifest=manifest,
         records=records.each,
         settings=records.settings,
-        folders=tuple(found.folders[place] for place in kept) if found.folders else (),
+        folders=folders,
         notes=(*found.notes, *([ignored(path, "picture of many images", grids)] if grids else [])),
     )
 

@@ -53,7 +53,7 @@ def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **so
     does not give it.
     """
     subfolder = _prepared(source)
-    path = existing_path(path_or_id)
+    path = _local(path_or_id, source)
     if path is None:
         path = _folder_from_hub(str(path_or_id), _Wanted(subfolder, parts), source)
     folder = path / subfolder
@@ -73,7 +73,7 @@ def find_file(path_or_id: Path | str, filename: str, **source: Unpack[Source]) -
     """
     inside = checked_inside(filename, "filename", "vae.pth")
     subfolder = _prepared(source)
-    path = existing_path(path_or_id)
+    path = _local(path_or_id, source)
     if path is None:
         return _file_from_hub(str(path_or_id), f"{subfolder}/{inside}" if subfolder else inside, source)
     file = path / subfolder / inside
@@ -83,6 +83,16 @@ def find_file(path_or_id: Path | str, filename: str, **source: Unpack[Source]) -
             f"{shown(file)} must be a file, but there is none; {suggestion(file.name, names or [path.name])}"
         )
     return file
+
+
+def _local(path_or_id: Path | str, source: Source) -> Path | None:
+    """The path if it exists, None for an id; a folder here is what it is, whatever revision is asked for."""
+    path, revision = existing_path(path_or_id), source.get("revision")
+    if path is not None and revision is not None:
+        raise UserError(
+            f"revision is for a model on the Hub, got {revision!r} for the local {shown(path)}; leave it out"
+        )
+    return path
 
 
 def _prepared(source: Source) -> str:
