@@ -11,6 +11,8 @@ from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet
+from var.conditions import Condition
+from var.data.base import ImageData, condition_size
 from var.errors import UserError
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
@@ -33,9 +35,10 @@ class DiffusionJob(Job[DiffusionRun]):
     start: DiffusionPipeline | None = None
 
     def __post_init__(self) -> None:
-        unet, classes = self.settings.unet, len(self.data.classes)
-        if unet.num_classes != classes:
-            raise UserError(f"unet.num_classes is given by the data, {classes}, got {unet.num_classes}; leave it out")
+        unet = self.settings.unet
+        for name, wanted in _given(self.data).items():
+            if (found := getattr(unet, name)) != wanted:
+                raise UserError(f"unet.{name} is given by the data, {wanted}, got {found}; leave it out")
         if self.start is not None:
             check_fixed("unet", unet, self.start.unet.config, FREE)
 
@@ -55,7 +58,7 @@ class DiffusionJob(Job[DiffusionRun]):
         # What decides on the shape of the images may be overridden, so it is read before the data are.
         run = configured(run, arguments)
         data = open_training_data(arguments, (run.unet.image_channels, *run.unet.size))
-        run = replace(run, unet=replace(run.unet, num_classes=len(data.classes)))
+        run = replace(run, unet=replace(run.unet, **_given(data)))
         return cls(settings=run, data=data, start=start, init=arguments.init)
 
     def plan(self, processes: int) -> Plan:
@@ -88,7 +91,7 @@ class DiffusionJob(Job[DiffusionRun]):
         )
 
     def _pipeline(self, session: Session) -> DiffusionPipeline:
-        names = self.data.classes
+        names = self.shown_classes
         pipeline = self.settings.pipeline(names, seed=self.settings.training.seed)
         if self.start is not None:
             session.say(take_over(pipeline.unet, self.start.unet, "label.weight", self.start.class_names, names))
@@ -101,10 +104,17 @@ class DiffusionJob(Job[DiffusionRun]):
         return f"saved a DiffusionPipeline: python -m diffusion_baseline generate --model {folder}"
 
 
+def _given(data: ImageData) -> dict[str, int]:
+    """The fields of a network's config that the data give."""
+    classes, vector_width = condition_size(data)
+    return {"num_classes": classes, "vector_width": vector_width}
+
+
 def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
     """A training pass of one image; `unet` is on the meta device."""
     config = unet.config
     unet.train().to(torch.bfloat16 if settings.training.mixed_precision == "bf16" else torch.float32)
     image = torch.zeros(1, config.image_channels, *config.size, device="meta")
-    whole = torch.zeros(1, dtype=torch.long, device="meta")
-    return cost_of(unet, lambda: unet(image, whole, whole).square().mean())
+    timestep = torch.zeros(1, dtype=torch.long, device="meta")
+    shown = Condition.nothing(1, config.vector_width).to("meta")
+    return cost_of(unet, lambda: unet(image, timestep, shown).square().mean())

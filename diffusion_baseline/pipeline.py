@@ -26,6 +26,7 @@ from var.sampling.labels import ClassLabels, Count, checked_class_names, count_i
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.streams import Generators, GivenSeeds, random_streams
+from var.sampling.vectors import Vectors
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,6 +95,7 @@ class DiffusionPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: Count = None,
         *,
+        vectors: Vectors = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -106,12 +108,13 @@ class DiffusionPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed; or a `Condition`. The walk is said by `sampling`, by
-        its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores the class);
-        `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with
-        randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing",
-        which begins at the noisiest timestep however few the steps are, or "leading", that of before; `clip_sample`
-        keeps the predicted clean image in [-1, 1] at every step.
+        label), "random" for a class drawn from each image's seed; or a `Condition`. `vectors`, (n, width) or one for
+        all images, are for models that were trained on such. The walk is said by `sampling`, by its fields as keywords,
+        or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for); `num_inference_steps`, 1 to
+        T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
+        "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest
+        timestep however few the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image
+        in [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -123,9 +126,17 @@ class DiffusionPipeline(PretrainedPipeline):
         check_switches(return_intermediates=return_intermediates, progress=progress)
         settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
         sample, options = self._sampler(settings)
-        count = count_images(class_labels, num_images, seeds)
+        count = count_images(class_labels, num_images, seeds, vectors)
         generators, seeds = random_streams(count, generator, seeds)
-        condition = resolve_condition(class_labels, count, network.config.num_classes, seeds, self.class_names)
+        condition = resolve_condition(
+            class_labels,
+            count,
+            network.config.num_classes,
+            seeds,
+            self.class_names,
+            vectors=vectors,
+            vector_width=network.config.vector_width,
+        )
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
@@ -146,7 +157,7 @@ class DiffusionPipeline(PretrainedPipeline):
         finite.settle()
         return DiffusionOutput(
             images=format_images(x, output_type),
-            labels=condition.labels,
+            labels=condition.classes(network.config.num_classes),
             seeds=seeds,
             intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
         )

@@ -1,4 +1,4 @@
-"""The class-conditional U-Net of the baseline (after Ho et al. 2020 and Dhariwal & Nichol 2021)."""
+"""The conditional U-Net of the baseline (after Ho et al. 2020 and Dhariwal & Nichol 2021)."""
 
 import math
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from var import checks
 from var.conditions import ClassEmbedding, Shown
+from var.configs import added
 from var.errors import UserError
 from var.hub import PretrainedModel
 
@@ -19,7 +20,7 @@ from var.hub import PretrainedModel
 class UNetConfig:
     """Size and shape of a `UNet`; levels are counted from the finest, each half the side of the one before."""
 
-    num_classes: int  # the label `num_classes` is the null label
+    num_classes: int  # the label `num_classes` is the null label; 0 where there are only vectors
     image_size: int | tuple[int, int] = 32  # (height, width) in pixels; an int is a square
     image_channels: int = 3
     base_channels: int = 128  # width at the finest level
@@ -30,11 +31,15 @@ class UNetConfig:
     embedding_width: int = 512  # of the joint embedding of timestep and class
     norm_groups: int = 32  # of every GroupNorm
     dropout: float = 0.0  # before the second convolution of each residual block
+    vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
 
     def __post_init__(self):
         checks.fields(self)
-        counts = ("num_classes", "image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
+        counts = ("image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
         checks.at_least(1, self, *counts)
+        checks.at_least(0, self, "vector_width")
+        checks.at_least(0 if self.vector_width else 1, self, "num_classes")
+        checks.at_most(2**17, self, "vector_width")
         checks.at_most(2**14, self, "image_channels", "base_channels", "head_width", "norm_groups", "image_size")
         checks.at_most(2**10, self, "residual_blocks", "multipliers")
         checks.at_most(2**24, self, "num_classes", "embedding_width")
@@ -161,7 +166,7 @@ class Upsample(nn.Conv2d):
 
 
 class UNet(PretrainedModel, nn.Module):
-    """Predict eps, v or x_0 (what it is trained for) from the noisy image x_t, the timestep and the class label.
+    """Predict eps, v or x_0 (what it is trained for) from the noisy image x_t, the timestep and the condition.
 
     Labels are 0 to `num_classes`, where `num_classes` is the null label of classifier-free guidance.
     """
@@ -177,7 +182,7 @@ class UNet(PretrainedModel, nn.Module):
             nn.SiLU(),
             nn.Linear(config.embedding_width, config.embedding_width),
         )
-        self.label = ClassEmbedding(config.num_classes, config.embedding_width)
+        self.label = ClassEmbedding(config.num_classes, config.embedding_width, config.vector_width)
         self.stem = nn.Conv2d(config.image_channels, config.widths[0], 3, padding=1)
         self.down, self.middle, self.up = self._stages()
         self.norm = nn.GroupNorm(config.norm_groups, config.widths[0])

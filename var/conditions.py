@@ -1,7 +1,7 @@
-"""What an image is asked to show, the same for both paradigms: a class, or nothing; and guidance towards it."""
+"""What an image is asked to show, the same for both paradigms: a class, a vector, nothing; and guidance towards it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import torch
@@ -13,26 +13,41 @@ from var.errors import UserError
 
 @dataclass(frozen=True)
 class Condition:
-    """What each image of a batch is asked to show: its class, or nothing where it is not `given`.
+    """What each image of a batch is asked to show: a class, a vector, or both; nothing where it is not `given`.
 
     Another kind is a subclass with more fields, tensors with the batch first, and an embedding that reads them.
     """
 
-    labels: Int[Tensor, " batch"]
+    labels: Int[Tensor, " batch"] | None  # None where no image has a class
     given: Bool[Tensor, " batch"]
+    vectors: Float[Tensor, "batch vector_width"] | None = field(default=None, kw_only=True)  # None where none has one
 
     @classmethod
     def of(cls, labels: Int[Tensor, " batch"]) -> Self:
         """The condition of class labels, all given."""
         return cls(labels, torch.ones_like(labels, dtype=torch.bool))
 
+    @classmethod
+    def nothing(cls, count: int, vector_width: int = 0) -> Self:
+        """`count` rows that ask for nothing, as models that take vectors of this width (0: none) are told it."""
+        vectors = torch.zeros(count, vector_width) if vector_width else None
+        return cls(None, torch.zeros(count, dtype=torch.bool), vectors=vectors)
+
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self.given)
+
+    def __getitem__(self, rows: slice) -> Self:
+        """Some of the rows."""
+        return self.each(lambda part: part[rows])
 
     def each(self, change: Callable[[Tensor], Tensor]) -> Self:
         """With every tensor changed."""
-        changed: dict[str, Any] = {field.name: change(getattr(self, field.name)) for field in fields(self)}
-        return replace(self, **changed)
+        parts: dict[str, Any] = {part.name: getattr(self, part.name) for part in fields(self)}
+        return replace(self, **{name: change(part) for name, part in parts.items() if part is not None})
+
+    def classes(self, null: int) -> Int[Tensor, " batch"]:
+        """The labels; `null` where no image has a class."""
+        return torch.full_like(self.given, null, dtype=torch.long) if self.labels is None else self.labels
 
     def to(self, device: torch.device | str) -> Self:
         """The condition on `device`."""
@@ -45,7 +60,7 @@ class Condition:
 
     def dropped(self, share: float, generator: torch.Generator) -> Self:
         """With each row asking for nothing with the probability `share`, which classifier-free guidance needs."""
-        drawn = torch.rand(self.labels.shape, generator=generator, device=self.labels.device)
+        drawn = torch.rand(self.given.shape, generator=generator, device=self.given.device)
         return replace(self, given=self.given & (drawn >= share))
 
     def with_null(self) -> Self:
@@ -64,21 +79,58 @@ def condition_of(shown: Shown) -> Condition:
     return Condition.of(shown) if isinstance(shown, Tensor) else shown
 
 
-class ClassEmbedding(nn.Embedding):
-    """A vector for every class, and a last one for images that are asked to show nothing."""
+class VectorEmbedding(nn.Module):
+    """Linear in a vector (VAR-CLIP, arXiv 2408.01181); in a learned one where images are asked to show nothing."""
 
-    def __init__(self, num_classes: int, width: int) -> None:
+    def __init__(self, vector_width: int, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(vector_width, width)
+        self.null = nn.Parameter(torch.zeros(vector_width))
+        self.reset_parameters()
+
+    @torch.no_grad()
+    def reset_parameters(self, std: float = 1.0) -> None:
+        """Draw the initial weights as those of classes are: of one-hot vectors the layer is an embedding of classes."""
+        self.linear.weight.normal_(std=std)
+        self.linear.bias.zero_()
+        self.null.zero_()
+
+    def forward(
+        self, vectors: Float[Tensor, "batch vector_width"], given: Bool[Tensor, " batch"]
+    ) -> Float[Tensor, "batch width"]:
+        """What the network is told of them; all weights get a gradient, whatever is `given`."""
+        return self.linear(torch.where(given[:, None], vectors.to(self.null.dtype), self.null))
+
+
+class ClassEmbedding(nn.Embedding):
+    """A vector for every class, and a last one for images that have no class or are asked to show nothing.
+
+    With a `vector_width` it also takes vectors, and gives the sum of both embeddings.
+    """
+
+    def __init__(self, num_classes: int, width: int, vector_width: int = 0) -> None:
         super().__init__(num_classes + 1, width)
-        self.num_classes = num_classes
+        self.num_classes, self.vector_width = num_classes, vector_width
+        self.vector = VectorEmbedding(vector_width, width) if vector_width else None
 
     def forward(self, shown: Shown) -> Float[Tensor, "batch width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """What the network is told."""
+        """What the network is told; raises `UserError` for vectors where it takes none, and the other way round."""
         condition = condition_of(shown)
-        return super().forward(condition.labels.masked_fill(~condition.given, self.num_classes))
+        found = 0 if condition.vectors is None else condition.vectors.shape[1]
+        if found != self.vector_width:
+            raise UserError(
+                f"a condition must have vectors of the width that the model takes, {self.vector_width or 'none'}, got "
+                f"{found or 'none'}; give what the model was made for"
+            )
+        labels = condition.classes(self.num_classes).masked_fill(~condition.given, self.num_classes)
+        embedded = super().forward(labels)
+        if self.vector is None or condition.vectors is None:
+            return embedded
+        return embedded + self.vector(condition.vectors, condition.given)
 
     def check(self, shown: Shown) -> None:
         """Raise `UserError` unless all labels lie in [0, num_classes]; waits for the device, unless that is meta."""
-        labels, last = condition_of(shown).labels, self.num_classes
+        labels, last = condition_of(shown).classes(self.num_classes), self.num_classes
         if labels.numel() and not labels.is_meta and (int(labels.min()) < 0 or int(labels.max()) > last):
             raise UserError(
                 f"labels must lie in [0, {last}] ({last} is the null label), "

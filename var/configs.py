@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
@@ -11,9 +12,39 @@ from var.typed import described, fit
 Config = TypeVar("Config")
 
 
+_ADDED = "added"
+
+
+def added(default: Any) -> Any:
+    """A field that a config got after configs were saved: at its default it is not told, so that all stays as it was.
+
+    Whatever names a model, a run or a stage by its config takes that from `config_to_dict` or `config_to_text`.
+    """
+    return dataclasses.field(default=default, metadata={_ADDED: True})
+
+
+def _told(config: Any) -> Iterator[dataclasses.Field[Any]]:
+    """The fields of a config but for those that were added and are at their defaults."""
+    for field in dataclasses.fields(config):
+        if not (field.metadata.get(_ADDED) and getattr(config, field.name) == field.default):
+            yield field
+
+
 def config_to_dict(config: Any) -> dict[str, Any]:
-    """The fields of a dataclass by name; tuples stay tuples, which JSON writes as lists."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config) if field.init}
+    """The fields that are told of a dataclass by name, of those within it too; tuples, which JSON lists, stay tuples.
+
+    See `added` for those that are not.
+    """
+    values = {field.name: getattr(config, field.name) for field in _told(config) if field.init}
+    return {name: config_to_dict(each) if dataclasses.is_dataclass(each) else each for name, each in values.items()}
+
+
+def config_to_text(config: Any) -> str:
+    """The `repr` of a dataclass without what is not told, see `added`, for digests; of anything else, its `repr`."""
+    if not dataclasses.is_dataclass(config) or isinstance(config, type):
+        return repr(config)
+    told = (f"{field.name}={config_to_text(getattr(config, field.name))}" for field in _told(config) if field.repr)
+    return f"{type(config).__qualname__}({', '.join(told)})"
 
 
 def config_from_dict(

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from comparison.settings import CODE_VERSION, Run
 from comparison.stages import Stage
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.task import DiffusionTask
+from var.configs import config_to_dict
 from var.data.base import ImageData
 from var.data.catalog import open_data
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
@@ -75,7 +76,7 @@ def judge_stage(place: Place, config: ClassifierConfig, *, line: int) -> Stage:
             "test_accuracy": judge.accuracy(open_data(plan.data, split="test")),
         }
 
-    settings = _base(replace(place, seed=0)) | {"config": asdict(config), "steps": plan.judge_steps}
+    settings = _base(replace(place, seed=0)) | {"config": config_to_dict(config), "steps": plan.judge_steps}
     return place.stage(f"judge-{config.name}", settings, work)
 
 
@@ -90,7 +91,7 @@ def tokenizer_stage(place: Place, *, line: int) -> Stage:
         task.model.save_pretrained(folder / "model")
         return record
 
-    settings = _base(place) | {"config": asdict(run.vqvae), "training": asdict(plan.tokenizer.training)}
+    settings = _base(place) | {"config": config_to_dict(run.vqvae), "training": config_to_dict(plan.tokenizer.training)}
     return place.stage("tokenizer", settings, work)
 
 
@@ -116,8 +117,8 @@ def var_stage(place: Place, tokenizer: Stage, *, line: int) -> Stage:
 
     settings = _base(place) | {
         "tokenizer": tokenizer.key,
-        "config": asdict(run.transformer),
-        "training": asdict(plan.transformer.training),
+        "config": config_to_dict(run.transformer),
+        "training": config_to_dict(plan.transformer.training),
         "label_drop": run.label_drop,
         "tokens": [variants, temperature],
     }
@@ -140,7 +141,7 @@ def diffusion_stage(place: Place, *, line: int) -> Stage:
         return record
 
     # How samples are drawn is no matter of training.
-    settings = {name: value for name, value in asdict(plan.diffusion).items() if name != "guidance_scale"}
+    settings = {name: value for name, value in config_to_dict(plan.diffusion).items() if name != "guidance_scale"}
     return place.stage("diffusion", _base(place) | {"preset": plain(settings)}, work)
 
 

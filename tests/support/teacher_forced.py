@@ -6,26 +6,24 @@ from var.conditions import guided
 
 
 class TeacherForced:
-    """Logits of scale k are those that `model(labels, inputs)` gives for the inputs of the scales up to k."""
+    """Logits of scale k are those that `model(shown, inputs)` gives for the inputs of the scales up to k."""
 
     def __init__(self, vqvae, model):
         self.accumulator, self.model = vqvae.accumulator(), model
 
     def begin(self, condition, *, guide):
-        labels = condition.labels
-        null = torch.full_like(labels, self.model.config.num_classes)
-        return _Pass(self, torch.cat((labels, null)) if guide else labels, guide)
+        return _Pass(self, condition.with_null() if guide else condition, guide)
 
 
 class _Pass:
-    def __init__(self, forward, labels, guide):
-        self.forward, self.labels, self.guide, self.inputs = forward, labels, guide, []
+    def __init__(self, forward, shown, guide):
+        self.forward, self.shown, self.guide, self.inputs = forward, shown, guide, []
 
     def logits(self, scale, latent, guidance):
         model = self.forward.model
         if latent is not None:
             self.inputs.append(self.forward.accumulator.shrink(latent, scale).flatten(2).mT)
-        nothing = model.position.new_zeros(len(self.labels), 0, model.config.code_width)
+        nothing = model.position.new_zeros(len(self.shown), 0, model.config.code_width)
         known = [part.repeat(1 + self.guide, 1, 1) for part in self.inputs]
-        logits = model(self.labels, torch.cat([nothing, *known], dim=1))[:, list(model.scales.slices())[scale]]
+        logits = model(self.shown, torch.cat([nothing, *known], dim=1))[:, list(model.scales.slices())[scale]]
         return guided(logits, guidance) if self.guide else logits

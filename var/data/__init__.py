@@ -13,6 +13,7 @@ from var.data.huggingface import HuggingFaceData
 from var.data.named.digits import digits
 from var.data.named.shapes import shapes
 from var.data.tar import TarData
+from var.data.vectors import WithVectors
 from var.data.write import write_folder
 from var.foreign.pictures import BadImageError
 
@@ -31,6 +32,7 @@ __all__ = [
     "Shift",
     "SkipBadImages",
     "TarData",
+    "WithVectors",
     "batches",
     "digits",
     "fingerprint",

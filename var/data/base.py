@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any, Protocol, overload
 
@@ -57,7 +57,10 @@ class ImageData(Protocol):
 
 
 class WrappedData:
-    """The images of other data, given in another way."""
+    """The images of other data, given in another way.
+
+    A kind that adds to what they are has an `identity()` of its own, which the `fingerprint` takes in besides theirs.
+    """
 
     def __init__(self, data: ImageData):
         self.data = data
@@ -113,7 +116,9 @@ class Relabelled(WrappedData):
 
     def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
         """What the images at `indices` show, their classes by the new labels."""
-        return replace(super().condition(indices), labels=self.labels.index_select(0, indices))
+        condition = super().condition(indices)
+        labels = None if condition.labels is None else self.labels.index_select(0, indices)
+        return replace(condition, labels=labels)
 
 
 class Captions(Sequence[Any]):  # as above
@@ -141,29 +146,46 @@ def conditions_at(data: ImageData | WrappedData, indices: Int64[Tensor, " batch"
     return own(indices) if own else Condition.of(data.labels.index_select(0, indices))
 
 
+def condition_size(data: ImageData | WrappedData) -> tuple[int, int]:
+    """What models of `data` are told: the number of classes, and the width of vectors; 0 for what is not shown."""
+    first = conditions_at(data, torch.tensor([0]))
+    classes = 0 if first.labels is None else len(data.classes)
+    return classes, 0 if first.vectors is None else first.vectors.shape[1]
+
+
 def notes_of(data: ImageData | WrappedData) -> tuple[str, ...]:
     """Lines about what is left out of `data`, and what else their user should know."""
     return getattr(unwrapped(data), "notes", ())
 
 
+def layers_of(data: ImageData | WrappedData) -> Iterator[ImageData | WrappedData]:
+    """The data as they are given, and within them those that are wrapped, down to the data themselves."""
+    yield data
+    while isinstance(data, WrappedData):
+        yield (data := data.data)
+
+
 def unwrapped(data: ImageData | WrappedData) -> ImageData:
     """The data themselves, however often they are wrapped."""
-    while isinstance(data, WrappedData):
-        data = data.data
-    return data
+    *_, innermost = layers_of(data)
+    assert not isinstance(innermost, WrappedData)
+    return innermost
 
 
 def fingerprint(data: ImageData | WrappedData) -> str:
     """32 hex digits that name what `data` hold: class names, labels, shape, and what the data add by `identity()`.
 
     It says whether something made from the data, such as a cache of tokens, still belongs to them. Files are known by
-    their names (and, where it costs little, sizes), not by their content; wrapped data by what is in them.
+    their names (and, where it costs little, sizes), not by their content; wrapped data by what is in them, and by what
+    the wrapping adds.
     """
-    data = unwrapped(data)
+    *wrappings, data = layers_of(data)
     identity = getattr(data, "identity", None)
     plain = [type(data).__name__, data.classes, data.shape, len(data), identity() if identity else ""]
     digest = hashlib.blake2b(json.dumps(plain).encode(), digest_size=16)
     digest.update(data.labels.numpy().tobytes())
+    for identity in (getattr(each, "identity", None) for each in reversed(wrappings)):
+        digest.update(identity().encode() if identity else b"")
     return digest.hexdigest()
 
 

@@ -37,14 +37,16 @@ class Batch:
 
     @property
     def labels(self) -> Int64[Tensor, " batch"]:
-        """The classes of the images."""
+        """The classes of the images; raises `UserError` for data that show none."""
+        if self.condition.labels is None:
+            raise UserError("labels are those of images that show a class, got a batch with vectors alone; use them")
         return self.condition.labels
 
     def split(self, count: int) -> "list[Batch]":
         """The batch in `count` equal parts."""
         size = len(self.indices) // count
         rows = [slice(start, start + size) for start in range(0, len(self.indices), size)]
-        return [Batch(self.images[r], self.condition.each(lambda part, r=r: part[r]), self.indices[r]) for r in rows]
+        return [Batch(self.images[r], self.condition[r], self.indices[r]) for r in rows]
 
     def to(self, device: torch.device | str) -> "Batch":
         """The batch with images and condition on `device`; the indices, which serve look-ups and messages, stay."""

@@ -32,6 +32,7 @@ from var.sampling.labels import ClassLabels, Count
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.streams import Generators, GivenSeeds, random_streams
+from var.sampling.vectors import Vectors
 from var.scales import Side
 from var.tokenizer import Tokenizer, TokenizerConfig
 from var.transformer.config import VARConfig
@@ -184,6 +185,7 @@ class VARPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: Count = None,
         *,
+        vectors: Vectors = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -197,10 +199,11 @@ class VARPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed; or a `Condition`. How tokens are drawn is said by
-        `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the
-        `guidance_schedule` "linear" or "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`;
-        `smooth` mixes codes by Gumbel-softmax.
+        label), "random" for a class drawn from each image's seed; or a `Condition`. `vectors`, (n, width) or one for
+        all images, are for models that were trained on such. How tokens are drawn is said by `sampling`, by its fields
+        as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
+        "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
+        Gumbel-softmax.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
         asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
@@ -218,11 +221,11 @@ class VARPipeline(PretrainedPipeline):
         sampling = updated(sampling, SamplingSettings, keywords, VARPipeline.__call__)
         scales = len(transformer.scales)
         guidance = sampling.guidance_scales(scales)
-        count = labels.count_images(class_labels, num_images, seeds)
+        count = labels.count_images(class_labels, num_images, seeds, vectors)
         if official_stream:
             self._check_official(class_labels, generator, seeds)
         draws, seeds = self._draws(count, generator, seeds, official_stream)
-        condition = self._condition(class_labels, count, seeds)
+        condition = self._condition(class_labels, vectors, count, seeds)
         engine, decode = self._prepare()
         with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
             result = generate(
@@ -239,14 +242,22 @@ class VARPipeline(PretrainedPipeline):
         return VAROutput(
             images=images[-1],
             tokens=result.token_maps,
-            labels=condition.labels,
+            labels=condition.classes(transformer.config.num_classes),
             seeds=seeds,
             intermediates=images if return_intermediates else None,
         )
 
-    def _condition(self, class_labels: ClassLabels, count: int, seeds: Sequence[int]) -> Condition:
-        num_classes = self._models()[1].config.num_classes
-        return labels.resolve_condition(class_labels, count, num_classes, seeds, self.class_names)
+    def _condition(self, class_labels: ClassLabels, vectors: Vectors, count: int, seeds: Sequence[int]) -> Condition:
+        config = self._models()[1].config
+        return labels.resolve_condition(
+            class_labels,
+            count,
+            config.num_classes,
+            seeds,
+            self.class_names,
+            vectors=vectors,
+            vector_width=config.vector_width,
+        )
 
     def _draws(self, count: int, generator: Generators, seeds: GivenSeeds, official: bool) -> tuple[Draws, list[int]]:
         """The random choices of a call for `count` images, and the seeds that stand for them."""
@@ -273,9 +284,9 @@ class VARPipeline(PretrainedPipeline):
     @torch.inference_mode(False)
     @torch.no_grad()
     def log_likelihood(
-        self, images: Float[Tensor, "batch c h w"], class_labels: ClassLabels = None
+        self, images: Float[Tensor, "batch c h w"], class_labels: ClassLabels = None, *, vectors: Vectors = None
     ) -> Float[Tensor, " batch"]:
-        """Log-probability in nats of each image's tokens, given the label or (None) without one.
+        """Log-probability in nats of each image's tokens, given what it shows or (None) without.
 
         Images are in [-1, 1]. It is a bound on nothing but the tokens: the tokenizer's loss is not in it.
         """
@@ -283,7 +294,7 @@ class VARPipeline(PretrainedPipeline):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         vqvae, transformer = self._models()
         check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        condition = self._condition(class_labels, len(images), [0] * len(images))
+        condition = self._condition(class_labels, vectors, len(images), [0] * len(images))
         with eval_mode(vqvae), eval_mode(transformer):
             token_maps = vqvae.encode(images.to(self.device))
             logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from var.conditions import Condition
 from var.data.arrays import ArrayData
-from var.data.base import ImageData, Relabelled, conditions_at
+from var.data.base import ImageData, Relabelled, condition_size, conditions_at
 from var.data.batches import Batch
 from var.data.catalog import open_data
 from var.data.loading import load_images
@@ -38,8 +39,8 @@ JUDGE_BATCH = 50  # images of a step of the classifier's training
 MEMORY = 2**25  # numbers of the images that the classifier is trained on, 128 MiB
 REFERENCE = 2000  # real images at most that samples are compared with
 
-Draw = Callable[[list[int], list[int]], Float[Tensor, "batch c h w"]]
-"""(labels, seeds) -> images in [-1, 1]."""
+Draw = Callable[[list[int] | Condition, list[int]], Float[Tensor, "batch c h w"]]
+"""(labels, or all that images show, and seeds) -> images in [-1, 1]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class GeneratorJudge:
     num_classes: int
     judge: Classifier | None
     reference: Reference | None
+    shown: ImageData | None = None  # whose conditions the samples are of, where these are more than classes
 
     @classmethod
     def of(
@@ -69,18 +71,21 @@ class GeneratorJudge:
         name: str,
         processes: Processes,
         progress: bool,
+        shown: ImageData | None = None,
     ) -> "GeneratorJudge":
         """A judge of `data`: its classifier is trained on them once, by all `processes`, and kept in `folder`.
 
-        Data of one class have no classifier.
+        Data of one class have no classifier. Where the data show more than classes, samples are of what `shown` show.
         """
+        if shown is not None and condition_size(shown) == (len(shown.classes), 0):
+            shown = None
         if len(data.classes) < 2 or not settings.judge_steps or not settings.every:
-            return cls(settings, len(data.classes), None, None)
+            return cls(settings, len(data.classes), None, None, shown)
         judge = _classifier(data, settings, folder, name, processes, progress)
         real = to_uint8(load_images(data, _spread(len(data), REFERENCE)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RankDeficientWarning)
-            return cls(settings, len(data.classes), judge, Reference.from_images(real, judge))
+            return cls(settings, len(data.classes), judge, Reference.from_images(real, judge), shown)
 
     @property
     def best(self) -> str | None:
@@ -90,9 +95,10 @@ class GeneratorJudge:
     def scores(self, draw: Draw, picture: Path) -> dict[str, float]:
         """Draw samples, the same labels and seeds every time; write some to `picture`; return the scores."""
         count = self.settings.samples if self.judge is not None else self.settings.grid
-        labels, seeds = [index % self.num_classes for index in range(count)], list(range(count))
+        shown, labels = self._shown(count)
+        seeds = list(range(count))
         places = [slice(start, start + BATCH) for start in range(0, count, BATCH)]
-        images = torch.cat([draw(labels[some], seeds[some]).float().cpu() for some in places])
+        images = torch.cat([draw(shown[some], seeds[some]).float().cpu() for some in places])
         save_grid(images[: self.settings.grid], picture)
         if self.judge is None or self.reference is None:
             return {}
@@ -107,6 +113,14 @@ class GeneratorJudge:
             "class_consistency": scores.class_consistency,
         }
         return {name: value for name, value in found.items() if value is not None}
+
+    def _shown(self, count: int) -> tuple[list[int] | Condition, list[int]]:
+        """What `count` samples show, and their classes."""
+        if self.shown is None:
+            labels = [index % self.num_classes for index in range(count)]
+            return labels, labels
+        places = torch.linspace(0, len(self.shown) - 1, count).long()
+        return conditions_at(self.shown, places), self.shown.labels[places].tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +163,8 @@ class LossJudge:
         total = 0.0
         for number, batch in enumerate(self.batches):
             loss, _ = task.loss(model, batch.to(device), keyed_generator("evaluation", number, device=device))
-            total += loss.item() * len(batch.labels)
-        return {self.best: total / sum(len(batch.labels) for batch in self.batches)}
+            total += loss.item() * len(batch.indices)
+        return {self.best: total / sum(len(batch.indices) for batch in self.batches)}
 
 
 def generator_evaluation(
@@ -174,14 +188,15 @@ def generator_evaluation(
         name=data_name(source),
         processes=session.processes,
         progress=session.progress,
+        shown=judged,
     )
     loss = LossJudge.of(judged, settings.evaluation)
 
     def scores(model: nn.Module, picture: Path) -> dict[str, float]:
         pipeline = pipeline_of(model)
 
-        def draw(labels: list[int], seeds: list[int]) -> Tensor:
-            return pipeline(labels, seeds=seeds, output_type="pt", progress=False, **options).images * 2 - 1
+        def draw(shown: list[int] | Condition, seeds: list[int]) -> Tensor:
+            return pipeline(shown, seeds=seeds, output_type="pt", progress=False, **options).images * 2 - 1
 
         return loss.scores(exact, model) | samples.scores(draw, picture)
 
@@ -203,7 +218,14 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> Image
     try:
         other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
         # The same classes in another order, or some of them, are told by their names.
-        return other if other.classes == data.classes else Relabelled(other, data.classes, f"the held-out {source}")
+        if other.classes != data.classes:
+            other = Relabelled(other, data.classes, f"the held-out {source}")
+        if (found := condition_size(other)) != (wanted := condition_size(data)):
+            raise UserError(
+                f"they must show as many classes and as wide vectors as the training images, {wanted}, got {found}; "
+                "give them vectors too"
+            )
+        return other
     except MissingSplitError:
         return data
     except UserError as error:

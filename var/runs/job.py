@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from var.command_line.run_options import assignments
 from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
-from var.data.base import ImageData, notes_of
+from var.data.base import ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
 from var.quantities import count
 from var.runs.evaluation import Evaluation, held_out
@@ -50,6 +50,11 @@ class Job(ABC, Generic[Settings]):
             return self.data
         on_bad_image = "skip" if isinstance(self.data, SkipBadImages) else "error"
         return held_out(self.settings.data.source, self.data, on_bad_image)
+
+    @property
+    def shown_classes(self) -> tuple[str, ...]:
+        """The names of the classes that the model is told of: those of the data, or none where they are not shown."""
+        return tuple(self.data.classes) if condition_size(self.data)[0] else ()
 
     def remarks(self) -> tuple[str, ...]:
         """Lines about the data: what is left out of them, and which images are judged."""

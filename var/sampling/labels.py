@@ -1,8 +1,9 @@
-"""Which images users ask a pipeline for, with one meaning in both paradigms: how many, and of which classes."""
+"""Which images users ask a pipeline for, with one meaning in both paradigms: how many, and what they show."""
 
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from var.names import shown
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.streams import GivenSeeds
+from var.sampling.vectors import Vectors, count_vectors, resolve_vectors
 
 ClassLabels = int | str | np.integer | Sequence[int | str | np.integer] | np.ndarray | Tensor | Condition | None
 """A class or one for each image, by numbers (Python's, numpy's, torch's) or names; a condition; None for no class."""
@@ -32,10 +34,11 @@ MOST_IMAGES = 2**20
 """Of one call: a number of images beyond it is a slip that would take all memory."""
 
 
-def count_images(class_labels: ClassLabels, num_images: Count, seeds: GivenSeeds) -> int:
+def count_images(class_labels: ClassLabels, num_images: Count, seeds: GivenSeeds, vectors: Vectors = None) -> int:
     """Number of images that a call asks for; raises `UserError` where its arguments disagree or say nothing."""
     counts = {
         "class_labels": _count_labels(class_labels),
+        "vectors": count_vectors(vectors),
         "num_images": None if num_images is None else whole(num_images, "num_images"),
         "seeds": None if seeds is None else _length(listed_values(seeds, "seeds")),
     }
@@ -70,6 +73,8 @@ def resolve_labels(
     """
     if class_labels is None:
         return torch.full((count,), num_classes)
+    if not num_classes:
+        raise UserError(f"the model takes no class labels, got {shown(repr(class_labels))}; leave them out")
     if asks_for_random(class_labels, class_names):
         return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
     given = plain(class_labels)
@@ -99,15 +104,58 @@ def resolve_condition(
     num_classes: int,
     seeds: Sequence[int],
     class_names: Sequence[str] | None = None,
+    *,
+    vectors: Vectors = None,
+    vector_width: int = 0,
 ) -> Condition:
-    """The condition of what a call asks for; see `resolve_labels`. A `Condition` is taken as it is, if it fits."""
+    """The condition of what a call asks for, for models of `num_classes` that take vectors of `vector_width` (0: none).
+
+    See `resolve_labels` and `resolve_vectors`. A model that takes vectors needs them, unless nothing is asked for;
+    classes beside them may be left out. A `Condition` is taken as it is, if it fits.
+    """
     if isinstance(class_labels, Condition):
-        resolve_labels(class_labels.labels[class_labels.given], int(class_labels.given.sum()), num_classes, seeds)
-        if len(class_labels) != count or class_labels.given.dtype != torch.bool:
-            raise UserError(f"a condition needs a row for each of {count} images, got {len(class_labels)}; correct it")
-        return class_labels
+        if vectors is not None:
+            raise UserError("a condition holds its vectors, got vectors beside it; pass one of them")
+        return _fitting(class_labels, count, num_classes, vector_width)
+    _check_taken(class_labels is not None, vectors is not None, num_classes, vector_width)
     labels = resolve_labels(class_labels, count, num_classes, seeds, class_names)
-    return Condition(labels, labels != num_classes)
+    if not vector_width:
+        return Condition(labels, labels != num_classes)
+    if vectors is None:
+        return replace(Condition.nothing(count, vector_width), labels=labels)
+    return replace(Condition.of(labels), vectors=resolve_vectors(vectors, count, vector_width))
+
+
+def _fitting(condition: Condition, count: int, num_classes: int, vector_width: int) -> Condition:
+    """A condition from outside, as the model takes it; raises `UserError` if it does not fit."""
+    given = condition.given
+    if len(condition) != count or given.dtype != torch.bool:
+        raise UserError(f"a condition needs a row for each of {count} images, got {len(condition)}; correct it")
+    labels = condition.classes(num_classes)[given]
+    if vector_width or condition.labels is None:  # where the null label says that there is a vector alone
+        labels = labels[labels != num_classes]
+    _check_taken(labels.numel() > 0, condition.vectors is not None, num_classes, vector_width, needed=bool(given.any()))
+    resolve_labels(labels if num_classes else None, len(labels), num_classes, [])
+    if not vector_width:
+        return condition
+    if condition.vectors is None:
+        return replace(condition, vectors=torch.zeros(count, vector_width, device=given.device))
+    return replace(condition, vectors=resolve_vectors(condition.vectors, count, vector_width))
+
+
+def _check_taken(labels: bool, vectors: bool, num_classes: int, vector_width: int, *, needed: bool = False) -> None:
+    """Raise `UserError`, which says what the model takes, for what it does not, or not alone."""
+    if vectors and not vector_width:
+        wrong, remedy = "vectors", "pass class_labels"
+    elif labels and not num_classes:
+        wrong, remedy = "class labels", "pass vectors"
+    elif vector_width and not vectors and (labels or needed):
+        wrong, remedy = "no vectors", "pass vectors too, or neither for images of nothing in particular"
+    else:
+        return
+    takes = f"vectors of width {vector_width}" if vector_width else "no vectors"
+    classes = f"class labels below {num_classes}" if num_classes else "no class labels"
+    raise UserError(f"the model takes {classes} and {takes}, got {wrong}; {remedy}")
 
 
 def asks_for_random(class_labels: ClassLabels, class_names: Sequence[str] | None = None) -> bool:
@@ -133,6 +181,8 @@ def label_of(name: str, num_classes: int, class_names: Sequence[str] | None) -> 
     further back in another's. Case, underscores and hyphens do not matter. Digits that name no class are the label
     itself. Raises `UserError` for an unknown name and for one that several classes have.
     """
+    if not num_classes:
+        raise UserError(f"the model takes no class labels, got {name!r}; leave them out")
     labels = _named(name, class_names or ())
     if len(labels) == 1:
         return labels[0]

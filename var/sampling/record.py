@@ -12,6 +12,7 @@ import PIL
 import torch
 from torch import nn
 
+from var.configs import config_to_text
 from var.errors import UserError
 from var.foreign.documents import parse_json
 from var.foreign.pictures import BadImageError, opened_picture
@@ -129,6 +130,6 @@ def fingerprint(*models: nn.Module, settings: object = None) -> str:
     """
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8)
     for model in models:
-        digest.update(repr(getattr(model, "config", None)).encode())
+        digest.update(config_to_text(getattr(model, "config", None)).encode())
         add_to_digest(digest.update, model.state_dict().items(), sampled=SAMPLED)
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The next-scale transformer: predicts the token map of every scale from the coarser ones and a label."""
+"""The next-scale transformer: predicts the token map of every scale from the coarser ones and a condition."""
 
 from typing import NamedTuple
 
@@ -45,7 +45,7 @@ class VAR(PretrainedModel, nn.Module):
         width = config.width
         scales = config.schedule
         self.scales = scales
-        self.class_embedding = ClassEmbedding(config.num_classes, width)
+        self.class_embedding = ClassEmbedding(config.num_classes, width, config.vector_width)
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
@@ -69,6 +69,8 @@ class VAR(PretrainedModel, nn.Module):
                     module.bias.zero_()
         for embedding in (self.class_embedding.weight, self.scale_embedding.weight, self.start, self.position):
             trunc_normal_(embedding, std=config.embedding_std, a=-10, b=10)
+        if self.class_embedding.vector is not None:
+            self.class_embedding.vector.reset_parameters(config.embedding_std)
         for module in self.modules():
             if isinstance(module, AdaLN):
                 trunc_normal_(module.linear.weight, std=config.modulation_std)

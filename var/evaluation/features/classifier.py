@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int64, UInt8
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
 from var.checks import fields
+from var.configs import config_to_text
 from var.data.base import ImageData
 from var.data.batches import Batch
 from var.errors import UserError, chosen
@@ -138,7 +139,7 @@ class Classifier(PretrainedModel, nn.Module):
     @property
     def digest(self) -> str:
         """SHA-256 of the configuration and the weights, in hexadecimal."""
-        return network_digest(repr(self.config), self)
+        return network_digest(config_to_text(self.config), self)
 
     @torch.inference_mode()
     def forward(self, images: UInt8[Tensor, "batch c h w"]) -> Features:
@@ -204,7 +205,7 @@ def train_classifier(
         seed=seed,
     )
     train(
-        ClassifierTask(classifier.network),
+        ClassifierTask(classifier.network, data.labels),
         data,
         training,
         description=f"classifier {config.name}",
@@ -219,14 +220,16 @@ def train_classifier(
 class ClassifierTask:
     """Cross-entropy of jittered images, for the training loop."""
 
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
+    def __init__(self, model: nn.Module, labels: Int64[Tensor, " length"] | None = None) -> None:
+        """`labels` are those of all images; by default what is shown of them says them."""
+        self.model, self.labels = model, labels
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, dict[str, float | Tensor]]:
         """Smoothed cross-entropy, and the share of correct predictions."""
         _, logits = model(jitter(batch.images, generator))
-        accuracy = (logits.detach().argmax(dim=1) == batch.labels).float().mean()
-        return F.cross_entropy(logits, batch.labels, label_smoothing=_LABEL_SMOOTHING), {"accuracy": accuracy}
+        labels = batch.labels if self.labels is None else self.labels[batch.indices].to(logits.device)
+        accuracy = (logits.detach().argmax(dim=1) == labels).float().mean()
+        return F.cross_entropy(logits, labels, label_smoothing=_LABEL_SMOOTHING), {"accuracy": accuracy}
 
 
 def jitter(images: Float[Tensor, "batch c h w"], generator: Generator) -> Float[Tensor, "batch c h w"]:

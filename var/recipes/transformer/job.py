@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from var.data.base import ImageData, without_images
+from var.conditions import Condition
+from var.data.base import ImageData, condition_size, without_images
 from var.errors import UserError
 from var.generation import VARPipeline
 from var.quantities import size
@@ -121,7 +122,7 @@ class TransformerJob(Job[TransformerRun]):
     def _model(self, session: Session) -> VAR:
         if self.start is None:
             return self.settings.model(seed=self.settings.training.seed)
-        model, words = with_classes(self.start, self.settings.transformer, self.data.classes)
+        model, words = with_classes(self.start, self.settings.transformer, self.shown_classes)
         session.say(words)
         return model
 
@@ -146,7 +147,7 @@ class TransformerJob(Job[TransformerRun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save tokenizer and transformer as one pipeline."""
         assert isinstance(task.model, VAR)
-        VARPipeline(self.vqvae, task.model, class_names=self.data.classes).save_pretrained(folder)
+        VARPipeline(self.vqvae, task.model, class_names=self.shown_classes).save_pretrained(folder)
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
@@ -158,7 +159,7 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     def loss() -> Tensor:
         rest = scales.length - scales.lengths[0]
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
-        logits = model(torch.zeros(1, dtype=torch.long, device="meta"), inputs)
+        logits = model(Condition.nothing(1, config.vector_width).to("meta"), inputs)
         return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
 
     cost = cost_of(model, loss)
@@ -187,9 +188,11 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
 
 def _given(vqvae: Tokenizer, data: ImageData) -> tuple[tuple[str, Any, str], ...]:
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
+    classes, vector_width = condition_size(data)
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
         ("code_width", vqvae.config.width, "the tokenizer"),
-        ("num_classes", len(data.classes), "the data"),
+        ("num_classes", classes, "the data"),
+        ("vector_width", vector_width, "the data"),
     )

@@ -1,0 +1,61 @@
+"""The vectors that users ask a pipeline to show, with one meaning in both paradigms."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from var.errors import UserError, first_line
+from var.sampling.finite import check_finite
+
+Vectors = np.ndarray | Tensor | Sequence[Any] | None
+"""A vector for each image, (n, width), or one for all of them, (width,); None for no vectors."""
+
+
+def count_vectors(vectors: Vectors) -> int | None:
+    """For how many images there is a vector; None for none, one for all images, and what is refused later."""
+    shape = shape_of(vectors)
+    return shape[0] if len(shape) == 2 else None
+
+
+def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "batch width"]:
+    """The vectors of `count` images in float32, on the device where they are.
+
+    Raises `UserError` for vectors of another `width` or number, and for what is not finite or no numbers at all.
+    """
+    try:
+        given = vectors.detach().to_dense() if isinstance(vectors, Tensor) else _from_numpy(np.array(vectors))
+    except (TypeError, ValueError) as error:  # lists of different lengths, texts, objects
+        raise _wrong_shape(width, count, f"{type(vectors).__name__} ({first_line(error)})") from error
+    if given.is_complex() or given.dtype == torch.bool:
+        raise UserError(f"vectors must be real numbers, got {given.dtype}; convert them")
+    if given.shape not in ((width,), (count, width)):
+        raise _wrong_shape(width, count, f"shape {tuple(given.shape)}")
+    given = given.to(torch.float32)
+    check_finite(given, "vectors must be finite numbers in float32", "correct them")
+    return given.expand(count, width).clone()
+
+
+def shape_of(vectors: Vectors) -> tuple[int, ...]:
+    """The shape of an array, or that which the first of nested lists have."""
+    if isinstance(vectors, np.ndarray | Tensor):
+        return tuple(vectors.shape)
+    shape = []
+    while isinstance(vectors, Sequence) and not isinstance(vectors, str | bytes):
+        shape.append(len(vectors))
+        vectors = vectors[0] if len(vectors) else None
+    return tuple(shape) if vectors is not None else ()
+
+
+def _from_numpy(vectors: np.ndarray) -> Tensor:
+    return torch.from_numpy(vectors.astype(vectors.dtype.newbyteorder("=")))  # torch knows no other order
+
+
+def _wrong_shape(width: int, count: int, found: str) -> UserError:
+    return UserError(
+        f"vectors must be ({width},), one for all images, or ({count}, {width}), one for each of {count}, got {found}; "
+        "pass those of the encoder that the model was trained with"
+    )
