@@ -257,3 +257,24 @@ def test_the_assignment_that_is_wrong_is_the_one_that_is_named(tmp_path, capsys)
     assert "error: --set training.steps=0: training: steps must be at least 1, got 0; raise it" in error
     error = refused(capsys, *command(tmp_path / "run", "vqvae.norm_groups=3", "vqvae.phi=2"))
     assert "error: --set vqvae.norm_groups=3: vqvae: channels must be divisible by norm_groups=3" in error
+
+
+HARMS = {
+    "truncated": lambda path: os.truncate(path, 9),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path.name)),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_the_config_of_the_best_weights_is_written_again(run, harm):
+    """A sister of F5: weights that no better ones follow stayed without it, or the run died of it at each look."""
+    path = run / "checkpoints" / "best" / "config.json"
+    whole = path.read_text()
+    (run / "finished.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "step-2")
+    harm(path)
+    assert main(command(run)) == 0
+    assert path.read_text() == whole
+    VQVAE.from_pretrained(path.parent)
