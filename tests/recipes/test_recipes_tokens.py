@@ -268,6 +268,11 @@ def test_damaged_and_foreign_files(vqvae, data, tmp_path, caplog):
             assert part.read_bytes() == whole  # F13: the same bytes too
             assert torch.equal(again.tokens, TokenCache.of(few, vqvae, progress=False).tokens)
             assert json.loads(manifest.read_text())["kind"] == "var token cache 1"
+    for path in damages:
+        path.unlink()
+        path.symlink_to(path.name)
+        assert torch.equal(TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False).tokens, again.tokens)
+        assert path.with_name(f"{path.name}.damaged").is_symlink()
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"must be empty or a token cache, got '(cache|notes\.txt|other)' in it"):
         TokenCache.of(few, vqvae, folder=tmp_path, progress=False)

@@ -63,7 +63,7 @@ class TokenFiles:
     def has(self, number: int, shape: tuple[int, int, int], dtype: torch.dtype) -> bool:
         """Whether the part `number` is there and whole; a damaged or foreign one is set aside, with a warning."""
         path = self.path(number)
-        if not path.exists():
+        if not os.path.lexists(path):
             return False
         try:
             self._map(path, shape, dtype, read=True)
