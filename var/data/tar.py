@@ -12,7 +12,7 @@ import torch
 from tqdm.auto import tqdm
 
 from var.data.class_names import checked_names, numbered_names
-from var.data.entries import LEFT, PICTURE, LeftOut, file_kind, lies_left_out
+from var.data.entries import LABEL, LEFT, PICTURE, LeftOut, file_kind, lies_left_out
 from var.data.image_size import Size
 from var.data.listing import Names, stored_listing
 from var.data.pictures import PictureData
@@ -75,7 +75,11 @@ class TarData(PictureData):
         for content in contents:
             left_out.take(content.left_out)
         empty = len(self.classes) - len(self.labels.unique())
-        self.notes = left_out.notes(self.shards[0] if len(contents) == 1 else f"{self.shards[0].parent}, shards")
+        source = shown(self.shards[0] if len(contents) == 1 else f"{self.shards[0].parent}, shards")
+        self.notes = left_out.notes(source)
+        if self.classes == ("unlabelled",) and self._lies_in_folders():
+            told = "a member cls, or json"
+            self.notes += (f"{source}: no sample has a label ({told}), so the images of all folders are one class",)
         if empty:
             self.notes += (f"{empty} of {len(self.classes)} classes have no image in these shards",)
 
@@ -97,6 +101,10 @@ class TarData(PictureData):
         for array in (self._shard, self._offsets, self._sizes):
             digest.update(array.tobytes())
         return digest.hexdigest()
+
+    def _lies_in_folders(self) -> bool:
+        """Whether the images lie in several folders, as those of classes."""
+        return len({name.removeprefix("./").rpartition("/")[0] for name in self._names}) > 1
 
     def _classes(self, labels: list[int | None]) -> tuple[tuple[str, ...], torch.Tensor]:
         bare = sum(label is None for label in labels)
@@ -210,7 +218,7 @@ def _list_members(path: Path) -> _Content:
 def _group(path: Path, archive: Tar) -> _Content:
     """Images and labels with the same key, in the order of the images."""
     content, keys, seen = _Content(), [], set()
-    labels: dict[tuple[str, str], int | None] = {}
+    labels: dict[str, dict[str, int | None]] = {}
     for member in archive.members():
         folder, slash, base = member.name.rpartition("/")
         stem, _, extension = base.partition(".")
@@ -232,10 +240,17 @@ def _group(path: Path, archive: Tar) -> _Content:
             content.sizes.append(member.size)
         elif extension.lower() in ("cls", "json"):
             _check_file(path, member)
-            labels[key, extension.lower()] = _label(path, archive, member, extension.lower())
+            told = labels.setdefault(key, {})
+            if extension.lower() in told:
+                raise UserError(f"{path}:{member.name} must come once in its sample, got it twice; drop one")
+            told[extension.lower()] = _label(path, archive, member, extension.lower())
         elif (kind := file_kind(member.name)) == PICTURE:  # other texts may belong to a sample
             content.left_out.add(kind, member.name)
-    content.labels = [labels.get((key, "cls"), labels.get((key, "json"))) for key in keys]
+    found = [labels.pop(key, {}) for key in keys]
+    content.labels = [told.get("cls", told.get("json")) for told in found]
+    for key, told in labels.items():
+        if any(label is not None for label in told.values()):
+            content.left_out.add(LABEL, key)
     return content
 
 
