@@ -52,11 +52,6 @@ def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
     """Train until the run is finished or one of `signals` stops it, and save what was trained."""
     folder, settings = session.folder, job.settings
     remarks = job.remarks()  # held-out images that cannot be used are refused before anything is written
-    if len(job.data) < (batch := settings.training.batch_size):
-        raise UserError(
-            f"training.batch_size must be at most the {count(len(job.data), 'image')} of the data, got {batch}; lower "
-            "it with --set"
-        )
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
     _agree(session, job, facts)
     # A batch that cannot be, too: the folder would keep the number, and refuse the corrected one.
