@@ -17,7 +17,7 @@ from diffusion_baseline.schedules import Denoiser, named_schedule
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet
 from var.conditions import Condition
-from var.errors import chosen
+from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.hub import PretrainedPipeline
 from var.images import format_images
@@ -170,6 +170,8 @@ class DiffusionPipeline(PretrainedPipeline):
         if steps is None:
             steps = min(named["steps"].default or total, total)
         given = settings.keywords()
+        if settings.eta and "eta" not in named:
+            raise UserError(f"eta is a number of ddim, got {settings.eta} for {settings.sampler}; leave it out")
         return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
     def _denoiser(

@@ -23,9 +23,12 @@ from comparison.scoring import Evaluator, controls, score_report, tokenizer_numb
 from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import load_judge, load_pipeline, training_jobs
+from var.data.apart import check_apart
+from var.data.catalog import places_of
 from var.devices import chosen_device
+from var.errors import UserError
 from var.evaluation.table import TABLE
-from var.locks import sole_owner
+from var.locks import LOCK, sole_owner
 from var.nested import plain
 from var.vqvae import VQVAE
 
@@ -37,8 +40,20 @@ JUDGES = ("judge", "second")
 
 def run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:
     """Compare as `plan` says and fill the folder `output`, which is this process's meanwhile; returns the report."""
+    _check_place(output, plan)
     with sole_owner(output):
         return _run(plan, output, seed=seed, device=device, fresh=fresh)
+
+
+def _check_place(output: Path, plan: Comparison) -> None:
+    """Raise `UserError` for a folder that is neither new nor that of a comparison, and for one in the data."""
+    check_apart(output, places_of(plan.data))
+    strangers = [path.name for path in output.iterdir() if path.name != LOCK] if output.is_dir() else []
+    if strangers and not (output / "stages").is_dir():
+        raise UserError(
+            f"the output {output} must be a new folder or that of a comparison, but it holds {min(strangers)}; choose "
+            "another --output"
+        )
 
 
 def _run(plan: Comparison, output: Path, *, seed: int, device: str | None, fresh: bool) -> Report:

@@ -153,7 +153,7 @@ def test_a_finished_run_says_so(vqvae_run, capsys):
         (lambda run: vqvae_command(run / "new", data="digitz"), "did you mean 'digits'"),
         (
             lambda run: vqvae_command(run / "new", settings=["training.batch_size=5000"]),
-            "training.batch_size must be at most the 1,500 images of the data, got 5000; lower it with --set",
+            "the data must hold at least one global batch of 5000 images",
         ),
         (
             lambda run: transformer_command(run / "new", "--vqvae", str(run), settings=["transformer.vocabulary=8"]),

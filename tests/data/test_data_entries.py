@@ -12,6 +12,7 @@ from var.errors import UserError
 
 SYSTEM = (
     "__MACOSX", "@eaDir", "lost+found", ".ipynb_checkpoints", "$RECYCLE.BIN", "System Volume Information", "#recycle",
+    "@__thumb", "Network Trash Folder", "found.000",
 )  # fmt: skip
 
 
@@ -111,6 +112,17 @@ def test_classes_that_look_the_same_are_refused_and_those_that_do_not_are_kept(r
         picture(root / name / "1.png")
     with pytest.raises(UserError, match="class names must differ from each other"):
         FolderData(root, size=4)
+    shutil.rmtree(root / "e\u0301")
+    for name in ("a ", "b\u200b", "\u202ea"):
+        picture(root / name / "1.png")
+        with pytest.raises(UserError, match=r"must differ from each other, got '.*' and '.*', which look"):
+            FolderData(root, size=4)
+        shutil.rmtree(root / name)
+    for name in ("\u200b", "\u00a0\u200d"):
+        picture(root / name / "1.png")
+        with pytest.raises(UserError, match="it is empty"):
+            FolderData(root, size=4)
+        shutil.rmtree(root / name)
 
 
 def test_files_of_odd_names_are_read_and_shown_in_one_line(root):

@@ -203,6 +203,17 @@ def test_columns_of_images_that_hold_none():
         data.load(0)
 
 
+@pytest.mark.parametrize(("column", "asked"), [("genre", True), ("style_id", False), ("width", False), ("Y", True)])
+def test_a_column_of_whole_numbers_may_be_meant(column, asked):
+    """A sister of the row "labels of others": numbers of a name that says nothing."""
+    some = columns("image", **{column: whole()})
+    if asked:
+        with pytest.raises(UserError, match=rf"has no column 'label' of labels, but '{column}'; name the one"):
+            HuggingFaceData(some, size=6)
+    else:
+        assert HuggingFaceData(some, size=6).classes == ("unlabelled",)
+
+
 def test_columns_are_named_on_the_command_line(tmp_path):
     columns("img", fine_label=whole(), other=whole()).save_to_disk(tmp_path / "some")
     source = f"hf:{tmp_path / 'some'}"

@@ -78,6 +78,14 @@ def test_transparency_of_a_wrong_length():
         assert levels(made(8, 3, bytes([0, 1, 2, 3]), alphas, bytes(range(12))), 3) == [0, 3, 6, 9]
 
 
+def test_a_transparent_colour_of_16_bits_is_laid_on_white():
+    """A sister of the row "pictures": Pillow compares the upper bytes with the lower ones of the colour."""
+    row = struct.pack(">12H", *(0x0307, 0x1234, 0xABCD), *(0x0708, 0x3411, 0xCD22), *(0, 0, 0), *(0x1234,) * 3)
+    content = made(16, 2, row, struct.pack(">3H", 0x0307, 0x1234, 0xABCD))
+    picture = read_picture(content, "x", 3)
+    assert [picture.getpixel((x, 0)) for x in range(4)] == [(255,) * 3, (7, 0x34, 0xCD), (0,) * 3, (0x12,) * 3]
+
+
 @pytest.mark.parametrize("mode", ["F", "I", "I;16", "CMYK", "LAB"])
 def test_formats_that_are_not_taken_are_named_whatever_the_suffix(tmp_path, mode):
     Image.new(mode, (4, 4)).save(tmp_path / "1.tif")

@@ -84,6 +84,31 @@ def test_what_is_left_out_is_counted(tmp_path):
     )
 
 
+def test_a_label_of_no_image_is_counted(tmp_path):
+    """A sister of "silent loss of samples": an image that is missing beside its label."""
+    others = ("b.cls", "0"), ("c.json", '{"label": 0}'), ("d.json", "{}")
+    data = opened(one(tmp_path, ("a.cls", "0"), *others))
+    assert notes_of(data) == (f"{tmp_path}/0.tar: left out are 2 labels without an image (as b)",)
+
+
+@pytest.mark.parametrize("name", ["a.cls", "a.json"])
+def test_a_label_that_is_told_twice_is_refused(tmp_path, name):
+    """A sister of F15: the last one would win."""
+    members = [(name, b"0" if name == "a.cls" else b'{"label": 0}')] * 2
+    assert f"0.tar:{name} must come once in its sample, got it twice" in refusal(one(tmp_path, *members))
+
+
+def test_folders_that_are_no_labels_are_told(tmp_path):
+    """A sister of "an identity that a file carries is dropped": class folders that were packed as they are."""
+    path = shard(tmp_path / "0.tar", [("cat/0.png", PNG), ("dog/0.png", PNG)])
+    data = opened(path)
+    assert data.classes == ("unlabelled",)
+    assert notes_of(data) == (
+        f"{path}: no sample has a label (a member cls, or json), so the images of all folders are one class",
+    )
+    assert notes_of(opened(shard(tmp_path / "1.tar", [("x/0.png", PNG), ("./x/1.png", PNG)]))) == ()
+
+
 def test_one_folder_is_read_in_one_way(tmp_path):
     shard(tmp_path / "0.tar", [("a.png", PNG)])
     (tmp_path / "1.tar.gz").write_bytes(b"")

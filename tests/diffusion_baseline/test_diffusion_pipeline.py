@@ -230,6 +230,7 @@ def test_save_and_load_is_bit_identical(pipe, tmp_path):
         ({"num_inference_steps": 21}, "1 to 20 steps with this schedule, got 21"),
         ({"num_inference_steps": 0}, "got 0"),
         ({"eta": -0.1}, "eta must be between 0"),
+        ({"eta": 0.5, "sampler": "ddpm"}, "eta is a number of ddim, got 0.5 for ddpm; leave it out"),
         ({"num_images": 3, "generator": [torch.Generator()]}, "each of 3 images, got 1"),
         ({"num_images": 3, "seeds": [1, 2]}, "num_images for 3, seeds for 2"),
         ({"seeds": [1], "generator": torch.Generator()}, "got both"),

@@ -249,9 +249,16 @@ def test_damaged_and_foreign_files(vqvae, data, tmp_path, caplog):
     TokenCache.of(few, vqvae, folder=tmp_path / "other", progress=False, seed=9)
     manifest = tmp_path / "cache" / "cache.json"
     damages = {
-        part: [whole[:-5], b"", b"x" * 999, (tmp_path / "other" / part.name).read_bytes()],
+        part: [
+            whole[:-5],
+            whole[:-1] + bytes([whole[-1] ^ 1]),
+            b"",
+            b"x" * 999,
+            (tmp_path / "other" / part.name).read_bytes(),
+        ],
         manifest: [b"", b"[1]", b'{"kind": ', b"\xff", b"[" * 100_000, None],
     }
+    damages[part].append(whole[:-1] + bytes([whole[-1] ^ 1]))  # a sister of F5: another token, and no word of it
     for path, contents in damages.items():
         for content in contents:
             path.unlink() if content is None else path.write_bytes(content)
@@ -261,6 +268,11 @@ def test_damaged_and_foreign_files(vqvae, data, tmp_path, caplog):
             assert part.read_bytes() == whole  # F13: the same bytes too
             assert torch.equal(again.tokens, TokenCache.of(few, vqvae, progress=False).tokens)
             assert json.loads(manifest.read_text())["kind"] == "var token cache 1"
+    for path in damages:
+        path.unlink()
+        path.symlink_to(path.name)
+        assert torch.equal(TokenCache.of(few, vqvae, folder=tmp_path / "cache", progress=False).tokens, again.tokens)
+        assert path.with_name(f"{path.name}.damaged").is_symlink()
     (tmp_path / "notes.txt").write_text("")
     with pytest.raises(UserError, match=r"must be empty or a token cache, got '(cache|notes\.txt|other)' in it"):
         TokenCache.of(few, vqvae, folder=tmp_path, progress=False)

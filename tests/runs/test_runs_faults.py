@@ -222,3 +222,59 @@ def test_a_disk_that_is_full_at_the_first_checkpoint_is_told_in_a_line(forker, t
     assert status == 2, text
     assert "No space left on device" in text
     assert "make room" in text
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (["training.batch_size=5000"], "the data must hold at least one global batch of 5000 images"),
+        (["training.batch_size=4", "training.accumulation=3"], "use a multiple of 3"),
+    ],
+)
+def test_a_batch_that_cannot_be_leaves_no_folder_that_refuses_the_corrected_one(tmp_path, capsys, wrong, message):
+    """The remedy can be followed: the folder kept the wrong number, and wanted it back."""
+    assert message in refused(capsys, *command(tmp_path / "run", *wrong))
+    assert not (tmp_path / "run").exists()
+    assert main(command(tmp_path / "run", "training.batch_size=6", "training.accumulation=3")) == 0
+
+
+def test_a_setting_given_twice_in_a_file_is_refused(tmp_path, capsys):
+    """A sister of F15: once in its group, once by its dotted name."""
+    (tmp_path / "both.yaml").write_text("training: {seed: 7}\ntraining.seed: 8\n")
+    error = refused(capsys, *command(tmp_path / "run", others=["--config", tmp_path / "both.yaml"]))
+    assert "both.yaml gives 'training.seed' twice; keep one" in error
+
+
+def test_other_data_than_those_that_are_named_are_refused(tmp_path, capsys):
+    """--set data.source=shapes was overruled by DATA without a word."""
+    error = refused(capsys, *command(tmp_path / "run", "data.source=shapes"))
+    assert "the data are named by DATA, 'digits', got data.source='shapes' too; leave one out" in error
+    assert main([*command(tmp_path / "run", "data.source=digits"), "--plan"]) == 0
+
+
+def test_the_assignment_that_is_wrong_is_the_one_that_is_named(tmp_path, capsys):
+    error = refused(capsys, *command(tmp_path / "run", "training.seed=1", "training.steps=0", "vqvae.phi=2"))
+    assert "error: --set training.steps=0: training: steps must be at least 1, got 0; raise it" in error
+    error = refused(capsys, *command(tmp_path / "run", "vqvae.norm_groups=3", "vqvae.phi=2"))
+    assert "error: --set vqvae.norm_groups=3: vqvae: channels must be divisible by norm_groups=3" in error
+
+
+HARMS = {
+    "truncated": lambda path: os.truncate(path, 9),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path.name)),
+}
+
+
+@pytest.mark.parametrize("harm", HARMS.values(), ids=HARMS)
+def test_the_config_of_the_best_weights_is_written_again(run, harm):
+    """A sister of F5: weights that no better ones follow stayed without it, or the run died of it at each look."""
+    path = run / "checkpoints" / "best" / "config.json"
+    whole = path.read_text()
+    (run / "finished.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "step-2")
+    harm(path)
+    assert main(command(run)) == 0
+    assert path.read_text() == whole
+    VQVAE.from_pretrained(path.parent)

@@ -23,7 +23,7 @@ def root(tmp_path):
     for split in ("train", "val"):
         for place, name in enumerate(CLASSES):
             for number in range(2):
-                picture(tmp_path / "data" / split / name / f"{number}.png", 40 * place)
+                picture(tmp_path / "data" / split / name / f"{number}.png", 40 * place + len(split))
     return tmp_path / "data"
 
 
@@ -32,12 +32,22 @@ def judged(root, **options):
 
 
 def test_images_of_the_split_are_judged(root):
-    for name in ("val", "VAL", "valid", "validation", "dev", "test", "Testing"):
+    for name in ("val", "VAL", "valid", "validation", "dev", "eval", "holdout", "Held-out", "test", "Testing"):
         os.rename(next(path for path in root.iterdir() if path.name != "train"), root / name)
         assert judged(root).describe(0) == f"{root}/{name}/cat/0.png"
     for name in ("__MACOSX", "@eaDir", "lost+found"):
         (root / name).mkdir()
         (root / "Testing" / name).mkdir()
+    assert len(judged(root)) == 6
+
+
+def test_a_copy_of_the_training_images_is_not_held_out(root):
+    """A sister of the row "held-out data replaced by training data": `cp -r train val`."""
+    shutil.rmtree(root / "val")
+    shutil.copytree(root / "train", root / "val")
+    with pytest.raises(UserError, match="must be others than the training images, got the same ones"):
+        judged(root)
+    picture(root / "val" / "cat" / "1.png", 3)  # of the same size as the other
     assert len(judged(root)) == 6
 
 

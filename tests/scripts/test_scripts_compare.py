@@ -154,13 +154,14 @@ def test_a_second_run_trains_nothing(finished):
         (["digts"], "unknown comparison 'digts'; did you mean 'digits'?"),
         (["digits", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["digits", "--output", "{file}"], "must be writable"),
+        (["digits", "--output", "{folder}"], "must be a new folder or that of a comparison, but it holds file; choose"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.setattr("comparison.processes.start_server", lambda: None)  # this process has a server of its own
     file = tmp_path / "file"
     file.write_text("in the way")
-    assert script.main([argument.format(file=file) for argument in arguments]) == 2
+    assert script.main([argument.format(file=file, folder=tmp_path) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1

@@ -51,7 +51,15 @@ def a_folder(path):
     path.mkdir()
 
 
+def flip(path):
+    """Another value in the last weight, in a file that is whole."""
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 64
+    path.write_bytes(content)
+
+
 BEST = {
+    "another bit": flip,
     "truncated": truncate,
     "empty": lambda path: path.write_bytes(b""),
     "garbage": lambda path: path.write_bytes(b"x" * 5000),

@@ -82,13 +82,18 @@ def batches(
     """
     numbers = {"batch_size": batch_size, "start_step": start_step, "rank": rank, "world_size": world_size}
     batch_size, start_step, rank, world_size, seed = _whole_numbers(numbers | {"seed": seed})
-    if len(data) < batch_size * world_size:
-        raise UserError(
-            f"the data must hold at least one global batch of {batch_size * world_size} images "
-            f"(batch size {batch_size} x {world_size} process(es)), got {len(data)}; lower the batch size"
-        )
+    check_batch(len(data), batch_size, world_size)
     order = _order(len(data), batch_size, seed, start_step, rank, world_size)
     return load_in_order(data, order, seed=seed, augment=augment, workers=workers, pin_memory=pin_memory)
+
+
+def check_batch(images: int, batch_size: int, world_size: int) -> None:
+    """Raise `UserError` for fewer `images` than a global batch has."""
+    if images < batch_size * world_size:
+        raise UserError(
+            f"the data must hold at least one global batch of {batch_size * world_size} images "
+            f"(batch size {batch_size} x {world_size} process(es)), got {images}; lower the batch size"
+        )
 
 
 def load_in_order(

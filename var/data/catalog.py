@@ -39,8 +39,8 @@ def open_data(
     one tar file, or many in braces or by stars ("data/{000..127}.tar", "data/*.tar"); or "hf:" and a data set of the
     library `datasets`, on disk or on the Hub, with the names of its columns if they are others
     ("hf:NAME?image=img&label=fine_label"). A folder whose only sub-folders are "train" and any of "test" and "val" (or
-    "training", "testing", "valid", "validation", "dev") is split by them, and its classes are those of "train"; of any
-    other folder, and of shards, "train" and "all" give the whole.
+    "training", "testing", "validation", "eval", "holdout" and the like) is split by them, and its classes are those of
+    "train"; of any other folder, and of shards, "train" and "all" give the whole.
 
     The `captions` are texts beside the images of a folder, or lines of a `metadata.jsonl` in it, in a class folder or
     beside "train" (`FolderData`); members "txt" of shards, or fields of their "json" (`TarData`); the column of "hf:"

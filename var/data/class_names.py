@@ -16,7 +16,8 @@ _UNFIT = {"Cc": "a control character", "Cs": "a byte that is no UTF-8", "Zl": "a
 def checked_names(names: Iterable[Any], source: str) -> tuple[str, ...]:
     """`names`, in their order; raises `UserError` for doubles and for what is no plain, short line of text.
 
-    Names that differ only in how Unicode composes their letters count as doubles: nobody could tell them apart.
+    Names that differ only in how Unicode composes their letters, in what is not seen, or in spaces around them count as
+    doubles: nobody could tell them apart.
     """
     if isinstance(names, (str, bytes)):
         raise UserError(f"{source}: class names must be a list of texts, got one text {names!r}; put it into a list")
@@ -26,11 +27,10 @@ def checked_names(names: Iterable[Any], source: str) -> tuple[str, ...]:
             raise UserError(
                 f"{source}: a class name must be a short line of text, got {_cut(name)}: {reason}; rename it"
             )
-        plain = unicodedata.normalize("NFC", name)
-        if plain in found:
-            raise UserError(
-                f"{source}: class names must differ from each other, got {name!r} twice; rename the doubles"
-            )
+        plain = "".join(each for each in unicodedata.normalize("NFC", name) if unicodedata.category(each) != "Cf")
+        if (other := found.get(plain := plain.strip())) is not None:
+            both = f"{name!r} twice" if other == name else f"{other!r} and {name!r}, which look alike"
+            raise UserError(f"{source}: class names must differ from each other, got {both}; rename the doubles")
         found[plain] = name
         _check_count(len(found), source)
     return tuple(found.values())
@@ -53,7 +53,7 @@ def _check_count(count: int, source: str) -> None:
 def _unfit(name: Any) -> str | None:
     if not isinstance(name, str):
         return f"it is of type {type(name).__name__}"
-    if not name.strip():
+    if not name.strip() or all(unicodedata.category(each) in ("Cf", "Zs") for each in name):
         return "it is empty"
     for character in name:
         if kind := _UNFIT.get(unicodedata.category(character)):

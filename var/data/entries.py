@@ -14,9 +14,10 @@ from var.quantities import count
 
 SYSTEM = frozenset(
     (
-        "#recycle", "#snapshot", "$recycle.bin", "@eadir", "@recently-snapshot", "@recycle", "@tmp", "__macosx",
-        "__pycache__", "desktop.ini", "ehthumbs.db", "icon\r", "lost+found", "recycler", "system volume information",
-        "thumbs.db", "~snapshot",
+        "#recycle", "#snapshot", "$recycle.bin", "@__thumb", "@eadir", "@recently-snapshot", "@recycle", "@tmp",
+        "__macosx", "__pycache__", "aquota.group", "aquota.user", "desktop.ini", "ehthumbs.db", "ehthumbs_vista.db",
+        "found.000", "icon\r", "lost+found", "network trash folder", "recycled", "recycler",
+        "system volume information", "temporary items", "thevolumesettingsfolder", "thumbs.db", "~snapshot",
     )
 )  # fmt: skip
 """Names, in small letters, of what operating systems and disk stations leave in folders; as little as hidden files."""
@@ -37,7 +38,9 @@ TEXT = ".txt"
 """The suffix of a file that holds the caption of the image of the same name."""
 
 PICTURE, LEFT, FOLDER, OTHER = "picture of an unread format", "hidden or system entry", "sub-folder", "other file"
-_MANY = {PICTURE: "pictures of unread formats", LEFT: "hidden or system entries"}
+LABEL = "label without an image"
+_KINDS = (PICTURE, LABEL, FOLDER, OTHER, LEFT)
+_MANY = {PICTURE: "pictures of unread formats", LEFT: "hidden or system entries", LABEL: "labels without an image"}
 
 
 class LeftOut:
@@ -58,7 +61,7 @@ class LeftOut:
 
     def notes(self, source: Any) -> tuple[str, ...]:
         """A line about `source`, if anything is left out."""
-        kinds = [kind for kind in (PICTURE, FOLDER, OTHER, LEFT) if kind in self.found]
+        kinds = [kind for kind in _KINDS if kind in self.found]
         parts = [
             f"{count(self.found[kind][0], kind, _MANY.get(kind))} (as {shown(self.found[kind][1])})" for kind in kinds
         ]
@@ -72,9 +75,7 @@ class LeftOut:
     def read(cls, found: Any) -> "LeftOut | None":
         """What was stored of `found`; None if it is nothing of the kind."""
         if not isinstance(found, dict) or not all(
-            kind in (PICTURE, LEFT, FOLDER, OTHER)
-            and isinstance(entry, list)
-            and [type(part) for part in entry] == [int, str]
+            kind in _KINDS and isinstance(entry, list) and [type(part) for part in entry] == [int, str]
             for kind, entry in found.items()
         ):
             return None

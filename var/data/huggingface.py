@@ -27,6 +27,11 @@ LABEL_WORDS = frozenset(
     ("label", "labels", "class", "classes", "category", "categories", "target", "targets", "cls", "y", "digit")
 )
 """Words in the names of columns that look as if they held labels."""
+OTHER_NUMBERS = frozenset(
+    ("id", "ids", "idx", "index", "width", "height", "w", "h", "size", "bytes", "length", "count", "number", "seed",
+     "time", "timestamp", "date", "year", "hash", "key", "row", "page", "offset", "x")
+)  # fmt: skip
+"""Words in the names of columns of whole numbers that hold no labels; others may."""
 
 
 class HuggingFaceData(PictureData):
@@ -126,6 +131,7 @@ def _label_column(dataset: Any, others: Container[str | None], label: str | None
         return label
     columns = [column for column in dataset.column_names if column not in others]
     plausible = [column for column in columns if _looks_like_labels(column, dataset.features[column])]
+    plausible = plausible or [column for column in columns if _may_be_labels(column, dataset.features[column])]
     if label == COLUMNS["label"] and not plausible:
         return None
     shown = plausible or columns
@@ -136,8 +142,16 @@ def _label_column(dataset: Any, others: Container[str | None], label: str | None
 
 
 def _looks_like_labels(column: str, feature: Any) -> bool:
-    words = column.lower().replace("-", "_").replace(" ", "_").split("_")
-    return getattr(feature, "names", None) is not None or not LABEL_WORDS.isdisjoint(words)
+    return getattr(feature, "names", None) is not None or not LABEL_WORDS.isdisjoint(_words(column))
+
+
+def _may_be_labels(column: str, feature: Any) -> bool:
+    is_number = str(getattr(feature, "dtype", "")).startswith(("int", "uint"))
+    return is_number and OTHER_NUMBERS.isdisjoint(_words(column))
+
+
+def _words(column: str) -> list[str]:
+    return column.lower().replace("-", "_").replace(" ", "_").split("_")
 
 
 def _labels(dataset: Any, label: str | None, name: str) -> tuple[tuple[str, ...], torch.Tensor]:

@@ -102,10 +102,13 @@ def read_picture(source: Path | bytes, name: str, channels: int) -> Image.Image:
 def _transparent_level(opened: Image.Image) -> int | None:
     """The level of grey that a picture declares transparent, as its pixels will have it; to be read before them."""
     level = opened.info.get("transparency")
+    stored = [part.args for part in getattr(opened, "tile", ())]
+    if stored == ["RGB;16B"] and isinstance(level, tuple):
+        # Of colours of 16 bits Pillow keeps the upper 8, but would compare them with the lower 8 of this one.
+        opened.info["transparency"] = tuple(part >> 8 for part in level)
     if not isinstance(level, int) or not opened.mode.startswith(("L", "I")):
         return None
     # Pillow spreads 2 and 4 bits over 0 to 255, but leaves this level as it is.
-    stored = [part.args for part in getattr(opened, "tile", ())]
     return level * (85 if stored == ["L;2"] else 17 if stored == ["L;4"] else 1)
 
 

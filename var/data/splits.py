@@ -10,7 +10,10 @@ from var.errors import UserError, suggestion
 SPLITS = ("train", "val", "test", "all")
 _PARTS = {
     "train": ("train", "training"),
-    "val": ("val", "valid", "validation", "dev"),
+    "val": (
+        *("val", "valid", "validation", "dev", "eval", "evaluation"),
+        *("holdout", "hold-out", "heldout", "held-out", "held_out"),
+    ),
     "test": ("test", "testing"),
 }
 _MEANT = {"train": ("train",), "test": ("test", "val"), "val": ("val", "test")}

@@ -73,21 +73,24 @@ class TarData(PictureData):
         for content in contents:
             left_out.take(content.left_out)
         empty = len(self.classes) - len(self.labels.unique())
-        source = self.shards[0] if len(contents) == 1 else f"{self.shards[0].parent}, shards"
+        source = shown(self.shards[0] if len(contents) == 1 else f"{self.shards[0].parent}, shards")
         self.notes = left_out.notes(source)
+        if self.classes == ("unlabelled",) and self._lies_in_folders():
+            told = "a member cls, or json"
+            self.notes += (f"{source}: no sample has a label ({told}), so the images of all folders are one class",)
         if empty:
             self.notes += (f"{empty} of {len(self.classes)} classes have no image in these shards",)
         self.captions = None
         if captions:
             self._read_captions(contents, source)
 
-    def _read_captions(self, contents: Sequence[ShardContent], source: object) -> None:
+    def _read_captions(self, contents: Sequence[ShardContent], source: str) -> None:
         texts = np.array([text for content in contents for text in content.places_of_texts()], np.int64)
         bare = np.flatnonzero(texts[:, 2] == 0)
         self.captions = None if len(bare) == len(texts) else TarCaptions(self.shards, self._shard, texts, self.describe)
         if self.captions and len(bare):
             some = f"{len(bare)} of {len(texts)} images have no caption (as {self.describe(int(bare[0]))})"
-            self.notes += (f"{shown(source)}: {some}",)
+            self.notes += (f"{source}: {some}",)
 
     def source(self, index: int) -> bytes:
         """The encoded picture at `index`."""
@@ -109,6 +112,10 @@ class TarData(PictureData):
         if self.captions:
             digest.update(self.captions.identity().encode())
         return digest.hexdigest()
+
+    def _lies_in_folders(self) -> bool:
+        """Whether the images lie in several folders, as those of classes."""
+        return len({name.removeprefix("./").rpartition("/")[0] for name in self._names}) > 1
 
     def _classes(self, labels: list[int | None]) -> tuple[tuple[str, ...], torch.Tensor]:
         bare = sum(label is None for label in labels)

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from var.data.captions import has_caption
-from var.data.entries import LEFT, OTHER, PICTURE, LeftOut, file_kind, lies_left_out
+from var.data.entries import LABEL, LEFT, OTHER, PICTURE, LeftOut, file_kind, lies_left_out
 from var.data.listing import stored_listing
 from var.data.whole_numbers import json_of_sample, label_in_json, label_in_text
 from var.errors import UserError
@@ -136,6 +136,8 @@ def _group(path: Path, archive: Tar) -> ShardContent:
     for (key, extension), member in texts.items():
         if extension == "txt" and key not in seen:
             content.left_out.add(OTHER, member.name)
+    for key in {key for (key, _), label in labels.items() if label is not None} - seen:
+        content.left_out.add(LABEL, key)
     return content
 
 
@@ -154,6 +156,8 @@ def _take(
     if extension == "txt":
         texts[place] = member
         return
+    if place in labels:
+        raise UserError(f"{name} must come once in its sample, got it twice; drop one")
     content = archive.content(member, MOST_LABEL)
     if extension == "cls":
         labels[place] = label_in_text(content, name)

@@ -12,6 +12,7 @@ from torch import nn
 
 from var.data.bad_images import skipped_summary
 from var.data.base import ImageData, fingerprint
+from var.data.batches import check_batch
 from var.errors import UserError
 from var.locks import sole_owner
 from var.runs.evaluation import Evaluation
@@ -23,6 +24,7 @@ from var.runs.plan import count
 from var.runs.session import Session
 from var.training import CheckpointPolicy, PeriodicEvaluation, Task, train
 from var.training.signals import StoppedError, StopSignals, end_in_peace
+from var.training.state import check_shares
 from var.version import __version__
 
 
@@ -50,13 +52,11 @@ def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
     """Train until the run is finished or one of `signals` stops it, and save what was trained."""
     folder, settings = session.folder, job.settings
     remarks = job.remarks()  # held-out images that cannot be used are refused before anything is written
-    if len(job.data) < (batch := settings.training.batch_size):
-        raise UserError(
-            f"training.batch_size must be at most the {count(len(job.data), 'image')} of the data, got {batch}; lower "
-            "it with --set"
-        )
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}
     _agree(session, job, facts)
+    # A batch that cannot be, too: the folder would keep the number, and refuse the corrected one.
+    check_shares(settings.training, session.processes.count)
+    check_batch(len(job.data), settings.training.batch_size // session.processes.count, session.processes.count)
     with ExitStack() as lock:
         if not session.processes.from_main(lambda: _enter(session, job, facts, lock)):
             session.say(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from var.conditions import Condition
 from var.data.arrays import ArrayData
-from var.data.base import ImageData, Relabelled, condition_size, conditions_at
+from var.data.base import ImageData, Relabelled, condition_size, conditions_at, fingerprint
 from var.data.batches import Batch
 from var.data.catalog import open_data
 from var.data.loading import load_images
@@ -38,6 +38,7 @@ BATCH = 50  # images generated at once
 JUDGE_BATCH = 50  # images of a step of the classifier's training
 MEMORY = 2**25  # numbers of the images that the classifier is trained on, 128 MiB
 REFERENCE = 2000  # real images at most that samples are compared with
+COMPARED = 16  # images at most that tell a copy of the training images, whose names and sizes are alike, from others
 
 Draw = Callable[[list[int] | Condition, list[int]], Float[Tensor, "batch c h w"]]
 """(labels, or all that images show, and seeds) -> images in [-1, 1]."""
@@ -217,6 +218,8 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> Image
     channels, *size = data.shape
     try:
         other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
+        if _are_same(data, other):
+            raise UserError(f"they must be others than the training images, got the same ones in {source}")
         # The same classes in another order, or some of them, are told by their names.
         if other.classes != data.classes:
             other = Relabelled(other, data.classes, f"the held-out {source}")
@@ -230,6 +233,14 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> Image
         return data
     except UserError as error:
         raise UserError(f"held-out images must be usable, but: {error} (evaluation.every=0 does without)") from error
+
+
+def _are_same(one: ImageData, other: ImageData) -> bool:
+    """Whether two sets are copies or links of each other: names and sizes agree, and some images that are looked at."""
+    if fingerprint(one) != fingerprint(other):
+        return False
+    places = _spread(len(one), COMPARED)
+    return bool(torch.equal(load_images(one, places), load_images(other, places)))
 
 
 def save_grid(images: Float[Tensor, "n c h w"], path: Path) -> None:

@@ -12,6 +12,7 @@ from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
+from var.errors import UserError
 from var.quantities import count
 from var.runs.evaluation import Evaluation, held_out
 from var.runs.folder import RunFolder
@@ -85,7 +86,12 @@ class Job(ABC, Generic[Settings]):
 
 def configured(run: Settings, arguments: argparse.Namespace) -> Settings:
     """`run` with the DATA, the files and the assignments of the command line."""
-    run = overridden(run, files=arguments.files, assignments=assignments(arguments))
+    given = assignments(arguments)
+    run = overridden(run, files=arguments.files, assignments=given)
+    if any(each.partition("=")[0].strip() == "data.source" for each in given) and run.data.source != arguments.data:
+        raise UserError(
+            f"the data are named by DATA, {arguments.data!r}, got data.source={run.data.source!r} too; leave one out"
+        )
     return replace(run, data=replace(run.data, source=arguments.data))
 
 

@@ -42,14 +42,38 @@ def overridden(settings: Settings, *, files: Sequence[Path] = (), assignments: S
     Raises `UserError` for an unknown field, with the nearest known ones, a value of the wrong type, a file that cannot
     be read, and whatever a config refuses.
     """
-    # A run's own file tells facts too.
-    changes = [(str(path), pair) for path in files for pair in leaves({**read_settings(path), FACTS: {}})]
+    changes = [(str(path), pair) for path in files for pair in _told(path)]
     changes += [(f"--set {text}", _assignment(text)) for text in assignments]
+    fault: UserError | None = None
+    # With all of them; if that fails with fewer, so that the one is named that made good settings bad.
+    for number in range(len(changes), -1, -1):
+        try:
+            changed = _changed(settings, changes[:number])
+        except UserError as error:
+            fault = error
+        else:
+            if fault is None:
+                return changed
+            break
+    assert fault is not None
+    raise fault
+
+
+def _told(path: Path) -> list[tuple[str, Any]]:
+    """The settings in a file; the facts that a run's own file tells are none."""
+    found = list(leaves({**read_settings(path), FACTS: {}}))
+    names = [name for name, _ in found]
+    if double := next((name for name in names if names.count(name) > 1), None):
+        raise UserError(f"{path} gives {double!r} twice; keep one")
+    return found
+
+
+def _changed(settings: Settings, changes: Sequence[tuple[str, tuple[str, Any]]]) -> Settings:
+    """`settings` with (source, (name, value)) put into them; the last source stands in messages for all."""
     values = settings_to_dict(settings)
     for source, (name, value) in changes:
         _put(values, name, value, source)
-    named = " and ".join(dict.fromkeys(source for source, _ in changes)) or "the settings"
-    return settings_from_dict(type(settings), values, named)
+    return settings_from_dict(type(settings), values, changes[-1][0] if changes else "the settings")
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -1,25 +1,30 @@
 """Evaluation of a model every so many steps while it trains, and its best weights."""
 
+import hashlib
 import json
 import logging
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf, isfinite
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from var.configs import config_to_dict, to_json
 from var.errors import UserError, suggestion
 from var.files import atomic_file, set_aside, write_text
 from var.foreign.documents import parse_json, taken
+from var.foreign.regular import read_text
 from var.foreign.weights import opened_tensors, save_tensors
 from var.training.state import TrainingState
+from var.weights import add_to_digest
 
 logger = logging.getLogger(__name__)
 
 WEIGHTS = "model.safetensors"
+DIGEST = "digest"
 BEST = "best"
 """The one key of its metadata, since several would be written in an order that differs; older files have three."""
 
@@ -65,21 +70,39 @@ class PeriodicEvaluation:
 def best_so_far(folder: Path) -> tuple[int, float] | None:
     """The step and the number of the weights in a run's `best`, None if there are none.
 
-    Raises `UserError` for what no run has written there.
+    Raises `UserError` for what no run has written there, and for weights that are not as they were written.
     """
     path = folder / "best" / WEIGHTS
     if not path.exists():
         return None
     with opened_tensors(path) as file:
         told: dict[str, Any] = file.metadata()
+        weights = {name: file.load(name) for name in file.kinds()}
     try:
         facts = parse_json(told[BEST], path) if BEST in told else told
         step, value = int(taken(facts, "step", int | str, path)), float(taken(facts, "value", float | str, path))
     except ValueError as error:
         raise UserError(f"{path} must tell of which step it is, but: {error}; remove it") from error
+    if DIGEST in facts and facts[DIGEST] != _digest(weights):  # older files have none
+        raise UserError(f"{path} must hold the weights that were written, got others; remove it")
     if not isfinite(value):
         raise UserError(f"{path} must tell a finite number, got {value}; remove it")
     return step, value
+
+
+def _keep_config(path: Path, model: nn.Module) -> None:
+    """Write the config if it is not there as it was: with it, the folder is one that `from_pretrained` reads."""
+    config = getattr(model, "config", None)
+    if config is None:
+        return
+    text = to_json({"class": type(model).__name__, **config_to_dict(config)})  # the same for the whole run
+    try:
+        if read_text(path) == text:
+            return
+    except UserError as error:
+        if os.path.lexists(path):
+            logger.warning("%s; it is kept as %s, and written again", error, set_aside(path))
+    write_text(path, text)
 
 
 def _keep_best(folder: Path, model: nn.Module, step: int, name: str, value: float) -> None:
@@ -89,11 +112,17 @@ def _keep_best(folder: Path, model: nn.Module, step: int, name: str, value: floa
         damaged = set_aside(folder)
         logger.warning("%s; it is kept as %s, and the best weights are from now on those after it", error, damaged)
         earlier = None
+    _keep_config(folder / "config.json", model)
     if not value < (earlier[1] if earlier else inf):
         return
-    config = getattr(model, "config", None)
-    if config is not None:  # the same for the whole run: with it, the folder is one that `from_pretrained` reads
-        write_text(folder / "config.json", to_json({"class": type(model).__name__, **config_to_dict(config)}))
     # The number travels in the file of the weights, so that both change at one moment.
+    weights = model.state_dict()
+    told = {"step": step, "name": name, "value": value, DIGEST: _digest(weights)}
     with atomic_file(folder / WEIGHTS) as file:
-        save_tensors(file, model.state_dict(), {BEST: json.dumps({"step": step, "name": name, "value": value})})
+        save_tensors(file, weights, {BEST: json.dumps(told)})
+
+
+def _digest(weights: Mapping[str, Tensor]) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    add_to_digest(digest.update, sorted(weights.items()))
+    return digest.hexdigest()

@@ -189,13 +189,18 @@ class TrainingState:
             target.copy_(whole(values[name]))
 
 
-def _check(config: TrainingConfig, processes: Processes, opponent: nn.Module | None) -> None:
-    shares = processes.count * config.accumulation
+def check_shares(config: TrainingConfig, processes: int) -> None:
+    """Raise `UserError` for a batch that does not divide into equal parts."""
+    shares = processes * config.accumulation
     if config.batch_size % shares:
         raise UserError(
-            f"the batch size must divide into equal parts for {processes.count} process(es) x {config.accumulation} "
+            f"the batch size must divide into equal parts for {processes} process(es) x {config.accumulation} "
             f"micro-batch(es), got {config.batch_size}; use a multiple of {shares}"
         )
+
+
+def _check(config: TrainingConfig, processes: Processes, opponent: nn.Module | None) -> None:
+    check_shares(config, processes.count)
     if config.sharding == "fsdp" and processes.count == 1:
         raise UserError(
             'sharding="fsdp" spreads a model over several processes, got one; start them with '

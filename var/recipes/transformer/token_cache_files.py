@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.files import atomic_file, is_unfinished, make_folder, set_aside, write_json
-from var.foreign.documents import read_json
+from var.foreign.documents import parse_json, read_json
 from var.foreign.weights import opened_tensors, save_tensors
 from var.tokenizer import Tokenizer
 from var.weights import add_to_digest
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 
 KIND = "var token cache 1"
 MANIFEST = "cache.json"
+DIGEST = "digest"
+"""Beside the settings in a part: that of its tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +42,13 @@ class TokenFiles:
         A manifest that is lost or damaged is written again: the parts tell by themselves of which cache they are.
         """
         manifest = make_folder(folder) / MANIFEST
-        if manifest.exists() and (fault := _fault(manifest)):
+        if os.path.lexists(manifest) and (fault := _fault(manifest)):
             logger.warning("%s; it is written again", fault)
+            if not manifest.is_file():
+                set_aside(manifest)
             write_json(manifest, {"kind": KIND} | settings)
         if not manifest.exists():
-            found = (path for path in folder.iterdir() if not is_unfinished(path))
+            found = (path for path in folder.iterdir() if not is_unfinished(path) and path.suffix != ".damaged")
             strangers = sorted(path.name for path in found if not path.match("part-*.safetensors*"))
             if strangers and not manifest.exists():
                 raise UserError(f"{folder} must be empty or a token cache, got {strangers[0]!r} in it; choose another")
@@ -58,10 +63,10 @@ class TokenFiles:
     def has(self, number: int, shape: tuple[int, int, int], dtype: torch.dtype) -> bool:
         """Whether the part `number` is there and whole; a damaged or foreign one is set aside, with a warning."""
         path = self.path(number)
-        if not path.exists():
+        if not os.path.lexists(path):
             return False
         try:
-            self._map(path, shape, dtype)
+            self._map(path, shape, dtype, read=True)
         except UserError as error:
             logger.warning("%s; it is kept as %s, and its images are encoded again", error, set_aside(path))
             return False
@@ -70,7 +75,8 @@ class TokenFiles:
     def save(self, number: int, tokens: Int[Tensor, "variants part length"]) -> None:
         """Write the part `number`, whole or not at all."""
         with atomic_file(self.path(number)) as temporary:
-            save_tensors(temporary, {"tokens": tokens}, {"cache": json.dumps(self.settings)})
+            told = self.settings | {DIGEST: _digest(tokens)}
+            save_tensors(temporary, {"tokens": tokens}, {"cache": json.dumps(told)})
 
     def load(
         self, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype
@@ -84,15 +90,25 @@ class TokenFiles:
             )
         return [self._map(self.path(number), shape, dtype) for number, shape in enumerate(shapes)]
 
-    def _map(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype) -> Tensor:
+    def _map(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype, *, read: bool = False) -> Tensor:
+        """The tokens of a part; `read` looks at every one of them, whether it is as it was written."""
         with opened_tensors(path) as file:
-            settings, tokens = file.metadata().get("cache"), file.load("tokens")
-        if settings != json.dumps(self.settings) or tuple(tokens.shape) != shape or tokens.dtype != dtype:
+            settings, tokens = parse_json(file.metadata().get("cache", "{}"), path), file.load("tokens")
+        written = settings.pop(DIGEST, None)  # older caches have none
+        if settings != self.settings or tuple(tokens.shape) != shape or tokens.dtype != dtype:
             raise UserError(
                 f"{path} must hold {dtype} of shape {shape} of this cache, got {tokens.dtype} of shape "
                 f"{tuple(tokens.shape)} or of another cache; delete it"
             )
+        if read and written is not None and _digest(tokens) != written:
+            raise UserError(f"{path} must hold the tokens that were written, got others; delete it")
         return tokens
+
+
+def _digest(tokens: Tensor) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    add_to_digest(digest.update, [("tokens", tokens)])
+    return digest.hexdigest()
 
 
 def _fault(manifest: Path) -> str | None:
