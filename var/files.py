@@ -17,7 +17,6 @@ from threading import Lock
 from typing import Any
 
 from var.errors import UserError
-from var.names import shown
 from var.paths import REGULAR, expanded, kind_of_file
 
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(-(?P<place>[0-9a-f]{8})-[0-9a-f]{6})?\.(tmp|trash)")
@@ -43,7 +42,7 @@ def atomic_file(path: Path | str) -> Iterator[Path]:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if (kind := kind_of_file(target)) not in (None, REGULAR):
-            raise UserError(f"the output {shown(path)} must be a regular file or new, got {kind}; name another file")
+            raise UserError(f"the output {path} must be a regular file or new, got {kind}; name another file")
         yield temporary
         _sync(temporary)
         give_usual_mode(temporary)
@@ -225,9 +224,9 @@ def check_output(path: Path | str) -> None:
     with suppress(OSError):
         kind = kind_of_file(path)
         if kind == "a folder":
-            raise UserError(f"the output must be a file, but {shown(path)} is a folder; name a file in it")
+            raise UserError(f"the output must be a file, but {path} is a folder; name a file in it")
         if kind not in (None, REGULAR):
-            raise UserError(f"the output {shown(path)} must be a regular file or new, got {kind}; name another file")
+            raise UserError(f"the output {path} must be a regular file or new, got {kind}; name another file")
     make_folder(Path(os.path.realpath(path)).parent)
 
 
@@ -235,9 +234,7 @@ def unwritable(path: Path, error: OSError) -> UserError:
     """The error for an output `path` that cannot be written."""
     reason = error.strerror or str(error)
     remedy = "make room" if error.errno in _FULL else "mend its permissions"
-    return UserError(
-        f"the output {shown(path)} must be writable, but: {shown(reason)}; choose another place or {remedy}"
-    )
+    return UserError(f"the output {path} must be writable, but: {reason}; choose another place or {remedy}")
 
 
 def _sibling(path: Path, ending: str) -> Path:

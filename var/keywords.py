@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
 
 from var.errors import UserError, suggestion
-from var.names import shown
 from var.typed import described, fit
 
 Arguments = ParamSpec("Arguments")
@@ -41,9 +40,7 @@ def known_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments,
         for name, value in (dict(zip(positional, args, strict=False)) | keywords).items():
             if name not in known:
                 where = function.__qualname__.removesuffix(".__init__")
-                raise UserError(
-                    f"{where} takes no argument {shown(repr(name))}; {suggestion(name, known.keys() - _OWN)}"
-                )
+                raise UserError(f"{where} takes no argument {name!r}; {suggestion(name, known.keys() - _OWN)}")
             try:
                 fit(value, known[name])
             except TypeError as error:

@@ -53,7 +53,7 @@ def open_lock(folder: Path) -> int:
     path = folder / LOCK
     try:
         if (kind := kind_of_file(path)) not in (None, REGULAR):
-            raise UserError(f"{shown(path)} must be a regular file, got {kind}; remove it")
+            raise UserError(f"{path} must be a regular file, got {kind}; remove it")
         return open_descriptor(path)
     except OSError as error:
         raise unwritable(path, error) from error
@@ -77,9 +77,7 @@ def _owned(folder: Path) -> int:
             # A lock of an open file and not of a process: threads exclude each other too.
             got = locked(lambda file=file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB))
             if got is False:
-                raise UserError(
-                    f"{_holder(file)} is at work in {shown(folder)}; wait for its end, or choose another output"
-                )
+                raise UserError(f"{_holder(file)} is at work in {folder}; wait for its end, or choose another output")
             if got is None or _is_still_there(file, folder / LOCK):
                 with suppress(OSError):  # a full disk is no reason not to have it
                     os.truncate(file, 0)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from var.errors import UserError
 from var.files import check_output, sweep, unwritable
-from var.names import shown
 from var.paths import expanded, kind_of_file
 
 
@@ -35,20 +34,18 @@ def check_outputs(
     for (option, path), (other, second) in combinations(given, 2):
         if _same(path, second) or _within(path, second) or _within(second, path):
             raise UserError(
-                f"each output needs a file of its own, got {shown(path)} for {option} and {shown(second)} for {other}; "
+                f"each output needs a file of its own, got {path} for {option} and {second} for {other}; "
                 "name another one"
             )
     sources = [expanded(each) for each in inputs if each is not None]
     for option, path in given:
         if model is not None and os.path.exists(path) and _within(path, expanded(model)):
-            raise UserError(
-                f"{option} must not write over a file of the model, got {shown(path)}; choose another place"
-            )
+            raise UserError(f"{option} must not write over a file of the model, got {path}; choose another place")
         for source in sources:
             if _same(path, source) or (os.path.isdir(source) and _within(path, source)) or _within(source, path):
                 raise UserError(
-                    f"{option} must not write over what is read or into it, got {shown(path)} and the input "
-                    f"{shown(source)}; choose another place"
+                    f"{option} must not write over what is read or into it, got {path} and the input "
+                    f"{source}; choose another place"
                 )
     for _, path in given:
         check_output(path)
@@ -62,9 +59,7 @@ def check_beside_images(option: str, path: Path | str | None, root: Path | str) 
         return
     target, folder = _real(expanded(path)), _real(expanded(root))
     if target == folder or _within(folder, target):
-        raise UserError(
-            f"{option} must be a file beside the images, got {shown(path)}, their folder; name another file"
-        )
+        raise UserError(f"{option} must be a file beside the images, got {path}, their folder; name another file")
     if not _within(target, folder):
         return
     inside = target.relative_to(folder)
@@ -73,7 +68,7 @@ def check_beside_images(option: str, path: Path | str | None, root: Path | str) 
     is_class = len(inside.parts) == 1 and not inside.suffix
     if is_image or is_list or is_class:
         raise UserError(
-            f"{option} must not take the place of an image or a list of the set in {shown(root)}, got {shown(path)}; "
+            f"{option} must not take the place of an image or a list of the set in {root}, got {path}; "
             "write it elsewhere"
         )
 

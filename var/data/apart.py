@@ -7,7 +7,6 @@ from pathlib import Path
 
 from var.data.entries import RECORD
 from var.errors import UserError
-from var.names import shown
 from var.paths import expanded
 
 
@@ -24,15 +23,13 @@ def check_apart(output: Path | str, places: Iterable[Path]) -> None:
         if inside or around:
             how = "it is" if inside and around else "it lies in" if inside else "it holds"
             raise UserError(
-                f"the output {shown(output)} must lie apart from the data, but {how} {shown(place)}; "
-                "choose another folder"
+                f"the output {output} must lie apart from the data, but {how} {place}; choose another folder"
             )
 
     for folder in Path(os.path.realpath(output)).parents:
         if (folder / RECORD).is_file():
             raise UserError(
-                f"the output {shown(output)} must not lie in {shown(folder)}, which holds written data; choose another "
-                "folder"
+                f"the output {output} must not lie in {folder}, which holds written data; choose another folder"
             )
 
 

@@ -14,7 +14,6 @@ from var.data.splits import COMPRESSED, SPLITS, MissingSplitError, Part, locate_
 from var.data.tar import TarData
 from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
-from var.names import shown
 from var.paths import REGULAR, expanded, kind_of_file
 
 ON_BAD_IMAGE = ("error", "skip")
@@ -120,9 +119,7 @@ def _kind(name: str) -> str:
     try:
         kind = kind_of_file(root)
     except OSError as error:
-        raise UserError(
-            f"data must be readable, got {shown(repr(name))}, but: {error.strerror}; check the path"
-        ) from error
+        raise UserError(f"data must be readable, got {name!r}, but: {error.strerror}; check the path") from error
     is_option = "=" in name.partition("?")[2]  # of a name that is spelled wrongly
     if kind is None and is_pattern(name) and not is_option:
         return _PATTERN
@@ -132,9 +129,7 @@ def _kind(name: str) -> str:
     remedy = suggestion(name.partition("?")[0], NAMED)
     if kind == REGULAR and root.name.lower().endswith(COMPRESSED):
         reason, remedy = "it is compressed", "unpack it to a .tar"
-    raise UserError(
-        f"data must be a folder, tar files or one of the known names, got {shown(repr(name))}, but {reason}; {remedy}"
-    )
+    raise UserError(f"data must be a folder, tar files or one of the known names, got {name!r}, but {reason}; {remedy}")
 
 
 def _part(name: str, kind: str | None, split: str, skip: bool) -> Part:

@@ -18,7 +18,6 @@ from var.errors import UserError
 from var.files import is_unfinished, make_folder, sweep, write_json, write_text
 from var.foreign.documents import read_json, taken
 from var.images import save_png, to_pil
-from var.names import shown
 from var.paths import expanded
 
 KIND = "var written data 1"
@@ -106,7 +105,7 @@ def _check_directory(
     for name, expected in files.items():
         inside = (directory / name).iterdir() if (directory / name).is_dir() else ()
         if added := sorted({path.name for path in inside if not is_unfinished(path)} - expected):
-            raise UserError(f"{directory / name} must hold only what was written, got {shown(added[0])}; move it out")
+            raise UserError(f"{directory / name} must hold only what was written, got {added[0]}; move it out")
 
 
 def _make_folders(directory: Path, files: dict[str, set[str]]) -> None:

@@ -192,14 +192,13 @@ def _check_rejection(
     check_share(share)
     if teller is None and any(map(tells_classes, sets)):
         raise UserError(
-            f"rejection sampling needs a classifier of the samples' classes, got {shown(extractor.name)!r} alone; "
-            "give one"
+            f"rejection sampling needs a classifier of the samples' classes, got {extractor.name!r} alone; give one"
         )
     for one in sets:
         if one.labels is None:
             reason = f" ({unclear[0]})" if unclear else ""
             raise UserError(
-                f"rejection sampling needs labels of the samples, got {shown(one.path)} without{reason}; leave it out"
+                f"rejection sampling needs labels of the samples, got {one.path} without{reason}; leave it out"
             )
 
 

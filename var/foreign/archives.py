@@ -39,7 +39,7 @@ def npz_array(path: Path | str, name: str, check: Callable[[Header], None] = lam
     """
     with _opened(path) as archive:
         if f"{name}.npy" not in archive.namelist():
-            raise UserError(f"{shown(path)} must hold {name!r}, but does not; is it another archive?")
+            raise UserError(f"{path} must hold {name!r}, but does not; is it another archive?")
         with _member(archive, name) as file:
             shape, kind, order = _header(file, archive, name)
             check((shape, kind))
@@ -96,7 +96,7 @@ def _opened(path: Path | str) -> Iterator[zipfile.ZipFile]:
         raise
     except Exception as error:  # zip, zlib, numpy and the disk raise a dozen kinds, an encrypted member a RuntimeError
         reason = shown(first_line(error))
-        raise UserError(f"{shown(path)} must be a readable npz archive, but: {reason}; make it again") from error
+        raise UserError(f"{path} must be a readable npz archive, but: {reason}; make it again") from error
 
 
 @contextmanager

@@ -48,9 +48,9 @@ def parse_json(content: str | bytes, source: object, kind: type[Kind] = dict, *,
         _check_depth(text)
     except (ValueError, RecursionError) as error:
         reason = shown(first_line(error)) if isinstance(error, ValueError) else "its brackets are too deep"
-        raise UserError(f"{shown(source)} must be readable JSON, but: {reason}; {remedy}") from error
+        raise UserError(f"{source} must be readable JSON, but: {reason}; {remedy}") from error
     if not isinstance(values, kind):
-        raise UserError(f"{shown(source)} must hold {_called(kind)}, got {_called(type(values))}; {remedy}")
+        raise UserError(f"{source} must hold {_called(kind)}, got {_called(type(values))}; {remedy}")
     return values
 
 
@@ -69,7 +69,7 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
             try:
                 line = file.readline(MOST_LINE + 1)
             except OSError as error:
-                raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; look at the disk") from error
+                raise UserError(f"{path} must be readable, but: {error.strerror}; look at the disk") from error
             source = f"{path}, line {number}"
             if len(line) > MOST_LINE:
                 raise LongError(f"{shown(source)} must have at most {MOST_LINE:,} bytes, got more; shorten it")
@@ -98,7 +98,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     except Exception as error:  # the library's own kinds, and what its constructors happen to raise
         raise _unreadable(path, " ".join(str(error).split()) or type(error).__name__) from error
     if not isinstance(values, dict):
-        raise UserError(f"{shown(path)} must hold names with values, got {_called(type(values))}; correct it")
+        raise UserError(f"{path} must hold names with values, got {_called(type(values))}; correct it")
     return values
 
 
@@ -114,12 +114,12 @@ def taken(values: Mapping[str, Any], name: str, kind: Any, source: object, *, re
     missing or of another type.
     """
     if name not in values:
-        raise UserError(f"{shown(source)} must have {name!r}, but it is missing; {remedy}")
+        raise UserError(f"{source} must have {name!r}, but it is missing; {remedy}")
     value = values[name]
     kinds = get_args(kind) or (kind,)
     if type(value) not in kinds and not (float in kinds and type(value) is int):
         wanted = " or ".join(_called(each) for each in kinds)
-        raise UserError(f"{shown(source)}: {name!r} must be {wanted}, got {shown(repr(value)[:100])}; {remedy}")
+        raise UserError(f"{source}: {name!r} must be {wanted}, got {repr(value)[:100]}; {remedy}")
     return float(value) if float in kinds and type(value) is int and int not in kinds else value
 
 
@@ -128,7 +128,7 @@ def _called(kind: type) -> str:
 
 
 def _unreadable(path: Path | str, reason: str) -> UserError:
-    return UserError(f"{shown(path)} must be readable YAML, but: {shown(reason)}; correct it")
+    return UserError(f"{path} must be readable YAML, but: {reason}; correct it")
 
 
 def _refuse(name: str) -> None:

@@ -7,7 +7,6 @@ from PIL import ImageFont, features
 
 from var.errors import UserError, first_line
 from var.foreign.regular import open_regular
-from var.names import shown
 
 
 @lru_cache(maxsize=16)
@@ -28,5 +27,5 @@ def opened_font(path: Path, size: int) -> ImageFont.FreeTypeFont:
         return ImageFont.truetype(path, size, layout_engine=ImageFont.Layout.RAQM)
     except OSError as error:
         raise UserError(
-            f"{shown(path)} must be a font with glyphs of {size} pixels, but: {first_line(error)}; install it again"
+            f"{path} must be a font with glyphs of {size} pixels, but: {first_line(error)}; install it again"
         ) from error

@@ -36,13 +36,13 @@ def open_regular(path: Path | str, what: str = "a file") -> BinaryIO:
         file = io.FileIO(descriptor)
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             file.close()
-            raise UserError(f"{shown(path)} must be a regular file, but it was exchanged; try again")
+            raise UserError(f"{path} must be a regular file, but it was exchanged; try again")
         return io.BufferedReader(file)
     except FileNotFoundError as error:
         raise _missing(path, what) from error
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(f"{shown(path)} must be readable, but: {reason}; mend its permissions or its place") from error
+        raise UserError(f"{path} must be readable, but: {reason}; mend its permissions or its place") from error
 
 
 def read_bytes(path: Path | str, *, most: int = MOST_TEXT, what: str = "a file") -> bytes:
@@ -51,7 +51,7 @@ def read_bytes(path: Path | str, *, most: int = MOST_TEXT, what: str = "a file")
         try:
             content = file.read(most + 1)
         except OSError as error:
-            raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; look at the disk") from error
+            raise UserError(f"{path} must be readable, but: {error.strerror}; look at the disk") from error
     if len(content) > most:
         raise LongError(f"{shown(path)} must have at most {most:,} bytes, got more; is it {what}?")
     return content
@@ -63,7 +63,7 @@ def read_text(path: Path | str, *, most: int = MOST_TEXT, what: str = "a text fi
         return read_bytes(path, most=most, what=what).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UserError(
-            f"{shown(path)} must be UTF-8, got byte {error.object[error.start]:#04x} at {error.start}; save it as UTF-8"
+            f"{path} must be UTF-8, got byte {error.object[error.start]:#04x} at {error.start}; save it as UTF-8"
         ) from error
 
 
@@ -71,9 +71,9 @@ def _check_regular(path: Path, kind: str | None, what: str) -> None:
     if kind is None:
         raise _missing(path, what)
     if kind != REGULAR:
-        raise UserError(f"{shown(path)} must be a regular file, got {kind}; give {what}")
+        raise UserError(f"{path} must be a regular file, got {kind}; give {what}")
 
 
 def _missing(path: Path, what: str) -> MissingError:
     broken = ", but its link leads nowhere" if path.is_symlink() else ", but it is missing"
-    return MissingError(f"{shown(path)} must be {what}{broken}; check the path")
+    return MissingError(f"{path} must be {what}{broken}; check the path")

@@ -9,7 +9,6 @@ from safetensors import safe_open
 
 from var.errors import UserError, first_line
 from var.foreign.regular import open_regular
-from var.names import shown
 
 LFS_POINTER = b"version https://git-lfs"
 PAGES = (b"<!doctype", b"<html", b"<?xml", b"<head", b"<body")
@@ -35,9 +34,7 @@ def check_weights(path: Path) -> str:
     """The `file_kind` of a file of weights, which is whole as far as its outside shows; raises `UserError`."""
     kind = file_kind(path)
     if path.suffix == ".safetensors" and kind != "safetensors":
-        raise UserError(
-            f"{shown(path)} must be a safetensors file, but: got a pickle, which could run code; convert it"
-        )
+        raise UserError(f"{path} must be a safetensors file, but: got a pickle, which could run code; convert it")
     if kind == "safetensors":
         try:
             with safe_open(path, framework="numpy"):
@@ -57,11 +54,9 @@ def pickles_in(names: Iterable[str]) -> list[str]:
 def file_kind(path: Path) -> str:
     """One of "safetensors", "zip" and "pickle", by the first bytes; raises `UserError` for anything else."""
     if not path.exists():
-        raise UserError(
-            f"a file of weights must exist, but there is no {shown(path)}; check the spelling, or download it"
-        )
+        raise UserError(f"a file of weights must exist, but there is no {path}; check the spelling, or download it")
     if path.is_dir():
-        raise UserError(f"weights must be a file, got the folder {shown(path)}; name the file in it")
+        raise UserError(f"weights must be a file, got the folder {path}; name the file in it")
     start = _start_of(path)
     # A length in 8 bytes, then JSON of that length. It comes first, for the length may begin like a pickle.
     if start[8:9] == b"{" and int.from_bytes(start[:8], "little") <= LARGEST_HEADER:
@@ -71,8 +66,7 @@ def file_kind(path: Path) -> str:
     if start.startswith(PICKLE):
         return "pickle"
     raise UserError(
-        f"{shown(path)} must be a safetensors or torch file, but: it begins with {bytes(start[:8])!r}; download it "
-        "again"
+        f"{path} must be a safetensors or torch file, but: it begins with {bytes(start[:8])!r}; download it again"
     )
 
 
@@ -82,15 +76,15 @@ def _start_of(path: Path) -> bytes:
         start, size = file.read(512), os.fstat(file.fileno()).st_size
     text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if not start:
-        raise UserError(f"{shown(path)} must hold data, but: it is empty; download it again")
+        raise UserError(f"{path} must hold data, but: it is empty; download it again")
     if start.startswith(LFS_POINTER):
         raise UserError(
-            f"{shown(path)} must hold data, but: got a Git-LFS pointer of {size} bytes; run `git lfs pull` in its "
+            f"{path} must hold data, but: got a Git-LFS pointer of {size} bytes; run `git lfs pull` in its "
             "folder, or download it again"
         )
     if text.startswith(PAGES):
         raise UserError(
-            f"{shown(path)} must hold data, but: got a web page of {size} bytes; download the file itself, not its page"
+            f"{path} must hold data, but: got a web page of {size} bytes; download the file itself, not its page"
         )
     return start
 
@@ -102,7 +96,7 @@ def _check_zip(path: Path) -> None:
             for record in archive.infolist():
                 if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
                     raise UserError(
-                        f"{shown(path)} must be a file that torch.save wrote, but {shown(record.filename)} in it is "
+                        f"{path} must be a file that torch.save wrote, but {record.filename} in it is "
                         "compressed; save it again"
                     )
     except UserError:
@@ -113,6 +107,4 @@ def _check_zip(path: Path) -> None:
 
 def damaged(path: Path | str, error: BaseException) -> UserError:
     """The error for a file of weights that is cut off or otherwise not whole."""
-    return UserError(
-        f"{shown(path)} must be a whole file of weights, but: {shown(first_line(error))}; download or save it again"
-    )
+    return UserError(f"{path} must be a whole file of weights, but: {first_line(error)}; download or save it again")

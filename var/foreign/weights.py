@@ -95,13 +95,10 @@ def read_tensors(path: Path | str, *, finite: bool = True) -> dict[str, Any]:
     with ordinary_tensors():
         tensors = _read_safetensors(path) if kind == "safetensors" else _read_pickle(path, zipped=kind == "zip")
     if not isinstance(tensors, Mapping):
-        raise UserError(f"{shown(path)} must hold tensors by name, got {type(tensors).__name__}; save a state dict")
+        raise UserError(f"{path} must hold tensors by name, got {type(tensors).__name__}; save a state dict")
     for name, tensor in _walk(tensors):
         if tensor.is_meta:
-            raise UserError(
-                f"{shown(path)}: {shown(name)} must be stored element by element, but is on the meta device; save "
-                "values"
-            )
+            raise UserError(f"{path}: {name} must be stored element by element, but is on the meta device; save values")
         check_stored(tensor, f"{shown(path)}: {shown(name)}", "save a contiguous copy of it")
         if finite and not is_finite(tensor):
             raise not_finite(path, name)
@@ -142,9 +139,7 @@ def is_finite(tensor: Tensor) -> bool:
 
 def not_finite(source: Path | str, name: str) -> UserError:
     """The error for weights that no model can compute with."""
-    return UserError(
-        f"{shown(source)}: {shown(name)} must be finite numbers, but holds NaN or infinity; take an earlier, whole file"
-    )
+    return UserError(f"{source}: {name} must be finite numbers, but holds NaN or infinity; take an earlier, whole file")
 
 
 def check_stored(tensor: Tensor, rule: str, remedy: str) -> None:
@@ -196,7 +191,7 @@ def _refused(path: Path, error: Exception) -> UserError:
     code = re.search(r"GLOBAL (\S+) (?:was not an allowed|whose module)", str(error))
     if code:
         return UserError(
-            f"{shown(path)} must hold tensors only, but it asks to run {shown(code[1])}, which was not done; "
+            f"{path} must hold tensors only, but it asks to run {code[1]}, which was not done; "
             "get a .safetensors file, or save its state dict alone where you trust it"
         )
     if "Weights only load failed" in str(error):
@@ -213,9 +208,7 @@ def _walk(values: Any) -> Iterator[tuple[str, Tensor]]:
         if isinstance(value, Tensor):
             yield name, value
         elif len(name) > LONGEST_NAME:
-            raise UserError(
-                f"tensors must have names of at most {LONGEST_NAME} characters, got {shown(name[:40])}...; rename"
-            )
+            raise UserError(f"tensors must have names of at most {LONGEST_NAME} characters, got {name[:40]}...; rename")
         elif isinstance(value, Mapping | Sequence) and not isinstance(value, str | bytes) and id(value) not in seen:
             seen.add(id(value))
             parts = value.items() if isinstance(value, Mapping) else enumerate(value)

@@ -34,7 +34,7 @@ class ModelCard:
             raise UserError(f"tags must be a tuple of texts, got {self.tags!r}; correct them")
         for name, value in self.metrics.items():
             if not isinstance(name, str) or type(value) not in (float, int) or not math.isfinite(value):
-                raise UserError(f"metrics must be finite numbers, got {shown(name)} = {value!r:.100}; leave it out")
+                raise UserError(f"metrics must be finite numbers, got {name} = {value!r:.100}; leave it out")
         if self.metrics and not self.dataset:
             raise UserError("metrics need the dataset on which they were measured, got none; pass dataset as well")
 

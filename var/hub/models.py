@@ -24,7 +24,6 @@ from var.hub.remote import Source, find_folder
 from var.hub.wrappers import plain_state, unwrapped
 from var.hub.writing import new_folder, parse_size, written_weights
 from var.keywords import known_keywords
-from var.names import shown
 from var.paths import expanded
 from var.weights import kinds_of
 
@@ -81,7 +80,7 @@ def written_model(form: SavedForm, folder: Path, limit: int) -> Iterator[None]:
     with new_folder(folder), FolderLock(folder) as lock:
         if (folder / PIPELINE_INDEX).exists():
             raise UserError(
-                f"{shown(folder)} holds a pipeline, which a single model must not be mixed with; save into another one"
+                f"{folder} holds a pipeline, which a single model must not be mixed with; save into another one"
             )
         with atomic_text(folder / CONFIG, form.config), written_weights(form.tensors, folder, limit):
             yield
@@ -118,7 +117,7 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
     path = folder / CONFIG
     if not path.exists() and (folder / PIPELINE_INDEX).exists():
         raise UserError(
-            f"{shown(folder)} must hold a single {cls.__name__}, but it holds a pipeline; load that, or give the name "
+            f"{folder} must hold a single {cls.__name__}, but it holds a pipeline; load that, or give the name "
             "of a part as subfolder"
         )
     return read_whole(path, lambda: _read_folder(cls, folder, dtype, device))
@@ -148,8 +147,7 @@ def saved_class(cls: type[Class], saved: Any, path: Path) -> type[Class]:
     if not isinstance(saved, str) or saved not in known:
         listed = " or ".join(sorted(repr(name) for name, each in known.items() if not isabstract(each)))
         raise UserError(
-            f"{shown(path)} must be of class {listed}, got {shown(repr(saved))}; load the class that was saved, after "
-            "its import"
+            f"{path} must be of class {listed}, got {saved!r}; load the class that was saved, after its import"
         )
     return known[saved]
 

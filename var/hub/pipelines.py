@@ -48,7 +48,7 @@ def save_pipeline(pipeline: "PretrainedPipeline", directory: Path | str, *, max_
     with new_folder(folder), FolderLock(folder) as lock, ExitStack() as stack:
         if (folder / CONFIG).exists():
             raise UserError(
-                f"{shown(folder)} holds a single model, which a pipeline must not be mixed with; save into another one"
+                f"{folder} holds a single model, which a pipeline must not be mixed with; save into another one"
             )
         stack.enter_context(atomic_text(folder / PIPELINE_INDEX, text))
         for name, form in forms.items():
@@ -84,33 +84,30 @@ def load_pipeline(
         try:
             return saved(**parts, **settings)
         except UserError as error:
-            raise UserError(f"{shown(path)}: {error}") from error
+            raise UserError(f"{path}: {error}") from error
 
 
 def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[str, Any]]:
     """The class and the settings in a pipeline's index, after everything in it has been compared with the class."""
     if not path.exists() and (path.parent / CONFIG).exists():
         raise UserError(
-            f"{shown(path.parent)} must hold a {cls.__name__}, but it holds a single model; load that with its own "
-            "class"
+            f"{path.parent} must hold a {cls.__name__}, but it holds a single model; load that with its own class"
         )
     index = read_json(path, most=MOST_INDEX)
     cls = saved_class(cls, index.pop("class", None), path)
     parts, settings = index.pop("parts", None), index.pop("settings", None)
     if index:
         odd = next(iter(index))
-        raise UserError(f"{shown(path)}: unknown key {shown(repr(odd))}; {suggestion(odd, ('parts', 'settings'))}")
+        raise UserError(f"{path}: unknown key {odd!r}; {suggestion(odd, ('parts', 'settings'))}")
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
     if not isinstance(parts, dict) or parts.keys() != wanted.keys():
         found = shown(parts)
-        raise UserError(
-            f"{shown(path)}: {cls.__name__} has the parts {wanted}, got {found}; load the class that was saved"
-        )
+        raise UserError(f"{path}: {cls.__name__} has the parts {wanted}, got {found}; load the class that was saved")
     for name, part in cls.parts.items():
         saved_class(part, parts[name], path)
     if not isinstance(settings, dict):
         found = shown(repr(settings))
-        raise UserError(f"{shown(path)}: 'settings' must be a JSON object, got {found}; save the pipeline again")
+        raise UserError(f"{path}: 'settings' must be a JSON object, got {found}; save the pipeline again")
     return cls, _checked_settings(cls, settings, path)
 
 
@@ -121,12 +118,12 @@ def _checked_settings(cls: type[Any], settings: dict[str, Any], path: Path) -> d
     for name, value in settings.items():
         if name not in known:
             remedy = suggestion(name, known) if known else "remove it"
-            raise UserError(f"{shown(path)}: {cls.__name__} has no setting {shown(repr(name))}; {remedy}")
+            raise UserError(f"{path}: {cls.__name__} has no setting {name!r}; {remedy}")
         hint = _in_tuples(hints.get(name, Any))
         try:
             fit(value, hint)
         except TypeError as error:
-            raise UserError(f"{shown(path)}: the setting {name!r} {described(value, hint)}") from error
+            raise UserError(f"{path}: the setting {name!r} {described(value, hint)}") from error
     return settings
 
 

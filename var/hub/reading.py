@@ -16,7 +16,6 @@ from var.foreign.weights import Kind, is_finite, not_finite, opened_tensors
 from var.hub.building import Stored
 from var.hub.layout import SHARD, WEIGHTS, WEIGHTS_INDEX
 from var.hub.placement import FLOATS
-from var.names import shown
 
 LARGEST_NUMBER = 2**20
 LONGEST_LIST = 4096
@@ -45,13 +44,13 @@ class SavedWeights:
         for name, value in values.items():
             if isinstance(value, list) and len(value) > LONGEST_LIST:
                 raise UserError(
-                    f"{shown(config)}: field {shown(repr(name))} must have at most {LONGEST_LIST} entries, got "
+                    f"{config}: field {name!r} must have at most {LONGEST_LIST} entries, got "
                     f"{len(value)}; save the model again"
                 )
             if any(isinstance(each, int) and abs(each) > most for each in _leaves(value)):
                 raise UserError(
-                    f"{shown(config)}: field {shown(repr(name))} must be at most {most}, for the weights have "
-                    f"{numbers} numbers, got {shown(repr(value))}; use the config with which they were saved"
+                    f"{config}: field {name!r} must be at most {most}, for the weights have "
+                    f"{numbers} numbers, got {value!r}; use the config with which they were saved"
                 )
 
     def read(

@@ -8,7 +8,6 @@ from var.errors import UserError
 from var.files import unwritable
 from var.foreign.pictures import SUFFIXES
 from var.hub.layout import CONFIG, PIPELINE_INDEX
-from var.names import shown
 from var.sampling.record import Recipe, read_record
 from var.sampling.work import WorkList, is_image_name
 
@@ -77,6 +76,5 @@ def _refuse_first(root: Path, names: Iterator[str], what: str) -> None:
 
 def _other(root: Path, what: str, name: str) -> UserError:
     return UserError(
-        f"{shown(root)} must be a folder for these images alone, but holds {what} ({shown(name)}); choose another "
-        "--output"
+        f"{root} must be a folder for these images alone, but holds {what} ({name}); choose another --output"
     )

@@ -102,8 +102,7 @@ def _check_no_set(root: Path) -> None:
     """Raise where `root` holds a set of a protocol, which further images would spoil."""
     if os.path.lexists(root / MANIFEST):
         raise UserError(
-            f"{shown(root)} must be a folder for these images alone, but holds the set of {MANIFEST}; choose another "
-            "--output"
+            f"{root} must be a folder for these images alone, but holds the set of {MANIFEST}; choose another --output"
         )
 
 

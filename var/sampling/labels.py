@@ -15,7 +15,6 @@ from torch import Tensor
 
 from var.conditions import Condition
 from var.errors import UserError, suggestion
-from var.names import shown
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.streams import GivenSeeds
@@ -74,7 +73,7 @@ def resolve_labels(
     if class_labels is None:
         return torch.full((count,), num_classes)
     if not num_classes:
-        raise UserError(f"the model takes no class labels, got {shown(repr(class_labels))}; leave them out")
+        raise UserError(f"the model takes no class labels, got {class_labels!r}; leave them out")
     if asks_for_random(class_labels, class_names):
         return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
     given = plain(class_labels)
@@ -87,7 +86,7 @@ def resolve_labels(
         for each in listed
     ]
     if not all(type(label) is int and -(2**63) <= label < 2**63 for label in values):
-        raise UserError(f"class_labels must be whole numbers, got {shown(repr(given))}; pass for example [3, 7]")
+        raise UserError(f"class_labels must be whole numbers, got {given!r}; pass for example [3, 7]")
     if one_each and len(values) != count:
         raise UserError(f"expected one class label or one for each of {count} images, got {len(values)}")
     bad = [label for label in values if not 0 <= label < num_classes]

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from var import checks
 from var.errors import UserError, suggestion
-from var.names import shown
 from var.typed import described, fit
 
 Settings = TypeVar("Settings")
@@ -27,14 +26,14 @@ def whole(value: Any, name: str) -> int:
     try:
         return fit(value, int)
     except TypeError as error:
-        raise UserError(f"{name} {shown(described(value, int))}") from error
+        raise UserError(f"{name} {described(value, int)}") from error
 
 
 def listed_values(values: Any, name: str) -> Sequence[Any]:
     """`values` as a sequence of Python's; raises `UserError` for what has no order, no length, or is a text."""
     values = plain(values)
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes, bytearray)):
-        raise UserError(f"{name} must be a list of whole numbers, got {shown(repr(values))}; pass for example [3, 7]")
+        raise UserError(f"{name} must be a list of whole numbers, got {values!r}; pass for example [3, 7]")
     return values
 
 
@@ -50,7 +49,7 @@ def check_guidance(scales: float | Sequence[float]) -> None:
 def check_callback(callback: object) -> None:
     """Raise `UserError` for what cannot be called after a step."""
     if callback is not None and not callable(callback):
-        raise UserError(f"callback_on_step_end must be a function, got {shown(repr(callback))}; pass one or None")
+        raise UserError(f"callback_on_step_end must be a function, got {callback!r}; pass one or None")
 
 
 def check_switches(**switches: object) -> None:
@@ -69,13 +68,13 @@ def updated(
     """
     if not isinstance(settings, kind | None):
         raise UserError(
-            f"sampling must be the {kind.__name__} of this pipeline, got {shown(repr(settings))}; pass them or keywords"
+            f"sampling must be the {kind.__name__} of this pipeline, got {settings!r}; pass them or keywords"
         )
     known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in keywords:
         if name not in known:
             others = signature(call).parameters if call else {}
             listed = {*known, *(each for each, about in others.items() if not str(about).startswith("**"))} - {"self"}
-            raise UserError(f"unknown argument {shown(name)!r} of a call; {suggestion(name, listed)}")
+            raise UserError(f"unknown argument {name!r} of a call; {suggestion(name, listed)}")
     given: Any = kind() if settings is None else settings
     return replace(given, **{name: plain(value) for name, value in keywords.items()})

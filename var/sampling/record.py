@@ -16,7 +16,6 @@ from var.configs import config_to_text
 from var.errors import UserError
 from var.foreign.documents import parse_json
 from var.foreign.pictures import BadImageError, opened_picture
-from var.names import shown
 from var.sampling.work import Item
 from var.version import __version__
 from var.weights import add_to_digest
@@ -102,7 +101,7 @@ def read_record(path: Path) -> dict[str, Any] | None:
         record = {}
     if not record:
         raise UserError(
-            f"{shown(path)} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
+            f"{path} does not say how it was drawn; choose another --output, or pass --overwrite to replace it"
         )
     return record
 

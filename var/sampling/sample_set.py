@@ -13,7 +13,6 @@ from typing import Any
 from var.errors import UserError
 from var.files import sweep, write_text
 from var.foreign.documents import read_json
-from var.names import shown
 from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
 from var.sampling.command import LoadedModel, draw_work
@@ -90,8 +89,8 @@ def _check_folder(arguments: argparse.Namespace, about: Mapping[str, Any]) -> No
     ):
         if mine != theirs:
             raise UserError(
-                f"{shown(arguments.output)} must be a folder for this set alone, but holds one of {name} "
-                f"{shown(theirs)}, and now {shown(mine)} is asked for; choose another --output"
+                f"{arguments.output} must be a folder for this set alone, but holds one of {name} "
+                f"{theirs}, and now {mine} is asked for; choose another --output"
             )
 
 

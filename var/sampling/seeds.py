@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any
 
 from var.errors import UserError
-from var.names import shown
 from var.sampling.numbers import listed_values, whole
 
 LIMIT = 2**63
@@ -20,7 +19,7 @@ def is_seed(number: int) -> bool:
 def _check_range(largest: int, written: object) -> None:
     """Raise `UserError` for what a user wrote of a `largest` number that is no seed."""
     if not is_seed(largest):
-        raise UserError(f"seeds must lie in [0, 2^63), got {shown(written)}; choose others")
+        raise UserError(f"seeds must lie in [0, 2^63), got {written}; choose others")
 
 
 def passed_seeds(seeds: Any) -> list[int]:

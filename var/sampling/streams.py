@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from var.errors import UserError
-from var.names import shown
 from var.sampling.seeds import is_seed, passed_seeds
 
 GivenSeeds = Sequence[int | np.integer] | np.ndarray | Tensor | None
@@ -32,9 +31,7 @@ def random_streams(
     if isinstance(generator, Sequence) and not isinstance(generator, str):
         own = _checked(generator, count)
     elif not isinstance(generator, torch.Generator | None):
-        raise UserError(
-            f"generator must be a torch.Generator or a list of them, got {shown(repr(generator))}; pass one"
-        )
+        raise UserError(f"generator must be a torch.Generator or a list of them, got {generator!r}; pass one")
     else:
         own = [generator] if generator is not None and count == 1 else []
     if own:
@@ -55,9 +52,7 @@ def _checked(generators: Sequence[Any], count: int) -> list[torch.Generator]:
     """One generator for each of `count` images, no two of which would give the same numbers."""
     odd = [each for each in generators if not isinstance(each, torch.Generator)]
     if odd:
-        raise UserError(
-            f"generator must be a torch.Generator or a list of them, got {shown(repr(odd[0]))} in it; pass one each"
-        )
+        raise UserError(f"generator must be a torch.Generator or a list of them, got {odd[0]!r} in it; pass one each")
     if len(generators) != count:
         raise UserError(f"expected one generator or one for each of {count} images, got {len(generators)}")
     first: dict[tuple[torch.device, bytes], int] = {}

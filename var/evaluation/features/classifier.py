@@ -125,7 +125,7 @@ class Classifier(PretrainedModel, nn.Module):
             names = read_json(path, list)
             if len(names) != model.config.num_classes or not all(isinstance(name, str) for name in names):
                 raise UserError(
-                    f"{shown(path)} must name the {model.config.num_classes} classes of the network, got "
+                    f"{path} must name the {model.config.num_classes} classes of the network, got "
                     f"{len(names)} entries; save the classifier again"
                 )
             model.class_names = tuple(names)

@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from var.errors import UserError
 from var.files import atomic_file, file_digest
 from var.foreign.weights import read_tensors
-from var.names import shown
 
 _BLOCK = 1 << 20  # bytes that are read at once
 
@@ -35,7 +34,7 @@ def find_weights(published: PublishedWeights, path: Path | str | None = None, *,
     found = Path(path or Path(torch.hub.get_dir()) / "checkpoints" / published.name).expanduser()
     if not found.is_file():
         if path is not None:
-            raise UserError(f"weights must be a file, but there is no {shown(found)}; get it from {published.url}")
+            raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
         _download(published, found, progress=progress)
     return _checked(found, published)
 
@@ -72,10 +71,10 @@ def _checked(path: Path, published: PublishedWeights) -> Path:
     try:
         found = file_digest(path)
     except OSError as error:
-        raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; mend its permissions") from error
+        raise UserError(f"{path} must be readable, but: {error.strerror}; mend its permissions") from error
     if found != published.sha256:
         raise UserError(
-            f"{shown(path)} must be {published.name} with SHA-256 {published.sha256[:12]}..., got {found[:12]}...; "
+            f"{path} must be {published.name} with SHA-256 {published.sha256[:12]}..., got {found[:12]}...; "
             f"get it again from {published.url}"
         )
     return path

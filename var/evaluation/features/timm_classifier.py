@@ -45,7 +45,7 @@ class TimmClassifier:
 
         base = name.partition(".")[0]
         if not timm.is_model(base):
-            raise UserError(f"timm knows no network {shown(name)!r}; {suggestion(base, timm.list_models())}")
+            raise UserError(f"timm knows no network {name!r}; {suggestion(base, timm.list_models())}")
         network = _created(name, download=weights is None)
         if weights is not None:
             _fill(network, Path(weights).expanduser())
@@ -83,7 +83,7 @@ def _created(name: str, *, download: bool) -> nn.Module:
         return timm.create_model(name, pretrained=download)
     except Exception as error:  # the library, the Hub and the network raise a dozen kinds
         remedy = "correct the name, or give the file of its weights" if download else "correct the name"
-        raise UserError(f"timm must be able to make {name!r}, but: {shown(first_line(error))}; {remedy}") from error
+        raise UserError(f"timm must be able to make {name!r}, but: {first_line(error)}; {remedy}") from error
 
 
 def _fill(network: nn.Module, path: Path) -> None:

@@ -10,7 +10,6 @@ from jaxtyping import Float64
 from var.errors import UserError
 from var.evaluation.features.extraction import Array, feature_chunks
 from var.foreign.archives import Header, npz_array, npz_header, write_npz
-from var.names import shown
 
 _CHUNK = 8192  # rows that are centred at once: bounds the float64 copies
 
@@ -119,8 +118,7 @@ class Statistics:
         missing = [key for key in needed if npz_header(path, key) is None]
         if missing:
             raise UserError(
-                f"{shown(path)} must hold {' and '.join(missing)}, which it does not; make statistics with `var stats "
-                "build`"
+                f"{path} must hold {' and '.join(missing)}, which it does not; make statistics with `var stats build`"
             )
         d = _header(path, needed[0])[0][:1]
         mean, cov = (
@@ -130,7 +128,7 @@ class Statistics:
         try:
             return cls(_stored_count(path), mean, cov)
         except UserError as error:
-            raise UserError(f"{shown(path)}: {error}") from error
+            raise UserError(f"{path}: {error}") from error
 
 
 def _header(path: Path | str, name: str) -> Header:
@@ -143,7 +141,7 @@ def _check(path: Path | str, shape: tuple[int, ...], found: Header) -> None:
     """Raise unless an array, which is not read yet, has this shape, and real numbers."""
     if found[0] != shape or 0 in shape or not shape or found[1].kind not in "fiu":
         raise UserError(
-            f"{shown(path)} must hold a mean (d,) and a covariance (d, d) of numbers, got {found[1]} {found[0]} for "
+            f"{path} must hold a mean (d,) and a covariance (d, d) of numbers, got {found[1]} {found[0]} for "
             f"{shape}; is it another archive?"
         )
 
@@ -153,5 +151,5 @@ def _stored_count(path: Path | str) -> int | None:
     if found is None:
         return None
     if found[0] != () or found[1].kind not in "iu" or (count := int(npz_array(path, "count"))) < 0:
-        raise UserError(f"{shown(path)}: count must be a whole number from 0 on; compute the statistics again")
+        raise UserError(f"{path}: count must be a whole number from 0 on; compute the statistics again")
     return count

@@ -25,9 +25,7 @@ def diff_reports(first: Path | str, second: Path | str, *, style: Literal["text"
         (one,), (other,) = a.values(), b.values()
         pairs = [(f"{one.name} and {other.name}", one, other)]
     if not pairs:
-        raise UserError(
-            f"two reports need a model in common, got {shown(sorted(a))} and {shown(sorted(b))}; compare like with like"
-        )
+        raise UserError(f"two reports need a model in common, got {sorted(a)} and {sorted(b)}; compare like with like")
     return "\n\n".join(_markdown(*pair) if style == "markdown" else _text(*pair) for pair in pairs)
 
 

@@ -10,7 +10,6 @@ from typing import Any
 from var.errors import UserError, suggestion
 from var.files import write_json
 from var.foreign.documents import read_json, taken
-from var.names import shown
 
 KIND = "next-scale scores"
 """What tells a file of scores from other JSON."""
@@ -80,16 +79,12 @@ class ScoreReport:
         kept = [] if self.rejection is None else [(f"rejection.{k}", v) for k, v in self.rejection["scores"].items()]
         for key, values in [*self.scores.items(), *kept]:
             if len(values) != len(self.sets):
-                raise UserError(
-                    f"{shown(key)} needs a value for each of {len(self.sets)} sets, got {len(values)}; match them"
-                )
+                raise UserError(f"{key} needs a value for each of {len(self.sets)} sets, got {len(values)}; match them")
             for value in values:
                 if not _is_number(value):
-                    raise UserError(
-                        f"{shown(key)} must be finite numbers, got {shown(repr(value))}; look at how it was measured"
-                    )
+                    raise UserError(f"{key} must be finite numbers, got {value!r}; look at how it was measured")
         if "fd" not in self.scores:
-            raise UserError(f"a report needs the distance 'fd', got {shown(sorted(self.scores))}; add it")
+            raise UserError(f"a report needs the distance 'fd', got {sorted(self.scores)}; add it")
 
     def spread(self, key: str) -> Spread | None:
         """The score `key` over the sets; None if it was not measured."""
@@ -112,16 +107,14 @@ class ScoreReport:
         known = [one.name for one in fields(cls)]
         for key in values:
             if key not in known:
-                raise UserError(f"{shown(source)}: unknown entry {shown(key)!r}; {suggestion(key, known)}")
+                raise UserError(f"{source}: unknown entry {key!r}; {suggestion(key, known)}")
         _check_form(values, source)
         try:
             return cls(**values)
         except TypeError as error:
-            raise UserError(
-                f"{shown(source)} must be a whole report of scores, but: {error}; write it again"
-            ) from error
+            raise UserError(f"{source} must be a whole report of scores, but: {error}; write it again") from error
         except UserError as error:
-            raise UserError(f"{shown(source)}: {error}") from error
+            raise UserError(f"{source}: {error}") from error
 
     def to_json(self, path: Path | str) -> None:
         """Write the report whole or not at all."""
@@ -132,7 +125,7 @@ class ScoreReport:
         """Read a report; raises `UserError`, naming the file, if it is none."""
         reports = read_reports(path)
         if len(reports) != 1:
-            raise UserError(f"{shown(path)} must hold the scores of one model, got {shown(sorted(reports))}; pick one")
+            raise UserError(f"{path} must hold the scores of one model, got {sorted(reports)}; pick one")
         return next(iter(reports.values()))
 
 
@@ -148,7 +141,7 @@ def read_reports(path: Path | str) -> dict[str, ScoreReport]:
     found = content.get("scores")
     if not isinstance(found, dict) or not found:
         raise UserError(
-            f"{shown(path)} must hold scores, as `var evaluate --output` writes them; give scores.json or report.json"
+            f"{path} must hold scores, as `var evaluate --output` writes them; give scores.json or report.json"
         )
     return {name: ScoreReport.from_dict(taken(found, name, dict, path), f"{path} ({name})") for name in found}
 
@@ -187,7 +180,7 @@ def _check_form(values: Mapping[str, Any], source: Path | str) -> None:
         taken(taken(numbered, place, dict, source, remedy=remedy), "samples", int, f"{source}, {place}", remedy=remedy)
     for place, warning in enumerate(values.get("warnings", [])):
         if not isinstance(warning, str):
-            raise UserError(f"{shown(source)}: warning {place} must be a text, got {shown(repr(warning))}; {remedy}")
+            raise UserError(f"{source}: warning {place} must be a text, got {warning!r}; {remedy}")
     if "versions" in values.get("environment", {}):
         taken(values["environment"], "versions", dict, f"{source}, environment", remedy=remedy)
 

@@ -31,8 +31,7 @@ def choose_classifier(
     if logits is None:
         if classifier is not None:
             raise UserError(
-                f"a classifier must give a logit for every label, got {shown(classifier.name)!r} without; "
-                "use another one"
+                f"a classifier must give a logit for every label, got {classifier.name!r} without; use another one"
             )
         return None, list(sets), [UNKNOWN_CLASSES.format(name=shown(extractor.name))]
     named, cautions = [], []
@@ -41,8 +40,8 @@ def choose_classifier(
         cautions += [] if caution is None else [caution]
         if labels is not None and not 0 <= int(labels.min()) <= int(labels.max()) < logits.shape[1]:
             raise UserError(
-                f"labels must be from 0 to {logits.shape[1] - 1}, the classes of {shown(judge.name)!r}, got "
-                f"{int(labels.min())} to {int(labels.max())} in {shown(one.path)}; judge with a classifier of them"
+                f"labels must be from 0 to {logits.shape[1] - 1}, the classes of {judge.name!r}, got "
+                f"{int(labels.min())} to {int(labels.max())} in {one.path}; judge with a classifier of them"
             )
         named.append(replace(one, labels=labels))
     return judge, named, cautions

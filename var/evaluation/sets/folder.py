@@ -47,7 +47,7 @@ def list_images(root: Path) -> ImageFolder:
     found = {folder: _entries(folder, left) for folder in folders}
     classes = {folder: images for folder, (images, _) in found.items() if images}
     if not classes and not loose:
-        raise UserError(f"no images in {shown(root)}; give a folder with {ACCEPTED} files")
+        raise UserError(f"no images in {root}; give a folder with {ACCEPTED} files")
     left["folder without images"] = [folder.name for folder in folders if folder not in classes]
     left["folder inside a class folder"] = [f"{folder.name}/{one.name}" for folder in found for one in found[folder][1]]
     if not classes:
@@ -77,9 +77,7 @@ def _entries(folder: Path, left: defaultdict[str, list[str]]) -> tuple[list[Path
                 left["file that is no image"].append(entry.name)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UserError(
-            f"{shown(folder)} must be a readable folder, but: {reason}; check the path and permissions"
-        ) from error
+        raise UserError(f"{folder} must be a readable folder, but: {reason}; check the path and permissions") from error
     return sorted(images, key=_place), folders
 
 

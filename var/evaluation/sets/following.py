@@ -24,20 +24,18 @@ def open_sets(places: Sequence[Path | str]) -> list[SampleSet]:
     first = sets[0]
     for one in sets:
         if one.count < 2:
-            raise UserError(
-                f"{shown(one.path)} must hold at least 2 images, got {one.count}; a distribution needs more"
-            )
+            raise UserError(f"{one.path} must hold at least 2 images, got {one.count}; a distribution needs more")
     for other in sets[1:]:
         if other.shape != first.shape:
             raise UserError(
                 f"all sets of a model need images of one shape (channels, height, width), got {first.shape} in "
-                f"{shown(first.path)} and {other.shape} in {shown(other.path)}; draw them alike"
+                f"{first.path} and {other.shape} in {other.path}; draw them alike"
             )
         for mine, theirs in (_said(first, other), (first.settings, other.settings)):
             if mine != theirs and not (mine is None or theirs is None):
                 raise UserError(
                     f"sets of one model may differ in their seeds only, got another {differing(mine, theirs)} in "
-                    f"{shown(other.path)} than in {shown(first.path)}; report them apart"
+                    f"{other.path} than in {first.path}; report them apart"
                 )
     check_apart(sets)
     return sets
@@ -67,7 +65,7 @@ def followed_protocol(
                         f"Protocol: not {shown(wanted)}, since {field} is {shown(parts[1])} in place of {parts[0]}."
                     ]
                 raise UserError(
-                    f"{shown(one.path)} must follow protocol {name!r} in {field}, {parts[0]}, got {shown(parts[1])}; "
+                    f"{one.path} must follow protocol {name!r} in {field}, {parts[0]}, got {parts[1]}; "
                     "draw the set by that protocol, or leave the protocol out"
                 )
     silent = ", ".join(shown(one.path.name) for one in sets if not one.manifest)

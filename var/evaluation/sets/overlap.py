@@ -48,7 +48,7 @@ def check_apart(sets: Sequence[SampleSet]) -> None:
         seeds = _seeds(one) & _seeds(other)
         if seeds:
             raise UserError(
-                f"each set must have seeds of its own, got {min(seeds)} in {shown(one.path)} and {shown(other.path)} "
+                f"each set must have seeds of its own, got {min(seeds)} in {one.path} and {other.path} "
                 f"({len(seeds)} such); draw a set with other seeds"
             )
         if _drawn_apart(one, other):
@@ -63,9 +63,9 @@ def check_places(one: Path, other: Path, rule: str) -> None:
     """Raise `UserError` for a place that is another one too, or lies in it."""
     a, b = one.resolve(), other.resolve()
     if a == b:
-        raise UserError(f"{rule}, got the same path twice, {shown(one)} and {shown(other)}; leave one of them out")
+        raise UserError(f"{rule}, got the same path twice, {one} and {other}; leave one of them out")
     if a in b.parents or b in a.parents:
-        raise UserError(f"{rule}, got {shown(one)} and {shown(other)}, one inside the other; give one of them")
+        raise UserError(f"{rule}, got {one} and {other}, one inside the other; give one of them")
 
 
 def check_shared(count: int, one: SampleSet, other: SampleSet) -> str | None:
@@ -73,7 +73,7 @@ def check_shared(count: int, one: SampleSet, other: SampleSet) -> str | None:
     size = min(one.count, other.count)
     if count > ALLOWED * size:
         raise UserError(
-            f"each set must be another one, got {count} images of {shown(other.path)} in {shown(one.path)} too, of "
+            f"each set must be another one, got {count} images of {other.path} in {one.path} too, of "
             f"{size}; draw a set with other seeds"
         )
     return _caution(count, one, other)

@@ -33,7 +33,7 @@ class RealImages:
             if one is not None and one.shape != samples[0].shape:
                 raise UserError(
                     f"images among which copies are looked for must have the samples' shape {samples[0].shape} "
-                    f"(channels, height, width), got {one.shape} in {shown(one.path)}; resize them"
+                    f"(channels, height, width), got {one.shape} in {one.path}; resize them"
                 )
         if found[0] is not None and found[1] is not None:
             check_places(found[0].path, found[1].path, "test images must be others than the training images")
@@ -63,8 +63,8 @@ class RealImages:
         count = int(np.isin(watched[self.test].pictures, self._seen["train"]).sum())
         if count == self.test.count:
             raise UserError(
-                f"test images must be others than the training images, got all {count} of {shown(self.test.path)} in "
-                f"{shown(self.train.path)} too; give images that nobody trained on"
+                f"test images must be others than the training images, got all {count} of {self.test.path} in "
+                f"{self.train.path} too; give images that nobody trained on"
             )
         return near, [f"Test images: {count} of {self.test.count} are training images too."] if count else []
 

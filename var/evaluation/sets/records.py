@@ -57,13 +57,12 @@ def read_records(files: Sequence[Path]) -> Records:
             settings, of = shared, path
         elif shared != settings:
             raise UserError(
-                f"all images of a set must be drawn alike, got another {differing(settings, shared)} in {shown(path)} "
-                f"than in {shown(of)}; separate them"
+                f"all images of a set must be drawn alike, got another {differing(settings, shared)} in {path} "
+                f"than in {of}; separate them"
             )
         if record.seed is not None and (first := drawn.setdefault((record.label, record.seed), path)) is not path:
             raise UserError(
-                f"a set must hold each image once, got seed {record.seed} in {shown(first)} and in {shown(path)}; "
-                "remove one of them"
+                f"a set must hold each image once, got seed {record.seed} in {first} and in {path}; remove one of them"
             )
     return Records(tuple(records), settings, tuple(grids))
 
@@ -93,5 +92,5 @@ def _own(record: Mapping[str, Any], path: Path) -> Record:
     seed = taken(full, "seed", int | None, source, remedy=_REMEDY)
     for key, value in (("class_label", label), ("seed", seed)):
         if value is not None and not 0 <= value < 2**63:
-            raise UserError(f"{source}: {key!r} must lie in [0, 2^63), got {shown(value)}; {_REMEDY}")
+            raise UserError(f"{source}: {key!r} must lie in [0, 2^63), got {value}; {_REMEDY}")
     return Record(label, name, seed)

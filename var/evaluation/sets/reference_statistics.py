@@ -208,7 +208,7 @@ def _open(
     if size is None:
         samples = open_samples(folder, channels=channels)
         if not samples.files:
-            raise UserError(f"reference images are files in a folder, got {shown(folder)}; unpack them")
+            raise UserError(f"reference images are files in a folder, got {folder}; unpack them")
         return samples.batches(), list(samples.files), samples.shape, samples.notes
     data = FolderData(folder, size=size, channels=channels)
     step = max(min(_BATCH, BATCH_BYTES // (4 * channels * size**2)), 1)
@@ -226,9 +226,7 @@ def _features(path: Path, dimensions: int) -> Float[Tensor, "n d"] | None:
     def check(found: Header) -> None:
         shape, kind = found
         if len(shape) != 2 or shape[1] != dimensions or kind.kind != "f":
-            raise UserError(
-                f"{shown(path)}: features must be (n, {dimensions}) floats, got {kind} {shape}; build it again"
-            )
+            raise UserError(f"{path}: features must be (n, {dimensions}) floats, got {kind} {shape}; build it again")
 
     rows = npz_array(path, "features", check)
     # One image alone has no neighbours.
@@ -242,7 +240,7 @@ def _provenance(path: Path) -> Provenance | None:
     shape, kind = found
     remedy = "build it again"
     if shape != () or kind.kind != "U":
-        raise UserError(f"{shown(path)}: its provenance must be a text, got {kind} {shape}; {remedy}")
+        raise UserError(f"{path}: its provenance must be a text, got {kind} {shape}; {remedy}")
     source = f"{shown(path)}: its provenance"
     values = parse_json(str(npz_array(path, "provenance")), source, remedy=remedy)
     kinds = {field.name: field.type for field in fields(Provenance)}

@@ -20,7 +20,6 @@ from var.files import file_digest
 from var.foreign.archives import Header, npz_array, npz_header, npz_rows, write_npz_rows
 from var.foreign.documents import read_json, taken
 from var.foreign.pictures import opened_picture
-from var.names import shown
 from var.paths import expanded, kind_of_file
 from var.sampling.work import MANIFEST
 
@@ -105,9 +104,9 @@ def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
     expected = manifest.get("count")
     if expected is not None and len(files) != expected:
         remedy = "finish `sample-set`" if len(files) < expected else "remove what is not of it"
-        raise UserError(f"{shown(path)} must hold the {expected} images of its set, got {len(files)}; {remedy}")
+        raise UserError(f"{path} must hold the {expected} images of its set, got {len(files)}; {remedy}")
     if not files:
-        raise UserError(f"no images in {shown(path)}, only pictures of many at once; give the folder of the images")
+        raise UserError(f"no images in {path}, only pictures of many at once; give the folder of the images")
     _check_made_alike(path, manifest, records.settings)
     with opened_picture(files[0]) as first:
         upright = ImageOps.exif_transpose(first)
@@ -147,23 +146,21 @@ def _is_folder(path: Path) -> bool:
     try:
         kind = kind_of_file(path)
     except OSError as error:
-        raise UserError(f"{shown(path)} must be readable, but: {error.strerror}; mend its permissions") from error
+        raise UserError(f"{path} must be readable, but: {error.strerror}; mend its permissions") from error
     if kind is None:
-        raise UserError(f"images are a folder of files or an npz file, but there is no {shown(path)}; check the path")
+        raise UserError(f"images are a folder of files or an npz file, but there is no {path}; check the path")
     return kind == "a folder"
 
 
 def _open_npz(path: Path, channels: int | None) -> SampleSet:
     found = npz_header(path, "arr_0")
     if found is None:
-        raise UserError(f"{shown(path)} must hold images as arr_0, got none; is it a file of statistics?")
+        raise UserError(f"{path} must hold images as arr_0, got none; is it a file of statistics?")
     shape, kind = found
     if kind != np.uint8 or len(shape) != 4 or shape[3] not in (1, 3) or 0 in shape[1:3]:
-        raise UserError(
-            f"{shown(path)}: arr_0 must be uint8 (n, height, width, 1 or 3), got {kind} {shape}; save it anew"
-        )
+        raise UserError(f"{path}: arr_0 must be uint8 (n, height, width, 1 or 3), got {kind} {shape}; save it anew")
     if channels not in (None, shape[3]):
-        raise UserError(f"{shown(path)}: arr_0 must have {channels} channel(s), got {shape[3]}; convert the images")
+        raise UserError(f"{path}: arr_0 must have {channels} channel(s), got {shape[3]}; convert the images")
     next(npz_rows(path, "arr_0", 1), None)  # refused now and not when half of the work is done
     count, height, width, depth = shape
     return SampleSet(path=path, shape=(depth, height, width), count=count, labels=_npz_labels(path, count))
@@ -175,7 +172,7 @@ def _npz_labels(path: Path, count: int) -> Int64[Tensor, " n"] | None:
 
     def check(found: Header) -> None:
         if found[0] != (count,) or found[1].kind not in "iu":
-            raise UserError(f"{shown(path)}: arr_1 must hold {count} integers, got {found[1]} {found[0]}; save it anew")
+            raise UserError(f"{path}: arr_1 must hold {count} integers, got {found[1]} {found[0]}; save it anew")
 
     return torch.from_numpy(npz_array(path, "arr_1", check).astype(np.int64))
 
@@ -199,7 +196,7 @@ def _check_made_alike(path: Path, manifest: Mapping[str, Any], settings: Mapping
     said = compared(manifest["settings"])
     if said != settings:
         raise UserError(
-            f"{shown(path / MANIFEST)} must be of the images beside it, got another {differing(said, settings)}; "
+            f"{path / MANIFEST} must be of the images beside it, got another {differing(said, settings)}; "
             "draw the set again, or remove that file"
         )
 
@@ -230,10 +227,8 @@ def _check(image: Image.Image, path: Path, shape: tuple[int, int, int]) -> None:
     channels, height, width = shape
     if (image.height, image.width) != (height, width):
         raise UserError(
-            f"{shown(path)} must be {height}x{width} (height x width) like the first image, got "
+            f"{path} must be {height}x{width} (height x width) like the first image, got "
             f"{image.height}x{image.width}; nothing is resized here, replace or remove it"
         )
     if image.mode != MODES[channels]:
-        raise UserError(
-            f"{shown(path)} must be {MODES[channels]} of 8 bits like its set, got mode {image.mode}; convert it"
-        )
+        raise UserError(f"{path} must be {MODES[channels]} of 8 bits like its set, got mode {image.mode}; convert it")

@@ -14,7 +14,6 @@ from var.foreign.weight_files import check_file, pickles_in
 from var.hub.remote.errors import is_out_of_reach, one_line_errors
 from var.hub.remote.paths import checked_inside, existing_path, near_folder
 from var.keywords import known_keywords
-from var.names import shown
 from var.paths import expanded
 
 MODEL_FILES = ("config.json", "model.safetensors", "model.safetensors.index.json", "model-*-of-*.safetensors")
@@ -60,7 +59,7 @@ def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **so
     if not folder.is_dir():
         reason = "it is a file" if folder.exists() else "there is none"
         raise UserError(
-            f"a saved model is a folder, got {shown(folder)}, but {reason}; give the folder that holds config.json"
+            f"a saved model is a folder, got {folder}, but {reason}; give the folder that holds config.json"
         )
     return folder
 
@@ -79,9 +78,7 @@ def find_file(path_or_id: Path | str, filename: str, **source: Unpack[Source]) -
     file = path / subfolder / inside
     if not file.is_file():
         names = [sibling.name for sibling in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise UserError(
-            f"{shown(file)} must be a file, but there is none; {suggestion(file.name, names or [path.name])}"
-        )
+        raise UserError(f"{file} must be a file, but there is none; {suggestion(file.name, names or [path.name])}")
     return file
 
 
@@ -89,9 +86,7 @@ def _local(path_or_id: Path | str, source: Source) -> Path | None:
     """The path if it exists, None for an id; a folder here is what it is, whatever revision is asked for."""
     path, revision = existing_path(path_or_id), source.get("revision")
     if path is not None and revision is not None:
-        raise UserError(
-            f"revision is for a model on the Hub, got {revision!r} for the local {shown(path)}; leave it out"
-        )
+        raise UserError(f"revision is for a model on the Hub, got {revision!r} for the local {path}; leave it out")
     return path
 
 

@@ -21,9 +21,9 @@ def existing_path(path_or_id: Path | str) -> Path | None:
             return path
         near = near_folder(path) or "check the spelling"
     except OSError as error:  # a name that is too long, a folder that may not be looked into
-        raise UserError(f"a local model must be an existing folder, but {shown(path)}: {error.strerror}") from error
+        raise UserError(f"a local model must be an existing folder, but {path}: {error.strerror}") from error
     if isinstance(path_or_id, Path) or text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1:
-        raise UserError(f"a local model must be an existing folder, but there is no {shown(path)}; {near}")
+        raise UserError(f"a local model must be an existing folder, but there is no {path}; {near}")
     check_id(text)
     return None
 
@@ -50,7 +50,5 @@ def checked_inside(name: str, what: str, example: str) -> str:
     """The path `name` below a folder, normalised; raises `UserError` if it leaves the folder."""
     parts = PurePosixPath(name).parts
     if ".." in parts or "/" in parts or "\\" in name:
-        raise UserError(
-            f"{what} must lie inside the model's folder, got {shown(repr(name))}; give a name like {example!r}"
-        )
+        raise UserError(f"{what} must lie inside the model's folder, got {name!r}; give a name like {example!r}")
     return "/".join(parts)
