@@ -43,6 +43,7 @@ def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Name
     try:
         with StopSignals(raising=True) as signals:
             carry_out(job_of(arguments), session, signals)
+            session.processes.leave()
             end_in_peace()
     except StoppedError:
         session.say(f"stopped before the first step; run the same command again to go on in {session.folder.path}")

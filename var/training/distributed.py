@@ -71,6 +71,11 @@ class Processes:
             **options,
         )
 
+    def leave(self) -> None:
+        """Part from the others after the last exchange: the threads of a group can abort a Python that ends with it."""
+        if self.count > 1 and dist.is_initialized():
+            dist.destroy_process_group()
+
     def any(self, *facts: Tensor | bool) -> tuple[bool, ...]:
         """For each of `facts`, whether it holds on any process: one exchange for all of them."""
         if self.count == 1:
