@@ -215,7 +215,7 @@ def test_the_command_says_what_was_written_and_left_out(own, tmp_path, capsys):
     (own / "train" / "a" / "x.tif").write_bytes(b"")
     assert main(["data", "write", str(own), str(tmp_path / "out"), "--size", "4", "--count", "1", "--quiet"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        f"wrote 1 images of 1 classes into {tmp_path}/out",
+        f"wrote 1 image of 1 class into {tmp_path}/out",
         f"{own}/train: left out are 1 picture of an unread format (as x.tif)",
     ]
 

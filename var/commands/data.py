@@ -2,6 +2,7 @@
 
 import argparse
 
+from var import quantities
 from var.command_line.frame import file_path, one_of, whole_number
 from var.names import shown
 
@@ -36,5 +37,6 @@ def run(arguments: argparse.Namespace) -> None:
     count = len(data) if arguments.count is None else min(arguments.count, len(data))
     write_folder(data, arguments.folder, count=count, progress=not arguments.quiet)
     classes = len(data.labels[:count].unique())
-    for line in (f"wrote {count} images of {classes} classes into {shown(arguments.folder)}", *notes_of(data)):
+    written = f"{quantities.count(count, 'image')} of {quantities.count(classes, 'class', 'classes')}"
+    for line in (f"wrote {written} into {shown(arguments.folder)}", *notes_of(data)):
         print(line)
