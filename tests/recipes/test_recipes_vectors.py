@@ -34,8 +34,8 @@ from var.recipes.transformer.job import TransformerJob
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.token_cache import TokenCache
 from var.runs.carrying_out import carry_out
-from var.runs.evaluation import held_out
 from var.runs.folder import RunFolder
+from var.runs.held_out import held_out
 from var.runs.session import Session
 from var.runs.settings import EvaluationSettings
 from var.training import TrainingConfig, train

@@ -11,10 +11,10 @@ from var.runs.evaluation import (
     LossJudge,
     ReconstructionJudge,
     data_name,
-    held_out,
     judge_config,
     save_pairs,
 )
+from var.runs.held_out import held_out
 from var.runs.settings import EvaluationSettings
 from var.training.distributed import Processes
 

@@ -13,7 +13,7 @@ from var.data import ArrayData, open_data
 from var.data.base import conditions_at
 from var.data.splits import MissingSplitError
 from var.errors import UserError
-from var.runs.evaluation import held_out
+from var.runs.held_out import held_out
 
 CLASSES = ("cat", "dog", "emu")
 

@@ -14,11 +14,9 @@ from torch import Tensor, nn
 
 from var.conditions import Condition
 from var.data.arrays import ArrayData
-from var.data.base import ImageData, Relabelled, condition_size, conditions_at, fingerprint
+from var.data.base import ImageData, condition_size, conditions_at
 from var.data.batches import Batch
-from var.data.catalog import open_data
 from var.data.loading import load_images
-from var.data.splits import MissingSplitError
 from var.errors import UserError
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.evaluation.metrics.frechet import RankDeficientWarning
@@ -38,7 +36,6 @@ BATCH = 50  # images generated at once
 JUDGE_BATCH = 50  # images of a step of the classifier's training
 MEMORY = 2**25  # numbers of the images that the classifier is trained on, 128 MiB
 REFERENCE = 2000  # real images at most that samples are compared with
-COMPARED = 16  # images at most that tell a copy of the training images, whose names and sizes are alike, from others
 
 Draw = Callable[[list[int] | Condition, list[int]], Float[Tensor, "batch c h w"]]
 """(labels, or all that images show, and seeds) -> images in [-1, 1]."""
@@ -83,7 +80,7 @@ class GeneratorJudge:
         if len(data.classes) < 2 or not settings.judge_steps or not settings.every:
             return cls(settings, len(data.classes), None, None, shown)
         judge = _classifier(data, settings, folder, name, processes, progress)
-        real = to_uint8(load_images(data, _spread(len(data), REFERENCE)))
+        real = to_uint8(load_images(data, spread(len(data), REFERENCE)))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RankDeficientWarning)
             return cls(settings, len(data.classes), judge, Reference.from_images(real, judge), shown)
@@ -134,12 +131,12 @@ class ReconstructionJudge:
     @classmethod
     def of(cls, data: ImageData, settings: EvaluationSettings) -> "ReconstructionJudge":
         """A judge on the first images of `data`, evenly spread."""
-        return cls(settings, load_images(data, _spread(len(data), settings.samples)))
+        return cls(settings, load_images(data, spread(len(data), settings.samples)))
 
     def scores(self, reconstruct: Callable[[Tensor], Tensor], picture: Path) -> dict[str, float]:
         """Write images above their reconstructions to `picture`; return PSNR (mean over images) and squared error."""
         again = torch.cat([reconstruct(part).float().cpu() for part in self.images.split(BATCH)])
-        shown = _spread(len(again), self.settings.grid)
+        shown = spread(len(again), self.settings.grid)
         save_pairs(self.images[shown], again[shown], picture)
         error = (again - self.images).square().mean().item()
         return {"psnr": psnr(to_uint8(self.images), to_uint8(again)).mean().item(), "squared_error": error}
@@ -155,7 +152,7 @@ class LossJudge:
     @classmethod
     def of(cls, data: ImageData, settings: EvaluationSettings) -> "LossJudge":
         """A judge on images of `data`, evenly spread."""
-        parts = _spread(len(data), settings.samples).split(BATCH)
+        parts = spread(len(data), settings.samples).split(BATCH)
         return cls(tuple(Batch(load_images(data, some), conditions_at(data, some), some) for some in parts))
 
     def scores(self, task: Task, model: nn.Module) -> dict[str, float]:
@@ -209,40 +206,6 @@ def data_name(source: str) -> str:
     return re.sub(r"[^A-Za-z0-9-]+", "-", Path(source).expanduser().resolve().name).strip("-") or "data"
 
 
-def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> ImageData:
-    """Images like `data` that are not trained on, if `source` has a split of them; else `data` itself.
-
-    Raises `UserError` for a split that is there and cannot be used: to judge by training images instead would look as
-    good as to judge by others.
-    """
-    channels, *size = data.shape
-    try:
-        other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
-        if _are_same(data, other):
-            raise UserError(f"they must be others than the training images, got the same ones in {source}")
-        # The same classes in another order, or some of them, are told by their names.
-        if other.classes != data.classes:
-            other = Relabelled(other, data.classes, f"the held-out {source}")
-        if (found := condition_size(other)) != (wanted := condition_size(data)):
-            raise UserError(
-                f"they must show as many classes and as wide vectors as the training images, {wanted}, got {found}; "
-                "give them vectors too"
-            )
-        return other
-    except MissingSplitError:
-        return data
-    except UserError as error:
-        raise UserError(f"held-out images must be usable, but: {error} (evaluation.every=0 does without)") from error
-
-
-def _are_same(one: ImageData, other: ImageData) -> bool:
-    """Whether two sets are copies or links of each other: names and sizes agree, and some images that are looked at."""
-    if fingerprint(one) != fingerprint(other):
-        return False
-    places = _spread(len(one), COMPARED)
-    return bool(torch.equal(load_images(one, places), load_images(other, places)))
-
-
 def save_grid(images: Float[Tensor, "n c h w"], path: Path) -> None:
     """Images in [-1, 1] as one square picture."""
     columns = max(round(len(images) ** 0.5), 1)
@@ -258,7 +221,7 @@ def save_pairs(images: Float[Tensor, "n c h w"], others: Float[Tensor, "n c h w"
     save_png(image_grid(torch.cat(full), len(full[0]), magnify=_magnification(images)), path)
 
 
-def _spread(length: int, count: int) -> Int64[Tensor, " _some"]:
+def spread(length: int, count: int) -> Int64[Tensor, " _some"]:
     """At most `count` places, evenly spread: data lie class by class."""
     return torch.linspace(0, length - 1, min(length, count)).long()
 
@@ -311,7 +274,7 @@ def in_memory(data: ImageData) -> ImageData:
     Decoding takes longer than training on images of 32 pixels.
     """
     channels, height, width = data.shape
-    places = _spread(len(data), MEMORY // (channels * height * width))
+    places = spread(len(data), MEMORY // (channels * height * width))
     if len(places) < min(len(data), REFERENCE):
         return data
     return ArrayData(load_images(data, places), data.labels[places], data.classes, layout="channels_first")

@@ -14,8 +14,9 @@ from var.data.base import ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
 from var.errors import UserError
 from var.quantities import count
-from var.runs.evaluation import Evaluation, held_out
+from var.runs.evaluation import Evaluation
 from var.runs.folder import RunFolder
+from var.runs.held_out import held_out
 from var.runs.overrides import overridden
 from var.runs.plan import Plan
 from var.runs.session import Session

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from var.errors import UserError
@@ -62,12 +63,7 @@ def draw_sample_set(
         "versions": dict(recipe.versions),
     }
 
-    _check_folder(arguments, about)
-    if (stranger := stranger_in(work, expanded(arguments.output))) is not None:
-        raise UserError(
-            f"{arguments.output} must be a folder for this set alone, but holds {stranger}, which is not of it; choose "
-            "another --output"
-        )
+    _check_folder(arguments, about, work)
 
     def write_manifest() -> None:
         write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
@@ -77,21 +73,26 @@ def draw_sample_set(
     return drawn
 
 
-def _check_folder(arguments: argparse.Namespace, about: Mapping[str, Any]) -> None:
-    """Raise where the folder holds another set, of whose images this one would not replace one."""
-    try:
-        found = read_json(expanded(arguments.output) / MANIFEST)
-    except UserError:  # none, or one that tells nothing and is written anew
-        return
+def _check_folder(arguments: argparse.Namespace, about: Mapping[str, Any], work: WorkList) -> None:
+    """Raise where the folder holds another set, or images of other seeds, of which this one would not replace one."""
+    root = expanded(arguments.output)
+    found: Mapping[str, Any] = {}
+    with suppress(UserError):  # none, or one that tells nothing and is written anew
+        found = read_json(root / MANIFEST)
     for name, mine, theirs in (
         ("seed", about["seed"], found.get("seed", about["seed"])),
         ("protocol", arguments.protocol, found.get("protocol") or found.get("part_of") or arguments.protocol),
     ):
         if mine != theirs:
             raise UserError(
-                f"{arguments.output} must be a folder for this set alone, but holds one of {name} "
-                f"{theirs}, and now {mine} is asked for; choose another --output"
+                f"{arguments.output} must be a folder for this set alone, but holds one of {name} {theirs}, and now "
+                f"{mine} is asked for; choose another --output"
             )
+    if (stranger := stranger_in(work, root)) is not None:
+        raise UserError(
+            f"{arguments.output} must be a folder for this set alone, but holds {stranger}, which is not of it; choose "
+            "another --output"
+        )
 
 
 def _written(shape: tuple[int, int, int]) -> str:

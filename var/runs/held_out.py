@@ -1,0 +1,46 @@
+"""Images that a run is judged by: like those that it is trained on, and none of them."""
+
+import torch
+
+from var.data.base import ImageData, Relabelled, condition_size, fingerprint
+from var.data.catalog import open_data
+from var.data.loading import load_images
+from var.data.splits import MissingSplitError
+from var.errors import UserError
+from var.runs.evaluation import spread
+
+COMPARED = 16  # images at most that tell a copy of the training images, whose names and sizes are alike, from others
+
+
+def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> ImageData:
+    """Images like `data` that are not trained on, if `source` has a split of them; else `data` itself.
+
+    Raises `UserError` for a split that is there and cannot be used: to judge by training images instead would look as
+    good as to judge by others.
+    """
+    channels, *size = data.shape
+    try:
+        other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
+        if _are_same(data, other):
+            raise UserError(f"they must be others than the training images, got the same ones in {source}")
+        # The same classes in another order, or some of them, are told by their names.
+        if other.classes != data.classes:
+            other = Relabelled(other, data.classes, f"the held-out {source}")
+        if (found := condition_size(other)) != (wanted := condition_size(data)):
+            raise UserError(
+                f"they must show as many classes and as wide vectors as the training images, {wanted}, got {found}; "
+                "give them vectors too"
+            )
+        return other
+    except MissingSplitError:
+        return data
+    except UserError as error:
+        raise UserError(f"held-out images must be usable, but: {error} (evaluation.every=0 does without)") from error
+
+
+def _are_same(one: ImageData, other: ImageData) -> bool:
+    """Whether two sets are copies or links of each other: names and sizes agree, and some images that are looked at."""
+    if fingerprint(one) != fingerprint(other):
+        return False
+    places = spread(len(one), COMPARED)
+    return bool(torch.equal(load_images(one, places), load_images(other, places)))
