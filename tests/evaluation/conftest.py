@@ -6,8 +6,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from levelled_sets import LevelJudge, draw_flat
 
 from var.evaluation.features.extraction import Features
+from var.evaluation.sets.reference_statistics import build_statistics
 
 
 @pytest.fixture
@@ -24,6 +26,15 @@ def arrays(shared_cases):
             return dict(archive)
 
     return load
+
+
+@pytest.fixture
+def reference(tmp_path):
+    """Statistics of flat real images, as `LevelJudge` sees them."""
+    path = tmp_path / "real.npz"
+    real = draw_flat(tmp_path / "real", range(1000, 1060), recorded=False)
+    build_statistics(real, LevelJudge(), channels=1, progress=False).save(path)
+    return path
 
 
 class PixelExtractor:

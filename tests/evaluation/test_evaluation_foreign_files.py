@@ -43,14 +43,6 @@ def folder(tmp_path):
     return draw_flat(tmp_path / "set", range(4))
 
 
-@pytest.fixture
-def reference(tmp_path):
-    path = tmp_path / "real.npz"
-    real = draw_flat(tmp_path / "real", range(1000, 1060), recorded=False)
-    build_statistics(real, LevelJudge(), channels=1, progress=False).save(path)
-    return path
-
-
 def with_text(path, text, key="next-scale"):
     chunks = PngInfo()
     chunks.add_itxt(key, text)

@@ -10,18 +10,9 @@ from var.errors import UserError
 from var.evaluation import Classifier, ClassifierConfig
 from var.evaluation.judging import judge
 from var.evaluation.sets.class_labels import class_labels
-from var.evaluation.sets.reference_statistics import build_statistics
 from var.evaluation.sets.samples import open_samples, save_npz
 
 pytestmark = pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
-
-
-@pytest.fixture
-def reference(tmp_path):
-    path = tmp_path / "real.npz"
-    real = draw_flat(tmp_path / "real", range(1000, 1060), recorded=False)
-    build_statistics(real, LevelJudge(), channels=1, progress=False).save(path)
-    return path
 
 
 def judged(samples, reference, teller=None, **options):

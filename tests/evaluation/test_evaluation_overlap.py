@@ -10,21 +10,12 @@ from PIL import Image
 
 from var.errors import UserError
 from var.evaluation.judging import judge
-from var.evaluation.sets.reference_statistics import build_statistics
 from var.evaluation.sets.samples import save_npz
 from var.images import save_png
 from var.sampling.record import Recipe
 from var.sampling.work import Item
 
 pytestmark = pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
-
-
-@pytest.fixture
-def reference(tmp_path):
-    path = tmp_path / "real.npz"
-    real = draw_flat(tmp_path / "real", range(1000, 1060), recorded=False)
-    build_statistics(real, LevelJudge(), channels=1, progress=False).save(path)
-    return path
 
 
 def said(reference, *samples, **options):

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from var import checks
 from var.errors import UserError, suggestion
-from var.typed import described, fit
 
 Settings = TypeVar("Settings")
 
@@ -22,11 +21,7 @@ def plain(value: Any) -> Any:
 
 def whole(value: Any, name: str) -> int:
     """`value` as an int; raises `UserError` for anything but a whole number, such as 1.0, True and "1"."""
-    value = plain(value)
-    try:
-        return fit(value, int)
-    except TypeError as error:
-        raise UserError(f"{name} {described(value, int)}") from error
+    return checks.argument(name, plain(value), int)
 
 
 def listed_values(values: Any, name: str) -> Sequence[Any]:
