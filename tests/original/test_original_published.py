@@ -3,6 +3,7 @@
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 
 import pytest
 import torch
@@ -42,12 +43,15 @@ def hub(tmp_path, monkeypatch):
 
 @pytest.fixture
 def conversions(monkeypatch):
-    """The pairs of files that were converted, each into a tiny pipeline."""
-    converted = []
+    """The pairs of files that were converted, each into a tiny pipeline.
+
+    It is made beforehand: weights that several threads draw at once from the global stream would be no two alike.
+    """
+    converted, pipeline = [], tiny_pipeline()
 
     def from_original(cls, vqvae, transformer, *, progress):
         converted.append((vqvae.name, transformer.name))
-        return tiny_pipeline()
+        return deepcopy(pipeline)
 
     monkeypatch.setattr(VARPipeline, "from_original", classmethod(from_original))
     return converted
