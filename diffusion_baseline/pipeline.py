@@ -46,6 +46,7 @@ class DiffusionPipeline(PretrainedPipeline):
     numbers of the classes if not given.
     """
 
+    package = "diffusion_baseline"
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
 
     def __init__(

@@ -10,6 +10,7 @@ import torch
 from var.files import write_text
 from var.hub.cards import ModelCard, card_text
 from var.hub.layout import CARD, is_weights_file
+from var.hub.packaged import OURS
 from var.hub.placement import DType
 from var.hub.remote import Source, create_repository, upload
 from var.keywords import known_keywords
@@ -20,6 +21,7 @@ class Publishable:
     """What can be saved as a folder gets a page there if asked for, and its way to the Hub."""
 
     _noun: ClassVar[str]  # what commits call it
+    package: ClassVar[str] = OURS  # whose models an id of `packaged.OWNER` means
     _save: ClassVar[Callable[..., None]]  # `save_model` or `save_pipeline`
     _load: ClassVar[Callable[..., Any]]  # `load_model` or `load_pipeline`
 
