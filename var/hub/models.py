@@ -19,7 +19,7 @@ from var.hub.layout import CONFIG, MOST_CONFIG, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
 from var.hub.packaged import models_folder
 from var.hub.placement import DType, check_placement, chosen_dtype
-from var.hub.publishing import Publishable
+from var.hub.publishing import Publishable, with_page
 from var.hub.reading import saved_weights
 from var.hub.remote import Source, find_folder
 from var.hub.wrappers import plain_state, unwrapped
@@ -113,7 +113,7 @@ def load_model(
     check_placement(device)
     package = getattr(cls, "package", Publishable.package)
     folder = find_folder(path_or_id, (), package, **source)
-    return load_folder(cls, folder, kind or packaged_type(folder, package), device)
+    return with_page(load_folder(cls, folder, kind or packaged_type(folder, package), device), folder)
 
 
 def packaged_type(folder: Path, package: str) -> torch.dtype | None:

@@ -20,7 +20,7 @@ from var.hub.layout import CONFIG, MOST_INDEX, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
 from var.hub.models import checked_model, load_folder, packaged_type, saved_class, written_model
 from var.hub.placement import DType, check_placement, chosen_dtype
-from var.hub.publishing import Publishable
+from var.hub.publishing import Publishable, with_page
 from var.hub.remote import Source, find_folder
 from var.hub.wrappers import unwrapped
 from var.hub.writing import new_folder, parse_size
@@ -83,7 +83,7 @@ def load_pipeline(
     saved, parts, settings = read_whole(path, read)
     with usual_types():
         try:
-            return saved(**parts, **settings)
+            return with_page(saved(**parts, **settings), folder)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 

@@ -12,6 +12,12 @@ from var.randomness import keyed_seed
 
 Split = Literal["train", "test", "all"]
 
+ATTRIBUTION = (
+    "Digits: E. Alpaydin and C. Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning Repository "
+    "(https://doi.org/10.24432/C50P49), as scikit-learn brings them. "
+    "Licence: CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)"
+)
+
 TEST_SIZE = 297
 """Images held out; 1,500 remain for training."""
 
@@ -28,7 +34,14 @@ def digits(split: str = "train") -> ArrayData:
     held_out = _test_mask(labels)
     chosen = {"train": ~held_out, "test": held_out, "all": np.ones_like(held_out)}[split]
     floats = torch.from_numpy(images[chosen].astype(np.float32)) / 8 - 1
-    return ArrayData(floats[:, None], labels[chosen], classes=[str(digit) for digit in range(10)], name="digits")
+    return ArrayData(
+        floats[:, None],
+        labels[chosen],
+        classes=[str(digit) for digit in range(10)],
+        name="digits",
+        licence="CC BY 4.0",
+        attribution=ATTRIBUTION,
+    )
 
 
 def open_digits(split: str, size: tuple[int, int] | None, channels: int | None) -> ArrayData:

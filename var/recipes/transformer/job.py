@@ -147,7 +147,8 @@ class TransformerJob(Job[TransformerRun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save tokenizer and transformer as one pipeline."""
         assert isinstance(task.model, VAR)
-        VARPipeline(self.vqvae, task.model, class_names=self.shown_classes).save_pretrained(folder)
+        pipeline = VARPipeline(self.vqvae, task.model, class_names=self.shown_classes)
+        pipeline.save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
