@@ -23,6 +23,7 @@ class ModelCard:
     attribution: str | None = None  # what their makers ask to be said
     metrics: Mapping[str, float] = field(default_factory=dict)  # by name: {"FD-digits": 0.16}
     description: str = ""  # Markdown, below the title
+    call: str = "class_labels=[0, 1], seeds=[0, 1]"  # what the example asks a pipeline for
     task: str = "unconditional-image-generation"  # the Hub's name of the task that the metrics judge
 
     def __post_init__(self) -> None:
@@ -48,7 +49,7 @@ def card_text(card: ModelCard, cls: type, place: str) -> str:
     if card.dataset:
         terms = f", whose images are licensed {in_markdown(card.data_licence)}" if card.data_licence else ""
         parts.append(f"Trained on {in_markdown(card.dataset)}{terms}. {_prose(card.attribution or '')}".strip())
-    parts.append(f"```python\n# pip install next-scale\n{_usage(cls, place)}\n```")
+    parts.append(f"```python\n# pip install next-scale\n{_usage(card, cls, place)}\n```")
     if card.metrics:
         rows = [f"| {in_markdown(name)} | {value:g} |" for name, value in card.metrics.items()]
         parts.append("\n".join((f"| metric | on {in_markdown(card.dataset)} |", "|---|---|", *rows)))
@@ -114,7 +115,7 @@ def _is_pipeline(cls: type) -> bool:
     return "class_labels" in inspect.signature(cls.__call__).parameters
 
 
-def _usage(cls: type, place: str) -> str:
+def _usage(card: ModelCard, cls: type, place: str) -> str:
     """Python that loads the model, and that generates with it if it can."""
     package = cls.__module__.partition(".")[0]
     home = package if getattr(import_module(package), cls.__name__, None) is cls else cls.__module__
@@ -125,5 +126,5 @@ def _usage(cls: type, place: str) -> str:
         f"{variable} = {cls.__name__}.from_pretrained({_python_text(place)})",
     ]
     if _is_pipeline(cls):
-        lines.append("images = pipeline(class_labels=[0, 1], seeds=[0, 1]).images")
+        lines.append(f"images = pipeline({card.call}).images")
     return "\n".join(lines)
