@@ -48,6 +48,7 @@ class DiffusionPipeline(ConditionedPipeline):
     name and digest, by which it is opened when it is needed.
     """
 
+    package = "diffusion_baseline"
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
 
     def __init__(

@@ -172,6 +172,7 @@ class UNet(PretrainedModel, nn.Module):
     """
 
     config_class: ClassVar[type] = UNetConfig
+    package = "diffusion_baseline"
 
     @torch.inference_mode(False)  # its weights may enter autograd, wherever it is built
     def __init__(self, config: UNetConfig):

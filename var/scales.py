@@ -84,14 +84,19 @@ class ScaleSchedule:
 
     def scale_index(self) -> Int64[Tensor, " length"]:
         """Scale (from 0) of every position in the sequence."""
-        lengths = torch.tensor(self.lengths)
-        return torch.repeat_interleave(torch.arange(len(self)), lengths, output_size=self.length)
+        index = torch.zeros(self.length, dtype=torch.int64)
+        for scale, where in enumerate(self.slices()):
+            index[where] = scale
+        return index
 
 
 def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
     """True where a query (row) may attend to a key (column): its own scale and all coarser ones."""
-    index = scales.scale_index()
-    return index[:, None] >= index[None, :]
+    # Filled, not compared: on the meta device torch compares by way of its compiler, which takes 2 s to import.
+    mask = torch.zeros((), dtype=torch.bool).new_zeros(scales.length, scales.length)
+    for where in scales.slices():
+        mask[where, : where.stop] = True
+    return mask
 
 
 def _checked_side(side: Any) -> Side:

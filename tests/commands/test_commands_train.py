@@ -88,6 +88,15 @@ def same_weights(one, other):
     return all(torch.equal(value, weights[name]) for name, value in one.state_dict().items())
 
 
+def test_a_run_has_a_card_with_the_terms_of_its_data(vqvae_run, transformer_run):
+    for run, cls in ((vqvae_run, "VQVAE"), (transformer_run, "VARPipeline")):
+        page = (run / "README.md").read_text()
+        assert yaml.safe_load(page.split("---\n")[1])["license"] == "cc-by-4.0"
+        assert "Trained on digits, whose images are licensed CC BY 4.0. Digits: E. Alpaydin and C. Kaynak" in page
+        assert f'{cls}.from_pretrained("run")' in page
+    assert "for 6 steps of 8 images, seed 0; `run.yaml` has all settings." in page
+
+
 def test_a_run_of_stage_1_leaves_a_tokenizer_and_its_story(vqvae_run):
     vqvae = VQVAE.from_pretrained(vqvae_run)
     assert (vqvae.config.vocabulary, vqvae.config.base_channels) == (32, 8)

@@ -157,7 +157,7 @@ def test_digits_without_scikit_learn(monkeypatch):
     from var.data.named.digits import _load
 
     _load.cache_clear()
-    monkeypatch.setitem(__import__("sys").modules, "sklearn.datasets", None)
+    monkeypatch.setitem(__import__("sys").modules, "sklearn", None)
     with pytest.raises(UserError, match=r'pip install "next-scale\[compare\]"'):
         digits()
 

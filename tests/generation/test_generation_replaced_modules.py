@@ -65,7 +65,7 @@ CHANGES = {
     "another block": lambda model: model.blocks.__setitem__(0, nn.Identity()),
     "another MLP": lambda model: setattr(model.blocks[0], "mlp", nn.Sequential(nn.Linear(32, 32))),
     "another activation": lambda model: setattr(model.blocks[0].mlp, "act", nn.ReLU()),
-    "a norm": lambda model: setattr(model.blocks[0].mlp, "norm", nn.LayerNorm(128)),
+    "a norm": lambda model: setattr(model.blocks[0].mlp, "drop1", nn.LayerNorm(128)),
 }
 
 

@@ -9,7 +9,7 @@ from tiny_models import Pair, one_line
 from diffusion_baseline import DiffusionPipeline, UNet
 from var import VAR, VARPipeline
 from var.hub import ModelCard
-from var.hub.cards import card_text
+from var.hub.cards import card_text, licence_id
 
 FULL = ModelCard(
     license="apache-2.0",
@@ -84,6 +84,33 @@ def test_a_saved_model_has_a_card_if_it_is_given_one(tiny, pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path / "pair", card=ModelCard(license="cc0-1.0"))
     assert HubCard.load(tmp_path / "pair" / "README.md").data.license == "cc0-1.0"
     assert 'Pair.from_pretrained("pair")' in (tmp_path / "pair" / "README.md").read_text()
+
+
+TERMS = ModelCard(
+    license="cc-by-sa-4.0", dataset="emoji", data_licence="CC BY-SA 4.0", attribution="By <b>them</b> (https://a_b.org)"
+)
+
+
+def test_the_terms_of_the_data_stand_in_the_card_and_stay_where_a_loaded_model_goes(tiny, pipeline, tmp_path):
+    said = "Trained on emoji, whose images are licensed CC BY-SA 4.0. By &lt;b>them&lt;/b> (https://a_b.org)"
+    for model in (tiny, pipeline):
+        cls = type(model)
+        model.save_pretrained(tmp_path / cls.__name__ / "first", card=TERMS)
+        loaded = cls.from_pretrained(tmp_path / cls.__name__ / "first")
+        loaded.save_pretrained(tmp_path / cls.__name__ / "second")
+        page = (tmp_path / cls.__name__ / "second" / "README.md").read_text()
+        assert page == card_text(TERMS, cls, "second")
+        assert said in page
+        (tmp_path / cls.__name__ / "second" / "README.md").write_text("mine")
+        loaded.save_pretrained(tmp_path / cls.__name__ / "second")
+        assert (tmp_path / cls.__name__ / "second" / "README.md").read_text() == "mine"
+
+
+def test_licences_have_the_names_of_the_hub():
+    names = {"CC BY-SA 4.0": "cc-by-sa-4.0", "OFL 1.1": "ofl-1.1", "CC BY 4.0": "cc-by-4.0", "MIT, OFL 1.1": "other"}
+    assert {licence: licence_id(licence) for licence in names} == names
+    assert licence_id(None) is None
+    assert "license" not in yaml.safe_load(card_text(ModelCard(license=None), Pair, "x").split("---\n")[1])
 
 
 HOSTILE = "a|b`c*<script>alert(1)</script>\n---\nlicense: x\n# d $\\frac{$ \x1b[2J\ud800 \u202e"

@@ -42,6 +42,14 @@ def test_pushing_again_leaves_no_weights_of_before_and_keeps_the_page(client, hu
     assert (result.metric_name, result.metric_value) == ("FD-digits", 0.16)
 
 
+def test_a_new_repository_gets_the_page_of_the_folder(client, hub, saved, repo_id):
+    (saved / "README.md").write_text('---\nlicense: cc-by-4.0\n---\n# old\n\nx = Tiny.from_pretrained("old")\n')
+    client.call("push", "Tiny", str(saved), repo_id, token=TOKEN)
+    title = repo_id.partition("/")[2]
+    text = f'---\nlicense: cc-by-4.0\n---\n# {title}\n\nx = Tiny.from_pretrained("{repo_id}")\n'
+    assert files_of(hub, repo_id)["README.md"].decode() == text
+
+
 def files_of(hub, repo_id):
     return hub.repositories[repo_id].files
 

@@ -26,6 +26,7 @@ class ArrayData:
         classes: names of the classes; "0", "1", ... up to the largest label if not given.
         name: what messages call the data, as in "digits[12]".
         layout: "channels_last" or "channels_first", where the shape leaves it open or is the other way round.
+        licence, attribution: the terms of the images, and what their makers ask to be said.
 
     Raises `UserError` for wrong shapes, types, lengths, values out of range and NaN; for shapes that leave the layout
     open; and for float images of 256 levels in [0, 1], whose darker half would be missing.
@@ -39,10 +40,12 @@ class ArrayData:
         *,
         name: str = "images",
         layout: str | None = None,
+        licence: str | None = None,
+        attribution: str | None = None,
     ):
         if layout is not None and layout not in LAYOUTS:
             raise UserError(f"unknown layout {layout!r}; {suggestion(str(layout), LAYOUTS)}")
-        self.name = name
+        self.name, self.licence, self.attribution = name, licence, attribution
         self.images: Float[Tensor, "n c h w"] = _float_images(images, layout)
         self.labels: Int64[Tensor, " n"] = _integer_labels(labels, len(self.images))
         low, high = int(self.labels.min()), int(self.labels.max())

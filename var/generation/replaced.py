@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 from typing import Any
 
-from timm.layers.drop import DropPath
-from timm.layers.mlp import Mlp
 from torch import nn
 
 from var.errors import UserError
 from var.hub.wrappers import unwrapped
-from var.transformer.blocks import Attention, Block
+from var.transformer.blocks import Attention, Block, DropPath, Mlp
 from var.transformer.model import VAR
 
 Kinds = tuple[type[nn.Module], ...]
@@ -69,6 +67,5 @@ def _replaced(model: VAR) -> Iterator[tuple[str, Any, Kinds]]:
         yield f"{name}.mlp.fc1", block.mlp.fc1, linear
         yield f"{name}.mlp.act", block.mlp.act, (nn.GELU,)
         yield f"{name}.mlp.drop1", block.mlp.drop1, _NOTHING
-        yield f"{name}.mlp.norm", block.mlp.norm, _NOTHING
         yield f"{name}.mlp.fc2", block.mlp.fc2, linear
         yield f"{name}.mlp.drop2", block.mlp.drop2, _NOTHING

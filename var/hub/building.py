@@ -76,8 +76,9 @@ class _Bounded(TorchFunctionMode):
         if func is torch.empty and self._on_meta and kwargs.get("device") is None:
             kwargs = {**kwargs, "device": "meta"}
         name = getattr(func, "__name__", "")
-        if name.endswith("_") and name[-2:] != "__" and name != "requires_grad_" and args and _is_meta(args[0]):
-            return args[0]  # in place on nothing; even that takes half a second for a model of 16 blocks
+        changed = args[0] if args else kwargs.get("tensor")  # by which name `nn.init` hands it on
+        if name.endswith("_") and name[-2:] != "__" and name != "requires_grad_" and _is_meta(changed):
+            return changed  # in place on nothing; even that takes time, and torch's compiler, which takes 2 s to import
         return func(*args, **kwargs)
 
     def _count(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

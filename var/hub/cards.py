@@ -16,11 +16,14 @@ from var.names import in_markdown, shown
 class ModelCard:
     """What the page of a model says beside what follows from its class."""
 
-    license: str = "mit"  # the Hub's name of a licence, such as "apache-2.0" or "cc-by-nc-4.0"
+    license: str | None = "mit"  # the Hub's name of a licence, such as "apache-2.0" or "cc-by-nc-4.0"; None: not known
     tags: tuple[str, ...] = ()  # besides "image-generation" and the name of the class
     dataset: str | None = None  # what it was trained and measured on
+    data_licence: str | None = None  # the terms of these images, such as "CC BY-SA 4.0"
+    attribution: str | None = None  # what their makers ask to be said
     metrics: Mapping[str, float] = field(default_factory=dict)  # by name: {"FD-digits": 0.16}
     description: str = ""  # Markdown, below the title
+    call: str = ""  # the arguments of the example's call; without, two images of what the pipeline takes
     task: str = "unconditional-image-generation"  # the Hub's name of the task that the metrics judge
 
     def __post_init__(self) -> None:
@@ -28,7 +31,7 @@ class ModelCard:
         if not isinstance(self.metrics, Mapping):
             raise UserError(f"metrics must be numbers by name, got {self.metrics!r:.100}; give a dict")
         for name, value in (("license", self.license), ("task", self.task)):
-            if not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
+            if value is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
                 raise UserError(f"{name} must be a name that the Hub knows, such as 'mit', got {value!r}; correct it")
         if not all(tag.strip() for tag in self.tags):
             raise UserError(f"tags must be a tuple of texts, got {self.tags!r}; correct them")
@@ -47,12 +50,27 @@ def card_text(card: ModelCard, cls: type, place: str, asked: str = "class_labels
     title = place.rpartition("/")[2]
     parts = [f"---\n{_front_matter(card, cls, title)}\n---", f"# {in_markdown(title)}", _prose(card.description)]
     if card.dataset:
-        parts.append(f"Trained on {in_markdown(card.dataset)}.")
-    parts.append(f"```python\n# pip install next-scale\n{_usage(cls, place, asked)}\n```")
+        terms = f", whose images are licensed {in_markdown(card.data_licence)}" if card.data_licence else ""
+        parts.append(f"Trained on {in_markdown(card.dataset)}{terms}. {_prose(card.attribution or '')}".strip())
+    parts.append(f"```python\n# pip install next-scale\n{_usage(card, cls, place, asked)}\n```")
     if card.metrics:
         rows = [f"| {in_markdown(name)} | {value:g} |" for name, value in card.metrics.items()]
         parts.append("\n".join((f"| metric | on {in_markdown(card.dataset)} |", "|---|---|", *rows)))
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def licence_id(licence: str | None) -> str | None:
+    """The Hub's name of a licence as people write it: "CC BY-SA 4.0" is "cc-by-sa-4.0", and several are "other"."""
+    if licence is None or "," in licence:
+        return licence and "other"
+    return re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")
+
+
+def moved(text: str, place: str) -> str:
+    """The page `text` of a model for another `place`: its title, and from where it is loaded."""
+    title, call = f"# {in_markdown(place.rpartition('/')[2])}", f"from_pretrained({_python_text(place)})"
+    loaded = re.sub(r'from_pretrained\("(?:[^"\\\n]|\\.)*"\)', lambda _: call, text)
+    return re.sub(r"^# .*$", lambda _: title, loaded, count=1, flags=re.MULTILINE)
 
 
 def _front_matter(card: ModelCard, cls: type, title: str) -> str:
@@ -100,7 +118,7 @@ def _is_pipeline(cls: type) -> bool:
     return "class_labels" in inspect.signature(cls.__call__).parameters
 
 
-def _usage(cls: type, place: str, asked: str) -> str:
+def _usage(card: ModelCard, cls: type, place: str, asked: str) -> str:
     """Python that loads the model, and that generates with it if it can."""
     package = cls.__module__.partition(".")[0]
     home = package if getattr(import_module(package), cls.__name__, None) is cls else cls.__module__
@@ -111,5 +129,5 @@ def _usage(cls: type, place: str, asked: str) -> str:
         f"{variable} = {cls.__name__}.from_pretrained({_python_text(place)})",
     ]
     if _is_pipeline(cls):
-        lines.append(f"images = pipeline({asked}, seeds=[0, 1]).images")
+        lines.append(f"images = pipeline({card.call or f'{asked}, seeds=[0, 1]'}).images")
     return "\n".join(lines)

@@ -17,8 +17,9 @@ from var.foreign.weights import ordinary_tensors
 from var.hub.building import Stored, build, check_buildable
 from var.hub.layout import CONFIG, MOST_CONFIG, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
+from var.hub.packaged import models_folder
 from var.hub.placement import DType, check_placement, chosen_dtype
-from var.hub.publishing import Publishable
+from var.hub.publishing import Publishable, with_page
 from var.hub.reading import saved_weights
 from var.hub.remote import Source, find_folder
 from var.hub.wrappers import plain_state, unwrapped
@@ -101,15 +102,23 @@ def load_model(
 ) -> Model:
     """The model of class `cls` saved in a folder, or on the Hub under "name" or "owner/name", in eval mode.
 
+    "next-scale/NAME" is a model that comes with the package of the class, and never asked of the Hub.
     `dtype` (a float type, its name, or "auto"; `torch_dtype` is another name of it) and `device` default to what was
-    saved, on the CPU, whatever torch's defaults are; the global random stream is left as it was.
-    `source` are the keywords of `var.hub.remote.Source`: revision, token, cache_dir, local_files_only, subfolder.
-    Raises `UserError` if anything is missing, unexpected, of another shape or kind, damaged, not finite, or not to be
-    had.
+    saved (float32 for models that come with the package, which are stored in bfloat16), on the CPU, whatever torch's
+    defaults are; the global random stream is left as it was. `source` are the keywords of `var.hub.remote.Source`:
+    revision, token, cache_dir, local_files_only, subfolder. Raises `UserError` if anything is missing, unexpected, of
+    another shape or kind, damaged, not finite, or not to be had.
     """
     kind = chosen_dtype(dtype, torch_dtype)
     check_placement(device)
-    return load_folder(cls, find_folder(path_or_id, (), **source), kind, device)
+    package = getattr(cls, "package", Publishable.package)
+    folder = find_folder(path_or_id, (), package, **source)
+    return with_page(load_folder(cls, folder, kind or packaged_type(folder, package), device), folder)
+
+
+def packaged_type(folder: Path, package: str) -> torch.dtype | None:
+    """In which type a model in `folder` computes if no other is asked for; None is that in which it was saved."""
+    return torch.float32 if folder.resolve().is_relative_to(models_folder(package)) else None
 
 
 def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, device: torch.device | str | None) -> Model:

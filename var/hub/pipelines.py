@@ -18,9 +18,9 @@ from var.foreign.documents import read_json
 from var.hub.building import usual_types
 from var.hub.layout import CONFIG, MOST_INDEX, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
-from var.hub.models import checked_model, load_folder, saved_class, written_model
+from var.hub.models import checked_model, load_folder, packaged_type, saved_class, written_model
 from var.hub.placement import DType, check_placement, chosen_dtype
-from var.hub.publishing import Publishable
+from var.hub.publishing import Publishable, with_page
 from var.hub.remote import Source, find_folder
 from var.hub.wrappers import unwrapped
 from var.hub.writing import new_folder, parse_size
@@ -71,7 +71,8 @@ def load_pipeline(
     """The pipeline of class `cls` saved in a folder or on the Hub; arguments and errors as for `load_model`."""
     kind = chosen_dtype(dtype, torch_dtype)
     check_placement(device)
-    folder = find_folder(path_or_id, tuple(cls.parts), **source)
+    folder = find_folder(path_or_id, tuple(cls.parts), cls.package, **source)
+    kind = kind or packaged_type(folder, cls.package)
     path = folder / PIPELINE_INDEX
 
     def read() -> tuple[type[Pipeline], dict[str, Any], dict[str, Any]]:
@@ -82,7 +83,7 @@ def load_pipeline(
     saved, parts, settings = read_whole(path, read)
     with usual_types():
         try:
-            return saved(**parts, **settings)
+            return with_page(saved(**parts, **settings), folder)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 

@@ -23,7 +23,8 @@ _NAMES = {
 }
 
 DType = torch.dtype | str | None
-"""A type of `FLOATS`, its name such as "bfloat16", "torch.bfloat16" or "bf16", or "auto" or None: as saved."""
+"""A type of `FLOATS`, its name such as "bfloat16", "torch.bfloat16" or "bf16", or "auto" or None: as saved, but for the
+models that come with a package, which are stored in bfloat16 to be small: those load as float32."""
 
 
 def chosen_dtype(dtype: DType, torch_dtype: DType = None) -> torch.dtype | None:

@@ -2,14 +2,18 @@
 
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, Self, Unpack
 
 import torch
 
+from var.errors import UserError
 from var.files import write_text
-from var.hub.cards import ModelCard, card_text
+from var.foreign.regular import read_text
+from var.hub.cards import ModelCard, card_text, moved
 from var.hub.layout import CARD, is_weights_file
+from var.hub.packaged import OURS
 from var.hub.placement import DType
 from var.hub.remote import Source, create_repository, upload
 from var.keywords import known_keywords
@@ -20,6 +24,8 @@ class Publishable:
     """What can be saved as a folder gets a page there if asked for, and its way to the Hub."""
 
     _noun: ClassVar[str]  # what commits call it
+    _page: str | None = None  # that of the folder from which it was loaded, with its licence
+    package: ClassVar[str] = OURS  # whose models an id of `packaged.OWNER` means
     _save: ClassVar[Callable[..., None]]  # `save_model` or `save_pipeline`
     _load: ClassVar[Callable[..., Any]]  # `load_model` or `load_pipeline`
     _asked: str = "class_labels=[0, 1]"  # what a page shows that a call of it asks for
@@ -48,11 +54,14 @@ class Publishable:
     def save_pretrained(
         self, directory: Path | str, *, max_shard_size: int | str = "5GB", card: ModelCard | None = None
     ) -> None:
-        """Write all into `directory`, and a README.md if a `card` is given; see `save_model` and `save_pipeline`."""
+        """Write all into `directory`, and a README.md if a `card` is given; see `save_model` and `save_pipeline`.
+
+        Without one, what was loaded from a folder with a README.md brings it along, unless there is another.
+        """
         type(self)._save(self, directory, max_shard_size=max_shard_size)
-        if card is not None:
-            folder = expanded(directory)
-            write_text(folder / CARD, card_text(card, type(self), folder.resolve().name, self._asked))
+        page = expanded(directory) / CARD
+        if card is not None or (self._page is not None and not page.exists()):
+            write_text(page, self._page_at(page.parent.resolve().name, card))
 
     @known_keywords
     def push_to_hub(
@@ -68,14 +77,15 @@ class Publishable:
     ) -> str:
         """Publish on the Hub, in one commit; returns its address.
 
-        Without a `card` the page that is there stays, and a new repository gets a short one. Weights of an earlier
-        commit that are not in this one are deleted with it. `progress` shows the bars of the upload.
+        Without a `card` the page that is there stays, and a new repository gets that of the folder from which all was
+        loaded, or else a short one. Weights of an earlier commit that are not in this one are deleted with it.
+        `progress` shows the bars of the upload.
         """
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
             type(self)._save(self, folder, max_shard_size=max_shard_size)
             full_id = create_repository(repo_id, token=token, private=private, progress=progress)
-            write_text(folder / CARD, card_text(card or ModelCard(), type(self), full_id, self._asked))
+            write_text(folder / CARD, self._page_at(full_id, card))
             return upload(
                 folder,
                 full_id,
@@ -85,3 +95,17 @@ class Publishable:
                 replaced=is_weights_file,
                 progress=progress,
             )
+
+    def _page_at(self, place: str, card: ModelCard | None) -> str:
+        """The page for a `place`: of the `card`, else the one with which it was loaded, else a short one."""
+        if card is None and self._page is not None:
+            return moved(self._page, place)
+        return card_text(card or ModelCard(), type(self), place, self._asked)
+
+
+def with_page(loaded: Any, folder: Path) -> Any:
+    """What was `loaded` from a folder, with the page that lies there."""
+    if isinstance(loaded, Publishable):
+        with suppress(UserError):  # there is none, or what is there is none
+            loaded._page = read_text(folder / CARD)
+    return loaded

@@ -69,7 +69,9 @@ class SavedWeights:
                     own = wanted[name]
                     # A copy, for what is read is a view of the mapped file; in the memory format of the model.
                     kind = _type(own, kinds[name], dtype, f"{path}: {name}")
-                    tensor = torch.empty_like(own.detach(), dtype=kind, device=device or "cpu")
+                    # A tensor on the meta device would give its format slowly, by way of torch's compiler.
+                    outline = torch.empty_strided(own.shape, own.stride(), dtype=kind)
+                    tensor = torch.empty_like(outline, device=device or "cpu")
                     saved = file.load(name)
                     check_copied(tensor.copy_(saved), saved, path, name)
                     if id(own) in first:

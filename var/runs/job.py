@@ -15,16 +15,18 @@ from var.data.catalog import open_data, places_of
 from var.data.texts import check_captions, with_texts
 from var.devices import chosen_device
 from var.errors import UserError
+from var.hub.cards import ModelCard, licence_id
 from var.quantities import count
-from var.runs.evaluation import Evaluation
+from var.runs.evaluation import Evaluation, data_name
 from var.runs.folder import RunFolder
 from var.runs.held_out import held_out
-from var.runs.overrides import overridden
+from var.runs.overrides import RUN_FILE, overridden
 from var.runs.plan import Plan
 from var.runs.session import Session
 from var.runs.settings import DataSettings, RunSettings
 from var.text import TextEncoder, open_encoder
 from var.training import Task
+from var.version import __version__
 
 Settings = TypeVar("Settings", bound=RunSettings)
 
@@ -102,6 +104,18 @@ class Job(ABC, Generic[Settings]):
         """What must agree when the run goes on, besides settings and data; fit for JSON."""
         read = {} if self.encoder is None else {"text_encoder": self.encoder.digest}
         return {"init": self.init, **read}
+
+    def card(self) -> ModelCard:
+        """The page of what is trained: on what, on which terms, and how."""
+        training, licence = self.settings.training, getattr(self.data, "licence", None)
+        return ModelCard(
+            license=licence_id(licence),
+            dataset=data_name(self.settings.data.source),
+            data_licence=licence,
+            attribution=getattr(self.data, "attribution", None),
+            description=f"Trained with next-scale {__version__} for {count(training.steps, 'step')} of "
+            f"{count(training.batch_size, 'image')}, seed {training.seed}; `{RUN_FILE}` has all settings.",
+        )
 
     @abstractmethod
     def plan(self, processes: int) -> Plan:

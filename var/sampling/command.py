@@ -72,7 +72,8 @@ def generate_command(
 
     def run(arguments: argparse.Namespace) -> None:
         """Draw the images that the options ask for."""
-        existing_path(arguments.model)  # refused before torch is imported, which takes longer than to say so
+        # Refused before torch is imported, which takes longer than to say so.
+        existing_path(arguments.model, load.__module__.partition(".")[0])
         check_beside_images("--grid", arguments.grid, arguments.output)
         # Refused before a model is fetched.
         parse_seeds(arguments.seeds)

@@ -8,8 +8,6 @@ import torch
 import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Bool, Float
-from timm.layers.drop import DropPath
-from timm.layers.mlp import Mlp
 from torch import Tensor, nn
 
 from var.transformer.config import VARConfig
@@ -95,18 +93,48 @@ class Attention(nn.Module):
         return self.dropout(self.projection(rearrange(hidden, "b h l c -> b l (h c)")))
 
 
+class Mlp(nn.Module):
+    """Two linear layers with an activation between them."""
+
+    def __init__(self, config: VARConfig) -> None:
+        super().__init__()
+        hidden = round(config.mlp_ratio * config.width)
+        self.fc1 = nn.Linear(config.width, hidden)
+        self.act = ACTIVATIONS[config.activation]()
+        self.drop1 = nn.Dropout(config.dropout)
+        self.fc2 = nn.Linear(hidden, config.width)
+        self.drop2 = nn.Dropout(config.dropout)
+
+    def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length width"]:
+        """The same at every position."""
+        return self.drop2(self.fc2(self.drop1(self.act(self.fc1(x)))))
+
+
+class DropPath(nn.Module):
+    """Stochastic depth (arXiv 1603.09382): in training, a branch is left out of an image, with probability `drop_prob`.
+
+    What is kept grows by as much as is lost on average.
+    """
+
+    def __init__(self, drop_prob: float) -> None:
+        super().__init__()
+        self.drop_prob = drop_prob
+
+    def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length width"]:
+        """The branch, or zeros."""
+        if not self.training:
+            return x
+        keep = 1 - self.drop_prob
+        return x * x.new_empty(len(x), 1, 1).bernoulli_(keep).div_(keep)
+
+
 class Block(nn.Module):
     """Attention and MLP, both gated and normalised under the condition."""
 
     def __init__(self, config: VARConfig, layer: int) -> None:
         super().__init__()
         self.attention = Attention(config)
-        self.mlp = Mlp(
-            config.width,
-            round(config.mlp_ratio * config.width),
-            act_layer=ACTIVATIONS[config.activation],  # pyright: ignore[reportArgumentType]
-            drop=config.dropout,
-        )
+        self.mlp = Mlp(config)
         drop_path = config.drop_path * layer / max(config.depth - 1, 1)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
         if config.shared_adaln:

@@ -1,10 +1,10 @@
 """The next-scale transformer: predicts the token map of every scale from the coarser ones and a condition."""
 
+import math
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
-from timm.layers.weight_init import trunc_normal_
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -64,20 +64,20 @@ class VAR(PretrainedModel, nn.Module):
         config = self.config
         for module in self.modules():
             if isinstance(module, nn.Linear):
-                trunc_normal_(module.weight, std=(3 * config.width) ** -0.5)
+                _draw(module.weight, (3 * config.width) ** -0.5)
                 if module.bias is not None:
                     module.bias.zero_()
         for embedding in (self.class_embedding.weight, self.scale_embedding.weight, self.start, self.position):
-            trunc_normal_(embedding, std=config.embedding_std, a=-10, b=10)
+            _draw(embedding, config.embedding_std, bound=10.0)
         if self.class_embedding.vector is not None:
             self.class_embedding.vector.reset_parameters(config.embedding_std)
         for module in self.modules():
             if isinstance(module, AdaLN):
-                trunc_normal_(module.linear.weight, std=config.modulation_std)
+                _draw(module.linear.weight, config.modulation_std)
                 if config.gate_std is not None and module.parts == len(Modulation._fields):
                     # gamma1 and gamma2 come first.
                     module.linear.weight[: 2 * config.width].mul_(config.gate_std / config.modulation_std)
-        trunc_normal_(self.head.weight, std=0.02)
+        _draw(self.head.weight, 0.02)
         for block in self.blocks:
             assert isinstance(block, Block)
             for projection in (block.attention.projection, block.mlp.fc2):
@@ -127,3 +127,10 @@ class VAR(PretrainedModel, nn.Module):
                 x = block(x, modulation, mask)
         logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks
+
+
+def _draw(weight: Tensor, deviation: float, bound: float = 2.0) -> None:
+    """Fill with a normal distribution that is cut off at `bound` on both sides: its inverse, of uniform draws."""
+    spread = deviation * math.sqrt(2)
+    edge = math.erf(bound / spread)
+    weight.uniform_(-edge, edge).erfinv_().mul_(spread).clamp_(-bound, bound)

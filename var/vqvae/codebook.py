@@ -34,7 +34,7 @@ class Codebook(nn.Module):
         if self.ema or self.restart_below:
             self.register_buffer("cluster_size", torch.zeros(config.vocabulary))
         if self.ema:
-            self.register_buffer("cluster_sum", torch.zeros_like(codes))
+            self.register_buffer("cluster_sum", torch.zeros(codes.shape))
         self._kmeans_init = self._wants_init = config.kmeans_init
 
     @property

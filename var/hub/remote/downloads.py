@@ -11,6 +11,7 @@ from var.errors import UserError, suggestion
 from var.foreign.documents import parse_json
 from var.foreign.regular import read_bytes
 from var.foreign.weight_files import check_file, pickles_in
+from var.hub.packaged import OURS
 from var.hub.remote.errors import is_out_of_reach, one_line_errors
 from var.hub.remote.paths import checked_inside, existing_path, near_folder
 from var.keywords import known_keywords
@@ -42,8 +43,10 @@ class Source(TypedDict, total=False):
 
 
 @known_keywords
-def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **source: Unpack[Source]) -> Path:
-    """The folder of a saved model: `path_or_id` itself if it exists, else a download of that id from the Hub.
+def find_folder(
+    path_or_id: Path | str, parts: Sequence[str] | None = None, package: str = OURS, **source: Unpack[Source]
+) -> Path:
+    """The folder of a saved model: `path_or_id` itself if it exists, else what comes with `package` or from the Hub.
 
     Of the Hub, all that was saved is fetched; given `parts`, only the pipeline whose models lie in folders of these
     names, or, if there are none, only the model in this very folder. What can only be a path
@@ -52,7 +55,7 @@ def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **so
     does not give it.
     """
     subfolder = _prepared(source)
-    return _found(path_or_id, subfolder, _saved_model(subfolder, parts), source)
+    return _found(path_or_id, subfolder, _saved_model(subfolder, parts), source, package)
 
 
 @known_keywords
@@ -70,8 +73,8 @@ def find_snapshot(
     return _found(path_or_id, subfolder, wanted, source)
 
 
-def _found(path_or_id: Path | str, subfolder: str, wanted: "_Wanted", source: Source) -> Path:
-    path = _local(path_or_id, source)
+def _found(path_or_id: Path | str, subfolder: str, wanted: "_Wanted", source: Source, package: str = OURS) -> Path:
+    path = _local(path_or_id, source, package)
     if path is None:
         path = _folder_from_hub(str(path_or_id), wanted, source)
     folder = path / subfolder
@@ -101,9 +104,9 @@ def find_file(path_or_id: Path | str, filename: str, **source: Unpack[Source]) -
     return file
 
 
-def _local(path_or_id: Path | str, source: Source) -> Path | None:
+def _local(path_or_id: Path | str, source: Source, package: str = OURS) -> Path | None:
     """The path if it exists, None for an id; a folder here is what it is, whatever revision is asked for."""
-    path, revision = existing_path(path_or_id), source.get("revision")
+    path, revision = existing_path(path_or_id, package), source.get("revision")
     if path is not None and revision is not None:
         raise UserError(f"revision is for a model on the Hub, got {revision!r} for the local {path}; leave it out")
     return path

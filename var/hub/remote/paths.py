@@ -4,16 +4,18 @@ import re
 from pathlib import Path, PurePosixPath
 
 from var.errors import UserError, suggestion
+from var.hub.packaged import OURS, packaged_model
 from var.names import shown
 from var.paths import expanded
 
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 
 
-def existing_path(path_or_id: Path | str) -> Path | None:
+def existing_path(path_or_id: Path | str, package: str = OURS) -> Path | None:
     """What is there on this machine, or None for what may be an id on the Hub; neither raises `UserError`.
 
-    No network and no torch are needed: commands call it before they load anything.
+    What is no path may be the id of a model that comes with `package`. No network and no torch are needed: commands
+    call it before they load anything.
     """
     path, text = expanded(path_or_id), str(path_or_id)
     try:
@@ -25,7 +27,7 @@ def existing_path(path_or_id: Path | str) -> Path | None:
     if isinstance(path_or_id, Path) or text.startswith((".", "~", "/")) or "\\" in text or text.count("/") > 1:
         raise UserError(f"a local model must be an existing folder, but there is no {path}; {near}")
     check_id(text)
-    return None
+    return packaged_model(text, package)
 
 
 def check_id(repo_id: str) -> None:

@@ -155,7 +155,7 @@ class TransformerJob(Job[TransformerRun]):
         """Save tokenizer and transformer as one pipeline."""
         assert isinstance(task.model, VAR)
         pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, text_encoder=self.encoder)
-        pipeline.save_pretrained(folder)
+        pipeline.save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
 
 

@@ -102,5 +102,5 @@ class VQVAEJob(Job[VQVAERun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save the tokenizer."""
         assert isinstance(task.model, VQVAE)
-        task.model.save_pretrained(folder)
+        task.model.save_pretrained(folder, card=self.card())
         return f"saved a VQVAE: var train transformer {self.settings.data.source} --vqvae {folder} --preset ..."

@@ -1,0 +1,222 @@
+"""Make the models that come with the packages anew: train them from seeds, store them in bfloat16, write their cards.
+
+    python scripts/build_models.py [NAME ...] [--runs DIR] [--output DIR] [--set NAME=VALUE] [--quiet]
+
+The runs are those of `var train` and `python -m diffusion_baseline train`: the same command goes on where it was
+interrupted, and what is trained already is only measured and written again.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from math import isfinite
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from var.command_line.frame import CommandParser, file_path, guarded, one_of
+from var.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from var.hub import PretrainedPipeline
+    from var.runs.job import Job
+
+ROOT = Path(__file__).resolve().parents[1]
+MOST = 12_000_000
+"""Bytes of all models together: a wheel is downloaded by many."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What one name stands for, in both packages."""
+
+    data: str
+    tokenizer: str  # presets
+    transformer: str
+    diffusion: str
+    seed: int = 0
+    call: str = ""  # the example of the cards, where it is another than usual
+
+
+MODELS = {
+    "digits": Plan(data="digits", tokenizer="digits", transformer="digits", diffusion="digits"),
+    "emoji": Plan(data="emoji", tokenizer="emoji-32", transformer="emoji-32", diffusion="emoji-32"),
+    "shapes-text": Plan(
+        data="shapes",
+        tokenizer="shapes-32",
+        transformer="shapes-text-32",
+        diffusion="shapes-text-32",
+        call='prompt="a large red circle on a blue ground", seeds=[0, 1]',
+    ),
+}
+"""All models, by name."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Build the models; returns the exit code: 0, 2 for a mistake of the user, 130 where it was interrupted."""
+    resume = "run the same command again to go on"
+    return guarded("build_models.py", lambda: _build_all(_parser().parse_args(arguments)), interrupted=resume)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="build_models.py", description="Train the models that come with the packages.")
+    parser.add_argument("names", nargs="*", type=one_of(*MODELS), help=f"some of {', '.join(MODELS)} (default: all)")
+    parser.add_argument("--runs", type=file_path, default=Path("outputs/models"), help="folder of the training runs")
+    parser.add_argument(
+        "--output", type=file_path, default=ROOT, help="write to DIR/PACKAGE/models (default: the tree)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        dest="assignments",
+        metavar="NAME=VALUE",
+        help="a setting of all runs, such as training.steps=20 for a trial",
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress bars")
+    return parser
+
+
+def _build_all(options: argparse.Namespace) -> int:
+    for name in options.names or MODELS:
+        if code := _build(name, options):
+            return code
+    return 0
+
+
+def _build(name: str, options: argparse.Namespace) -> int:
+    """Train what is not trained yet, then write the two models."""
+    runs = _runs(name, options)
+    for package, folder, words in runs:
+        if code := import_module(f"{package}.cli").main(words):
+            return code
+        if not (folder / "finished.json").exists():
+            raise KeyboardInterrupt  # a signal stopped it, and it has said so
+    _write(name, options, [_arguments(package, words) for package, _, words in runs])
+    return 0
+
+
+def _runs(name: str, options: argparse.Namespace) -> list[tuple[str, Path, list[str]]]:
+    """Package, folder and words of the command that trains each part: tokenizer, transformer, U-Net."""
+    plan, home = MODELS[name], options.runs / name
+    vqvae, transformer, unet = home / "vqvae", home / "transformer", home / "diffusion"
+    shared = ["--seed", str(plan.seed), "--device", "cpu", *(["--quiet"] if options.quiet else [])]
+    shared += [word for each in options.assignments for word in ("--set", each)]
+    runs = [
+        ("var", vqvae, ["train", "vqvae"], plan.tokenizer),
+        ("var", transformer, ["train", "transformer", "--vqvae", str(vqvae)], plan.transformer),
+        ("diffusion_baseline", unet, ["train"], plan.diffusion),
+    ]
+    return [
+        (package, folder, [*words, plan.data, "--preset", preset, "--output", str(folder), *shared])
+        for package, folder, words, preset in runs
+    ]
+
+
+def _arguments(package: str, words: Sequence[str]) -> argparse.Namespace:
+    """What the command to train makes of its words."""
+    parser = CommandParser(prog=f"{package} {words[0]}")
+    import_module(f"{package}.commands.{words[0]}").add_arguments(parser)
+    return parser.parse_args(words[1:])
+
+
+def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.Namespace]) -> None:
+    """Store both models in bfloat16, with the scores that they have so."""
+    import torch
+
+    from diffusion_baseline import DiffusionPipeline
+    from diffusion_baseline.job import DiffusionJob
+    from var import VARPipeline
+    from var.recipes.transformer.job import TransformerJob
+    from var.recipes.vqvae.job import VQVAEJob
+
+    jobs = [cls.of(each) for cls, each in zip((VQVAEJob, TransformerJob, DiffusionJob), commands, strict=True)]
+    ours = VARPipeline.from_pretrained(commands[1].output).to(torch.bfloat16)
+    theirs = DiffusionPipeline.from_pretrained(commands[2].output).to(torch.bfloat16)
+    measured = [
+        _scores(job, each, *models)
+        for job, each, models in zip(
+            jobs, commands, ([ours.vqvae], [ours.transformer, ours.vqvae], [theirs.unet]), strict=True
+        )
+    ]
+    tokenizer = {f"tokenizer: {key}": value for key, value in measured[0].items()}
+    _store(ours, name, options, jobs[:2], tokenizer | measured[1])
+    _store(theirs, name, options, jobs[2:], measured[2])
+
+
+def _scores(
+    job: "Job[Any]", arguments: argparse.Namespace, model: "nn.Module", vqvae: "nn.Module | None" = None
+) -> dict[str, float]:
+    """The scores of the run's evaluation for the weights of a stored `model`, and of a `vqvae`, in float32."""
+    import torch
+
+    from var.runs.session import Session
+
+    session = Session.of(arguments)
+    prepared = job.prepare(session)
+    prepared.task.model.load_state_dict(model.state_dict())
+    if vqvae is not None:
+        job.vqvae.load_state_dict(vqvae.state_dict())  # pyright: ignore[reportAttributeAccessIssue]
+    with torch.no_grad():
+        return prepared.evaluation.scores(prepared.task.model.eval(), session.folder.samples / "stored.png")
+
+
+def _store(
+    pipeline: "PretrainedPipeline",
+    name: str,
+    options: argparse.Namespace,
+    jobs: "Sequence[Job[Any]]",
+    scores: dict[str, float],
+) -> None:
+    """Write a model and its card whole or not at all; raises `UserError` if all would be too large together."""
+    from var.files import atomic_folder, write_text
+    from var.hub.cards import card_text
+    from var.hub.layout import CARD
+    from var.hub.packaged import OWNER
+
+    folder = options.output / pipeline.package / "models" / name
+    card = replace(
+        jobs[-1].card(),
+        description=_description(name, options, jobs),
+        metrics={key: float(f"{value:.4g}") for key, value in scores.items() if isfinite(value)},
+        call=MODELS[name].call,
+    )
+    with atomic_folder(folder) as temporary:
+        pipeline.save_pretrained(temporary)
+        write_text(temporary / CARD, card_text(card, type(pipeline), f"{OWNER}/{name}"))
+        _check_size(options.output, replaced=folder)
+    numbers = sum(weight.numel() for part in pipeline.parts for weight in getattr(pipeline, part).parameters())
+    print(f"{folder}: {numbers:,} parameters, {_size(folder):,} bytes")
+
+
+def _description(name: str, options: argparse.Namespace, jobs: "Sequence[Job[Any]]") -> str:
+    words = ["python scripts/build_models.py", name, *(f"--set {each}" for each in options.assignments)]
+    runs = [(job.kind, job.settings.training) for job in jobs]
+    trained = ", ".join(f"{kind} {run.steps:,} steps of {run.batch_size} images, seed {run.seed}" for kind, run in runs)
+    return (
+        f"Comes with next-scale, and is made anew by `{' '.join(words)}`. Trained: {trained}. Stored in bfloat16, it "
+        "computes in float32 unless another type is asked for. The scores are of the stored weights: those of "
+        f"{jobs[-1].settings.evaluation.samples} samples, drawn as the preset says, against the training images, in "
+        "the features of a small classifier that was trained on these; losses and reconstructions are of held-out ones."
+    )
+
+
+def _check_size(output: Path, *, replaced: Path) -> None:
+    homes = [output / package / "models" for package in ("var", "diffusion_baseline")]
+    total = sum(map(_size, homes)) - _size(replaced)
+    if total > MOST:
+        raise UserError(
+            f"the models of both packages must take at most {MOST:,} bytes together, got {total:,} with the new "
+            f"{replaced}; make it smaller"
+        )
+
+
+def _size(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,92 @@
+"""Models for the wheel, made anew: trained by the ordinary jobs, stored in bfloat16, measured as they are stored."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tiny_models import assert_same_weights
+
+from diffusion_baseline import DiffusionPipeline
+from var import VARPipeline
+from var.hub.packaged import packaged_models
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "build_models.py"
+spec = importlib.util.spec_from_file_location("build_models", SCRIPT)
+assert spec is not None
+assert spec.loader is not None
+script = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(script)
+
+SETTINGS = (
+    *("training.steps=2", "training.batch_size=4", "training.ema_decay=0.5"),
+    *("evaluation.every=2", "evaluation.samples=4", "evaluation.grid=4", "evaluation.judge_steps=2"),
+)
+OPTIONS = ["--quiet", *(word for each in SETTINGS for word in ("--set", each))]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """A folder in which the model "tiny" was built of eight pictures, and the options that say so."""
+    folder = tmp_path_factory.mktemp("models")
+    levels = np.random.default_rng(0).integers(256, size=(8, 8, 8), dtype=np.uint8)
+    for place, picture in enumerate(levels):
+        path = folder / "mine" / "ab"[place % 2] / f"{place}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    plan = script.Plan(data=str(folder / "mine"), tokenizer="digits", transformer="digits", diffusion="digits")
+    places = ["--runs", str(folder / "runs"), "--output", str(folder / "output")]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(script.MODELS, "tiny", plan)
+        assert script.main(["tiny", *places, *OPTIONS]) == 0
+        yield folder, places
+
+
+@pytest.mark.parametrize(
+    ("package", "cls", "run"),
+    [("var", VARPipeline, "transformer"), ("diffusion_baseline", DiffusionPipeline, "diffusion")],
+)
+def test_what_was_trained_is_stored_in_bfloat16_beside_its_card(places, package, cls, run):
+    folder, _ = places
+    stored = cls.from_pretrained(folder / "output" / package / "models" / "tiny")
+    trained = cls.from_pretrained(folder / "runs" / "tiny" / run)
+    for part in cls.parts:
+        assert {weight.dtype for weight in getattr(stored, part).parameters()} == {torch.bfloat16}
+        assert_same_weights(getattr(stored, part), getattr(trained, part).to(torch.bfloat16))
+    page = (folder / "output" / package / "models" / "tiny" / "README.md").read_text()
+    assert f'{cls.__name__}.from_pretrained("next-scale/tiny")' in page
+    assert f"`python scripts/build_models.py tiny --set {SETTINGS[0]} --set" in page
+    assert "2 steps of 4 images, seed 0" in page
+    assert r"| fd\_mine |" in page
+    assert (r"| tokenizer: psnr |" in page) == (package == "var")
+
+
+def test_what_is_trained_is_not_trained_again_and_too_much_is_refused(places, capsys, monkeypatch):
+    folder, words = places
+    models = folder / "output" / "var" / "models"
+    before = {path: path.read_bytes() for path in models.rglob("*") if path.is_file()}
+    monkeypatch.setattr(script, "MOST", 1_500_000)
+    assert script.main(["tiny", *words, *OPTIONS]) == 2
+    out, err = capsys.readouterr()
+    assert out.count("nothing is left to do") == 3
+    assert "must take at most 1,500,000 bytes together, got 2," in err
+    assert err.count("\n") == 1
+    assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
+    assert sorted(path.name for path in models.iterdir()) == ["tiny"]
+
+
+def test_mistakes_are_one_line(tmp_path, capsys):
+    assert script.main(["digit"]) == 2
+    places = ["--runs", str(tmp_path / "runs"), "--output", str(tmp_path / "output")]
+    assert script.main(["digits", *places, "--set", "training.step=2"]) == 2
+    assert [line.split(": error: ")[0] for line in capsys.readouterr().err.splitlines()] == [
+        "build_models.py", "var train"
+    ]  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_model_of_the_packages_is_in_the_table():
+    for package in ("var", "diffusion_baseline"):
+        assert {each.partition("/")[2] for each in packaged_models(package)} <= script.MODELS.keys()
