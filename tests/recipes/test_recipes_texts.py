@@ -1,18 +1,32 @@
 """Runs on captions through both command lines: what is told, kept, saved, refused; and images drawn in words."""
 
 import importlib
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from small_pictures import picture
-from tiny import tiny_diffusion_pipeline, tiny_vqvae
-from tiny_text import save_text_model
+from tiny import tiny_diffusion_pipeline, tiny_pipeline, tiny_vqvae
+from tiny_text import LetterEncoder, save_text_model
 
 from diffusion_baseline import DiffusionPipeline
 from diffusion_baseline.cli import main
+from diffusion_baseline.job import DiffusionJob
+from diffusion_baseline.presets import diffusion_run
 from var import VARPipeline
+from var.data import open_data
+from var.data.base import conditions_at
+from var.errors import UserError
+from var.hub import ModelCard
+from var.runs.folder import RunFolder
+from var.runs.session import Session
+from var.runs.settings import DataSettings
 from var.sampling.record import read_record
+from var.text import open_encoder
+from var.training.distributed import Processes
 
 CAPTIONS = ("a red circle", "a large blue square", "a red square on blue ground")
 QUICK = ("training.steps=2", "training.batch_size=4", "training.log_every=1", "evaluation.every=2")
@@ -22,6 +36,7 @@ KINDS = {
     "diffusion": ("diffusion_baseline", (), (*QUICK, "unet.base_channels=8", "num_timesteps=4"), DiffusionPipeline),
     "vqvae": ("var", ("vqvae",), (), None),
 }
+MODELS_OF = {"var": VARPipeline, "diffusion_baseline": DiffusionPipeline}
 MODELS = ("transformer", "diffusion")
 CALL = {"seeds": [0, 1, 2], "output_type": "pt", "progress": False, "guidance_scale": 2.0}
 
@@ -57,14 +72,11 @@ def train(places, capsys):
 
 
 @pytest.mark.parametrize("kind", MODELS)
-def test_a_whole_run_in_words(kind, places, train, tmp_path, capsys):
+def test_a_whole_run_in_words(kind, places, train, tmp_path):
     text, run = f"data.text=hf:{places / 'text'}", tmp_path / "run"
-    code, out, err = train(kind, run, text, "data.class_labels=false", more=["--plan"])
-    assert code == 0, err
-    assert f"captions are read by hf:{places / 'text'} (vectors of width 6), shown without the class" in out
-    assert not run.exists()
     code, out, err = train(kind, run, text, "data.class_labels=false")
     assert (code, "finished 2 steps" in out) == (0, True), err
+    assert f"captions are read by hf:{places / 'text'} (vectors of width 6), shown without the class" in out
     told = yaml.safe_load((run / "run.yaml").read_text())
     pipe = KINDS[kind][3].from_pretrained(run)
     assert (told["data"]["text"], told["data"]["class_labels"]) == (f"hf:{places / 'text'}", False)
@@ -73,40 +85,84 @@ def test_a_whole_run_in_words(kind, places, train, tmp_path, capsys):
     vectors = pipe.text_encoder(CAPTIONS).vectors
     assert torch.equal(pipe(prompt=CAPTIONS, **CALL).images, pipe(vectors=vectors, **CALL).images)
     assert len(list((run / "texts").glob("*.safetensors"))) == 1  # both splits have the same texts
-    assert 'prompt=["' in pipe._asked
+    code, _, err = train(kind, tmp_path / "tuned", more=["--init", run])
+    assert (code, "data.text is fixed by the weights to start from" in err) == (2, True), err
+    assert not (tmp_path / "tuned" / "run.yaml").exists()
+
+
+def test_a_run_has_one_encoder(places, train, tmp_path):
+    run, alone = tmp_path / "run", "data.class_labels=false"
+    text, other = (f"data.text=hf:{places / name}" for name in ("text", "other"))
+    code, out, err = train("diffusion", run, text, more=["--plan"])
+    assert (code, "(vectors of width 6), shown beside the class" in out, run.exists()) == (0, True, False), err
+    assert train("diffusion", run, text)[0] == 0
     refused = {
-        "data.text was": train(kind, run, f"data.text=hf:{places / 'other'}", "data.class_labels=false"),
-        "data.class_labels was": train(kind, run, text),
-        "data.text is fixed by the weights to start from": train(kind, tmp_path / "tuned", more=["--init", run]),
-        "unknown text encoder 'minlm'; did you mean": train(kind, tmp_path / "tuned", "data.text=minlm"),
-        "class_labels must be true where no text is shown": train(kind, run, "data.class_labels=false"),
+        "data.text was": train("diffusion", run, other),
+        "data.class_labels was": train("diffusion", run, text, alone),
+        "got 'hf:": train("diffusion", tmp_path / "tuned", other, more=["--init", run]),
+        "unknown text encoder 'minlm'; did you mean": train("diffusion", tmp_path / "tuned", "data.text=minlm"),
+        "class_labels must be true where no text is shown": train("diffusion", run, alone),
     }
     for message, (code, _, err) in refused.items():
         assert (code, message in err, err.count("\n")) == (2, True, 1), err
-    other = f"data.text=hf:{places / 'other'}"
-    assert "got 'hf:" in train(kind, tmp_path / "tuned", other, "data.class_labels=false", more=["--init", run])[2]
-    assert not (tmp_path / "tuned" / "run.yaml").exists()
-    _check_drawing(kind, run, tmp_path, capsys)
 
 
-def _check_drawing(kind, run, folder, capsys):
-    """`generate` of the trained model."""
+def test_evaluations_show_the_texts_of_held_out_images(places, tmp_path):
+    data = open_data(places / "data", size=8, captions=True)
+    settings = diffusion_run("shapes-32")
+    settings = replace(settings, data=DataSettings(source=str(places / "data"), text="letters"))
+    settings = replace(settings, unet=replace(settings.unet, image_size=8, num_classes=2, vector_width=6))
+    job = DiffusionJob(settings=settings, data=data, encoder=LetterEncoder())
+    folder = RunFolder(tmp_path)
+    session = Session(folder=folder, processes=Processes("cpu"), progress=False, workers=0, trackers=())
+    shown, judged = job.with_texts(session)
+    for images, split in ((shown, "train"), (judged, "test")):
+        other = open_data(places / "data", split=split, size=8, captions=True)
+        captions = [other.captions[index] for index in range(len(other))]
+        condition = conditions_at(images, torch.arange(len(images)))
+        assert torch.equal(condition.vectors, LetterEncoder()(captions).vectors)
+        assert torch.equal(condition.labels, other.labels)
+    with pytest.raises(UserError, match=r"data\.text is the encoder of the captions, 'letters', got none; pass that"):
+        replace(job, encoder=None)
+
+
+@pytest.fixture(scope="module")
+def drawn(places, tmp_path_factory):
+    """Folders of a saved pipeline of texts for each package."""
+    encoder = open_encoder(f"hf:{places / 'text'}")
+    folders = {}
+    for package, make in (("var", tiny_pipeline), ("diffusion_baseline", tiny_diffusion_pipeline)):
+        pipe = make(vector_width=6, num_classes=0)
+        pipe.text_encoder = encoder
+        folders[package] = tmp_path_factory.mktemp(package) / "model"
+        pipe.save_pretrained(folders[package], card=ModelCard())
+        page = (folders[package] / "README.md").read_text()
+        assert 'pipeline(prompt=["a text like those of the training"] * 2, seeds=[0, 1]).images' in page
+    return folders, encoder.digest
+
+
+@pytest.mark.parametrize("package", ["var", "diffusion_baseline"])
+def test_images_are_drawn_in_words(package, drawn, tmp_path, capsys):
+    folder, (models, digest) = tmp_path, drawn
 
     def generate(*argv):
-        argv = ("generate", "--model", run, "--device", "cpu", "--quiet", *argv)
-        code = importlib.import_module(f"{KINDS[kind][0]}.cli").main([str(each) for each in argv])
+        argv = ("generate", "--model", models[package], "--device", "cpu", "--quiet", *argv)
+        code = importlib.import_module(f"{package}.cli").main([str(each) for each in argv])
         return code, capsys.readouterr().err
 
     assert generate("--prompt", " a red  circle", "--seeds", "0-1", "--output", folder / "one") == (0, "")
     record = read_record(folder / "one" / "1.png")
     assert (record["prompt"], record["class_label"]) == ("a red circle", None)
-    assert record["text_encoder"] == KINDS[kind][3].from_pretrained(run).text_encoder.digest
+    assert record["text_encoder"] == digest
     (folder / "texts.txt").write_text("a red circle\r\nA large blue SQUARE!\n")
     many = ("--prompts", folder / "texts.txt", "--seeds", "0-2", "--output", folder / "many")
     assert generate(*many, "--grid", folder / "grid.png") == (0, "")
     assert sorted(path.name for path in (folder / "many").iterdir()) == ["0-a-red-circle", "1-a-large-blue-square"]
     assert read_record(folder / "many" / "1-a-large-blue-square" / "2.png")["prompt"] == "A large blue SQUARE!"
-    assert (folder / "many" / "0-a-red-circle" / "1.png").read_bytes() != b""
+    pipe = MODELS_OF[package].from_pretrained(models[package])
+    picture = pipe(prompt="a red circle", seeds=[1], progress=False).images[0]
+    with Image.open(folder / "many" / "0-a-red-circle" / "1.png") as found:
+        np.testing.assert_allclose(np.asarray(found, int), np.asarray(picture, int), atol=1)
     assert [each["prompt"] for each in read_record(folder / "grid.png")["images"]][2:4] == [
         "a red circle",
         "A large blue SQUARE!",
@@ -132,6 +188,8 @@ def test_a_model_of_vectors_leaves_no_empty_folder(tmp_path, capsys):
     argv = ["generate", "--model", tmp_path / "model", "--output", tmp_path / "a" / "b", "--classes", "1", "--quiet"]
     assert main([str(each) for each in argv]) == 2
     assert "got no vectors; pass vectors too" in capsys.readouterr().err
+    page = tiny_diffusion_pipeline(vector_width=6)._asked
+    assert page == "class_labels=[0, 1], vectors=[[0.0] * 6] * 2"
     assert not (tmp_path / "a").exists()
 
 
