@@ -200,14 +200,32 @@ def test_a_plan_needs_no_tokenizer(capsys, tmp_path):
 
 @pytest.fixture
 def start(forker, tmp_path):
-    """Starts `python -m var ARGUMENTS`, through a launcher if given; returns the number of the process."""
+    """Starts `python -m var ARGUMENTS`; returns the number of the process."""
 
-    def start(arguments, *launcher, log=None, **variables):
-        environment = {"PYTHONPATH": ROOT, **variables}
-        command = [*launcher, "-m", "var", *arguments] if launcher else ["var", *arguments]
-        return forker.start("processes.run_module", log or tmp_path / "output", *command, environment=environment)
+    def start(arguments, log=None, **environment):
+        log = log or tmp_path / "output"
+        return forker.start("processes.run_module", log, "var", *arguments, environment=environment)
 
     return start
+
+
+@pytest.fixture
+def results_of_pair(start, forker, tmp_path):
+    """Starts a command in each of two processes of one run, as torchrun does; the exit code and output of both."""
+
+    def results_of_pair(*commands):
+        # They meet in a store of this process, whose port nobody else can take.
+        store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+        shared = {"WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
+        shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": 0}
+        logs = [tmp_path / f"output-{rank}" for rank in range(2)]
+        pair = [
+            start(command, log=log, **shared, RANK=rank, LOCAL_RANK=rank)
+            for rank, (command, log) in enumerate(zip(commands, logs, strict=True))
+        ]
+        return [(forker.wait(process, seconds=240), log.read_text()) for process, log in zip(pair, logs, strict=True)]
+
+    return results_of_pair
 
 
 def wait_for_step(forker, process, folder, least, seconds=240):
@@ -244,12 +262,11 @@ def test_a_killed_run_and_a_stopped_one_go_on_to_the_same_weights(vqvae_run, sta
     assert steps == [4, 8, 12]
 
 
-def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, start, forker, tmp_path):
+def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, results_of_pair, tmp_path):
     options = ("--vqvae", str(vqvae_run))
-    launcher = ("torch.distributed.run", "--standalone", "--nproc_per_node", "2")
-    process = start(transformer_command(tmp_path / "two", *options), *launcher)
+    for code, text in results_of_pair(*[transformer_command(tmp_path / "two", *options)] * 2):
+        assert code == 0, text
     assert main(transformer_command(tmp_path / "one", *options, settings=["training.accumulation=2"])) == 0
-    assert forker.wait(process, seconds=240) == 0, (tmp_path / "output").read_text()
     one, two = rows(tmp_path / "one"), rows(tmp_path / "two")
     assert [row["step"] for row in one] == [row["step"] for row in two]
     for row, same in zip(one, two, strict=True):
@@ -257,23 +274,10 @@ def test_two_processes_train_as_one_with_the_batch_in_two_parts(vqvae_run, start
             assert same[name] == pytest.approx(row[name], rel=1e-5)
 
 
-def test_processes_with_other_settings_do_not_train_together(start, forker, tmp_path):
-    # They meet in a store of this process, whose port nobody else can take.
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    shared = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port}
-    shared |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "TORCHELASTIC_RESTART_COUNT": 0}
-    pair = [
-        start(
-            vqvae_command(tmp_path / "run", settings=[f"training.seed={rank}", f"training.log_every={rank + 1}"]),
-            **shared,
-            log=tmp_path / f"output-{rank}",
-            RANK=rank,
-            LOCAL_RANK=rank,
-        )
-        for rank in range(2)
-    ]
-    for rank, process in enumerate(pair):
-        status, error = forker.wait(process, seconds=240), (tmp_path / f"output-{rank}").read_text()
+def test_processes_with_other_settings_do_not_train_together(results_of_pair, tmp_path):
+    settings = ([f"training.seed={rank}", f"training.log_every={rank + 1}"] for rank in range(2))
+    results = results_of_pair(*(vqvae_command(tmp_path / "run", settings=each) for each in settings))
+    for rank, (status, error) in enumerate(results):
         assert status == 2, error
         assert f"process {rank} to process {1 - rank}: training.seed was {rank}, now {1 - rank}; " in error
         # A run may go on with another one of these, but two processes with two of them would wait for ever.

@@ -1,8 +1,6 @@
 """`scripts/benchmark_training.py`: its parts on tiny models, and the command itself."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import benchmark_training
@@ -111,10 +109,9 @@ def test_the_command_writes_a_table_and_json(tmp_path, monkeypatch, capsys):
     assert set(report["ways"]["cached"]["phases"]) == set(PHASES)
 
 
-def test_the_script_finds_its_parts_and_tells_mistakes_in_a_line():
+def test_the_script_finds_its_parts_and_tells_mistakes_in_a_line(forker, tmp_path):
     # -P, or PYTHONSAFEPATH, leaves out the folder in which the parts lie; the mistake is met after they are imported.
-    command = [sys.executable, "-P", str(SCRIPTS / "benchmark_training.py"), "--depth", "0"]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 2
-    assert "depth must be at least 1" in result.stderr
-    assert len(result.stderr.splitlines()) == 1
+    script = SCRIPTS / "benchmark_training.py"
+    assert forker.wait(forker.start("processes.run_script", tmp_path / "output", script, "--depth", "0")) == 2
+    (line,) = (tmp_path / "output").read_text().splitlines()
+    assert "depth must be at least 1" in line

@@ -86,6 +86,14 @@ def run_module(name, *arguments):
     runpy.run_module(name, run_name="__main__", alter_sys=True)
 
 
+def run_script(path, *arguments):
+    """What `python -P path` does with these arguments: the folder of the script is not among those of modules."""
+    import runpy
+
+    sys.argv = [str(path), *map(str, arguments)]
+    runpy.run_path(str(path), run_name="__main__")
+
+
 def _serve():
     # An optimiser imports torch._dynamo, which takes longer than most of what is done in these processes.
     import torch._dynamo  # noqa: F401

@@ -11,9 +11,16 @@ DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say which model to load, and where to."""
-    parser.add_argument("--model", required=True, metavar="PATH-OR-ID", help="folder of a saved pipeline, or Hub id")
+    parser.add_argument(
+        "--model",
+        required=True,
+        metavar="PATH-OR-ID",
+        help="folder of a saved pipeline, next-scale/NAME for a model that comes along, or Hub id",
+    )
     parser.add_argument("--revision", help="branch, tag or commit on the Hub (a token is read from HF_TOKEN)")
-    parser.add_argument("--dtype", type=one_of(*DTYPES), help="fp32, bf16 or fp16 (default: as saved)")
+    parser.add_argument(
+        "--dtype", type=one_of(*DTYPES), help="fp32, bf16 or fp16 (default: as saved; what comes along: fp32)"
+    )
     parser.add_argument("--device", help="for example cpu, cuda or cuda:1 (default: cuda where there is one)")
 
 
