@@ -106,8 +106,7 @@ class DiffusionJob(Job[DiffusionRun]):
 
 def _given(data: ImageData) -> dict[str, int]:
     """The fields of a network's config that the data give."""
-    classes, vector_width = condition_size(data)
-    return {"num_classes": classes, "vector_width": vector_width}
+    return condition_size(data)._asdict()
 
 
 def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
@@ -116,5 +115,5 @@ def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
     unet.train().to(torch.bfloat16 if settings.training.mixed_precision == "bf16" else torch.float32)
     image = torch.zeros(1, config.image_channels, *config.size, device="meta")
     timestep = torch.zeros(1, dtype=torch.long, device="meta")
-    shown = Condition.nothing(1, config.vector_width).to("meta")
+    shown = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
     return cost_of(unet, lambda: unet(image, timestep, shown).square().mean())

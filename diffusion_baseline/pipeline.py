@@ -136,6 +136,7 @@ class DiffusionPipeline(PretrainedPipeline):
             self.class_names,
             vectors=vectors,
             vector_width=network.config.vector_width,
+            sequence_width=network.config.sequence_width,
         )
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)

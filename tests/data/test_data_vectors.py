@@ -51,8 +51,8 @@ def test_batches_carry_the_vectors_of_their_images(images):
         assert batch.condition.given.all()
         first, second = batch.split(2)
         assert torch.equal(torch.cat((first.condition.vectors, second.condition.vectors)), batch.condition.vectors)
-    assert condition_size(data) == (3, WIDTH)
-    assert condition_size(images) == (3, 0)
+    assert condition_size(data) == (3, WIDTH, 0)
+    assert condition_size(images) == (3, 0, 0)
     cached = next(batches(without_images(data), 4, seed=0))
     assert torch.equal(cached.condition.vectors, VECTORS[cached.indices])
 
@@ -62,7 +62,7 @@ def test_a_vector_may_be_all_that_is_shown(images):
     batch = next(batches(data, 4, seed=0))
     assert batch.condition.labels is None
     assert torch.equal(batch.condition.vectors, VECTORS[batch.indices])
-    assert condition_size(data) == (0, WIDTH)
+    assert condition_size(data) == (0, WIDTH, 0)
     assert data.classes == images.classes  # judges know them
     with pytest.raises(UserError, match="got a batch with vectors alone"):
         _ = batch.labels

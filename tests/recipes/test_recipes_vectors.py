@@ -161,7 +161,7 @@ def run_settings(run, **groups):
 
 
 def transformer_job(data):
-    classes, width = condition_size(data)
+    classes, width, _ = condition_size(data)
     torch.manual_seed(0)
     model = tiny_transformer(num_classes=classes, vector_width=width).config
     settings = run_settings(transformer_run("digits"), transformer=model)
@@ -169,7 +169,7 @@ def transformer_job(data):
 
 
 def diffusion_job(data):
-    classes, width = condition_size(data)
+    classes, width, _ = condition_size(data)
     unet = unet_config(**UNET | {"num_classes": classes, "vector_width": width})
     settings = run_settings(diffusion_run("digits"), unet=unet, num_timesteps=8, sampling_steps=2)
     return DiffusionJob(settings=settings, data=data)
@@ -234,5 +234,5 @@ def test_held_out_images_need_vectors_as_well():
     from var.data import digits
 
     train_split = digits("train")
-    with pytest.raises(UserError, match=r"\(10, 3\), got \(10, 0\); give them vectors too \(evaluation.every=0"):
+    with pytest.raises(UserError, match=r"\(10, 3, 0\), got \(10, 0, 0\); give them vectors too \(evaluation.every=0"):
         held_out("digits", WithVectors(train_split, torch.zeros(len(train_split), 3)))

@@ -257,6 +257,7 @@ class VARPipeline(PretrainedPipeline):
             self.class_names,
             vectors=vectors,
             vector_width=config.vector_width,
+            sequence_width=config.sequence_width,
         )
 
     def _draws(self, count: int, generator: Generators, seeds: GivenSeeds, official: bool) -> tuple[Draws, list[int]]:

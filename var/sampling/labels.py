@@ -18,7 +18,7 @@ from var.errors import UserError, suggestion
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.streams import GivenSeeds
-from var.sampling.vectors import Vectors, count_vectors, resolve_vectors
+from var.sampling.vectors import Vectors, count_vectors, resolve_sequence, resolve_vectors
 
 ClassLabels = int | str | np.integer | Sequence[int | str | np.integer] | np.ndarray | Tensor | Condition | None
 """A class or one for each image, by numbers (Python's, numpy's, torch's) or names; a condition; None for no class."""
@@ -106,23 +106,37 @@ def resolve_condition(
     *,
     vectors: Vectors = None,
     vector_width: int = 0,
+    sequence_width: int = 0,
 ) -> Condition:
     """The condition of what a call asks for, for models of `num_classes` that take vectors of `vector_width` (0: none).
 
     See `resolve_labels` and `resolve_vectors`. A model that takes vectors needs them, unless nothing is asked for;
-    classes beside them may be left out. A `Condition` is taken as it is, if it fits.
+    classes beside them may be left out. A `Condition` is taken as it is, if it fits; it alone has a sequence, which
+    models of a `sequence_width` need too.
     """
     if isinstance(class_labels, Condition):
         if vectors is not None:
             raise UserError("a condition holds its vectors, got vectors beside it; pass one of them")
-        return _fitting(class_labels, count, num_classes, vector_width)
+        return _with_sequence(_fitting(class_labels, count, num_classes, vector_width), sequence_width)
     _check_taken(class_labels is not None, vectors is not None, num_classes, vector_width)
     labels = resolve_labels(class_labels, count, num_classes, seeds, class_names)
-    if not vector_width:
-        return Condition(labels, labels != num_classes)
-    if vectors is None:
-        return replace(Condition.nothing(count, vector_width), labels=labels)
-    return replace(Condition.of(labels), vectors=resolve_vectors(vectors, count, vector_width))
+    condition = Condition(labels, labels != num_classes)
+    if vector_width:
+        asked = None if vectors is None else resolve_vectors(vectors, count, vector_width)
+        nothing = replace(Condition.nothing(count, vector_width), labels=labels)
+        condition = nothing if asked is None else replace(Condition.of(labels), vectors=asked)
+    return _with_sequence(condition, sequence_width)
+
+
+def _with_sequence(condition: Condition, width: int) -> Condition:
+    """A condition that fits but for its sequence, as models take it; raises `UserError` if that does not fit."""
+    if condition.sequence is not None and width:
+        sequence, mask = resolve_sequence(condition.sequence, condition.sequence_mask, len(condition), width)
+        return replace(condition, sequence=sequence, sequence_mask=mask)
+    if condition.sequence is not None or (width and condition.given.any()):
+        takes, got = (f"a sequence of width {width}", "none") if width else ("no sequence", "one")
+        raise UserError(f"the model takes {takes}, got {got}; pass a condition that it was made for")
+    return replace(condition, sequence=torch.zeros(len(condition), 0, width)) if width else condition
 
 
 def _fitting(condition: Condition, count: int, num_classes: int, vector_width: int) -> Condition:

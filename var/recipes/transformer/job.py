@@ -159,7 +159,8 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     def loss() -> Tensor:
         rest = scales.length - scales.lengths[0]
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
-        logits = model(Condition.nothing(1, config.vector_width).to("meta"), inputs)
+        nothing = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
+        logits = model(nothing, inputs)
         return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
 
     cost = cost_of(model, loss)
@@ -188,11 +189,9 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
 
 def _given(vqvae: Tokenizer, data: ImageData) -> tuple[tuple[str, Any, str], ...]:
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
-    classes, vector_width = condition_size(data)
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
         ("code_width", vqvae.config.width, "the tokenizer"),
-        ("num_classes", classes, "the data"),
-        ("vector_width", vector_width, "the data"),
+        *((name, size, "the data") for name, size in condition_size(data)._asdict().items()),
     )
