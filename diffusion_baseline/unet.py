@@ -165,7 +165,7 @@ class Stage(nn.Module):
         self.cross = CrossAttentionBlock(channels, config) if attention and config.sequence_width else None
 
     def forward(
-        self, x: Float[Tensor, "batch _ h w"], condition: Float[Tensor, "batch _"], text: Text | None
+        self, x: Float[Tensor, "batch _ h w"], condition: Float[Tensor, "batch _"], text: Text | None = None
     ) -> Float[Tensor, "batch _ h w"]:
         """Apply all."""
         x = self.attention(self.residual(x, condition))
