@@ -9,6 +9,7 @@ import torch
 from teacher_forced import TeacherForced
 from tiny import spread, tiny_diffusion_pipeline, tiny_pipeline, tiny_transformer, tiny_unet
 from tiny_models import one_line
+from tiny_text import LetterEncoder
 
 from var.conditions import KEYS, Condition, SequenceEmbedding
 from var.errors import UserError
@@ -244,6 +245,24 @@ def test_an_image_is_that_of_its_own_text(pipes, tmp_path):
 def test_sequences_that_do_not_fit(sequence, mask, message):
     with one_line(f".*(?:{message})"):
         resolve_sequence(sequence, mask, 3, WIDTH)
+
+
+@pytest.mark.parametrize("vector_width", [0, 6])
+def test_a_prompt_is_the_sequence_of_its_text(pipes, vector_width):
+    pipe = copy.deepcopy(pipes[0])
+    if vector_width:
+        pipe = PIPELINES["var"](sequence_width=WIDTH, vector_width=WIDTH)
+    encoder = pipe.text_encoder = LetterEncoder(WIDTH)
+    texts = ["a big cab", "jade bead", "a big cab"]
+    call = {"seeds": [0, 1, 2], "guidance_scale": 2.0, **QUIET}
+    read = encoder(texts, sequences=True)
+    shown = Condition(None, torch.ones(3, dtype=torch.bool), vectors=read.vectors if vector_width else None)
+    shown = replace(shown, sequence=read.sequence, sequence_mask=read.mask)
+    images = pipe(prompt=texts, **call).images
+    assert torch.equal(images, pipe(shown, **call).images)
+    assert not torch.equal(images, pipe(prompt=texts[::-1][1:] + texts[:1], **call).images)
+    with one_line(".*takes a sequence of width 6, got none; pass a prompt"):
+        pipe([1, 2, 3], vectors=read.vectors if vector_width else None, **call)
 
 
 def test_what_takes_no_sequence_says_so(pipes):
