@@ -1,13 +1,18 @@
 """What encoders of texts are to those who use them, whoever makes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, cast
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from var.errors import UserError
+
+PIECES = 64
+"""Of a text that models attend to, at most: what is kept of a data set grows with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,24 @@ class TextFeatures:
     vectors: Float[Tensor, "n width"]
     sequence: Float[Tensor, "n length sequence_width"] | None = None  # None unless it is asked for
     mask: Bool[Tensor, "n length"] | None = None  # True where the text has a piece; behind its end rows mean nothing
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The features of one text after another, all sequences as long as the longest."""
+        vectors = torch.cat([part.vectors for part in parts])
+        rows = [part.sequence for part in parts if part.sequence is not None]
+        masks = [part.mask for part in parts if part.mask is not None]
+        if not rows:
+            return cls(vectors)
+        length = max(mask.shape[1] for mask in masks)
+        sequence = torch.cat([F.pad(each, (0, 0, 0, length - each.shape[1])) for each in rows])
+        return cls(vectors, sequence, torch.cat([F.pad(each, (0, length - each.shape[1])) for each in masks]))
+
+    def attended(self) -> Self:
+        """As models attend to them, in training and when they are asked: `PIECES` at most, in 16 bits."""
+        if self.sequence is None or self.mask is None:
+            return self
+        return replace(self, sequence=self.sequence[:, :PIECES].half(), mask=self.mask[:, :PIECES].clone())
 
 
 class TextEncoder(Protocol):
