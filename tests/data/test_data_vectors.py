@@ -177,3 +177,18 @@ def test_sequences_that_do_not_fit(images):
             WithVectors(images, None, **sequences() | changes)
     with pytest.raises(UserError, match="must show vectors or a sequence, got neither"):
         WithVectors(images, None)
+
+
+def test_what_several_images_show_is_held_once(images):
+    rows, given = torch.arange(COUNT) % 5, sequences()
+    expanded = {name: part[rows] for name, part in given.items()}
+    few = WithVectors(images, VECTORS[:5], rows=rows, **{name: part[:5] for name, part in given.items()})
+    many = WithVectors(images, VECTORS[rows], **expanded)
+    places = torch.tensor([7, 0, 11])
+    found, expected = few.condition(places), many.condition(places)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.vectors, expected.vectors)
+    assert torch.equal(found.sequence, expected.sequence)
+    assert torch.equal(found.sequence_mask, expected.sequence_mask)
+    assert len(few.sequence) == 5
+    assert fingerprint(few) != fingerprint(WithVectors(images, VECTORS[:5], rows=rows.flip(0)))

@@ -55,8 +55,7 @@ def with_texts(
     how = {"progress": progress, "rank": rank, "world_size": world_size, "wait": wait}
     read = encoded(texts, encoder, folder, sequences=sequences, **how)
     parts = {"sequence": read.sequence, "sequence_mask": read.mask}
-    own = {name: part[rows] for name, part in parts.items() if part is not None}
-    shown = WithVectors(plain, read.vectors[rows], labels=labels, **own)
+    shown = WithVectors(plain, read.vectors, rows=rows, labels=labels, **parts)
     return shown if plain is data else SkipBadImages(shown)
 
 

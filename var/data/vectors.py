@@ -21,8 +21,9 @@ class WithVectors(WrappedData):
     """The images of `data`, where the one at an index shows the row of `vectors` there, (n, width), beside its class.
 
     Or, beside or instead of vectors (None), the row of `sequence`, (n, length, width) in any floating-point type, where
-    `sequence_mask`, (n, length), is True; what is padding in all rows is left out. With `labels` False it shows no
-    class; that stays known to those who judge.
+    `sequence_mask`, (n, length), is True; what is padding in all rows is left out. With `rows` the image at an index
+    shows the row of this number, so that what several show is held once. With `labels` False it shows no class; that
+    stays known to those who judge.
 
     Raises `UserError` for vectors or sequences of another number or that are not finite, and for `data` in which images
     stand for others, whose vectors would be those of the images that they replace: wrap these data in `SkipBadImages`
@@ -40,18 +41,21 @@ class WithVectors(WrappedData):
         *,
         sequence: np.ndarray | Tensor | None = None,
         sequence_mask: np.ndarray | Tensor | None = None,
+        rows: Int64[Tensor, " n"] | None = None,
         labels: bool = True,
     ):
         super().__init__(data)
-        self._labels_shown = labels
+        self.rows, self._labels_shown = rows, labels
+        assert rows is None or len(rows) == len(data)
+        count = len(data) if rows is None else 1 + int(rows.max())
         if any(isinstance(layer, SkipBadImages) for layer in layers_of(data)):
             raise UserError("vectors must belong to the images that are loaded, got SkipBadImages; wrap it around them")
         if vectors is None and sequence is None:
             raise UserError("images must show vectors or a sequence, got neither; pass the data as they are")
         if vectors is not None:
-            self.vectors = _one_each(vectors, len(data))
+            self.vectors = _one_each(vectors, count)
         if sequence is not None:
-            self.sequence, self.sequence_mask = _without_padding(*resolve_sequence(sequence, sequence_mask, len(data)))
+            self.sequence, self.sequence_mask = _without_padding(*resolve_sequence(sequence, sequence_mask, count))
 
     def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`."""
@@ -68,13 +72,14 @@ class WithVectors(WrappedData):
     def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
         """What the images at `indices` show."""
         mine = {"vectors": self.vectors, "sequence": self.sequence, "sequence_mask": self.sequence_mask}
-        rows = {name: part.index_select(0, indices) for name, part in mine.items() if part is not None}
-        condition = replace(super().condition(indices), **rows)
+        rows = indices if self.rows is None else self.rows[indices]
+        shown = {name: part.index_select(0, rows) for name, part in mine.items() if part is not None}
+        condition = replace(super().condition(indices), **shown)
         return condition if self._labels_shown else replace(condition, labels=None)
 
     def identity(self) -> str:
         """What the fingerprint takes in besides that of the images: hashes of all vectors and sequences."""
-        mine = {"vectors": self.vectors, "sequence": self.sequence, "mask": self.sequence_mask}
+        mine = {"vectors": self.vectors, "sequence": self.sequence, "mask": self.sequence_mask, "rows": self.rows}
         told = (f"{name} {tuple(part.shape)} {_digest(part)} " for name, part in mine.items() if part is not None)
         return f"{''.join(told)}{'and' if self._labels_shown else 'without'} labels"
 
