@@ -36,7 +36,7 @@ class DiffusionJob(Job[DiffusionRun]):
     def __post_init__(self) -> None:
         unet = self.settings.unet
         check_encoder(self.start.settings().get("text_encoder") if self.start else None, self.encoder)
-        for name, wanted in _given(self.shown).items():
+        for name, wanted in self.shown._asdict().items():
             if (found := getattr(unet, name)) != wanted:
                 raise UserError(f"unet.{name} is given by the data, {wanted}, got {found}; leave it out")
         if self.start is not None:
@@ -59,7 +59,7 @@ class DiffusionJob(Job[DiffusionRun]):
         run = configured(run, arguments)
         data = open_training_data(arguments, (run.unet.image_channels, *run.unet.size), run.data)
         encoder = open_text_encoder(arguments, run.data)
-        run = replace(run, unet=replace(run.unet, **_given(shown_size(data, run.data, encoder))))
+        run = replace(run, unet=replace(run.unet, **shown_size(data, run.data, encoder)._asdict()))
         return cls(settings=run, data=data, start=start, init=arguments.init, encoder=encoder)
 
     def plan(self, processes: int) -> Plan:
@@ -106,17 +106,11 @@ class DiffusionJob(Job[DiffusionRun]):
         return f"saved a DiffusionPipeline: python -m diffusion_baseline generate --model {folder}"
 
 
-def _given(shown: tuple[int, int]) -> dict[str, int]:
-    """The fields of a network's config that the data give."""
-    classes, vector_width = shown
-    return {"num_classes": classes, "vector_width": vector_width}
-
-
 def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
     """A training pass of one image; `unet` is on the meta device."""
     config = unet.config
     unet.train().to(torch.bfloat16 if settings.training.mixed_precision == "bf16" else torch.float32)
     image = torch.zeros(1, config.image_channels, *config.size, device="meta")
     timestep = torch.zeros(1, dtype=torch.long, device="meta")
-    shown = Condition.nothing(1, config.vector_width).to("meta")
+    shown = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
     return cost_of(unet, lambda: unet(image, timestep, shown).square().mean())

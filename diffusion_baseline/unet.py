@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from var import checks
-from var.conditions import ClassEmbedding, Shown
+from var.conditions import ClassEmbedding, Shown, Text
 from var.configs import added
 from var.errors import UserError
 from var.hub import PretrainedModel
@@ -20,7 +20,7 @@ from var.hub import PretrainedModel
 class UNetConfig:
     """Size and shape of a `UNet`; levels are counted from the finest, each half the side of the one before."""
 
-    num_classes: int  # the label `num_classes` is the null label; 0 where there are only vectors
+    num_classes: int  # the label `num_classes` is the null label; 0 where there are only vectors or texts
     image_size: int | tuple[int, int] = 32  # (height, width) in pixels; an int is a square
     image_channels: int = 3
     base_channels: int = 128  # width at the finest level
@@ -32,14 +32,15 @@ class UNetConfig:
     norm_groups: int = 32  # of every GroupNorm
     dropout: float = 0.0  # before the second convolution of each residual block
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
+    sequence_width: int = added(0)  # of the features of texts that the levels with attention attend to; 0: not to any
 
     def __post_init__(self):
         checks.fields(self)
         counts = ("image_channels", "base_channels", "residual_blocks", "head_width", "norm_groups")
         checks.at_least(1, self, *counts)
-        checks.at_least(0, self, "vector_width")
-        checks.at_least(0 if self.vector_width else 1, self, "num_classes")
-        checks.at_most(2**17, self, "vector_width")
+        checks.at_least(0, self, "vector_width", "sequence_width")
+        checks.at_least(0 if self.vector_width or self.sequence_width else 1, self, "num_classes")
+        checks.at_most(2**17, self, "vector_width", "sequence_width")
         checks.at_most(2**14, self, "image_channels", "base_channels", "head_width", "norm_groups", "image_size")
         checks.at_most(2**10, self, "residual_blocks", "multipliers")
         checks.at_most(2**24, self, "num_classes", "embedding_width")
@@ -65,6 +66,9 @@ class UNetConfig:
                     f"attention needs a level of 0 to {len(self.widths) - 1} whose channels head_width = "
                     f"{self.head_width} divides, got level {level} of widths {self.widths}; change attention_levels"
                 )
+
+        if self.sequence_width and not self.attention_levels:
+            raise UserError("texts are attended to at attention_levels, got none; name one, or sequence_width 0")
 
     @property
     def size(self) -> tuple[int, int]:
@@ -132,19 +136,40 @@ class AttentionBlock(nn.Module):
         return x + self.project(h.transpose(-1, -2).reshape(x.shape))
 
 
+class CrossAttentionBlock(nn.Module):
+    """Attention of all positions of a feature map to the features of a text."""
+
+    def __init__(self, channels: int, config: UNetConfig):
+        super().__init__()
+        self.heads = channels // config.head_width
+        self.norm = nn.GroupNorm(config.norm_groups, channels)
+        self.query = nn.Conv2d(channels, channels, 1)
+        self.key_value = nn.Linear(config.sequence_width, 2 * channels)
+        self.project = zero_init(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: Float[Tensor, "batch c h w"], text: Text) -> Float[Tensor, "batch c h w"]:
+        """Add to each position what it takes from the text."""
+        q = self.query(self.norm(x)).flatten(2).unflatten(1, (self.heads, -1)).transpose(-1, -2)
+        k, v = self.key_value(text.features).unflatten(2, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        h = F.scaled_dot_product_attention(q, k, v, attn_mask=text.mask)
+        return x + self.project(h.transpose(-1, -2).reshape(x.shape))
+
+
 class Stage(nn.Module):
-    """One residual block and, where asked for, attention after it."""
+    """One residual block and, where asked for, attention after it: to its own map, and to a text if there are any."""
 
     def __init__(self, channels_in: int, channels: int, config: UNetConfig, *, attention: bool):
         super().__init__()
         self.residual = ResidualBlock(channels_in, channels, config)
         self.attention = AttentionBlock(channels, config) if attention else nn.Identity()
+        self.cross = CrossAttentionBlock(channels, config) if attention and config.sequence_width else None
 
     def forward(
-        self, x: Float[Tensor, "batch _ h w"], condition: Float[Tensor, "batch _"]
+        self, x: Float[Tensor, "batch _ h w"], condition: Float[Tensor, "batch _"], text: Text | None = None
     ) -> Float[Tensor, "batch _ h w"]:
-        """Apply both."""
-        return self.attention(self.residual(x, condition))
+        """Apply all."""
+        x = self.attention(self.residual(x, condition))
+        return x if self.cross is None or text is None else self.cross(x, text)
 
 
 class Downsample(nn.Conv2d):
@@ -183,7 +208,9 @@ class UNet(PretrainedModel, nn.Module):
             nn.SiLU(),
             nn.Linear(config.embedding_width, config.embedding_width),
         )
-        self.label = ClassEmbedding(config.num_classes, config.embedding_width, config.vector_width)
+        self.label = ClassEmbedding(
+            config.num_classes, config.embedding_width, config.vector_width, config.sequence_width
+        )
         self.stem = nn.Conv2d(config.image_channels, config.widths[0], 3, padding=1)
         self.down, self.middle, self.up = self._stages()
         self.norm = nn.GroupNorm(config.norm_groups, config.widths[0])
@@ -219,13 +246,14 @@ class UNet(PretrainedModel, nn.Module):
         dtype = self.stem.weight.dtype
         features = timestep_features(timesteps, self.config.embedding_width).to(dtype)
         condition = F.silu(self.time(features) + self.label(shown))
+        text = self.label.text(shown)
         h = self.stem(x.to(dtype))
         skips = [h]
         for stage in self.down:
-            h = stage(h) if isinstance(stage, Downsample) else stage(h, condition)
+            h = stage(h) if isinstance(stage, Downsample) else stage(h, condition, text)
             skips.append(h)
         for stage in self.middle:
-            h = stage(h, condition)
+            h = stage(h, condition, text)
         for stage in self.up:
-            h = stage(h) if isinstance(stage, Upsample) else stage(torch.cat([h, skips.pop()], dim=1), condition)
+            h = stage(h) if isinstance(stage, Upsample) else stage(torch.cat([h, skips.pop()], dim=1), condition, text)
         return self.head(F.silu(self.norm(h))).to(x.dtype)

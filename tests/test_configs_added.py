@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import itertools
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from comparison.stages import settings_key
 from comparison.training import config_to_dict as told_by_the_comparison
 from tiny import tiny_diffusion_pipeline, tiny_pipeline, transformer_config, unet_config
 
-from diffusion_baseline import UNet
+from diffusion_baseline import UNet, UNetConfig
 from var import VAR
 from var.configs import added, config_from_dict, config_to_dict, config_to_text
 from var.evaluation import Classifier
@@ -25,6 +26,8 @@ CONFIG_FILES = {
     "unet": "95de3904e21bd3a8c8180728cf3ee45f660fbeee17602bfb086c38911ce3d9c0",
 }
 KEYS = ("16806eb4b648", "e953c653665f")
+LATE = ("vector_width", "sequence_width")
+ATTENDING = {"attention_levels": (1,), "head_width": 8}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,11 @@ class Outer:
     inner: Inner = Inner()
     hidden: int = dataclasses.field(default=3, repr=False)
     made: int = dataclasses.field(default=4, init=False)
+
+
+def late(config, name):
+    """The config with a field chosen that was added."""
+    return dataclasses.replace(config, **{name: 3}, **(ATTENDING if isinstance(config, UNetConfig) else {}))
 
 
 def constant(model):
@@ -69,10 +77,11 @@ def test_what_is_no_config_keeps_its_representation(value):
 @pytest.mark.parametrize("config", [transformer_config(), unet_config(), ClassifierConfig()])
 def test_configs_are_named_as_before(config):
     found = config_to_text(config)
-    assert found == repr(config).replace(", vector_width=0", "")
-    assert "vector_width" not in found
-    if hasattr(config, "vector_width"):
-        assert "vector_width=3" in config_to_text(dataclasses.replace(config, vector_width=3))
+    assert found == repr(config).replace(", vector_width=0", "").replace(", sequence_width=0", "")
+    for name in LATE:
+        assert name not in found
+        if hasattr(config, name):
+            assert f"{name}=3" in config_to_text(late(config, name))
 
 
 def test_fingerprints_and_digests_are_those_of_before():
@@ -81,9 +90,9 @@ def test_fingerprints_and_digests_are_those_of_before():
     found = fingerprint(constant(pipe.vqvae), constant(pipe.transformer))
     assert (found, fingerprint(constant(other.unet), settings=other.settings())) == FINGERPRINTS
     assert constant(Classifier(ClassifierConfig())).digest == DIGEST
-    vectors = constant(VAR(transformer_config(vector_width=3))), constant(UNet(unet_config(vector_width=3)))
-    assert fingerprint(vectors[0]) != fingerprint(constant(VAR(transformer_config())))
-    assert fingerprint(vectors[1]) != fingerprint(constant(UNet(unet_config())))
+    for name in LATE:
+        for kind, config in ((VAR, transformer_config()), (UNet, unet_config(**ATTENDING))):
+            assert fingerprint(constant(kind(late(config, name)))) != fingerprint(constant(kind(config)))
 
 
 def test_saved_configs_are_those_of_before(tmp_path):
@@ -95,12 +104,12 @@ def test_saved_configs_are_those_of_before(tmp_path):
 def test_stages_of_a_comparison_keep_their_keys():
     configs = transformer_config(), unet_config()
     assert tuple(settings_key("x", told_by_the_comparison(config)) for config in configs) == KEYS
-    for config in configs:
-        late = dataclasses.replace(config, vector_width=3)
-        assert settings_key("x", told_by_the_comparison(late)) not in KEYS
+    for config, name in itertools.product(configs, LATE):
+        assert settings_key("x", told_by_the_comparison(late(config, name))) not in KEYS
 
 
 def test_a_run_that_does_not_tell_it_has_its_default():
     settings = settings_to_dict(transformer_run("digits").transformer)
-    del settings["vector_width"]
-    assert settings_from_dict(type(transformer_run("digits").transformer), settings).vector_width == 0
+    for name in LATE:
+        del settings[name]
+        assert getattr(settings_from_dict(type(transformer_run("digits").transformer), settings), name) == 0

@@ -1,19 +1,23 @@
-"""What an image is asked to show, the same for both paradigms: a class, a vector, nothing; and guidance towards it."""
+"""What an image is asked to show, the same for both paradigms: a class, a vector, a text; and guidance towards it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from var.errors import UserError
 
+KEYS = 16
+"""Cross-attention has a multiple of so many keys: a CPU takes 4 times as long for 13 of them as for 16."""
+
 
 @dataclass(frozen=True)
 class Condition:
-    """What each image of a batch is asked to show: a class, a vector, or both; nothing where it is not `given`.
+    """What each image of a batch is asked to show: a class, a vector, a sequence; nothing where it is not `given`.
 
     Another kind is a subclass with more fields, tensors with the batch first, and an embedding that reads them.
     """
@@ -21,6 +25,9 @@ class Condition:
     labels: Int[Tensor, " batch"] | None  # None where no image has a class
     given: Bool[Tensor, " batch"]
     vectors: Float[Tensor, "batch vector_width"] | None = field(default=None, kw_only=True)  # None where none has one
+    # Features of the parts of a text, such as an encoder's last layer; True where they are no padding (None: all).
+    sequence: Float[Tensor, "batch length sequence_width"] | None = field(default=None, kw_only=True)
+    sequence_mask: Bool[Tensor, "batch length"] | None = field(default=None, kw_only=True)
 
     @classmethod
     def of(cls, labels: Int[Tensor, " batch"]) -> Self:
@@ -28,10 +35,11 @@ class Condition:
         return cls(labels, torch.ones_like(labels, dtype=torch.bool))
 
     @classmethod
-    def nothing(cls, count: int, vector_width: int = 0) -> Self:
-        """`count` rows that ask for nothing, as models that take vectors of this width (0: none) are told it."""
+    def nothing(cls, count: int, vector_width: int = 0, sequence_width: int = 0) -> Self:
+        """`count` rows that ask for nothing, as models that take vectors and sequences of these widths are told it."""
         vectors = torch.zeros(count, vector_width) if vector_width else None
-        return cls(None, torch.zeros(count, dtype=torch.bool), vectors=vectors)
+        sequence = torch.zeros(count, 0, sequence_width) if sequence_width else None
+        return cls(None, torch.zeros(count, dtype=torch.bool), vectors=vectors, sequence=sequence)
 
     def __len__(self) -> int:
         return len(self.given)
@@ -102,31 +110,78 @@ class VectorEmbedding(nn.Module):
         return self.linear(torch.where(given[:, None], vectors.to(self.null.dtype), self.null))
 
 
+class Text(NamedTuple):
+    """What cross-attention looks at: features, and True where they may be seen."""
+
+    features: Float[Tensor, "batch keys sequence_width"]
+    mask: Bool[Tensor, "batch 1 1 keys"]
+
+
+class SequenceEmbedding(nn.Module):
+    """The normalised features of a sequence behind a learned one, which stands alone where nothing is to be shown.
+
+    It is always there: no softmax is over nothing, and all weights get a gradient, whatever is given.
+    """
+
+    def __init__(self, sequence_width: int) -> None:
+        super().__init__()
+        self.null = nn.Parameter(torch.randn(sequence_width))  # as spread as those that are normalised
+
+    def forward(
+        self,
+        sequence: Float[Tensor, "batch length sequence_width"],
+        mask: Bool[Tensor, "batch length"] | None,
+        given: Bool[Tensor, " batch"],
+    ) -> Text:
+        """What a network sees of them, padded to a multiple of `KEYS`."""
+        seen = given[:, None].expand(sequence.shape[:2])
+        if mask is not None:
+            seen = seen & mask
+        short = -(1 + seen.shape[1]) % KEYS
+        features = F.layer_norm(sequence.to(self.null.dtype), self.null.shape)
+        features = torch.cat((self.null.expand(len(features), 1, -1), F.pad(features, (0, 0, 0, short))), dim=1)
+        return Text(features, F.pad(F.pad(seen, (1, 0), value=True), (0, short))[:, None, None])
+
+
 class ClassEmbedding(nn.Embedding):
     """A vector for every class, and a last one for images that have no class or are asked to show nothing.
 
-    With a `vector_width` it also takes vectors, and gives the sum of both embeddings.
+    With a `vector_width` it also takes vectors, and gives the sum of both embeddings; with a `sequence_width`,
+    sequences, which it gives as `text`.
     """
 
-    def __init__(self, num_classes: int, width: int, vector_width: int = 0) -> None:
+    def __init__(self, num_classes: int, width: int, vector_width: int = 0, sequence_width: int = 0) -> None:
         super().__init__(num_classes + 1, width)
-        self.num_classes, self.vector_width = num_classes, vector_width
+        self.num_classes, self.widths = num_classes, {"vectors": vector_width, "a sequence": sequence_width}
         self.vector = VectorEmbedding(vector_width, width) if vector_width else None
+        self.sequence = SequenceEmbedding(sequence_width) if sequence_width else None
 
     def forward(self, shown: Shown) -> Float[Tensor, "batch width"]:  # pyright: ignore[reportIncompatibleMethodOverride]
         """What the network is told; raises `UserError` for vectors where it takes none, and the other way round."""
         condition = condition_of(shown)
-        found = 0 if condition.vectors is None else condition.vectors.shape[1]
-        if found != self.vector_width:
-            raise UserError(
-                f"a condition must have vectors of the width that the model takes, {self.vector_width or 'none'}, got "
-                f"{found or 'none'}; give what the model was made for"
-            )
+        self._check_widths(condition)
         labels = condition.classes(self.num_classes).masked_fill(~condition.given, self.num_classes)
         embedded = super().forward(labels)
         if self.vector is None or condition.vectors is None:
             return embedded
         return embedded + self.vector(condition.vectors, condition.given)
+
+    def text(self, shown: Shown) -> Text | None:
+        """What the network's cross-attention looks at, of a condition that `forward` takes; None where it has none."""
+        condition = condition_of(shown)
+        if self.sequence is None or condition.sequence is None:
+            return None
+        return self.sequence(condition.sequence, condition.sequence_mask, condition.given)
+
+    def _check_widths(self, condition: Condition) -> None:
+        parts = condition.vectors, condition.sequence
+        for (name, width), part in zip(self.widths.items(), parts, strict=True):
+            found = 0 if part is None else part.shape[-1]
+            if found != width:
+                raise UserError(
+                    f"a condition must have {name} of the width that the model takes, {width or 'none'}, got "
+                    f"{found or 'none'}; give what the model was made for"
+                )
 
     def check(self, shown: Shown) -> None:
         """Raise `UserError` unless all labels lie in [0, num_classes]; waits for the device, unless that is meta."""

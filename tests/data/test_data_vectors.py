@@ -51,8 +51,8 @@ def test_batches_carry_the_vectors_of_their_images(images):
         assert batch.condition.given.all()
         first, second = batch.split(2)
         assert torch.equal(torch.cat((first.condition.vectors, second.condition.vectors)), batch.condition.vectors)
-    assert condition_size(data) == (3, WIDTH)
-    assert condition_size(images) == (3, 0)
+    assert condition_size(data) == (3, WIDTH, 0)
+    assert condition_size(images) == (3, 0, 0)
     cached = next(batches(without_images(data), 4, seed=0))
     assert torch.equal(cached.condition.vectors, VECTORS[cached.indices])
 
@@ -62,7 +62,7 @@ def test_a_vector_may_be_all_that_is_shown(images):
     batch = next(batches(data, 4, seed=0))
     assert batch.condition.labels is None
     assert torch.equal(batch.condition.vectors, VECTORS[batch.indices])
-    assert condition_size(data) == (0, WIDTH)
+    assert condition_size(data) == (0, WIDTH, 0)
     assert data.classes == images.classes  # judges know them
     with pytest.raises(UserError, match="got a batch with vectors alone"):
         _ = batch.labels
@@ -122,3 +122,73 @@ def test_vectors_that_do_not_fit(images, vectors, message):
     with pytest.raises(UserError, match=message) as caught:
         WithVectors(images, vectors)
     assert "\n" not in str(caught.value)
+
+
+def sequences(length=5):
+    """Of 0 to 3 parts each."""
+    parts = torch.randn(COUNT, length, WIDTH, generator=torch.Generator().manual_seed(2)).half()
+    return {"sequence": parts, "sequence_mask": torch.arange(length) < torch.arange(COUNT)[:, None] % 4}
+
+
+def test_batches_carry_the_sequences_of_their_images_without_padding(images):
+    given = sequences()
+    for data in (WithVectors(images, VECTORS, **given), WithVectors(images, None, **given)):
+        assert condition_size(data) == (3, 0 if data.vectors is None else WIDTH, WIDTH)
+        for batch in (next(batches(each, 4, seed=0)) for each in (data, without_images(data))):
+            shown = batch.condition
+            assert shown.sequence.dtype == torch.float16
+            assert torch.equal(shown.sequence, given["sequence"][batch.indices, :3])
+            assert torch.equal(shown.sequence_mask, given["sequence_mask"][batch.indices, :3])
+            assert (shown.vectors is None) == (data.vectors is None)
+    whole = WithVectors(images, None, sequence=given["sequence"].float().numpy(), labels=False)
+    shown = whole.condition(torch.tensor([4, 1]))
+    assert torch.equal(shown.sequence, given["sequence"].float()[[4, 1]])
+    assert shown.labels is shown.sequence_mask is None
+    hidden = WithVectors(images, None, **sequences() | {"sequence_mask": np.zeros((COUNT, 5), dtype=bool)})
+    assert hidden.condition(torch.tensor([0])).sequence.shape == (1, 0, WIDTH)
+
+
+def test_workers_give_the_same_sequences(images):
+    data = WithVectors(images, VECTORS, **sequences())
+    here, there = (next(batches(data, 4, seed=0, workers=each, augment=RandomCrop(1.5))) for each in (0, 1))
+    assert torch.equal(here.condition.sequence, there.condition.sequence)
+    assert torch.equal(here.condition.sequence_mask, there.condition.sequence_mask)
+
+
+def test_the_fingerprint_takes_sequences_in(images):
+    given = sequences()
+    several = [{}, given, given | {"sequence_mask": None}, given | {"sequence": given["sequence"].flip(0)}]
+    several.append(given | {"sequence_mask": given["sequence_mask"].flip(0)})
+    names = [fingerprint(WithVectors(images, VECTORS, **each)) for each in several]
+    names.append(fingerprint(WithVectors(images, None, **given)))
+    assert len(set(names)) == len(names)
+    assert fingerprint(WithVectors(images, VECTORS, **sequences(length=9))) != names[1]  # of other features
+    longer = {name: torch.cat((part, torch.zeros_like(part)), dim=1) for name, part in given.items()}
+    assert fingerprint(WithVectors(images, VECTORS, **longer)) == names[1]
+
+
+def test_sequences_that_do_not_fit(images):
+    for changes, message in (
+        ({"sequence": torch.zeros(COUNT - 1, 2, WIDTH)}, r"must be floats \(12, length, width\), .* \(11, 2, 4\)"),
+        ({"sequence": torch.zeros(COUNT, WIDTH)}, r"got torch.float32 \(12, 4\)"),
+        ({"sequence_mask": torch.ones(COUNT, 5)}, r"bools \(12, 5\), .* got torch.float32 \(12, 5\)"),
+    ):
+        with pytest.raises(UserError, match=message):
+            WithVectors(images, None, **sequences() | changes)
+    with pytest.raises(UserError, match="must show vectors or a sequence, got neither"):
+        WithVectors(images, None)
+
+
+def test_what_several_images_show_is_held_once(images):
+    rows, given = torch.arange(COUNT) % 5, sequences()
+    expanded = {name: part[rows] for name, part in given.items()}
+    few = WithVectors(images, VECTORS[:5], rows=rows, **{name: part[:5] for name, part in given.items()})
+    many = WithVectors(images, VECTORS[rows], **expanded)
+    places = torch.tensor([7, 0, 11])
+    found, expected = few.condition(places), many.condition(places)
+    assert torch.equal(found.labels, expected.labels)
+    assert torch.equal(found.vectors, expected.vectors)
+    assert torch.equal(found.sequence, expected.sequence)
+    assert torch.equal(found.sequence_mask, expected.sequence_mask)
+    assert len(few.sequence) == 5
+    assert fingerprint(few) != fingerprint(WithVectors(images, VECTORS[:5], rows=rows.flip(0)))

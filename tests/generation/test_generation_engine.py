@@ -283,13 +283,13 @@ def test_recorded_scales_keep_their_storage_between_calls(own_pipe):
     for labels in ((1, 4, 2), (0, 0, 3), (1, 4, 2)):
         made = run(engine, labels=labels)
         kept = engine.kept
-        addresses.append([t.data_ptr() for t in (kept.cache.storage, kept.modulation, kept.head_modulation)])
+        addresses.append([t.data_ptr() for t in (kept.cache.storage, *kept.constants.tensors())])
         plain = run(TeacherForced(own_pipe.vqvae, own_pipe.transformer), labels=labels)
         assert all(torch.equal(left, right) for left, right in zip(made.token_maps, plain.token_maps, strict=True))
     assert addresses[0] == addresses[1] == addresses[2]
     assert len(engine.kept.recorded) == 3
     run(engine, labels=(1, 2))  # another batch size begins anew
-    assert len(engine.kept.start) == 4
+    assert len(engine.kept.constants.start) == 4
 
 
 def test_calls_of_one_engine_do_not_meet(own_pipe):

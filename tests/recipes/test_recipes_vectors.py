@@ -8,6 +8,7 @@ import torch
 import torch.distributed as dist
 from tiny import spread, tiny_transformer, tiny_vqvae, unet_config
 from vector_runs import (
+    ATTENDING,
     COUNT,
     TASKS,
     UNET,
@@ -16,6 +17,7 @@ from vector_runs import (
     diffusion_task,
     losses,
     some_images,
+    some_sequences,
     some_vectors,
     transformer_task,
 )
@@ -58,6 +60,18 @@ def vectors():
 @pytest.fixture(scope="module")
 def data(images, vectors):
     return WithVectors(images, vectors)
+
+
+@pytest.mark.parametrize("kind", TASKS)
+def test_every_weight_of_the_attention_to_texts_learns(kind, images):
+    task = TASKS[kind](num_classes=0, **ATTENDING[kind] | {"vector_width": 0})
+    before = {name: value.clone() for name, value in task.model.state_dict().items()}
+    config = TrainingConfig(steps=3, batch_size=8, seed=0, accumulation=2, learning_rate=1e-2)
+    train(task, WithVectors(images, None, labels=False, **some_sequences()), config, progress=False, device="cpu")
+    after = task.model.state_dict()
+    own = [name for name in before if ".cross." in name or ".sequence." in name]
+    assert len(own) > 6
+    assert all(not torch.equal(before[name], after[name]) for name in own)
 
 
 @pytest.mark.parametrize("kind", TASKS)
@@ -161,16 +175,15 @@ def run_settings(run, **groups):
 
 
 def transformer_job(data):
-    classes, width = condition_size(data)
     torch.manual_seed(0)
-    model = tiny_transformer(num_classes=classes, vector_width=width).config
+    model = tiny_transformer(**condition_size(data)._asdict()).config
     settings = run_settings(transformer_run("digits"), transformer=model)
     return TransformerJob(settings=settings, data=data, vqvae=tiny_vqvae())
 
 
 def diffusion_job(data):
-    classes, width = condition_size(data)
-    unet = unet_config(**UNET | {"num_classes": classes, "vector_width": width})
+    size = condition_size(data)
+    unet = unet_config(**UNET | (ATTENDING["diffusion"] if size.sequence_width else {}) | size._asdict())
     settings = run_settings(diffusion_run("digits"), unet=unet, num_timesteps=8, sampling_steps=2)
     return DiffusionJob(settings=settings, data=data)
 
@@ -179,11 +192,11 @@ JOBS = {"transformer": (transformer_job, VARPipeline), "diffusion": (diffusion_j
 
 
 @pytest.mark.parametrize("kind", JOBS)
-@pytest.mark.parametrize("labels", [True, False], ids=["both", "alone"])
-def test_a_whole_run(kind, labels, images, vectors, tmp_path, capsys):
+@pytest.mark.parametrize(("labels", "texts"), [(True, some_sequences()), (False, {})], ids=["all", "alone"])
+def test_a_whole_run(kind, labels, texts, images, vectors, tmp_path, capsys):
     """Plan, token cache, training, samples in between, saving; and the run knows its vectors again."""
     job_of, pipeline = JOBS[kind]
-    data = WithVectors(images, vectors, labels=labels)
+    data = WithVectors(images, vectors, labels=labels, **texts)
     session = Session(
         folder=RunFolder(tmp_path / "run"), processes=Processes("cpu"), progress=False, workers=0, trackers=()
     )
@@ -193,14 +206,14 @@ def test_a_whole_run(kind, labels, images, vectors, tmp_path, capsys):
         carry_out(job, session, signals)
         assert "finished 2 steps" in capsys.readouterr().out
         pipe = pipeline.from_pretrained(tmp_path / "run")
-        call = {"vectors": vectors[:3], "guidance_scale": 2.0, **QUIET}
-        shown = [0, 1, 2] if labels else None
+        call = {"guidance_scale": 2.0, **QUIET}
+        shown = data.condition(torch.arange(3))
         assert torch.equal(pipe(shown, **call).images, pipeline.from_pretrained(tmp_path / "run")(shown, **call).images)
         assert pipe.class_names == (images.classes if labels else ())
         carry_out(job_of(data), session, signals)
         assert "is a finished run" in capsys.readouterr().out
         with pytest.raises(UserError, match=r"holds a run with other settings: data\.fingerprint was"):
-            carry_out(job_of(WithVectors(images, vectors + 1, labels=labels)), session, signals)
+            carry_out(job_of(WithVectors(images, vectors + 1, labels=labels, **texts)), session, signals)
 
 
 @pytest.mark.parametrize("kind", JOBS)
@@ -234,5 +247,5 @@ def test_held_out_images_need_vectors_as_well():
     from var.data import digits
 
     train_split = digits("train")
-    with pytest.raises(UserError, match=r"\(10, 3\), got \(10, 0\); give them vectors too \(evaluation.every=0"):
+    with pytest.raises(UserError, match=r"\(10, 3, 0\), got \(10, 0, 0\); give them vectors too \(evaluation.every=0"):
         held_out("digits", WithVectors(train_split, torch.zeros(len(train_split), 3)))

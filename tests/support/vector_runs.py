@@ -1,4 +1,4 @@
-"""Short trainings on images that show vectors, alone or as one of two processes."""
+"""Short trainings on images that show vectors and sequences, alone or as one of two processes."""
 
 import json
 import os
@@ -26,9 +26,15 @@ def some_vectors():
     return torch.randn(COUNT, WIDTH, generator=torch.Generator().manual_seed(1))
 
 
+def some_sequences():
+    """Of 0 to 4 parts each, with padding."""
+    parts = torch.randn(COUNT, 7, WIDTH, generator=torch.Generator().manual_seed(2)).half()
+    return {"sequence": parts, "sequence_mask": torch.arange(7) < torch.arange(COUNT)[:, None] % 5}
+
+
 def transformer_task(label_drop=0.5, cache=None, **changes):
     torch.manual_seed(0)
-    model = tiny_transformer(vector_width=WIDTH, **changes)
+    model = tiny_transformer(**{"vector_width": WIDTH, **changes})
     return TransformerTask(model, tiny_vqvae(), label_drop=label_drop, cache=cache)
 
 
@@ -38,15 +44,20 @@ def diffusion_task(label_drop=0.5, **changes):
     return DiffusionTask(pipe, label_drop=label_drop)
 
 
+ATTENDING = {
+    "transformer": {"sequence_width": WIDTH},
+    "diffusion": {"sequence_width": WIDTH, "attention_levels": (0,), "head_width": 8},
+}
 TASKS = {"transformer": transformer_task, "diffusion": diffusion_task}
 WAYS = {"ddp": ("transformer", "none"), "ddp of a network": ("diffusion", "none"), "fsdp": ("diffusion", "fsdp")}
 
 
 def losses(kind, **settings):
-    """The loss of every step."""
+    """The loss of every step, of models that are told all that images can show."""
     config = TrainingConfig(steps=3, batch_size=8, log_every=1, learning_rate=1e-2, **settings)
-    data = WithVectors(some_images(), some_vectors())
-    return [row["loss"] for row in train(TASKS[kind](), data, config, progress=False, device="cpu").history]
+    data = WithVectors(some_images(), some_vectors(), **some_sequences())
+    task = TASKS[kind](**ATTENDING[kind])
+    return [row["loss"] for row in train(task, data, config, progress=False, device="cpu").history]
 
 
 def train_as_one_of_two(folder):

@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import Any, Protocol, overload
+from typing import Any, NamedTuple, Protocol, overload
 
 import torch
 from jaxtyping import Float, Int64
@@ -146,11 +146,19 @@ def conditions_at(data: ImageData | WrappedData, indices: Int64[Tensor, " batch"
     return own(indices) if own else Condition.of(data.labels.index_select(0, indices))
 
 
-def condition_size(data: ImageData | WrappedData) -> tuple[int, int]:
-    """What models of `data` are told: the number of classes, and the width of vectors; 0 for what is not shown."""
+class ConditionSize(NamedTuple):
+    """What models are told, by the names that their configs have for it; 0 for what is not shown."""
+
+    num_classes: int
+    vector_width: int
+    sequence_width: int
+
+
+def condition_size(data: ImageData | WrappedData) -> ConditionSize:
+    """What models of `data` are told."""
     first = conditions_at(data, torch.tensor([0]))
     classes = 0 if first.labels is None else len(data.classes)
-    return classes, 0 if first.vectors is None else first.vectors.shape[1]
+    return ConditionSize(classes, *(0 if part is None else part.shape[-1] for part in (first.vectors, first.sequence)))
 
 
 def notes_of(data: ImageData | WrappedData) -> tuple[str, ...]:

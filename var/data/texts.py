@@ -22,6 +22,7 @@ from var.foreign.documents import parse_json
 from var.foreign.pictures import BadImageError
 from var.foreign.weights import opened_tensors, save_tensors
 from var.text import TextEncoder, TextFeatures
+from var.text.encoders import PIECES
 from var.weights import add_to_digest
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ def with_texts(
     encoder: TextEncoder,
     *,
     labels: bool = True,
+    sequences: bool = False,
     folder: Path | None = None,
     progress: bool = True,
     rank: int = 0,
@@ -43,14 +45,17 @@ def with_texts(
 ) -> ImageData:
     """The images of `data`, each of which shows the vector that `encoder` makes of its caption, beside its class.
 
-    With `labels` False it shows the vector alone. In the `folder` the vectors are kept, for these texts and this
-    encoder; of several processes, each with its `rank`, every one encodes its share, and `wait` returns when all have
-    done so. Where bad images are skipped, those with a bad caption are. Raises `UserError` for data without captions.
+    With `labels` False it shows the vector alone; with `sequences`, also what `TextFeatures.attended` gives. In the
+    `folder` the features are kept, for these texts and this encoder; of several processes, each with its `rank`, every
+    one encodes its share, and `wait` returns when all have done so. Where bad images are skipped, those with a bad
+    caption are. Raises `UserError` for data without captions.
     """
     plain: Any = data.data if isinstance(data, SkipBadImages) else data
     texts, rows = different_captions(plain, skip=plain is not data)
-    features = encoded(texts, encoder, folder, progress=progress, rank=rank, world_size=world_size, wait=wait)
-    shown = WithVectors(plain, features.vectors[rows], labels=labels)
+    how = {"progress": progress, "rank": rank, "world_size": world_size, "wait": wait}
+    read = encoded(texts, encoder, folder, sequences=sequences, **how)
+    parts = {"sequence": read.sequence, "sequence_mask": read.mask}
+    shown = WithVectors(plain, read.vectors, rows=rows, labels=labels, **parts)
     return shown if plain is data else SkipBadImages(shown)
 
 
@@ -99,13 +104,13 @@ def encoded(
     """
     parts = [texts[start : start + PART] for start in range(0, len(texts), PART)]
     if folder is None:
-        return TextFeatures.joined([encoder(part, sequences=sequences) for part in parts])
+        return TextFeatures.joined([encoder(part, sequences=sequences).attended() for part in parts])
     files = [_PartFile(make_folder(folder), part, encoder, sequences) for part in parts]
     missing = [file for file in files[rank::world_size] if not file.is_whole()]
     total = sum(len(file.texts) for file in missing)
     with tqdm(total=total, desc="texts", disable=not progress or not total) as bar:
         for file in missing:
-            file.save(encoder(file.texts, sequences=sequences))
+            file.save(encoder(file.texts, sequences=sequences).attended())
             bar.update(len(file.texts))
     wait()
     sweep(folder)
@@ -117,7 +122,7 @@ class _PartFile:
 
     def __init__(self, folder: Path, texts: Sequence[str], encoder: TextEncoder, sequences: bool) -> None:
         self.texts, self.encoder, self.sequences = texts, encoder, sequences
-        about = json.dumps([encoder.digest, sequences, *texts])
+        about = json.dumps([encoder.digest, sequences and PIECES, *texts])
         self.key = hashlib.blake2b(about.encode(), digest_size=16).hexdigest()
         self.path = folder / f"{encoder.digest[:16]}-{self.key}.safetensors"
 

@@ -22,7 +22,7 @@ from var.generation.projection import Activation, Projection, computing_type
 from var.generation.replaced import check_copied, check_replaced
 from var.generation.sources import Sources
 from var.tokenizer import Tokenizer
-from var.transformer.blocks import Block, attend
+from var.transformer.blocks import Block, KeysValues, attend
 from var.transformer.config import VARConfig
 from var.transformer.model import VAR, Conditioning
 
@@ -34,13 +34,14 @@ class Layer(NamedTuple):
     qk_scale: Float[Tensor, "2 heads 1"] | None  # of normalised q and k
     fixed_scale: float  # of the softmax
     projection: Projection
+    cross: tuple[Projection, ...]  # queries and projection of the attention to a text; empty without
     fc1: Projection  # with its activation
     fc2: Projection
 
     @classmethod
     def of(cls, block: Block, activation: Activation, dtype: torch.dtype, *, pack: bool) -> "Layer":
         """The constants of `block`, with weights in `dtype`."""
-        attention, mlp = block.attention, block.mlp
+        attention, cross, mlp = block.attention, block.cross, block.mlp
         bias = torch.cat((attention.q_bias, torch.zeros_like(attention.q_bias), attention.v_bias))
         scale = attention.log_scale
         if scale is not None:
@@ -51,13 +52,17 @@ class Layer(NamedTuple):
             qk_scale=scale,
             fixed_scale=attention.fixed_scale,
             projection=Projection.of(attention.projection.weight, attention.projection.bias, dtype, pack=pack),
+            cross=tuple(
+                Projection.of(linear.weight, linear.bias, dtype, pack=pack)
+                for linear in ((cross.query, cross.projection) if cross is not None else ())
+            ),
             fc1=Projection.of(mlp.fc1.weight, mlp.fc1.bias, dtype, activation=activation, pack=pack),
             fc2=Projection.of(mlp.fc2.weight, mlp.fc2.bias, dtype, pack=pack),
         )
 
     def projections(self) -> tuple[Projection, ...]:
         """Its matrices."""
-        return self.qkv, self.projection, self.fc1, self.fc2
+        return self.qkv, self.projection, *self.cross, self.fc1, self.fc2
 
 
 class Engine:
@@ -122,8 +127,10 @@ class Engine:
         """The layers that are multiplied by `Projection`."""
         yield from (self.model.head, self.model.token_projection)
         for block in self.model.blocks:
-            attention, mlp = block.attention, block.mlp
+            attention, cross, mlp = block.attention, block.cross, block.mlp
             yield from (attention.qkv, attention.projection, mlp.fc1, mlp.fc2)  # pyright: ignore[reportAttributeAccessIssue]
+            if cross is not None:
+                yield from (cross.query, cross.projection)  # pyright: ignore[reportAttributeAccessIssue]
 
     def _held(self) -> Iterator[Tensor]:
         """The tensors of which weights can be shown as they are."""
@@ -135,14 +142,13 @@ class Engine:
         """Compute what the condition contributes (AdaLN, once per call), and make room for keys and values."""
         if guide:
             condition = condition.with_null()
-        conditioning = self.model.conditioning(condition)
+        constants = _constants(self.model.conditioning(condition), self.attention_type)
         with self._lock:  # whoever takes the pass that was kept has it alone, until it is done
             kept, self.kept = self.kept, None
-        if kept is not None and len(kept.start) == len(condition):
-            kept.renew(conditioning, guide=guide)
+        if kept is not None and kept.renew(constants, guide=guide):
             return kept
         del kept  # frees the old one first
-        return EnginePass(self, conditioning, guide=guide)
+        return EnginePass(self, constants, guide=guide)
 
 
 class KVCache:
@@ -158,25 +164,37 @@ class KVCache:
         return self.storage[:, :, :, :, where].unbind(), known[:, 0].unbind(), known[:, 1].unbind()
 
 
+class Constants(NamedTuple):
+    """What the condition contributes to a call, as the engine computes with it."""
+
+    start: Float[Tensor, "rows first width"]
+    modulation: Float[Tensor, "depth 6 rows 1 width"]  # gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2
+    head: Float[Tensor, "2 rows 1 width"]  # 1 + scale, shift before the head
+    texts: tuple[KeysValues, ...]  # of every layer; none without cross-attention
+
+    def tensors(self) -> list[Tensor]:
+        """All of it."""
+        return [self.start, self.modulation, self.head, *chain.from_iterable(self.texts)]
+
+
 class EnginePass:
     """One call of an `Engine`, with the storage that it fills."""
 
-    def __init__(self, engine: Engine, conditioning: Conditioning, *, guide: bool) -> None:
-        self.engine, self.guide = engine, guide
-        self.start = conditioning.start.float()
-        self.cache = KVCache(
-            engine.config, len(engine.layers), len(self.start), engine.attention_type, self.start.device
-        )
-        # gamma1, gamma2, 1 + scale1, 1 + scale2, shift1, shift2 of every layer; 1 + scale, shift before the head.
-        self.modulation, self.head_modulation = _stacked(conditioning)
+    def __init__(self, engine: Engine, constants: Constants, *, guide: bool) -> None:
+        self.engine, self.constants, self.guide = engine, constants, guide
+        start = constants.start
+        self.cache = KVCache(engine.config, len(engine.layers), len(start), engine.attention_type, start.device)
         self.recorded: dict[int, Callable[[Tensor], Tensor]] = {}
 
-    def renew(self, conditioning: Conditioning, *, guide: bool) -> None:
-        """Begin anew for as many rows, at the same addresses."""
+    def renew(self, constants: Constants, *, guide: bool) -> bool:
+        """Begin anew at the same addresses; False where there are other numbers of rows or of keys."""
+        mine, new = self.constants.tensors(), constants.tensors()
+        if [each.shape for each in mine] != [each.shape for each in new]:
+            return False
         self.guide = guide
-        self.start = conditioning.start.float()
-        for kept, new in zip((self.modulation, self.head_modulation), _stacked(conditioning), strict=True):
-            kept.copy_(new)
+        for kept, renewed in zip(mine, new, strict=True):
+            kept.copy_(renewed)
+        return True
 
     def logits(
         self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float
@@ -185,7 +203,7 @@ class EnginePass:
 
         Guidance is linear and so is the head: mixing before it halves its work.
         """
-        x = self.start if latent is None else self._embed(latent, scale)
+        x = self.constants.start if latent is None else self._embed(latent, scale)
         if self.engine.graphs and scale not in self.recorded:
             self.recorded[scale] = record(lambda x: self._hidden(scale, x), x)
         hidden = self.recorded[scale](x) if self.engine.graphs else self._hidden(scale, x)
@@ -207,15 +225,18 @@ class EnginePass:
         """The blocks, and the norm before the head: (rows, new, width) float32."""
         stored, keys, values = self.cache.views(self.engine.places[scale])
         for index, layer in enumerate(self.engine.layers):
-            gamma1, gamma2, scale1, scale2, shift1, shift2 = self.modulation[index].unbind()
+            gamma1, gamma2, scale1, scale2, shift1, shift2 = self.constants.modulation[index].unbind()
             hidden = torch.addcmul(shift1, _norm(x), scale1)
             query = self._attended(layer, hidden, stored[index])
             hidden = attend(query, keys[index], values[index], None, layer.fixed_scale)
             hidden = layer.projection(hidden.transpose(1, 2).flatten(2))
             x = torch.addcmul(x, hidden.to(x.dtype), gamma1)
+            if layer.cross:
+                x = x + self._crossed(layer, _norm(x), self.constants.texts[index])
             hidden = layer.fc2(layer.fc1(torch.addcmul(shift2, _norm(x), scale2)))
             x = torch.addcmul(x, hidden.to(x.dtype), gamma2)
-        return torch.addcmul(self.head_modulation[1], _norm(x), self.head_modulation[0])
+        head = self.constants.head
+        return torch.addcmul(head[1], _norm(x), head[0])
 
     def _attended(self, layer: Layer, hidden: Tensor, stored: Tensor) -> Tensor:
         """Queries (rows, heads, new, head width); keys and values go to `stored` (2, rows, heads, new, head width)."""
@@ -228,16 +249,26 @@ class EnginePass:
         stored.copy_(qkv[:, :, 1:].permute(2, 0, 3, 1, 4))
         return qkv[:, :, 0].transpose(1, 2)
 
+    def _crossed(self, layer: Layer, hidden: Tensor, text: KeysValues) -> Tensor:
+        """What each position takes from the text, (rows, new, width)."""
+        query, projection = layer.cross
+        q = query(hidden).to(text.keys.dtype).unflatten(-1, (self.engine.config.heads, -1)).transpose(1, 2)
+        hidden = F.scaled_dot_product_attention(q, text.keys, text.values, attn_mask=text.mask)
+        return projection(hidden.transpose(1, 2).flatten(2)).to(torch.float32)
 
-def _stacked(
-    conditioning: Conditioning,
-) -> tuple[Float[Tensor, "depth 6 rows 1 width"], Float[Tensor, "2 rows 1 width"]]:
-    """The modulation of all layers, and that before the head, in float32 with 1 added to the scales."""
+
+def _constants(conditioning: Conditioning, attention_type: torch.dtype) -> Constants:
+    """What is in `conditioning` in float32, with 1 added to the scales; keys and values in `attention_type`."""
     blocks = torch.stack([torch.stack(block) for block in conditioning.blocks]).float()
     blocks[:, 2:4] += 1
     head = torch.stack((conditioning.head_scale, conditioning.head_shift)).float()
     head[0] += 1
-    return blocks, head
+    texts = tuple(
+        KeysValues(text.keys.to(attention_type), text.values.to(attention_type), text.mask)
+        for text in conditioning.texts
+        if text is not None
+    )
+    return Constants(conditioning.start.float(), blocks, head, texts)
 
 
 def _norm(x: Tensor) -> Tensor:

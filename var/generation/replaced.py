@@ -7,7 +7,7 @@ from torch import nn
 
 from var.errors import UserError
 from var.hub.wrappers import unwrapped
-from var.transformer.blocks import Attention, Block, DropPath, Mlp
+from var.transformer.blocks import Attention, Block, CrossAttention, DropPath, Mlp
 from var.transformer.model import VAR
 
 Kinds = tuple[type[nn.Module], ...]
@@ -63,6 +63,11 @@ def _replaced(model: VAR) -> Iterator[tuple[str, Any, Kinds]]:
         yield f"{name}.attention.qkv", block.attention.qkv, linear
         yield f"{name}.attention.projection", block.attention.projection, linear
         yield f"{name}.attention.dropout", block.attention.dropout, _NOTHING
+        if block.cross is not None:
+            yield f"{name}.cross", block.cross, (CrossAttention,)
+            yield f"{name}.cross.query", block.cross.query, linear
+            yield f"{name}.cross.projection", block.cross.projection, linear
+            yield f"{name}.cross.dropout", block.cross.dropout, _NOTHING
         yield f"{name}.mlp", block.mlp, (Mlp,)
         yield f"{name}.mlp.fc1", block.mlp.fc1, linear
         yield f"{name}.mlp.act", block.mlp.act, (nn.GELU,)

@@ -22,6 +22,7 @@ _CALLED: dict[str, str] = {
     "flip": "hflip horizontal_flip random_flip",
     "crop": "random_crop random_resized_crop mid_reso",
     "text": "text_encoder caption_encoder captions prompt",
+    "text_sequence": "cross_attention cross_attn text_tokens",
     "class_labels": "labels use_labels",
     "source": "data_dir data_path dataset root",
     "evaluation.every": "eval_every eval_steps eval_interval eval_freq",

@@ -32,8 +32,8 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error", *, capti
             other = Relabelled(other, data.classes, f"the held-out {source}")
         if (found := condition_size(other)) != (wanted := condition_size(data)):
             raise UserError(
-                f"they must show as many classes and as wide vectors as the training images, {wanted}, got {found}; "
-                "give them vectors too"
+                "they must show as many classes and as wide vectors and sequences as the training images, "
+                f"{tuple(wanted)}, got {tuple(found)}; give them vectors too"
             )
         return other
     except MissingSplitError:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from var.command_line.run_options import assignments
 from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
-from var.data.base import ImageData, condition_size, notes_of
+from var.data.base import ConditionSize, ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
 from var.data.texts import check_captions, with_texts
 from var.devices import chosen_device
@@ -63,14 +63,14 @@ class Job(ABC, Generic[Settings]):
         return held_out(self.settings.data.source, self.data, on_bad_image, captions=self.encoder is not None)
 
     @property
-    def shown(self) -> tuple[int, int]:
-        """What the model is told: the number of classes, and the width of vectors; 0 for what is not shown."""
+    def shown(self) -> ConditionSize:
+        """What the model is told."""
         return shown_size(self.data, self.settings.data, self.encoder)
 
     @property
     def shown_classes(self) -> tuple[str, ...]:
         """The names of the classes that the model is told of: those of the data, or none where they are not shown."""
-        return tuple(self.data.classes) if self.shown[0] else ()
+        return tuple(self.data.classes) if self.shown.num_classes else ()
 
     def with_texts(self, session: Session) -> tuple[ImageData, ImageData]:
         """The images that are trained on and those that are judged, which show their captions if the settings say so.
@@ -80,7 +80,8 @@ class Job(ABC, Generic[Settings]):
         if self.encoder is None:
             return self.data, self.judged
         processes = session.processes
-        how = {"labels": self.settings.data.class_labels, "folder": session.folder.path / "texts"}
+        shown = self.settings.data
+        how = {"labels": shown.class_labels, "sequences": shown.text_sequence, "folder": session.folder.path / "texts"}
         how |= {"progress": session.progress, "rank": processes.rank, "world_size": processes.count}
         how |= {"wait": processes.accelerator.wait_for_everyone}
         data = with_texts(self.data, self.encoder, **how)
@@ -90,8 +91,9 @@ class Job(ABC, Generic[Settings]):
         """Lines about the data: what is left out of them, what reads their captions, and which images are judged."""
         notes = notes_of(self.data)
         if self.encoder is not None:
-            beside = "beside" if self.shown[0] else "without"
-            read = f"captions are read by {self.encoder.name} (vectors of width {self.encoder.width})"
+            beside = "beside" if self.shown.num_classes else "without"
+            pieces = f", sequences of width {width}" if (width := self.shown.sequence_width) else ""
+            read = f"captions are read by {self.encoder.name} (vectors of width {self.encoder.width}{pieces})"
             notes = *notes, f"{read}, shown {beside} the class"
         if not self.settings.evaluation.every:
             return notes
@@ -141,14 +143,17 @@ def configured(run: Settings, arguments: argparse.Namespace) -> Settings:
     return replace(run, data=replace(run.data, source=arguments.data))
 
 
-def shown_size(data: ImageData, settings: DataSettings, encoder: TextEncoder | None) -> tuple[int, int]:
-    """What a model of `data` is told: the number of classes, and the width of vectors; 0 for what is not shown."""
+def shown_size(data: ImageData, settings: DataSettings, encoder: TextEncoder | None) -> ConditionSize:
+    """What a model of `data` is told."""
     if (encoder.name if encoder else "") != settings.text:
         found = repr(encoder.name) if encoder else "none"
         raise UserError(f"data.text is the encoder of the captions, {settings.text!r}, got {found}; pass that one")
     if encoder is None:
         return condition_size(data)
-    return len(data.classes) if settings.class_labels else 0, encoder.width
+    if settings.text_sequence and not encoder.sequence_width:
+        raise UserError(f"data.text_sequence needs sequences, got {encoder.name!r}, which has none; leave it out")
+    classes = len(data.classes) if settings.class_labels else 0
+    return ConditionSize(classes, encoder.width, encoder.sequence_width if settings.text_sequence else 0)
 
 
 def open_text_encoder(arguments: argparse.Namespace, settings: DataSettings) -> TextEncoder | None:

@@ -18,11 +18,14 @@ class DataSettings:
     crop: float = 1.0  # images are made this much larger than needed and cropped at random; 1 takes the centre
     text: str = added("")  # the encoder of captions, which the model is shown, by its name such as "minilm"; "" is none
     class_labels: bool = added(True)  # whether the class is shown beside the text
+    text_sequence: bool = added(False)  # whether the model also attends to its first 64 pieces, kept in 16 bits each
 
     def __post_init__(self) -> None:
         fields(self)
         if not (self.text or self.class_labels):
             raise UserError("class_labels must be true where no text is shown, got false; set data.text too")
+        if self.text_sequence and not self.text:
+            raise UserError("text_sequence needs a text to attend to, got none; set data.text too")
         probability(self, "flip")
         at_most(16, self, "crop")
         if self.crop < 1:

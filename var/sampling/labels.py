@@ -19,7 +19,7 @@ from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.prompts import Prompt, Reader, count_prompts
 from var.sampling.streams import GivenSeeds
-from var.sampling.vectors import Vectors, count_vectors, resolve_vectors
+from var.sampling.vectors import Vectors, count_vectors, resolve_sequence, resolve_vectors
 
 ClassLabels = int | str | np.integer | Sequence[int | str | np.integer] | np.ndarray | Tensor | Condition | None
 """A class or one for each image, by numbers (Python's, numpy's, torch's) or names; a condition; None for no class."""
@@ -114,6 +114,7 @@ def resolve_condition(
     *,
     vectors: Vectors = None,
     vector_width: int = 0,
+    sequence_width: int = 0,
     prompt: Prompt = None,
     reader: Reader | None = None,
     device: torch.device | str = "cpu",
@@ -121,32 +122,35 @@ def resolve_condition(
     """The condition of what a call asks for, for models of `num_classes` that take vectors of `vector_width` (0: none).
 
     See `resolve_labels` and `resolve_vectors`. A model that takes vectors needs them, or a `prompt` that its `reader`,
-    opened on `device`, makes such of, unless nothing is asked for; classes beside them may be left out. A `Condition`
-    is taken as it is, if it fits.
+    opened on `device`, makes such of, unless nothing is asked for; classes beside them may be left out. The same holds
+    for a sequence, which only a prompt or a `Condition` has; the latter is taken as it is, if it fits.
     """
     if isinstance(class_labels, Condition):
         if vectors is not None or prompt is not None:
             beside = "vectors" if prompt is None else "a prompt"
             raise UserError(f"a condition holds its vectors, got {beside} beside it; pass one of them")
-        return _fitting(class_labels, count, num_classes, vector_width)
+        return _with_sequence(_fitting(class_labels, count, num_classes, vector_width), sequence_width)
     if vectors is not None and prompt is not None:
         raise UserError("a prompt is made into vectors, got vectors beside it; pass one of them")
     _check_taken(
         class_labels is not None,
         num_classes,
         vector_width,
+        sequence_width=sequence_width,
         vectors=vectors is not None,
         prompt=prompt is not None,
         encoder=reader.name if reader else "",
     )
     labels = resolve_labels(class_labels, count, num_classes, seeds, class_names)
+    condition = replace(Condition.nothing(count, vector_width), labels=labels, given=labels != num_classes)
     if prompt is not None and reader is not None:
-        vectors = reader.features(prompt, count, device).vectors
-    if not vector_width:
-        return Condition(labels, labels != num_classes)
-    if vectors is None:
-        return replace(Condition.nothing(count, vector_width), labels=labels)
-    return replace(Condition.of(labels), vectors=resolve_vectors(vectors, count, vector_width))
+        read = reader.features(prompt, count, device, sequences=sequence_width > 0)
+        condition = replace(Condition.of(labels), sequence=read.sequence, sequence_mask=read.mask)
+        vectors = read.vectors if vector_width else None
+    if vectors is not None:
+        vectors = resolve_vectors(vectors, count, vector_width)
+        condition = replace(condition, given=torch.ones_like(condition.given), vectors=vectors)
+    return _with_sequence(condition, sequence_width)
 
 
 def _fitting(condition: Condition, count: int, num_classes: int, vector_width: int) -> Condition:
@@ -167,12 +171,26 @@ def _fitting(condition: Condition, count: int, num_classes: int, vector_width: i
     return replace(condition, vectors=resolve_vectors(condition.vectors, count, vector_width))
 
 
+def _with_sequence(condition: Condition, width: int) -> Condition:
+    """A condition that fits but for its sequence, as models take it; raises `UserError` if that does not fit."""
+    if condition.sequence is not None and width:
+        sequence, mask = resolve_sequence(condition.sequence, condition.sequence_mask, len(condition), width)
+        return replace(condition, sequence=sequence, sequence_mask=mask)
+    if condition.sequence is not None or (width and condition.given.any()):
+        takes, got = (f"a sequence of width {width}", "none") if width else ("no sequence", "one")
+        raise UserError(f"the model takes {takes}, got {got}; pass a prompt or a condition of such")
+    if not width:
+        return condition
+    return replace(condition, sequence=torch.zeros(len(condition), 0, width, device=condition.given.device))
+
+
 def _check_taken(
     labels: bool,
     num_classes: int,
     vector_width: int,
     *,
     vectors: bool,
+    sequence_width: int = 0,
     prompt: bool = False,
     needed: bool = False,
     encoder: str = "",
@@ -182,7 +200,7 @@ def _check_taken(
     `encoder` is the name of what reads prompts, if it is known.
     """
     how = "prompt" if encoder else "vectors"
-    if (vectors or prompt) and not vector_width:
+    if not vector_width and (vectors or (prompt and not sequence_width)):
         wrong, remedy = "a prompt" if prompt else "vectors", "pass class_labels"
     elif prompt and not encoder:
         wrong, remedy = "a prompt", "pass vectors, or set text_encoder to what made those of the training"
@@ -192,7 +210,8 @@ def _check_taken(
         wrong, remedy = f"no {how}", f"pass {how} too, or neither for images of nothing in particular"
     else:
         return
-    takes = f"vectors of width {vector_width}" if vector_width else "no vectors"
+    widths = {"vectors": vector_width, "sequences": sequence_width}
+    takes = " and ".join(f"{name} of width {width}" for name, width in widths.items() if width) or "no vectors"
     takes = f"prompts, or {takes} that the text encoder {encoder!r} makes" if encoder else takes
     classes = f"class labels below {num_classes}" if num_classes else "no class labels"
     raise UserError(f"the model takes {classes} and {takes}, got {wrong}; {remedy}")

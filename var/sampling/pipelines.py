@@ -26,6 +26,11 @@ class Takes(Protocol):
         """Of the vectors; 0 for none."""
         ...
 
+    @property
+    def sequence_width(self) -> int:
+        """Of the sequences; 0 for none."""
+        ...
+
 
 class ConditionedPipeline(PretrainedPipeline):
     """A pipeline whose model is told what to show, by classes, by vectors, and by texts where it has an encoder.
@@ -90,6 +95,7 @@ class ConditionedPipeline(PretrainedPipeline):
             self.class_names,
             vectors=vectors,
             vector_width=takes.vector_width,
+            sequence_width=takes.sequence_width,
             prompt=prompt,
             reader=self._reader,
             device=self.device,

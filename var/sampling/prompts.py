@@ -77,7 +77,7 @@ class Reader:
         different = list(dict.fromkeys(lines))
         encoder = self.encoder(device)
         assert encoder is not None, "whoever asks has looked at the name"
-        found = encoder(different, sequences=sequences)
+        found = encoder(different, sequences=sequences).attended()
         rows = torch.tensor([different.index(line) for line in lines])
         parts = (found.vectors, found.sequence, found.mask)
         return TextFeatures(*(None if part is None else part[rows] for part in parts))  # pyright: ignore[reportArgumentType]

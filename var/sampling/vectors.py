@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from var.errors import UserError, first_line
@@ -37,6 +37,27 @@ def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "
     given = given.to(torch.float32)
     check_finite(given, "vectors must be finite numbers in float32", "correct them")
     return given.expand(count, width).clone()
+
+
+def resolve_sequence(
+    sequence: Any, mask: Any, count: int, width: int | None = None
+) -> tuple[Float[Tensor, "batch length width"], Bool[Tensor, "batch length"] | None]:
+    """A sequence of features for each of `count` images and the mask of what is no padding, in their type and memory.
+
+    Raises `UserError` for another number or `width`, and for what is not finite or no floats, beside a mask of bools.
+    """
+    sequence, mask = (torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in (sequence, mask))
+    shape = tuple(getattr(sequence, "shape", ()))
+    wanted = (count, *shape[1:2], shape[-1] if shape and width is None else width)
+    if not isinstance(sequence, Tensor) or not sequence.is_floating_point() or shape != wanted or len(shape) != 3:
+        found = f"{sequence.dtype} {shape}" if isinstance(sequence, Tensor) else type(sequence).__name__
+        expected = f"({count}, length, {width or 'width'})"
+        raise UserError(f"a sequence must be floats {expected}, one for each image, got {found}; match them")
+    if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == shape[:2]):
+        found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+        raise UserError(f"a sequence's mask must be bools {shape[:2]}, True where it is no padding, got {found}")
+    check_finite(sequence, "a sequence must be finite numbers, its padding too", "correct them")
+    return sequence.detach(), mask
 
 
 def shape_of(vectors: Vectors) -> tuple[int, ...]:

@@ -1,7 +1,7 @@
 """What encoders of texts are to those who use them, whoever makes them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self, cast
 
 import torch
@@ -10,6 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from var.errors import UserError
+
+PIECES = 64
+"""Of a text that models attend to, at most: what is kept of a data set grows with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class TextFeatures:
         length = max(mask.shape[1] for mask in masks)
         sequence = torch.cat([F.pad(each, (0, 0, 0, length - each.shape[1])) for each in rows])
         return cls(vectors, sequence, torch.cat([F.pad(each, (0, length - each.shape[1])) for each in masks]))
+
+    def attended(self) -> Self:
+        """As models attend to them, in training and when they are asked: `PIECES` at most, in 16 bits."""
+        if self.sequence is None or self.mask is None:
+            return self
+        return replace(self, sequence=self.sequence[:, :PIECES].half(), mask=self.mask[:, :PIECES].clone())
 
 
 class TextEncoder(Protocol):

@@ -10,6 +10,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from var.conditions import Text
 from var.transformer.config import VARConfig
 
 FEW_KEYS, MANY_HEADS = 100, 256
@@ -128,12 +129,48 @@ class DropPath(nn.Module):
         return x * x.new_empty(len(x), 1, 1).bernoulli_(keep).div_(keep)
 
 
+class KeysValues(NamedTuple):
+    """A text as the cross-attention of one block has it."""
+
+    keys: Float[Tensor, "batch heads keys c"]
+    values: Float[Tensor, "batch heads keys c"]
+    mask: Bool[Tensor, "batch 1 1 keys"]
+
+
+class CrossAttention(nn.Module):
+    """Multi-head attention to the features of a text, as between self-attention and MLP in Infinity and Switti.
+
+    (arXiv 2412.04431, 2412.01819.) Its norm has no weights, for which the layer after it stands; what it adds is zero
+    at the start of training.
+    """
+
+    def __init__(self, config: VARConfig) -> None:
+        super().__init__()
+        self.heads = config.heads
+        self.query = nn.Linear(config.width, config.width)
+        self.key_value = nn.Linear(config.sequence_width, 2 * config.width)
+        self.projection = nn.Linear(config.width, config.width)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def keys_values(self, text: Text) -> KeysValues:
+        """Keys and values of a text, the same for all positions."""
+        k, v = rearrange(self.key_value(text.features), "b l (two h c) -> two b h l c", two=2, h=self.heads)
+        return KeysValues(k, v, text.mask)
+
+    def forward(self, x: Float[Tensor, "batch length width"], text: KeysValues) -> Float[Tensor, "batch length width"]:
+        """What each position takes from the text."""
+        q = rearrange(self.query(F.layer_norm(x, x.shape[-1:], eps=1e-6)), "b l (h c) -> b h l c", h=self.heads)
+        hidden = F.scaled_dot_product_attention(q, text.keys, text.values, attn_mask=text.mask)
+        return self.dropout(self.projection(rearrange(hidden, "b h l c -> b l (h c)")))
+
+
 class Block(nn.Module):
-    """Attention and MLP, both gated and normalised under the condition."""
+    """Attention and MLP, both gated and normalised under the condition; between them attention to a text, if any."""
 
     def __init__(self, config: VARConfig, layer: int) -> None:
         super().__init__()
         self.attention = Attention(config)
+        self.cross = CrossAttention(config) if config.sequence_width else None
         self.mlp = Mlp(config)
         drop_path = config.drop_path * layer / max(config.depth - 1, 1)
         self.drop_path = DropPath(drop_path) if drop_path else nn.Identity()
@@ -154,12 +191,22 @@ class Block(nn.Module):
             parts = shared + self.adaln_offset
         return Modulation(*parts.split(1, dim=1))
 
+    def keys_values(self, text: Text | None) -> KeysValues | None:
+        """What the block's cross-attention computes of a text alone."""
+        return None if self.cross is None or text is None else self.cross.keys_values(text)
+
     def forward(
-        self, x: Float[Tensor, "batch length width"], modulation: Modulation, mask: Bool[Tensor, "length length"]
+        self,
+        x: Float[Tensor, "batch length width"],
+        modulation: Modulation,
+        text: KeysValues | None,
+        mask: Bool[Tensor, "length length"],
     ) -> Float[Tensor, "batch length width"]:
-        """Attend where `mask` allows it; then the MLP."""
+        """Attend where `mask` allows it, and to the text; then the MLP."""
         m = modulation
         hidden = self.attention(modulated_norm(x, m.scale1, m.shift1), mask)
         x = x + self.drop_path(hidden * m.gamma1)
+        if self.cross is not None and text is not None:
+            x = x + self.drop_path(self.cross(x, text))
         hidden = self.mlp(modulated_norm(x, m.scale2, m.shift2))
         return x + self.drop_path(hidden * m.gamma2)

@@ -16,7 +16,7 @@ class VARConfig:
     sides: tuple[Side, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)  # of the token maps, coarse to fine
     vocabulary: int = 4096  # codes of the tokenizer
     code_width: int = 32  # width of the tokenizer's latent
-    num_classes: int = 1000  # labels are below it; it is itself the null label; 0 where there are only vectors
+    num_classes: int = 1000  # labels are below it; it is itself the null label; 0 where there are only vectors or texts
     depth: int = 16  # blocks
     width: int = 1024  # of the residual stream
     heads: int = 16  # of the attention
@@ -30,15 +30,16 @@ class VARConfig:
     modulation_std: float = 0.02  # initial spread of the AdaLN weights
     gate_std: float | None = None  # of those that make the blocks' gates; None is modulation_std
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
+    sequence_width: int = added(0)  # of the features of texts that every block attends to; 0: no cross-attention
 
     def __post_init__(self) -> None:
         checks.fields(self)
         object.__setattr__(self, "sides", self.schedule.sides)
         checks.at_least(1, self, "vocabulary", "code_width", "depth", "width", "heads")
-        checks.at_least(0, self, "vector_width")
-        checks.at_least(0 if self.vector_width else 1, self, "num_classes")
+        checks.at_least(0, self, "vector_width", "sequence_width")
+        checks.at_least(0 if self.vector_width or self.sequence_width else 1, self, "num_classes")
         checks.at_most(2**24, self, "vocabulary", "num_classes")
-        checks.at_most(2**17, self, "code_width", "width", "heads", "vector_width")
+        checks.at_most(2**17, self, "code_width", "width", "heads", "vector_width", "sequence_width")
         checks.at_most(2**10, self, "depth", "mlp_ratio", "embedding_std", "modulation_std", "gate_std")
         checks.positive(self, "mlp_ratio")
         checks.not_negative(

@@ -12,7 +12,7 @@ from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
 from var.scales import block_causal_mask
-from var.transformer.blocks import AdaLN, Block, Modulation, modulated_norm
+from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
 
 
@@ -21,6 +21,7 @@ class Conditioning(NamedTuple):
 
     start: Float[Tensor, "batch first width"]  # embedded input of the first scale
     blocks: tuple[Modulation, ...]
+    texts: tuple[KeysValues | None, ...]  # of every block; None without cross-attention
     head_scale: Float[Tensor, "batch 1 width"]
     head_shift: Float[Tensor, "batch 1 width"]
 
@@ -45,7 +46,7 @@ class VAR(PretrainedModel, nn.Module):
         width = config.width
         scales = config.schedule
         self.scales = scales
-        self.class_embedding = ClassEmbedding(config.num_classes, width, config.vector_width)
+        self.class_embedding = ClassEmbedding(config.num_classes, width, config.vector_width, config.sequence_width)
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
@@ -82,16 +83,19 @@ class VAR(PretrainedModel, nn.Module):
             assert isinstance(block, Block)
             for projection in (block.attention.projection, block.mlp.fc2):
                 projection.weight.div_((2 * config.depth) ** 0.5)
+            if block.cross is not None:
+                block.cross.projection.weight.zero_()
 
     def conditioning(self, shown: Shown) -> Conditioning:
         """What a condition, or labels, contribute, computed once for any number of scales."""
-        condition = self.class_embedding(shown)
+        condition, text = self.class_embedding(shown), self.class_embedding.text(shown)
         first = self.scales.lengths[0]
         shared = self.shared_adaln(condition) if self.shared_adaln is not None else None
         head_scale, head_shift = self.head_adaln(condition).split(1, dim=1)
         return Conditioning(
             start=condition[:, None] + self.start + self.place(slice(0, first)),
             blocks=tuple(block.modulation(condition, shared) for block in self.blocks),  # pyright: ignore[reportCallIssue]
+            texts=tuple(block.keys_values(text) for block in self.blocks),  # pyright: ignore[reportCallIssue]
             head_scale=head_scale,
             head_shift=head_shift,
         )
@@ -120,11 +124,11 @@ class VAR(PretrainedModel, nn.Module):
         rest = self.token_projection(inputs) + self.place(slice(self.scales.lengths[0], length))
         x = torch.cat((conditioning.start, rest), dim=1)
         mask = self.mask[:length, :length]
-        for block, modulation in zip(self.blocks, conditioning.blocks, strict=True):
+        for block, modulation, text in zip(self.blocks, conditioning.blocks, conditioning.texts, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
-                x = checkpoint(block, x, modulation, mask, use_reentrant=False)
+                x = checkpoint(block, x, modulation, text, mask, use_reentrant=False)
             else:
-                x = block(x, modulation, mask)
+                x = block(x, modulation, text, mask)
         logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks
 

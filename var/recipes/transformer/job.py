@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from var.conditions import Condition
-from var.data.base import without_images
+from var.data.base import ConditionSize, without_images
 from var.errors import UserError
 from var.generation import VARPipeline
 from var.quantities import size
@@ -167,7 +167,8 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     def loss() -> Tensor:
         rest = scales.length - scales.lengths[0]
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
-        logits = model(Condition.nothing(1, config.vector_width).to("meta"), inputs)
+        nothing = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
+        logits = model(nothing, inputs)
         return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
 
     cost = cost_of(model, loss)
@@ -194,13 +195,11 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     return load_tokenizer(source, run.transformer.sides)
 
 
-def _given(vqvae: Tokenizer, shown: tuple[int, int]) -> tuple[tuple[str, Any, str], ...]:
+def _given(vqvae: Tokenizer, shown: ConditionSize) -> tuple[tuple[str, Any, str], ...]:
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
-    classes, vector_width = shown
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
         ("code_width", vqvae.config.width, "the tokenizer"),
-        ("num_classes", classes, "the data"),
-        ("vector_width", vector_width, "the data"),
+        *((name, size, "the data") for name, size in shown._asdict().items()),
     )
