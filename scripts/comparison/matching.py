@@ -1,29 +1,30 @@
-"""Equal training: as many operations for diffusion as for VAR, whatever the seconds of this machine."""
+"""Equal training: as many operations for every model as for the first, whatever the seconds of this machine."""
 
 from dataclasses import replace
 
-from comparison.settings import Comparison, shortened
-from diffusion_baseline.task import DiffusionTask
-from var.data.catalog import open_data
-from var.recipes.transformer.task import TransformerTask
-from var.recipes.transformer.token_cache import TokenCache
-from var.recipes.vqvae.task import VQVAETask
-from var.runs.cost import training_flops
+from comparison.contenders import CONTENDERS, shortened
+from comparison.settings import Comparison
 
 
 def equal_flops(plan: Comparison) -> Comparison:
-    """The same comparison, with the steps of diffusion that cost as much as VAR's tokenizer and transformer together.
+    """The same comparison, with the steps of each model's last stage that make it cost as much as the first model.
 
-    Operations do not depend on weights, so that models are built for counting only.
+    Operations are counted on the meta device: they do not depend on weights.
     """
-    first, second, diffusion = plan.tokenizer, plan.transformer, plan.diffusion
-    data = open_data(plan.data, split="train")
-    vqvae = first.model()
-    cache = TokenCache.of(data, vqvae, variants=1, temperature=0.0, seed=0, progress=False)
-    transformer = TransformerTask(second.model(), vqvae, label_drop=second.label_drop, cache=cache)
-    wanted = training_flops(transformer, data, second.training)
-    wanted += training_flops(VQVAETask(first.model()), data, first.training)
-    pipeline = diffusion.pipeline(data.classes)
-    spent = training_flops(DiffusionTask(pipeline, label_drop=diffusion.label_drop), data, diffusion.training)
-    steps = max(1, round(diffusion.training.steps * wanted / spent))
-    return replace(plan, diffusion=shortened(diffusion, steps), equal="training FLOPs")
+    data = plan.data.part("train")
+
+    def cost(model: str) -> dict[str, int]:
+        jobs = {name: CONTENDERS[model].job(name, run, data, {}) for name, run in plan.models[model].runs.items()}
+        plans = {name: job.plan(1) for name, job in jobs.items()}
+        return {name: each.step_flops * each.training.steps for name, each in plans.items()}
+
+    first, *others = plan.models
+    wanted, models = sum(cost(first).values()), dict(plan.models)
+    for model in others:
+        spent = cost(model)
+        *_, last = spent
+        runs = plan.models[model].runs
+        share = (wanted - sum(spent.values()) + spent[last]) / spent[last]
+        steps = max(1, round(runs[last].training.steps * share))
+        models[model] = replace(plan.models[model], runs={**runs, last: shortened(runs[last], steps)})
+    return replace(plan, models=models, equal="training FLOPs")
