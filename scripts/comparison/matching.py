@@ -1,30 +1,44 @@
 """Equal training: as many operations for every model as for the first, whatever the seconds of this machine."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
 
 from comparison.contenders import CONTENDERS, shortened
+from comparison.data import Chosen
 from comparison.settings import Comparison
+from comparison.training import counted_flops, seeded
 
 
 def equal_flops(plan: Comparison) -> Comparison:
     """The same comparison, with the steps of each model's last stage that make it cost as much as the first model.
 
-    Operations are counted on the meta device: they do not depend on weights.
+    Operations do not depend on weights, so that models are built for counting only, and a batch of images will do.
     """
-    data = plan.data.part("train")
-
-    def cost(model: str) -> dict[str, int]:
-        jobs = {name: CONTENDERS[model].job(name, run, data, {}) for name, run in plan.models[model].runs.items()}
-        plans = {name: job.plan(1) for name, job in jobs.items()}
-        return {name: each.step_flops * each.training.steps for name, each in plans.items()}
-
     first, *others = plan.models
-    wanted, models = sum(cost(first).values()), dict(plan.models)
+    wanted, models = sum(_cost(plan, first).values()), dict(plan.models)
     for model in others:
-        spent = cost(model)
+        spent, runs = _cost(plan, model), plan.models[model].runs
         *_, last = spent
-        runs = plan.models[model].runs
         share = (wanted - sum(spent.values()) + spent[last]) / spent[last]
         steps = max(1, round(runs[last].training.steps * share))
         models[model] = replace(plan.models[model], runs={**runs, last: shortened(runs[last], steps)})
     return replace(plan, models=models, equal="training FLOPs")
+
+
+def _cost(plan: Comparison, model: str) -> dict[str, int]:
+    with TemporaryDirectory() as folder:
+        return {
+            stage: _stage_cost(plan, model, stage, run, Path(folder) / stage)
+            for stage, run in plan.models[model].runs.items()
+        }
+
+
+def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, folder: Path) -> int:
+    data = plan.data.part("train")
+    some = Chosen(data, torch.arange(min(run.training.batch_size, len(data))))
+    job = CONTENDERS[model].job(stage, seeded(run, plan.data.source, 0), some, {})
+    return counted_flops(job, folder, "cpu")

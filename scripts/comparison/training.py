@@ -21,6 +21,7 @@ from var.foreign.logs import read_log
 from var.nested import plain
 from var.runs import job as runs
 from var.runs.carrying_out import carry_out
+from var.runs.cost import training_flops
 from var.runs.evaluation import in_memory
 from var.runs.folder import RunFolder
 from var.runs.session import Session
@@ -91,7 +92,7 @@ def model_stage(place: Place, *needed: Any, line: int) -> Stage:
     """A stage of a model, trained as `var train` does: killed at any time, it goes on inside the training."""
     *before, model, stage, seed = needed
     contender, plan = CONTENDERS[model], place.plan.models[model]
-    run = _seeded(plan.runs[stage], place.plan.data.source, seed)
+    run = seeded(plan.runs[stage], place.plan.data.source, seed)
 
     def work(folder: Path) -> dict[str, Any]:
         folders = {name: each.folder / MODEL for name, each in zip(plan.runs, before, strict=False)}
@@ -106,7 +107,8 @@ def model_stage(place: Place, *needed: Any, line: int) -> Stage:
     return made
 
 
-def _seeded(run: Any, source: str, seed: int) -> Any:
+def seeded(run: Any, source: str, seed: int) -> Any:
+    """The run of one training seed, which is not judged while it trains."""
     return replace(
         run,
         data=replace(run.data, source=source),
@@ -150,13 +152,20 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
         carry_out(job, _Quiet(**where, started=time.perf_counter(), prepared=prepared), signals)
     if not run.is_finished(job.settings.training.steps):
         sys.exit(0)
-    plan = job.plan(1)
     return {
         "train_seconds": read_json(run.finished)["seconds"] + read_json(prepared)["seconds"],
-        "parameters": plan.parameters,
+        "parameters": job.plan(1).parameters,
         "history": [row for row in read_log(run.log) if "loss" in row],
-        "train_flops": plan.step_flops * plan.training.steps,
+        "train_flops": counted_flops(job, folder / MODEL, device),
     }
+
+
+def counted_flops(job: runs.Job[Any], folder: Path, device: str) -> int:
+    """Operations of all steps of a training; `folder` is for what it needs besides, such as tokens."""
+    session = Session(folder=RunFolder(folder), processes=Processes(device), progress=False, workers=0, trackers=())
+    prepared = job.prepare(session)
+    prepared.task.model.to(session.processes.device)
+    return training_flops(prepared.task, prepared.data, job.settings.training)
 
 
 def given_stage(place: Place, model: str, *, line: int) -> Stage:

@@ -10,6 +10,7 @@ if __name__ == "__main__":
     import compare
     from comparison import sampling, settings
     from comparison.contenders import CONTENDERS, shortened
+
     from diffusion_baseline.sampling_settings import SamplingSettings
 
     STEPS = {"tokenizer": 20, "transformer": 20, "diffusion": 20}

@@ -100,8 +100,7 @@ class VARContender(Contender):
             return TransformerJob(settings=run, data=data, vqvae=VQVAE.from_pretrained(before["tokenizer"]))
         model = run.transformer
         planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.sides == model.sides)
-        with torch.device("meta"):
-            vqvae = VQVAE(replace(planned, vocabulary=model.vocabulary, width=model.code_width))
+        vqvae = VQVAE(replace(planned, in_channels=data.shape[0], vocabulary=model.vocabulary, width=model.code_width))
         return TransformerJob(settings=run, data=data, vqvae=vqvae)
 
     def image_shape(self, pipeline: VARPipeline) -> tuple[int, int, int]:
@@ -185,20 +184,10 @@ class VARContender(Contender):
 
     def details(self, pipeline: VARPipeline, test: Tensor, report: Any) -> list[Html]:
         """Reconstructions beside their originals, and the codes in use."""
-        numbers, show = report.tokenizer, fixed(3)
-        rows = [
-            ("PSNR, test images", f"{numbers['psnr_test']:.1f} dB"),
-            ("PSNR, training images", f"{numbers['psnr_train']:.1f} dB"),
-            (f"{report.distance_name} of reconstructions", show(numbers["reconstruction_fd"])),
-            ("Codes in use", f"{numbers['codes_used']:.0%}"),
-        ]
-        if "bits_per_image" in numbers:
-            tokens = f"{numbers['tokens']} tokens of {numbers['vocabulary']} codes"
-            rows.append(("Bits per image", f"{numbers['bits_per_image']:.0f}, {tokens}"))
-        originals = test[:16]
+        numbers, originals = report.tokenizer, test[:16]
         return [
             element("p", "VAR draws tokens, so no sample of it can be better than what the tokenizer can decode."),
-            facts(rows),
+            self.numbers(report),
             figure(
                 reconstruction_pairs(originals, in_batches(pipeline.vqvae.reconstruct, originals, pipeline.device)),
                 "Top: test images that the tokenizer has never seen. Bottom: what is left of them in tokens. Look for "
@@ -216,6 +205,20 @@ class VARContender(Contender):
                 wide=True,
             ),
         ]
+
+    def numbers(self, report: Any) -> Html:
+        """A table of what the tokenizer does."""
+        numbers, show = report.tokenizer, fixed(3)
+        rows = [
+            ("PSNR, test images", f"{numbers['psnr_test']:.1f} dB"),
+            ("PSNR, training images", f"{numbers['psnr_train']:.1f} dB"),
+            (f"{report.distance_name} of reconstructions", show(numbers["reconstruction_fd"])),
+            ("Codes in use", f"{numbers['codes_used']:.0%}"),
+        ]
+        if "bits_per_image" in numbers:
+            tokens = f"{numbers['tokens']} tokens of {numbers['vocabulary']} codes"
+            rows.append(("Bits per image", f"{numbers['bits_per_image']:.0f}, {tokens}"))
+        return facts(rows)
 
 
 def _encoded(vqvae: Any, images: Tensor) -> list[Tensor]:

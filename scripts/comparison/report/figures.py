@@ -31,7 +31,7 @@ def class_grid(
     """
     rows: dict[str, Tensor] = {}
     for index in labels.unique().tolist()[:MOST_ROWS]:
-        name = classes[index]
+        name = str(classes[index])
         chosen = images[labels == index][:columns]
         if len(chosen) < columns:
             raise UserError(f"a grid of {columns} columns needs as many images of class {name!r}, got {len(chosen)}")

@@ -24,10 +24,10 @@ def tradeoff(report: Report, pictures: Pictures) -> list[Html]:
     name = report.distance_name
     caption = (
         "Nearer to the lower left corner is better. Every mark is one sampler setting, labelled by its guidance "
-        "scale g and by its number of steps where that can be chosen. The band joins the settings that no other one beats on "
-        "both time and distance: the colour of its marks says which model to take for a given budget. Where another "
-        "model reaches the distance of the first, an arrow leads there. Marks above the Gaussian's line are worse than "
-        "a model that knows no strokes."
+        "scale g and by its number of steps where that can be chosen. The band joins the settings that no other one "
+        "beats on both time and distance: the colour of its marks says which model to take for a given budget. Where "
+        "another model reaches the distance of the first, an arrow leads there. Marks above the Gaussian's line are "
+        "worse than a model that knows no strokes."
     )
     alt = f"Scatter plot of {name} against seconds per 1000 images, logarithmic, for {len(report.results)} settings."
     return [figure(pictures.tradeoff, caption, alt=alt, wide=True)]

@@ -140,8 +140,11 @@ class Report:
     def table(self) -> str:
         """The headline rows and the controls as plain text of at most 100 columns."""
         heads = headings(self.distance_name)
-        columns = [column for column in score_columns(self.distance_name) if column.key in heads]
         rows = self.labelled_rows()
+        measured = {key for _, row in rows for key, value in row.items() if value is not None}
+        known = [column for column in score_columns(self.distance_name) if column.key in heads]
+        # Reports of before have no ratio.
+        columns = [column for column in known if column.key in measured or not column.key.endswith("_ratio")]
         header = [["", *(heads[column.key][line] for column in columns)] for line in (0, 1)]
         body = [[label[:20], *(column.cell(row.get(column.key)) for column in columns)] for label, row in rows]
         lines = aligned(header + body)
