@@ -10,7 +10,7 @@ import torch
 from comparison.contenders import CONTENDERS, shortened
 from comparison.data import Chosen
 from comparison.settings import Comparison
-from comparison.training import counted_flops, seeded
+from comparison.training import counted, seeded
 
 
 def equal_flops(plan: Comparison) -> Comparison:
@@ -41,4 +41,4 @@ def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, folder: Path
     data = plan.data.part("train")
     some = Chosen(data, torch.arange(min(run.training.batch_size, len(data))))
     job = CONTENDERS[model].job(stage, seeded(run, plan.data.source, 0), some, {})
-    return counted_flops(job, folder, "cpu")
+    return counted(job, folder, "cpu")["train_flops"]

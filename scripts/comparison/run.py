@@ -1,6 +1,7 @@
 """The comparison from beginning to end: train, choose, sample, judge, time, report."""
 
 import sys
+import warnings
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -28,6 +29,7 @@ from var.data.apart import check_apart
 from var.data.catalog import places_of
 from var.devices import chosen_device
 from var.errors import UserError
+from var.evaluation.metrics.frechet import RankDeficientWarning
 from var.evaluation.table import TABLE
 from var.locks import LOCK, sole_owner
 from var.nested import plain
@@ -143,7 +145,9 @@ def _judged(place: Place, name: str, inputs: tuple[Stage, ...], judge: Any, part
 
     def work(_: Path) -> dict[str, Any]:
         judges = (str(stage.folder) for stage in inputs[:2])
-        return judge(_evaluator(place.plan.data, part, place.plan.extra_scores, *judges))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RankDeficientWarning)  # the reports say it in their cautions
+            return judge(_evaluator(place.plan.data, part, place.plan.extra_scores, *judges))
 
     known = {
         "scores": [score.key for score in TABLE],

@@ -109,7 +109,7 @@ def score_report(
 def controls(evaluator: Evaluator, plan: Comparison) -> dict[str, dict[str, Any]]:
     """What the scores of all models are to be read against; see the titles in `comparison.report.columns`."""
     train, test = (real_images(plan.data, part) for part in ("train", "test"))
-    half, other_half = real_halves(real_images(plan.data, plan.data.reference).images, SEED)
+    halves = real_halves(from_uint8(real_images(plan.data, plan.data.reference).images), SEED)
     wanted = sample_labels(plan)
     most = int(torch.bincount(wanted).max())
     gaussian = gaussian_per_class(from_uint8(train.images), train.labels, most, SEED)
@@ -119,7 +119,7 @@ def controls(evaluator: Evaluator, plan: Comparison) -> dict[str, dict[str, Any]
         real = {"real_images": _real_images(evaluator, wanted, test)}
     return real | {
         "test_against_train": _pair_scores(evaluator, train.images, test.images),
-        "real_halves": _pair_scores(evaluator, half, other_half),
+        "real_halves": _pair_scores(evaluator, *map(to_uint8, halves)),
         "class_gaussian": evaluator.scores(to_uint8(gaussian)[first_of_each(wanted, most)], wanted),
     }
 

@@ -6,7 +6,6 @@ from typing import Any
 
 from comparison.contenders import CONTENDERS, ModelPlan, chosen_models, shortened
 from comparison.data import DataSet, real_images
-from var.data.named import is_named
 from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
 from var.runs.evaluation import data_name, judge_config
@@ -81,11 +80,10 @@ def comparison(
     keys = chosen_models(models)
     known = {name: name for name in CONTENDERS[keys[0]].presets() if all(name in CONTENDERS[k].presets() for k in keys)}
     preset = chosen(preset or usual_preset(source, size, known), known, "preset of all models that are compared")
-    channels, height, width = CONTENDERS[keys[0]].preset_shape(preset)
+    _, height, width = CONTENDERS[keys[0]].preset_shape(preset)
     data = DataSet(
         source=source,
         size=(height, width) if size is None else (size, size),
-        channels=None if is_named(source) else channels,
         validated=validated,
     )
     train = data.part("train")

@@ -154,18 +154,19 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
         sys.exit(0)
     return {
         "train_seconds": read_json(run.finished)["seconds"] + read_json(prepared)["seconds"],
-        "parameters": job.plan(1).parameters,
         "history": [row for row in read_log(run.log) if "loss" in row],
-        "train_flops": counted_flops(job, folder / MODEL, device),
+        **counted(job, folder / MODEL, device),
     }
 
 
-def counted_flops(job: runs.Job[Any], folder: Path, device: str) -> int:
-    """Operations of all steps of a training; `folder` is for what it needs besides, such as tokens."""
+def counted(job: runs.Job[Any], folder: Path, device: str) -> dict[str, int]:
+    """Parameters and operations of a training; `folder` is for what it needs besides, such as tokens."""
     session = Session(folder=RunFolder(folder), processes=Processes(device), progress=False, workers=0, trackers=())
     prepared = job.prepare(session)
     prepared.task.model.to(session.processes.device)
-    return training_flops(prepared.task, prepared.data, job.settings.training)
+    parameters = sum(weight.numel() for weight in prepared.task.model.parameters())
+    flops = training_flops(prepared.task, prepared.data, job.settings.training)
+    return {"parameters": parameters, "train_flops": flops}
 
 
 def given_stage(place: Place, model: str, *, line: int) -> Stage:
