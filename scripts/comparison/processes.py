@@ -7,7 +7,7 @@ from multiprocessing.context import ForkServerContext
 
 from var.errors import UserError
 
-PRELOADED = ["torch", "var.generation", "diffusion_baseline.pipeline", "var.training"]
+PRELOADED = ["torch", "comparison.contenders", "var.training"]
 
 
 def start_server() -> ForkServerContext:
