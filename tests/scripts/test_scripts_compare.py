@@ -206,7 +206,7 @@ def test_a_second_run_trains_nothing(finished):
         (["{few}", "--preset", "digits"], "needs 4 training images or more of each class, got 1 of 'a'"),
         (["digits", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["digits", "--output", "{file}"], "must be writable"),
-        (["digits", "--output", "{folder}"], "must be a new folder or that of a comparison, but it holds file; choose"),
+        (["digits", "--output", "{folder}"], "must be a new folder or that of a comparison, but it holds few; choose"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, message):

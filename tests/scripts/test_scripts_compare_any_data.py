@@ -6,6 +6,7 @@ import compare as script
 import numpy as np
 import pytest
 import torch
+from comparison import judging
 from comparison import run as running
 from comparison.assemble import over_seeds
 from comparison.contenders import CONTENDERS
@@ -41,7 +42,8 @@ def compared(images, tmp_path_factory):
     """Runs a comparison within this process, and gives what it wrote and printed."""
     with pytest.MonkeyPatch.context() as changes:
         changes.setattr("comparison.processes.start_server", lambda: None)
-        changes.setattr(running, "carry_out", serially)
+        for module in (judging, running):
+            changes.setattr(module, "carry_out", serially)
         patch(changes.setattr)
 
         def compare(capsys, *arguments, output):
