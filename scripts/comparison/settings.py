@@ -37,6 +37,7 @@ class Comparison:
     timing_images: int = 100  # of one timed call
     timing_repeats: int = 3
     extra_scores: tuple[str, ...] = ()  # of these data, by their names in `comparison.scoring.EXTRA_SCORES`
+    preset: str = ""  # of the models; "" of trained ones
     equal: str = "training seconds on the machine of the presets"  # what the trainings cost alike
     chosen_on: str = ""  # in words: the images on which the headline settings were chosen; "" is beforehand
 
@@ -87,7 +88,7 @@ def comparison(
         validated=validated,
     )
     train = data.part("train")
-    plan = judged(data, {key: CONTENDERS[key].plan(preset, train) for key in keys})
+    plan = judged(data, {key: CONTENDERS[key].plan(preset, train) for key in keys}, preset=preset)
     return quickened(plan) if quick else plan
 
 

@@ -65,7 +65,7 @@ def _compared(report: Report) -> list[Html]:
             "Guidance",
             f"The step from the unconditional prediction towards the class is stretched by g: {guidance}; 1 is off.",
         ),
-        *((name.capitalize(), settings[name]) for name in ("licence", "attribution") if settings.get(name)),
+        *((name.capitalize(), settings[name]) for name in ("preset", "licence", "attribution") if settings.get(name)),
         *(("Data", note) for note in settings.get("notes", ())),
     ]
     return [element("p", introduction), facts(told)]
