@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
@@ -169,6 +170,4 @@ def shortened(run: Any, steps: int) -> Any:
 
 def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: Any, size: int = 200) -> Tensor:
     """`function` of all images, on the device, a few of them at once; the result is on the CPU."""
-    import torch
-
     return torch.cat([function(some.to(device)).cpu() for some in images.split(size)])

@@ -45,18 +45,18 @@ def budget(rows: Mapping[str, Row]) -> list[str]:
     if None in spent.values():
         return [text, "Caution. The operations of the trainings were not counted: they may be unequal."]
     counted = {model: float(number or 0) for model, number in spent.items()}
-    told = listed([f"{names[model]} {flops(number)}" for model, number in counted.items()])
+    amounts = {names[model]: flops(number) for model, number in counted.items()}
     most, least = max(counted, key=lambda model: counted[model]), min(counted.values())
     if counted[most] <= LEVEL_RATIO * least:
-        return [f"{text} Training took {told}, equal within 10%."]
+        return [f"{text} Training took {_amounts(amounts, ' ')}, equal within 10%."]
     share = factor(counted[most] / least) if least > 0 else "any number of"
-    caution = f"Caution. Training FLOPs are not equal: {_took(told, names)}, "
+    caution = f"Caution. Training FLOPs are not equal: {_amounts(amounts, ' took ')}, "
     return [text, f"{caution}{share} times as many for {names[most]}; its distance owes something to that."]
 
 
-def _took(told: str, names: dict[str, str]) -> str:
-    first = next(iter(names.values()))
-    return told.replace(first, f"{first} took", 1)
+def _amounts(told: dict[str, str], verb: str) -> str:
+    (name, amount), *others = told.items()
+    return listed([f"{name}{verb}{amount}", *(f"{other} {more}" for other, more in others)])
 
 
 def _spent(row: Row) -> str:
