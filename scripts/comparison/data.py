@@ -48,7 +48,9 @@ class DataSet:
     @property
     def notes(self) -> tuple[str, ...]:
         """Lines about what is held out or left out."""
-        return _opened(self)[1]
+        kept, total = len(places_in_memory(self, "train")), len(self.part("train"))
+        capped = f"controls are made of {kept} of the {total} training images, and copies are looked for among those"
+        return (*_opened(self)[1], *([capped] if kept < total else []))
 
     def digest(self) -> str:
         """What the images are, for the keys of stages."""
@@ -177,12 +179,16 @@ class Real:
         return len(self.images)
 
 
-@lru_cache(maxsize=8)
-def real_images(data: DataSet, part: str) -> Real:
+def places_in_memory(data: DataSet, part: str) -> Int64[Tensor, " some"]:
     """The images of a part, or as many as memory and time allow, the same share of every class."""
     whole = data.part(part)
     numbers = max(MOST_NUMBERS // torch.Size(whole.shape).numel(), 2 * len(whole.classes))
-    most = numbers if part == "train" else min(MOST_REFERENCE, numbers)
-    places = evenly(whole.labels, most, f"{part} in memory")
+    return evenly(whole.labels, numbers if part == "train" else min(MOST_REFERENCE, numbers), f"{part} in memory")
+
+
+@lru_cache(maxsize=8)
+def real_images(data: DataSet, part: str) -> Real:
+    """The images of a part that are kept in memory."""
+    whole, places = data.part(part), places_in_memory(data, part)
     images = torch.cat([to_uint8(load_images(whole, some)) for some in places.split(500)])
     return Real(places, images, whole.labels[places], len(whole))

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from comparison.contenders import CONTENDERS, ModelPlan, chosen_models, shortened
-from comparison.data import DataSet, real_images
+from comparison.data import DataSet, places_in_memory
 from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
 from var.runs.evaluation import data_name, judge_config
@@ -122,9 +122,9 @@ def judged(data: DataSet, models: dict[str, ModelPlan], **changes: Any) -> Compa
 
 
 def _in_words(data: DataSet) -> str:
-    real = real_images(data, data.reference)
-    part = "" if len(real) == real.total else f" of the {real.total}"
-    return f"{len(real)}{part} images of {data.source} that nobody trained on"
+    kept, total = len(places_in_memory(data, data.reference)), len(data.part(data.reference))
+    part = "" if kept == total else f" of the {total}"
+    return f"{kept}{part} images of {data.source} that nobody trained on"
 
 
 def quickened(plan: Comparison) -> Comparison:

@@ -118,7 +118,11 @@ class TestData:
         assert data.notes == ("the data have no other split 'val': 149 images are held out of 'train'",)
 
     def test_of_many_images_as_many_are_looked_at_as_fit(self):
-        real = real_images(DataSet(source="shapes", size=(32, 32)), "test")
+        data = DataSet(source="shapes", size=(32, 32))
+        real = real_images(data, "test")
+        assert data.notes == (
+            "controls are made of 5460 of the 50000 training images, and copies are looked for among those",
+        )
         assert (len(real), real.total) == (2000, 5000)
         assert set(torch.bincount(real.labels).tolist()) <= {166, 167}
 
