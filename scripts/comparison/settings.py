@@ -124,7 +124,8 @@ def judged(data: DataSet, models: dict[str, ModelPlan], **changes: Any) -> Compa
 def _in_words(data: DataSet) -> str:
     kept, total = len(places_in_memory(data, data.reference)), len(data.part(data.reference))
     part = "" if kept == total else f" of the {total}"
-    return f"{kept}{part} images of {data.source} that nobody trained on"
+    unseen = " that nobody trained on" if data.trained_on else ""
+    return f"{kept}{part} images of {data.source}{unseen}"
 
 
 def quickened(plan: Comparison) -> Comparison:

@@ -12,7 +12,7 @@ from comparison.assemble import over_seeds
 from comparison.contenders import CONTENDERS
 from comparison.data import DataSet, evenly, real_images
 from comparison.settings import usual_preset
-from comparison.trained import comparison_of, labels_of
+from comparison.trained import comparison_of, labels_of, load_trained
 from PIL import Image
 from tiny_comparison import patch, serially
 
@@ -157,6 +157,16 @@ class TestTrained:
         pipeline.class_names = ("line", "disc", "cat")
         with pytest.raises(UserError, match=r"does not know frame; its own are line, disc, cat"):
             labels_of(CONTENDERS["var"], pipeline, data, "x")
+
+    def test_a_run_has_its_best_weights_and_its_own_settings(self, folder):
+        (run,) = (folder / "first" / "stages").glob("transformer-*/model")
+        pipeline, settings = load_trained(CONTENDERS["var"], str(run))
+        assert settings.sampling.guidance_scale == 1.1
+        with torch.no_grad():
+            pipeline.transformer.position.add_(1)
+        pipeline.transformer.save_pretrained(run / "checkpoints" / "best")
+        again, _ = load_trained(CONTENDERS["var"], str(run))
+        assert torch.equal(again.transformer.position, pipeline.transformer.position)
 
     def test_what_does_not_fit_is_refused(self, pipelines, images, tmp_path):
         var = str(pipelines["var"])
