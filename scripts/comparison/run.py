@@ -56,10 +56,10 @@ def _check_place(output: Path, plan: Comparison) -> None:
 
 
 def _run(plan: Comparison, output: Path, *, seeds: list[int], device: str | None, fresh: bool, sweep: bool) -> Report:
-    for note in (*([f"trained by the preset {plan.preset!r}"] if plan.preset else []), *plan.data.notes):
-        print(note, file=sys.stderr)
     place = Place(root=output / "stages", plan=plan, device=chosen_device(device), data_digest=plan.data.digest())
     StageStore(place.root).sweep(everything=fresh)
+    for note in (*([f"trained by the preset {plan.preset!r}"] if plan.preset else []), *plan.data.notes):
+        print(note, file=sys.stderr)
     jobs, stages = training_jobs(place, seeds), dict[str, Stage]()
     if sweep:
         place, stages = choose(place, jobs, seeds)
