@@ -1,45 +1,54 @@
-"""Train VAR and a diffusion model on the same data, judge both the same way, and write the report.
+"""Train families of models on the same data, judge all the same way, and write the report.
 
-    python scripts/compare.py digits [--quick] [--equal-flops] [--seed 0] [--output DIR] [--device cpu] [--fresh]
+    python scripts/compare.py DATA [--preset NAME] [--size 32] [--models var,diffusion] [--seeds 3] [--sweep]
+    python scripts/compare.py --runs RUN... --reference DATA
+    either: [--quick] [--equal-flops] [--seed 0] [--output DIR] [--device cpu] [--fresh]
 
 Finished stages are kept in the output folder under their settings: a second run reuses them, and an interrupted one
-goes on from the last finished stage.
+goes on where it was, inside a training too.
 """
 
 import argparse
+import re
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from var.command_line.frame import CommandParser, file_path, guarded
+from var.command_line.frame import CommandParser, file_path, guarded, whole_number
 from var.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
-    resume = "run the same command again to go on from the last finished stage"
+    resume = "run the same command again to go on"
     return guarded("compare.py", lambda: _with_packages(_parser().parse_args(arguments)), interrupted=resume)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(
         prog="compare.py",
-        description="Train VAR and a diffusion model on the same data, judge both the same way, write a report.",
+        description="Train families of models on the same data, judge all the same way, write a report.",
     )
-    parser.add_argument("data", help="what to compare on: digits (scikit-learn's handwritten digits)")
-    parser.add_argument("--quick", action="store_true", help="a first look in 2 minutes: little training, few samples")
-    parser.add_argument(
+    add = parser.add_argument
+    add("data", nargs="?", help="what to compare on: digits, shapes, emoji, a folder of images, tar shards, hf:NAME")
+    add("--preset", help="of all models (default: that of the data's name, or small models for 32 pixels)")
+    add("--size", type=whole_number(least=1), help="side of the images in pixels (default: the preset's)")
+    add("--models", default="", help="families, by commas (default: all)")
+    add("--runs", nargs="+", default=[], metavar="RUN", help="folders of trained models, which are compared instead")
+    add("--reference", metavar="DATA", help="with --runs: the images that they are judged by")
+    add("--sweep", action="store_true", help="choose guidance and steps on validation images first")
+    add("--quick", action="store_true", help="a first look: little training, few samples")
+    add(
         "--equal-flops",
         action="store_true",
-        help="train diffusion for as many operations as VAR (default: for about as many seconds)",
+        help="train all models for as many operations as the first (default: for about as many seconds)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of both models and their samples (default 0)")
-    parser.add_argument(
-        "--output", type=file_path, help="folder of the report (default outputs/DATA, with -quick, -equal-flops)"
-    )
-    parser.add_argument("--device", help="cpu or cuda (default: cuda where there is one)")
-    parser.add_argument("--fresh", action="store_true", help="forget all stages that earlier runs left in the folder")
+    add("--seed", type=whole_number(), default=0, help="of the models and their samples (default 0)")
+    add("--seeds", type=whole_number(least=1), default=1, help="train with so many seeds, from --seed on (default 1)")
+    add("--output", type=file_path, help="folder of the report (default outputs/DATA, with -quick, -equal-flops)")
+    add("--device", help="cpu or cuda (default: cuda where there is one)")
+    add("--fresh", action="store_true", help="forget all stages that earlier runs left in the folder")
     return parser
 
 
@@ -50,31 +59,62 @@ def _with_packages(options: argparse.Namespace) -> int:
         raise UserError(f'{error}; install the package with its extra: pip install ".[compare]"') from error
 
 
+def _check(options: argparse.Namespace) -> None:
+    """Raise `UserError` for options that do not go together."""
+    if (options.data is None) == (not options.runs):
+        given = "both" if options.runs else "neither"
+        raise UserError(f"either DATA or --runs says what is compared, got {given}; give one of them")
+    only = {"--preset": options.preset, "--size": options.size, "--models": options.models}
+    only |= {"--equal-flops": options.equal_flops, "--quick": options.quick, "--seeds": options.seeds > 1}
+    if options.runs and (name := next((name for name, value in only.items() if value), None)):
+        raise UserError(f"{name} is about training, and with --runs nothing is trained; leave it out")
+    if options.reference and not options.runs:
+        raise UserError("--reference is for --runs, got none; leave it out, DATA is the reference")
+
+
 def _compare(options: argparse.Namespace) -> int:
     started = time.perf_counter()
+    _check(options)
     # Imported here, so that --help answers at once; the other processes import at the same time.
-    from comparison.processes import start_server
+    from comparison.processes import check_alone, start_server
 
+    check_alone()
     start_server()
     from comparison.report.verdict import verdict
     from comparison.run import run
     from comparison.settings import comparison
+    from comparison.trained import comparison_of
 
     from var.evaluation.report.text import text
 
-    plan = comparison(options.data, quick=options.quick)
-    suffix = ("-quick" if options.quick else "") + ("-equal-flops" if options.equal_flops else "")
-    output = options.output or Path("outputs") / f"{options.data}{suffix}"
+    if options.runs:
+        plan = comparison_of(options.runs, options.reference, validated=options.sweep)
+    else:
+        models = [name for name in options.models.split(",") if name]
+        sizes = {"preset": options.preset, "size": options.size}
+        plan = comparison(options.data, **sizes, models=models, validated=options.sweep, quick=options.quick)
     if options.equal_flops:
         from comparison.matching import equal_flops
 
         plan = equal_flops(plan)
-    report = run(plan, output, seed=options.seed, device=options.device, fresh=options.fresh)
+    output = options.output or _usual_output(options)
+    seeds = list(range(options.seed, options.seed + options.seeds))
+    report = run(plan, output, seeds=seeds, device=options.device, fresh=options.fresh, sweep=options.sweep)
     print(f"\n{report.table()}\n\n{text(report.score_reports())}\n")
     for sentence in verdict(report):
         print(f"- {sentence}")
+    for name in ("licence", "attribution"):
+        if report.settings.get(name):
+            print(f"- {name.capitalize()} of the data: {report.settings[name]}")
     print(f"\n{output / 'report.html'} shows it all. {time.perf_counter() - started:.0f} s in all.")
     return 0
+
+
+def _usual_output(options: argparse.Namespace) -> Path:
+    source = options.data or options.reference
+    name = re.sub(r"[^A-Za-z0-9-]+", "-", Path(source).name).strip("-") or "data"
+    parts = {"-runs": options.runs, "-quick": options.quick, "-equal-flops": options.equal_flops}
+    return Path("outputs") / (name + "".join(part for part, given in parts.items() if given))
 
 
 if __name__ == "__main__":

@@ -50,7 +50,6 @@ ALLOWED: dict[str, dict[str, str]] = {
     "var/nested.py": {"json.loads": "a copy of our own values, as JSON has them"},
     "var/typed.py": {"json.loads": "a list in the text of one setting; the floor is below the border"},
     "scripts/benchmarking/measuring.py": {"read_text": "counters of the kernel", "write_text": "the same"},
-    "scripts/comparison/assemble.py": {"shutil.copytree": "a model of ours into a folder in the making"},
     "var/command_line/streams.py": {"open": "the place that leads nowhere", "os.open": "the same"},
     "var/evaluation/features/inception.py": {"torch.save": "into memory, for a constructor that reads files alone"},
     "var/evaluation/features/published_weights.py": {"open": "a download, into a file that appears when it is checked"},

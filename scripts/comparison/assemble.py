@@ -1,38 +1,33 @@
 """The report: rows from scores and times, pictures from samples, and all files of the output folder."""
 
 import platform
-import shutil
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from comparison.report.columns import COLORS
-from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
+from comparison.contenders import CONTENDERS, Setting
+from comparison.data import real_images
+from comparison.report.figures import class_grid, loss_curve
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
-from comparison.report.results import BY_SCALE, Report
+from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
-from comparison.sampling import Setting, network_evaluations, sample_labels
-from comparison.scoring import all_images
+from comparison.sampling import asked, network_evaluations, sample_labels, some_of
 from comparison.settings import Comparison
-from comparison.stages import Stage
-from diffusion_baseline.pipeline import DiffusionPipeline
-from var.data.catalog import open_data
 from var.errors import UserError
 from var.evaluation import judging
-from var.files import atomic_folder, write_text
+from var.files import write_text
 from var.foreign.archives import write_npz
 from var.foreign.regular import read_text
-from var.generation import VARPipeline
 from var.images import from_uint8, image_grid, save_png
 
-STRIP: dict[str, Any] = {"class_labels": [3, 8], "seeds": [7, 8], "output_type": "pt", "progress": False}
-"""The call that both strips of pictures show."""
+STRIP: dict[str, Any] = {"seeds": [7, 8], "output_type": "pt", "progress": False}
+"""The call that all strips of pictures show, of two images."""
 
-STRIP_COLUMNS = 10
+COLUMNS = 10
 
 
 def result_row(
@@ -44,6 +39,7 @@ def result_row(
         "sampler": setting.sampler,
         "steps": setting.steps,
         "guidance_scale": setting.guidance_scale,
+        **dict.fromkeys(SCORES),
         **scores,
         "nfe": network_evaluations(setting),
         **sampling,
@@ -51,6 +47,21 @@ def result_row(
         "seed": seed,
     }
     return row | ({"headline": True} if setting.headline else {})
+
+
+def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """One row of the same setting of several training seeds: means, and "spread", their standard deviations."""
+    first = rows[0]
+    if len(rows) == 1:
+        return first
+    told = (*COUNTS, "guidance_scale", "headline", "nfe")
+    measured = [
+        key
+        for key, value in first.items()
+        if key not in told and isinstance(value, int | float) and all(row.get(key) is not None for row in rows)
+    ]
+    means = {key: fmean(row[key] for row in rows) for key in measured}
+    return {**first, **means, "spread": {key: stdev(row[key] for row in rows) for key in measured}}
 
 
 def environment(threads: int, device: str, seconds_by_stage: dict[str, float]) -> dict[str, Any]:
@@ -75,78 +86,68 @@ def cpu_name() -> str:
 
 def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) -> None:
     """`samples/*.npz` (arr_0 uint8 NHWC, arr_1 labels) and grids by class as `samples/*.png`."""
-    data = open_data(plan.data, split="all")
-    labels = sample_labels(len(data.classes), plan.per_class)
+    labels = sample_labels(plan)
     for model, images in samples.items():
         arrays = {"arr_0": images.permute(0, 2, 3, 1).contiguous().numpy(), "arr_1": labels.numpy()}
         write_npz(output / "samples" / f"{model}.npz", arrays)
-        _save_grid(from_uint8(images), labels, output / "samples" / f"{model}.png", model)
-    _save_grid(all_images(data), data.labels, output / "samples" / "real.png", "real")
+        _save_grid(images, labels, output / "samples" / f"{model}.png", model)
+    real = real_images(plan.data, plan.data.reference)
+    _save_grid(real.images, real.labels, output / "samples" / "real.png", "real")
 
 
 def _save_grid(images: Tensor, labels: Tensor, path: Path, model: str) -> None:
-    rows = [images[labels == label][:STRIP_COLUMNS] for label in labels.unique()]
-    grid = image_grid(torch.cat(rows), STRIP_COLUMNS, magnify=4, padding=4)
+    columns = _columns(labels)
+    rows = [images[labels == label][:columns] for label in labels.unique()]
+    grid = image_grid(from_uint8(torch.cat(rows)), columns, magnify=_magnification(images), padding=4)
     save_png(grid, path, {"images": model, "layout": "one row per class"})
 
 
-def keep_pipelines(output: Path, trained: dict[str, Stage]) -> None:
-    """Both trained pipelines as `models/var` and `models/diffusion`, for `from_pretrained`."""
-    for model, stage in trained.items():
-        target = output / "models" / model
-        with atomic_folder(target) as unfinished:
-            shutil.copytree(stage.folder / "model", unfinished, dirs_exist_ok=True)
+def _columns(labels: Tensor) -> int:
+    """Columns of a grid that every class can fill."""
+    return min(COLUMNS, int(torch.bincount(labels)[labels.unique()].min()))
+
+
+def _magnification(images: Tensor) -> int:
+    return max(1, min(4, 64 // images.shape[-1]))
+
+
+def keep_pipelines(output: Path, pipelines: dict[str, Any]) -> None:
+    """All trained pipelines as `models/NAME`, for `from_pretrained`."""
+    for model, pipeline in pipelines.items():
+        pipeline.save_pretrained(output / "models" / model)
 
 
 def write_page(
     output: Path,
     report: Report,
     plan: Comparison,
-    pipelines: tuple[VARPipeline, DiffusionPipeline],
+    pipelines: dict[str, Any],
     samples: dict[str, Tensor],
-    histories: dict[str, list[dict[str, float]]],
+    histories: dict[str, tuple[str, list[dict[str, float]]]],
 ) -> None:
     """`report.html`."""
-    data = open_data(plan.data, split="all")
-    test = open_data(plan.data, split="test")
-    var, diffusion = pipelines
-    columns = min(10, plan.per_class)
-    labels = sample_labels(len(data.classes), plan.per_class)
+    classes, labels = plan.data.part("train").classes, sample_labels(plan)
+    real, test = real_images(plan.data, plan.data.reference), real_images(plan.data, "test")
 
     def grid(images: Tensor, of: Tensor) -> str:
-        return class_grid(images, of, data.classes, columns=columns)
+        return class_grid(from_uint8(images), of, classes, columns=min(_columns(labels), _columns(real.labels)))
 
-    with torch.inference_mode():
-        originals = all_images(test)[:16]
-        decoded = var.vqvae.reconstruct(originals.to(var.device)).cpu()
-    colors = {"tokenizer": COLORS["var"], "transformer": COLORS["var"], "diffusion": COLORS["diffusion"]}
+    rows = torch.tensor([len(labels) * 3 // 10, len(labels) * 8 // 10])
+    details, processes = [], []
+    for model, pipeline in pipelines.items():
+        contender = CONTENDERS[model]
+        shown = some_of(asked(plan, plan.data.reference, pipeline, model), rows)
+        processes.append(contender.process(pipeline, plan.models[model].headline, {"class_labels": shown, **STRIP}))
+        with torch.inference_mode():
+            details += contender.details(pipeline, from_uint8(test.images[:16]), report)
     pictures = Pictures(
-        real=grid(all_images(data), data.labels),
-        var=grid(from_uint8(samples["var"]), labels),
-        diffusion=grid(from_uint8(samples["diffusion"]), labels),
-        scales=_scale_strip(var, plan),
-        denoising=_denoising_strip(diffusion, plan),
-        reconstructions=reconstruction_pairs(originals, decoded),
-        code_usage=code_usage_chart(*(report.tokenizer[key] for key in BY_SCALE)),
+        real=grid(real.images, real.labels),
+        samples={model: grid(images, labels) for model, images in samples.items()},
+        processes=processes,
+        details=details,
         tradeoff=tradeoff_plot(report),
-        loss_curves={name: loss_curve(rows, color=colors[name]) for name, rows in histories.items()},
+        loss_curves={
+            stage: loss_curve(rows, color=CONTENDERS[model].color) for stage, (model, rows) in histories.items()
+        },
     )
     write_text(output / "report.html", page(report, pictures))
-
-
-def _scale_strip(pipeline: VARPipeline, plan: Comparison) -> str:
-    out = pipeline(sampling=plan.transformer.sampling, return_intermediates=True, **STRIP)
-    assert out.intermediates is not None
-    names = [f"{height}x{width}" for height, width in plan.tokenizer.vqvae.schedule.shapes]
-    return stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names)
-
-
-def _denoising_strip(pipeline: DiffusionPipeline, plan: Comparison) -> str:
-    states: list[tuple[int, Tensor]] = []
-
-    def keep(_index: int, timestep: int, x: Tensor) -> None:
-        states.append((timestep, x.cpu().clamp(-1, 1)))
-
-    pipeline(sampling=plan.diffusion_headline, callback_on_step_end=keep, **STRIP)
-    chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
-    return stage_strip([states[i][1] for i in chosen], [f"t={states[i][0]}" for i in chosen])

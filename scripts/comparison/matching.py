@@ -1,29 +1,44 @@
-"""Equal training: as many operations for diffusion as for VAR, whatever the seconds of this machine."""
+"""Equal training: as many operations for every model as for the first, whatever the seconds of this machine."""
 
 from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
 
-from comparison.settings import Comparison, shortened
-from diffusion_baseline.task import DiffusionTask
-from var.data.catalog import open_data
-from var.recipes.transformer.task import TransformerTask
-from var.recipes.transformer.token_cache import TokenCache
-from var.recipes.vqvae.task import VQVAETask
-from var.runs.cost import training_flops
+import torch
+
+from comparison.contenders import CONTENDERS, shortened
+from comparison.data import Chosen
+from comparison.settings import Comparison
+from comparison.training import counted, seeded
 
 
 def equal_flops(plan: Comparison) -> Comparison:
-    """The same comparison, with the steps of diffusion that cost as much as VAR's tokenizer and transformer together.
+    """The same comparison, with the steps of each model's last stage that make it cost as much as the first model.
 
-    Operations do not depend on weights, so that models are built for counting only.
+    Operations do not depend on weights, so that models are built for counting only, and a batch of images will do.
     """
-    first, second, diffusion = plan.tokenizer, plan.transformer, plan.diffusion
-    data = open_data(plan.data, split="train")
-    vqvae = first.model()
-    cache = TokenCache.of(data, vqvae, variants=1, temperature=0.0, seed=0, progress=False)
-    transformer = TransformerTask(second.model(), vqvae, label_drop=second.label_drop, cache=cache)
-    wanted = training_flops(transformer, data, second.training)
-    wanted += training_flops(VQVAETask(first.model()), data, first.training)
-    pipeline = diffusion.pipeline(data.classes)
-    spent = training_flops(DiffusionTask(pipeline, label_drop=diffusion.label_drop), data, diffusion.training)
-    steps = max(1, round(diffusion.training.steps * wanted / spent))
-    return replace(plan, diffusion=shortened(diffusion, steps), equal="training FLOPs")
+    first, *others = plan.models
+    wanted, models = sum(_cost(plan, first).values()), dict(plan.models)
+    for model in others:
+        spent, runs = _cost(plan, model), plan.models[model].runs
+        *_, last = spent
+        share = (wanted - sum(spent.values()) + spent[last]) / spent[last]
+        steps = max(1, round(runs[last].training.steps * share))
+        models[model] = replace(plan.models[model], runs={**runs, last: shortened(runs[last], steps)})
+    return replace(plan, models=models, equal="training FLOPs")
+
+
+def _cost(plan: Comparison, model: str) -> dict[str, int]:
+    with TemporaryDirectory() as folder:
+        return {
+            stage: _stage_cost(plan, model, stage, run, Path(folder) / stage)
+            for stage, run in plan.models[model].runs.items()
+        }
+
+
+def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, folder: Path) -> int:
+    data = plan.data.part("train")
+    some = Chosen(data, torch.arange(min(run.training.batch_size, len(data))))
+    job = CONTENDERS[model].job(stage, seeded(run, plan.data.source, 0), some, {})
+    return counted(job, folder, "cpu")["train_flops"]

@@ -1,10 +1,13 @@
 """The processes that make stages: forked from one that imports what all of them need, while the main one does too."""
 
 import multiprocessing
+import os
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-PRELOADED = ["torch", "var.generation", "diffusion_baseline.pipeline", "var.training"]
+from var.errors import UserError
+
+PRELOADED = ["torch", "comparison.contenders", "var.training"]
 
 
 def start_server() -> ForkServerContext:
@@ -13,3 +16,13 @@ def start_server() -> ForkServerContext:
     context.set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()
     return context
+
+
+def check_alone() -> None:
+    """Raise `UserError` where a launcher started this as one of its processes."""
+    if "RANK" in os.environ or "LOCAL_RANK" in os.environ:
+        raise UserError(
+            "a comparison starts its own processes, and is started once, got a launcher's RANK="
+            f"{os.environ.get('RANK', os.environ.get('LOCAL_RANK'))}; use python scripts/compare.py, or train the "
+            "models with the launcher and compare them with --runs"
+        )

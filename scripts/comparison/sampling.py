@@ -2,7 +2,8 @@
 
 import statistics
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -12,20 +13,21 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
+from comparison.contenders import CONTENDERS, Setting
+from comparison.data import evenly, real_images
 from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
-from comparison.stages import Stage, settings_key
-from comparison.training import load_pipeline
-from diffusion_baseline.pipeline import DiffusionPipeline
-from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
+from comparison.stages import Stage
+from comparison.trained import labels_of
+from comparison.training import load_pipeline, model_name
+from var.conditions import Condition
+from var.data.base import condition_size, conditions_at
 from var.foreign.archives import npz_array, write_npz
-from var.generation import VARPipeline
-from var.generation.sampling_settings import SamplingSettings as VARSettings
 from var.images import to_uint8
 from var.randomness import keyed_seed
 
 BATCH = 100
-"""Images of one call, for both models."""
+"""Images of one call, for all models."""
 
 SAMPLES = "images.npz"
 
@@ -34,119 +36,98 @@ LONG_SECONDS = 3.0
 """After so much time a setting is not timed once more."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """One way to sample a model."""
-
-    sampling: VARSettings | DiffusionSettings
-    steps: int  # scales, or network steps
-    headline: bool = False
-
-    @property
-    def model(self) -> str:
-        """Which of the two it is for: "var" or "diffusion"."""
-        return "var" if isinstance(self.sampling, VARSettings) else "diffusion"
-
-    @property
-    def sampler(self) -> str:
-        """What the report calls the way to the image."""
-        return "next-scale" if isinstance(self.sampling, VARSettings) else self.sampling.sampler
-
-    @property
-    def title(self) -> str:
-        """What bars call it; settings may share it."""
-        return f"{self.model} {self.sampler}-{self.steps} g={self.guidance_scale:g}"
-
-    @property
-    def key(self) -> str:
-        """What the names of its stages end in; no two settings share it."""
-        return f"{self.model} {settings_key(self.title, asdict(self.sampling))}"
-
-    @property
-    def guidance_scale(self) -> float:
-        """One number, for all scales or steps."""
-        assert not isinstance(self.sampling.guidance_scale, tuple)
-        return self.sampling.guidance_scale
+def settings_of(plan: Comparison, model: str) -> list[Setting]:
+    """The settings of a model that are compared: the headline's first, then the sweep."""
+    return CONTENDERS[model].settings(plan.models[model])
 
 
-def var_settings(plan: Comparison) -> list[Setting]:
-    """The headline setting first, then the sweep over guidance scales."""
-    headline = plan.transformer.sampling
-    steps = len(plan.tokenizer.vqvae.schedule)
-    sweep = (replace(headline, guidance_scale=scale) for scale in plan.var_guidance)
-    return [
-        Setting(sampling=each, steps=steps, headline=each == headline) for each in dict.fromkeys((headline, *sweep))
-    ]
+def asked_places(plan: Comparison, part: str) -> Tensor | None:
+    """The images of a part of the data whose likes are drawn; None where it is so many of each class instead."""
+    if plan.per_class is not None and part == plan.data.reference:
+        return None
+    real = real_images(plan.data, part)
+    return real.places[evenly(real.labels, plan.most_samples, f"asked of {part}")]
 
 
-def diffusion_settings(plan: Comparison) -> list[Setting]:
-    """The headline setting first, then the sweep over samplers, step counts and guidance scales."""
-    headline = plan.diffusion_headline
-    return [
-        Setting(
-            sampling=each,
-            steps=each.num_inference_steps or plan.diffusion.num_timesteps,
-            headline=each == headline,
-        )
-        for each in dict.fromkeys((headline, *plan.diffusion_sweep))
-    ]
+def sample_labels(plan: Comparison, part: str | None = None) -> Tensor:
+    """Labels of the judged samples: those of a part of the data, or all of class 0, then of class 1, and so on."""
+    part = part or plan.data.reference
+    places = asked_places(plan, part)
+    if places is None:
+        assert plan.per_class is not None
+        return torch.arange(len(plan.data.part(part).classes)).repeat_interleave(plan.per_class)
+    return plan.data.part(part).labels[places]
 
 
-def sample_labels(classes: int, per_class: int) -> Tensor:
-    """Labels of the judged samples: all of class 0, then of class 1, and so on."""
-    return torch.arange(classes).repeat_interleave(per_class)
+def asked(plan: Comparison, part: str, pipeline: Any, model: str) -> Tensor | Condition:
+    """What the judged samples are asked to show, in the words of the pipeline: labels, or all that images show."""
+    data, labels = plan.data.part(part), sample_labels(plan, part)
+    if condition_size(data) != (len(data.classes), 0):
+        places = asked_places(plan, part)
+        return conditions_at(data, torch.arange(len(labels)) % len(data) if places is None else places)
+    if not plan.models[model].trained:
+        return labels
+    return labels_of(CONTENDERS[model], pipeline, data, plan.models[model].trained)[labels]
+
+
+def some_of(shown: Tensor | Condition, rows: Tensor) -> Any:
+    """Some rows of what is asked for."""
+    return shown[rows] if isinstance(shown, Tensor) else shown.each(lambda part: part[rows])
 
 
 def draw(
-    pipeline: VARPipeline | DiffusionPipeline,
-    setting: Setting,
-    labels: Tensor,
-    seed: int,
-    number: int = 0,
-    *,
-    line: int | None = None,
+    pipeline: Any, setting: Setting, shown: Tensor | Condition, seed: int, number: int = 0, *, line: int | None = None
 ) -> Tensor:
-    """Images in [-1, 1] of `labels`; image i depends on (seed, number, i) only, so that all settings share seeds.
+    """Images in [-1, 1] of what is `shown`; image i depends on (seed, number, i) only: all settings share seeds.
 
     With a `line` of the terminal, a bar is shown there.
     """
     key = ("comparison", seed) if number == 0 else ("comparison", seed, "set", number)
-    call: Any = pipeline  # each is given settings of its own kind
     parts = []
-    starts = range(0, len(labels), BATCH)
+    starts = range(0, len(shown), BATCH)
     for start in tqdm(starts, desc=setting.title, disable=line is None, position=line, leave=False):
-        chosen = labels[start : start + BATCH]
+        chosen = shown[start : start + BATCH]
         seeds = [keyed_seed(*key, start + i) for i in range(len(chosen))]
-        out = call(chosen, seeds=seeds, output_type="pt", progress=False, sampling=setting.sampling)
+        out = pipeline(chosen, seeds=seeds, output_type="pt", progress=False, sampling=setting.sampling)
         parts.append(out.images.cpu() * 2 - 1)
     return torch.cat(parts)
 
 
-def sampling_jobs(settings: list[Setting], sets: int) -> list[Job]:
-    """One job per setting, and one for each further set of the headline setting; the longest first."""
-    jobs = [(setting, 0) for setting in settings]
-    jobs += [(setting, number) for setting in settings if setting.headline for number in range(1, sets)]
-    jobs.sort(key=lambda job: -network_evaluations(job[0]))
-    return [Job(samples_name(*job), sample_stage, (job[0].model,), job) for job in jobs]
+def sampling_jobs(place: Place, settings: Sequence[Setting], seeds: Sequence[int], part: str) -> list[Job]:
+    """One job per setting and seed, and one for each further set of a headline setting; the longest first."""
+    sets = place.plan.generation_seeds
+    jobs = [(setting, number) for setting in settings for number in range(sets if setting.headline else 1)]
+    jobs.sort(key=lambda job: (job[1], -network_evaluations(job[0])))
+    return [
+        Job(
+            samples_name(setting, number, seed, part),
+            sample_stage,
+            (model_name(place, setting.model, seed),),
+            (setting, number, seed, part),
+        )
+        for seed in seeds
+        for setting, number in jobs
+    ]
 
 
-def samples_name(setting: Setting, number: int = 0) -> str:
-    """The job that draws set `number` (from 0) at a setting."""
-    return f"samples of {setting.key} {number}"
+def samples_name(setting: Setting, number: int, seed: int, part: str) -> str:
+    """The job that draws set `number` (from 0) at a setting, of what a part of the data shows."""
+    return f"samples of {setting.model} #{setting.key} {number} {seed} {part}"
 
 
-def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, *, line: int) -> Stage:
+def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, seed: int, part: str, *, line: int):
     """uint8 samples of a trained model at one setting; other sets have other seeds."""
     plan = place.plan
 
     def work(folder: Path) -> dict[str, Any]:
         pipeline = _cached_pipeline(setting.model, str(trained.folder), place.device)
-        labels = sample_labels(classes(plan), plan.per_class)
-        images = draw(pipeline, setting, labels, place.seed, number, line=line)
+        shown = asked(plan, part, pipeline, setting.model)
+        images = draw(pipeline, setting, shown, seed, number, line=line)
         write_npz(folder / SAMPLES, {"images": to_uint8(images, plan.rounding).numpy()})
         return {}
 
-    drawn = {"per_class": plan.per_class, "rounding": plan.rounding, "set": number, "seed": place.seed, "file": SAMPLES}
+    shown = {"per_class": plan.per_class, "most": plan.most_samples, "part": part, "data": place.data_digest}
+    drawn = {**shown, "rounding": plan.rounding, "set": number, "seed": seed, "file": SAMPLES}
     return place.stage(f"samples-{setting.model}", _key(trained, setting, place.device) | drawn, work)
 
 
@@ -163,66 +144,68 @@ def load_samples(stage: Stage) -> Tensor:
 
 def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads: int) -> Stage:
     """Seconds for 1000 images of a model at each of its settings, while nothing else runs here."""
+    plan, model = place.plan, settings[0].model
 
     def work(folder: Path) -> dict[str, Any]:
-        pipeline = load_pipeline(settings[0].model, trained.folder, place.device)
+        pipeline = load_pipeline(CONTENDERS[model], trained.folder, place.device)
+        shown = asked(plan, plan.data.reference, pipeline, model)
+        if plan.per_class is None:
+            rows = torch.arange(plan.timing_images) % len(shown)
+        else:
+            rows = torch.arange(plan.timing_images) % (len(shown) // plan.per_class) * plan.per_class
+        shown = some_of(shown, rows)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            _warm_up(pipeline, settings[0], place.plan)
-            bar = tqdm(settings, desc=f"time {settings[0].model}")
-            seconds = [_seconds_per_1000(pipeline, each, place.plan) for each in bar]
-            flops = [sampling_flops(pipeline, each) for each in settings]
-            return {"seconds_per_1000_images": seconds, "flops_per_image": flops}
+            return _timed(pipeline, settings, shown, plan)
         finally:
             torch.set_num_threads(before)
 
     keys = [_key(trained, setting, place.device) for setting in settings]
-    measured = {"images": place.plan.timing_images, "repeats": place.plan.timing_repeats, "threads": threads}
-    return place.stage(f"timing-{settings[0].model}", {"settings": keys, **measured}, work)
+    measured = {"images": plan.timing_images, "repeats": plan.timing_repeats, "threads": threads}
+    return place.stage(f"timing-{model}", {"settings": keys, **measured}, work)
 
 
-def sampling_flops(pipeline: VARPipeline | DiffusionPipeline, setting: Setting) -> int:
+def _timed(pipeline: Any, settings: list[Setting], shown: Any, plan: Comparison) -> dict[str, Any]:
+    _warm_up(pipeline, settings[0], shown)
+    bar = tqdm(settings, desc=f"time {settings[0].model}")
+    seconds = [_seconds_per_1000(pipeline, each, shown, plan.timing_repeats) for each in bar]
+    flops = [sampling_flops(pipeline, each, shown) for each in settings]
+    return {"seconds_per_1000_images": seconds, "flops_per_image": flops}
+
+
+def sampling_flops(pipeline: Any, setting: Setting, shown: Any) -> int:
     """Operations to draw one image, of matrix products and convolutions; a multiply-add counts as two."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        draw(pipeline, setting, torch.zeros(1, dtype=torch.int64), seed=0)
+        draw(pipeline, setting, shown[:1], seed=0)
     return counter.get_total_flops()
 
 
-def _warm_up(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> None:
+def _warm_up(pipeline: Any, setting: Setting, shown: Any) -> None:
     """Draw for some seconds: after the processes that trained, the first calls are a tenth slower than all others."""
     started = time.perf_counter()
     while time.perf_counter() - started < WARM_UP_SECONDS:
-        _draw_timed(pipeline, _shortened(setting), plan)
+        _draw_timed(pipeline, _shortest(setting), shown)
 
 
-def _seconds_per_1000(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
+def _seconds_per_1000(pipeline: Any, setting: Setting, shown: Any, repeats: int) -> float:
     """Median over repeats, after a call that is not counted; what takes long is repeated less."""
-    # Two steps of diffusion meet every shape that many meet.
-    _draw_timed(pipeline, _shortened(setting), plan)
+    _draw_timed(pipeline, _shortest(setting), shown)
     seconds: list[float] = []
-    while len(seconds) < plan.timing_repeats and sum(seconds) < LONG_SECONDS:
-        seconds.append(_draw_timed(pipeline, setting, plan))
-    return statistics.median(seconds) * 1000 / plan.timing_images
+    while len(seconds) < repeats and sum(seconds) < LONG_SECONDS:
+        seconds.append(_draw_timed(pipeline, setting, shown))
+    return statistics.median(seconds) * 1000 / len(shown)
 
 
-def _shortened(setting: Setting) -> Setting:
-    """The same in two network steps, where there are steps to choose."""
-    if isinstance(setting.sampling, VARSettings):
-        return setting
-    return replace(setting, sampling=replace(setting.sampling, num_inference_steps=2))
+def _shortest(setting: Setting) -> Setting:
+    return replace(setting, sampling=CONTENDERS[setting.model].shortest(setting.sampling))
 
 
-def _draw_timed(pipeline: VARPipeline | DiffusionPipeline, setting: Setting, plan: Comparison) -> float:
+def _draw_timed(pipeline: Any, setting: Setting, shown: Any) -> float:
     """Seconds of one call, whose images are on the CPU in the end, so that a device has finished."""
     started = time.perf_counter()
-    draw(pipeline, setting, torch.arange(plan.timing_images) % classes(plan), seed=0)
+    draw(pipeline, setting, shown, seed=0)
     return time.perf_counter() - started
-
-
-def classes(plan: Comparison) -> int:
-    """Number of classes of the data."""
-    return plan.transformer.transformer.num_classes
 
 
 def network_evaluations(setting: Setting) -> int:
@@ -231,5 +214,5 @@ def network_evaluations(setting: Setting) -> int:
 
 
 @lru_cache(maxsize=2)
-def _cached_pipeline(model: str, folder: str, device: str) -> VARPipeline | DiffusionPipeline:
-    return load_pipeline(model, Path(folder), device)
+def _cached_pipeline(model: str, folder: str, device: str) -> Any:
+    return load_pipeline(CONTENDERS[model], Path(folder), device)

@@ -2,7 +2,7 @@
 
 import queue
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,10 @@ from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 
 PROCESSES = 2
-"""Stages that are made side by side, on one thread each: two threads in one process gain little."""
+"""Stages that are made side by side on the CPU, on one thread each: two threads in one process gain little.
+
+On a GPU there is one after the other, since each has it to itself.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,12 +27,19 @@ class Place:
 
     root: Path  # of the stages
     plan: Comparison
-    seed: int
     device: str
+    data_digest: str = ""
 
-    def stage(self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Stage:
+    @property
+    def processes(self) -> int:
+        """How many stages are made side by side."""
+        return PROCESSES if self.device == "cpu" else 1
+
+    def stage(
+        self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, resumes: bool = False
+    ) -> Stage:
         """See `StageStore.run`."""
-        return StageStore(self.root).run(name, settings, work)
+        return StageStore(self.root).run(name, settings, work, resumes=resumes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,22 +49,26 @@ class Job:
     `line` is the line of the terminal that is free for its progress bar.
     """
 
-    name: str
+    name: str  # what is done, and after " #" to what
     work: Callable[..., Stage]
     needs: tuple[str, ...] = ()  # names of other jobs
     arguments: tuple[Any, ...] = ()
 
 
-def carry_out(jobs: Sequence[Job], place: Place) -> dict[str, Stage]:
-    """The stages of all jobs by name. Of those that are ready the first begins first: put the longest in front."""
+def carry_out(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage] | None = None) -> dict[str, Stage]:
+    """The stages of all jobs by name, after those `before`, which they may need.
+
+    Of the jobs that are ready the first begins first: put the longest in front.
+    """
+    waiting, done = list(jobs), dict(before or {})
     names = {job.name for job in jobs}
     assert len(names) == len(jobs), "two jobs have one name"
-    assert all(names >= set(job.needs) for job in jobs), "a job needs one that is not there"
-    waiting, done = list(jobs), dict[str, Stage]()
+    assert all(names | done.keys() >= set(job.needs) for job in jobs), "a job needs one that is not there"
+    total = len(jobs) + len(done)
     ended: queue.SimpleQueue[tuple[Job, int, Stage | BaseException]] = queue.SimpleQueue()
-    lines = list(range(PROCESSES))
-    with start_server().Pool(PROCESSES, initializer=_start_worker) as pool, _bar(len(jobs)) as bar:
-        while len(done) < len(jobs):
+    lines = list(range(place.processes))
+    with start_server().Pool(place.processes, initializer=_start_worker) as pool, _bar(len(jobs)) as bar:
+        while len(done) < total:
             while lines and (ready := [job for job in waiting if done.keys() >= set(job.needs)]):
                 job, line = ready[0], lines.pop(0)
                 waiting.remove(job)
@@ -68,7 +82,7 @@ def carry_out(jobs: Sequence[Job], place: Place) -> dict[str, Stage]:
         # Processes that are ended by force leave what others must sweep.
         pool.close()
         pool.join()
-    return {job.name: done[job.name] for job in jobs}
+    return {**(before or {}), **{job.name: done[job.name] for job in jobs}}
 
 
 def _begin(pool: Any, job: Job, place: Place, done: dict[str, Stage], line: int, ended: queue.SimpleQueue) -> None:

@@ -1,63 +1,98 @@
-"""The numbers of a report: scores of all samples, the controls beside them, and the tokenizer's health."""
+"""The numbers of a report: scores of all samples, and the controls beside them."""
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from comparison.contenders import Contender
+from comparison.data import DataSet, Real, real_images
+from comparison.ratio import distance_ratio, subsets
+from comparison.sampling import sample_labels
 from comparison.settings import Comparison
-from var.data.arrays import ArrayData
-from var.data.base import ImageData
-from var.data.catalog import open_data
-from var.evaluation import Reference, Scores, evaluate, frechet_distance, judging, psnr
+from var.evaluation import Reference, Scores, evaluate, frechet_distance, judging
 from var.evaluation.features.classifier import Classifier
 from var.evaluation.features.extraction import extract
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.score_report import ScoreReport
-from var.evaluation.sets.controls import gaussian_per_class, real_halves, token_marginals
-from var.images import to_uint8
-from var.recipes.vqvae.codebook_health import code_use, count_codes
-from var.vqvae import VQVAE
+from var.evaluation.sets.controls import gaussian_per_class, real_halves
+from var.images import from_uint8, to_uint8
 
 SEED = 0
 """Of the controls, which are drawn alike whatever the models' seed."""
 
-
-def all_images(data: ImageData) -> Tensor:
-    """Every image of a data set, (n, channels, height, width) in [-1, 1]."""
-    return data.images if isinstance(data, ArrayData) else torch.stack([data.load(i) for i in range(len(data))])
+EXTRA_SCORES: dict[str, Callable[[Tensor, DataSet, str], float]] = {}
+"""Scores of some data only, by their keys in `var.evaluation.table`: (samples, the data, the part they are like)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluator:
-    """Both feature networks and the real images as they see them."""
+    """Both feature networks, and the real images as they see them."""
 
     judge: Classifier
     second: Classifier
     reference: Reference
     second_reference: Reference
+    others: Real  # real images that the reference does not hold, or those of it that nobody trained on
+    other_features: tuple[Float[Tensor, "n d"], Float[Tensor, "n d2"]]  # of both networks
+    extra: Mapping[str, Callable[[Tensor], float]]
 
     @classmethod
-    def of(cls, data: str, judge: Classifier, second: Classifier) -> "Evaluator":
-        """The reference is all real images; copies are looked for among those that were trained on."""
-        real, train, test = (to_uint8(all_images(open_data(data, split=split))) for split in ("all", "train", "test"))
+    def of(cls, data: DataSet, part: str, extra: Sequence[str], judge: Classifier, second: Classifier) -> "Evaluator":
+        """The reference is a part of the data; copies are looked for among the images that were trained on."""
+        real, train, test = (real_images(data, name) for name in (part, "train", "test"))
+        others = test if part == "all" else train
+        near = {"train_images": train.images, "test_images": test.images} if data.trained_on else {}
         return cls(
             judge,
             second,
-            Reference.from_images(real, judge, train_images=train, test_images=test),
-            Reference.from_images(real, second),
+            Reference.from_images(real.images, judge, **near),
+            Reference.from_images(real.images, second),
+            others,
+            (extract(others.images, judge).features, extract(others.images, second).features),
+            {key: _extra(key, data, part) for key in extra},
         )
 
-    def scores(self, images: Tensor, labels: Tensor | None = None, *, thorough: bool = False) -> dict[str, Any]:
-        """Scores of uint8 images, and "fd_second": their distance in the features of the second network."""
-        scores = evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough)
-        second = Statistics.from_features(extract(images, self.second).features)
-        return _known(scores) | {"fd_second": frechet_distance(self.second_reference.statistics, second)}
+    def scores(
+        self,
+        images: UInt8[Tensor, "n c h w"],
+        labels: Int64[Tensor, " n"] | None = None,
+        *,
+        thorough: bool = False,
+        asked: bool = False,
+    ) -> dict[str, Any]:
+        """Scores of uint8 images, by both networks; of samples `asked` for like the reference, those of the data too.
+
+        "fd_second" is the distance in the features of the second network, "fd_ratio" and "fd_second_ratio" are FDr.
+        """
+        scores = _known(evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough))
+        second = extract(images, self.second).features
+        real = self.second_reference.statistics
+        scores["fd_second"] = frechet_distance(real, Statistics.from_features(second))
+        if labels is not None:
+            features = (extract(images, self.judge).features, second)
+            scores |= self._ratios(features, labels)
+        return scores | ({key: find(images) for key, find in self.extra.items()} if asked else {})
+
+    def _ratios(self, features: tuple[Tensor, Tensor], labels: Tensor) -> dict[str, float]:
+        real = (self.reference.statistics, self.second_reference.statistics)
+        names = ("fd_ratio", "fd_second_ratio")
+        found = {
+            name: distance_ratio(own, labels, others, self.others.labels, statistics)
+            for name, own, others, statistics in zip(names, features, self.other_features, real, strict=True)
+        }
+        return {name: each[0] for name, each in found.items() if each is not None}
+
+
+def _extra(key: str, data: DataSet, part: str) -> Callable[[Tensor], float]:
+    return lambda images: EXTRA_SCORES[key](images, data, part)
 
 
 def score_report(
-    evaluator: Evaluator, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any]
+    evaluator: Evaluator, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any] | None
 ) -> ScoreReport:
     """The report that `var evaluate` makes, of sets of samples that were drawn with different seeds."""
     return judging.score_report(
@@ -65,31 +100,69 @@ def score_report(
         evaluator.judge,
         evaluator.reference,
         [({"path": f"set {number}", "samples": len(images)}, labels) for number, images in enumerate(sets)],
-        [evaluator.scores(images, labels, thorough=True) for images in sets],
+        [evaluator.scores(images, labels, thorough=True, asked=True) for images in sets],
         reference={"path": reference, "images": evaluator.reference.statistics.count},
         protocol=protocol,
     )
 
 
-def controls(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE) -> dict[str, dict[str, Any]]:
-    """What the scores of a model are to be read against; see the titles in `comparison.report.columns`."""
-    train = open_data(plan.data, split="train")
-    test = open_data(plan.data, split="test")
-    images, classes = all_images(train), len(train.classes)
-    test_images = to_uint8(all_images(test))
-    half, other_half = real_halves(all_images(open_data(plan.data, split="all")), SEED)
-    wanted = torch.arange(classes).repeat_interleave(plan.per_class)
-    gaussian = gaussian_per_class(images, train.labels, plan.per_class, SEED)
-    with torch.inference_mode():
-        maps = token_marginals(vqvae.encode(images), train.labels, classes, plan.per_class, SEED)
-        marginals = vqvae.decode(maps)
-    return {
-        "real_test": evaluator.scores(test_images, test.labels),
-        "test_against_train": _pair_scores(evaluator, to_uint8(images), test_images),
-        "real_halves": _pair_scores(evaluator, to_uint8(half), to_uint8(other_half)),
-        "class_gaussian": evaluator.scores(to_uint8(gaussian), wanted),
-        "token_marginals": evaluator.scores(to_uint8(marginals), wanted),
+def controls(evaluator: Evaluator, plan: Comparison) -> dict[str, dict[str, Any]]:
+    """What the scores of all models are to be read against; see the titles in `comparison.report.columns`."""
+    train, test = (real_images(plan.data, part) for part in ("train", "test"))
+    halves = real_halves(from_uint8(real_images(plan.data, plan.data.reference).images), SEED)
+    wanted = sample_labels(plan)
+    most = int(torch.bincount(wanted).max())
+    gaussian = gaussian_per_class(from_uint8(train.images), train.labels, most, SEED)
+    if plan.data.reference == "all":
+        real = {"real_test": evaluator.scores(test.images, test.labels)}
+    else:
+        real = {"real_images": _real_images(evaluator, wanted, test)}
+    return real | {
+        "test_against_train": _pair_scores(evaluator, train.images, test.images),
+        "real_halves": _pair_scores(evaluator, *map(to_uint8, halves)),
+        "class_gaussian": evaluator.scores(to_uint8(gaussian)[first_of_each(wanted, most)], wanted),
     }
+
+
+def model_controls(evaluator: Evaluator, plan: Comparison, contender: Contender, pipeline: Any) -> dict[str, Any]:
+    """The controls that are made of parts of a trained model."""
+    train, wanted = real_images(plan.data, "train"), sample_labels(plan)
+    most = int(torch.bincount(wanted).max())
+    with torch.inference_mode():
+        found = contender.controls(pipeline, from_uint8(train.images), train.labels, most, SEED)
+    places = first_of_each(wanted, most)
+    return {name: evaluator.scores(to_uint8(images)[places], wanted) for name, images in found.items()}
+
+
+def health(evaluator: Evaluator, plan: Comparison, contender: Contender, pipeline: Any) -> dict[str, Any]:
+    """The numbers on a model's tokenizer."""
+    train, test = (from_uint8(real_images(plan.data, part).images) for part in ("train", "test"))
+    with torch.inference_mode():
+        return contender.health(pipeline, train, test, lambda images: evaluator.scores(to_uint8(images)))
+
+
+def first_of_each(labels: Int64[Tensor, " n"], most: int) -> Int64[Tensor, " n"]:
+    """Where images of `labels` lie among `most` of each class, class by class."""
+    places = torch.empty_like(labels)
+    for label in labels.unique().tolist():
+        mine = labels == label
+        places[mine] = label * most + torch.arange(int(mine.sum()))
+    return places
+
+
+def _real_images(evaluator: Evaluator, wanted: Tensor, test: Real) -> dict[str, Any]:
+    """The distances are those of other real images, as many and of such classes as samples are; all else of the test's.
+
+    For test images would be compared with themselves, and training images are their own nearest ones.
+    """
+    others = evaluator.others
+    classes = 1 + int(max(wanted.max(), others.labels.max()))
+    counts = [torch.bincount(labels, minlength=classes) for labels in (wanted, others.labels)]
+    draws = [evaluator.scores(others.images[some]) for some in subsets(others.labels, torch.minimum(*counts))]
+    mean = {key: sum(draw[key] for draw in draws) / len(draws) for key in draws[0]}
+    tested = evaluator.scores(test.images, test.labels)
+    kept = ("class_consistency", "nearest_train_distance", "closer_share")
+    return {**mean, "samples": draws[0]["samples"], **{key: tested[key] for key in kept if key in tested}}
 
 
 def _pair_scores(evaluator: Evaluator, reference: Tensor, images: Tensor) -> dict[str, Any]:
@@ -99,24 +172,3 @@ def _pair_scores(evaluator: Evaluator, reference: Tensor, images: Tensor) -> dic
 
 def _known(scores: Scores) -> dict[str, Any]:
     return {key: value for key, value in scores.to_dict().items() if value is not None}
-
-
-def tokenizer_numbers(evaluator: Evaluator, plan: Comparison, vqvae: VQVAE, record: dict[str, Any]) -> dict[str, Any]:
-    """Reconstruction of test and training images, and how much of the codebook they use, by scale."""
-    train, test = (all_images(open_data(plan.data, split=split)) for split in ("train", "test"))
-    with torch.inference_mode():
-        token_maps = vqvae.encode(train)
-        decoded_train, decoded_test = vqvae.decode(token_maps), vqvae.reconstruct(test)
-    counts = count_codes(token_maps, vqvae.config.vocabulary)
-    usage, perplexity = code_use(counts)
-    return {
-        "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
-        "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
-        "reconstruction_fd": evaluator.scores(to_uint8(decoded_train))["fd"],
-        "codes_used": float(code_use(counts.sum(0))[0]),
-        "sides": list(vqvae.config.sides),
-        "usage_by_scale": usage.tolist(),
-        "perplexity_by_scale": perplexity.tolist(),
-        "parameters": record["parameters"],
-        "train_seconds": record["train_seconds"],
-    }

@@ -1,105 +1,142 @@
-"""What a comparison is made of: tables of everything that moves its numbers, fixed before any sample is looked at."""
+"""What a comparison is made of: everything that moves its numbers, fixed before any test sample is looked at."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeVar
+from typing import Any
 
-from diffusion_baseline.presets import diffusion_run
-from diffusion_baseline.sampling_settings import SamplingSettings
-from diffusion_baseline.settings import DiffusionRun
+from comparison.contenders import CONTENDERS, ModelPlan, chosen_models, shortened
+from comparison.data import DataSet, places_in_memory
 from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
-from var.recipes.transformer.presets import transformer_run
-from var.recipes.transformer.settings import TransformerRun
-from var.recipes.vqvae.presets import vqvae_run
-from var.recipes.vqvae.settings import VQVAERun
+from var.runs.evaluation import data_name, judge_config
 
 # Changes whenever the same settings would give other numbers, so that nothing older is reused.
-CODE_VERSION = 2
+CODE_VERSION = 3
 
-Run = TypeVar("Run", VQVAERun, TransformerRun, DiffusionRun)
+USUAL_PRESET = "shapes-32"
+"""Of data that no preset is called after: small models for small colour pictures."""
+
+JUDGE_STEPS = 900
+QUICK = 6  # a quick comparison trains for so many times fewer steps
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Both paradigms on one data set, and how they are judged."""
+    """Several families on one data set, and how they are judged."""
 
-    data: str  # what `var.data.open_data` opens
+    data: DataSet
     reference: str  # in words: what distances are measured to
-    tokenizer: VQVAERun
-    transformer: TransformerRun
-    diffusion: DiffusionRun
+    models: dict[str, ModelPlan]  # by their keys in `CONTENDERS`
     judge: ClassifierConfig  # the network whose features give the distance
     second_judge: ClassifierConfig  # of another shape, used for no choice: does it agree?
     judge_steps: int
-    per_class: int  # samples of each class
-    generation_seeds: int  # sets of samples of the headline settings, whose spread is told
-    var_guidance: tuple[float, ...]  # guidance scales of the sweep, besides the headline's
-    diffusion_headline: SamplingSettings  # fixed beforehand, as VAR's is by its preset
-    diffusion_sweep: tuple[SamplingSettings, ...]  # of any samplers, besides the headline
-    rounding: str  # of samples to uint8, one of `var.images.ROUNDINGS`
-    timing_images: int  # of one timed call
-    timing_repeats: int
-    equal: str = "training seconds on the machine of the presets"  # what both trainings cost alike
+    per_class: int | None = None  # samples of each class; None: what each image of the reference shows, one sample
+    most_samples: int = 1000  # of a set, where they are as the reference is
+    generation_seeds: int = 3  # sets of samples of the headline settings, whose spread is told
+    rounding: str = "nearest"  # of samples to uint8, one of `var.images.ROUNDINGS`
+    timing_images: int = 100  # of one timed call
+    timing_repeats: int = 3
+    extra_scores: tuple[str, ...] = ()  # of these data, by their names in `comparison.scoring.EXTRA_SCORES`
+    preset: str = ""  # of the models; "" of trained ones
+    equal: str = "training seconds on the machine of the presets"  # what the trainings cost alike
+    chosen_on: str = ""  # in words: the images on which the headline settings were chosen; "" is beforehand
 
     def settings(self) -> dict[str, Any]:
         """All fields, fit for JSON."""
-        return asdict(self)
+        values = asdict(self)
+        return {**values, "data": self.data.source, "parts": values["data"]}
 
 
-def _ddim(steps: int, guidance_scale: float) -> SamplingSettings:
-    return SamplingSettings(sampler="ddim", num_inference_steps=steps, guidance_scale=guidance_scale)
-
-
-def shortened(run: Run, steps: int) -> Run:
-    """The same run with fewer steps of training; the averaging window shrinks with it."""
-    training = run.training
-    decay = 1 - min(1.0, (1 - training.ema_decay) * training.steps / steps) if training.ema_decay else 0.0
-    return replace(run, training=replace(training, steps=steps, ema_decay=decay))
-
-
-def _digits() -> Comparison:
-    return Comparison(
-        data="digits",
+def _digits(plan: Comparison) -> Comparison:
+    return replace(
+        plan,
+        data=replace(plan.data, reference="all"),
         reference="all 1797 real digits",
-        tokenizer=vqvae_run("digits"),
-        transformer=transformer_run("digits"),
-        diffusion=diffusion_run("digits"),
         judge=ClassifierConfig(name="digits"),
         second_judge=ClassifierConfig(
             name="digits-second", widths=(24, 48, 96, 48), strides=(1, 1, 2, 2), activation="relu"
         ),
         judge_steps=500,
         per_class=100,
-        generation_seeds=3,
-        var_guidance=(1.0, 1.2, 1.5),
-        diffusion_headline=_ddim(50, diffusion_run("digits").guidance_scale),
-        # Without guidance, which doubles the time and gains little at few steps.
-        diffusion_sweep=(_ddim(5, 1.0), _ddim(10, 1.0), _ddim(20, 1.0)),
-        rounding="nearest",
-        timing_images=100,
-        timing_repeats=3,
     )
 
 
-def _digits_quick() -> Comparison:
-    full = _digits()
-    return replace(
-        full,
-        tokenizer=shortened(full.tokenizer, 120),
-        transformer=shortened(full.transformer, 150),
-        diffusion=shortened(full.diffusion, 200),
-        judge_steps=150,
-        per_class=20,
-        var_guidance=(1.3,),
-        diffusion_sweep=(_ddim(10, 1.0),),
-        timing_images=20,
+ROWS: dict[str, Callable[[Comparison], Comparison]] = {"digits": _digits}
+"""What is particular to a data set, by its name without options: the usual comparison -> its own."""
+
+
+def comparison(
+    source: str,
+    *,
+    preset: str | None = None,
+    size: int | None = None,
+    models: Sequence[str] = (),
+    validated: bool = False,
+    quick: bool = False,
+) -> Comparison:
+    """The comparison on the data `source`, trained by a preset; with a part to validate on if it is `validated`.
+
+    Raises `UserError` for unknown data, presets and models, and for a size that the preset does not make.
+    """
+    keys = chosen_models(models)
+    known = {name: name for name in CONTENDERS[keys[0]].presets() if all(name in CONTENDERS[k].presets() for k in keys)}
+    preset = chosen(preset or usual_preset(source, size, known), known, "preset of all models that are compared")
+    _, height, width = CONTENDERS[keys[0]].preset_shape(preset)
+    data = DataSet(
+        source=source,
+        size=(height, width) if size is None else (size, size),
+        validated=validated,
     )
+    train = data.part("train")
+    plan = judged(data, {key: CONTENDERS[key].plan(preset, train) for key in keys}, preset=preset)
+    return quickened(plan) if quick else plan
 
 
-COMPARISONS = {"digits": (_digits, _digits_quick)}
-"""By name: the functions that make the full comparison and the quick one."""
+def usual_preset(source: str, size: int | None, known: Sequence[str] | dict[str, str]) -> str:
+    """The preset that is called after the data, of that size where there are several; else `USUAL_PRESET`."""
+    name = source.partition("?")[0]
+    found = [each for each in known if each == name or each.rpartition("-")[0] == name]
+    sized = [each for each in found if size is not None and each.endswith(f"-{size}")]
+    return [*sized, *found, USUAL_PRESET][0]
 
 
-def comparison(name: str, *, quick: bool = False) -> Comparison:
-    """The comparison `name`; raises `UserError` with suggestions for an unknown one."""
-    return chosen(name, COMPARISONS, "comparison")[quick]()
+def judged(data: DataSet, models: dict[str, ModelPlan], **changes: Any) -> Comparison:
+    """The comparison of `models` on the data: judges for their size and channels, and what their row says."""
+    judge = judge_config(data.part("train"), data_name(data.source))
+    plan = Comparison(
+        data=data,
+        reference=_in_words(data),
+        models=models,
+        judge=judge,
+        # Wider but for its features, and of another activation.
+        second_judge=replace(
+            judge,
+            name=f"{judge.name}-second",
+            widths=(*(4 * width // 3 for width in judge.widths[:-1]), 48),
+            activation="relu",
+        ),
+        judge_steps=JUDGE_STEPS,
+        **changes,
+    )
+    return ROWS.get(data.source.partition("?")[0], lambda usual: usual)(plan)
+
+
+def _in_words(data: DataSet) -> str:
+    kept, total = len(places_in_memory(data, data.reference)), len(data.part(data.reference))
+    part = "" if kept == total else f" of the {total}"
+    unseen = " that nobody trained on" if data.trained_on else ""
+    return f"{kept}{part} images of {data.source}{unseen}"
+
+
+def quickened(plan: Comparison) -> Comparison:
+    """A first look: little training, few samples."""
+    models = {
+        key: replace(
+            model,
+            runs={name: shortened(run, max(1, run.training.steps // QUICK)) for name, run in model.runs.items()},
+            sweep=model.sweep[:1],
+        )
+        for key, model in plan.models.items()
+    }
+    fewer = {"judge_steps": max(1, plan.judge_steps * 3 // 10), "timing_images": 20, "most_samples": 200}
+    return replace(plan, models=models, per_class=None if plan.per_class is None else plan.per_class // 5, **fewer)

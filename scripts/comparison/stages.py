@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,10 +40,13 @@ class StageStore:
         for stage in self.root.iterdir() if everything else ():
             shutil.rmtree(stage, ignore_errors=True)
 
-    def run(self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]]) -> Stage:
+    def run(
+        self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, resumes: bool = False
+    ) -> Stage:
         """The stage `name` under `settings`: reused if it was finished before, else made by `work(folder)`.
 
-        `work` writes into the folder that it is given and returns a record fit for JSON.
+        `work` writes into the folder that it is given and returns a record fit for JSON. Work that `resumes` by itself
+        finds there what a killed run of it left; other work begins anew.
         """
         key = settings_key(name, settings)
         folder = self.root / f"{name}-{key}"
@@ -52,7 +55,7 @@ class StageStore:
             record = read_json(folder / RECORD)
             if settings_key(name, record.get("settings")) == key:
                 return Stage(key, folder, record, reused=True)
-        with atomic_folder(folder) as unfinished:
+        with nullcontext(make_folder(folder)) if resumes else atomic_folder(folder) as unfinished:
             started = time.perf_counter()
             record = work(unfinished)
             record = {"seconds": time.perf_counter() - started, **record, "settings": settings}

@@ -1,66 +1,77 @@
-"""The stages that train: the judges, the tokenizer, the transformer, the diffusion model."""
+"""The stages that train: the judges, and every stage of every model; and those of models that are trained already."""
 
+import sys
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
+from comparison.contenders import CONTENDERS, Contender
 from comparison.schedule import Job, Place
-from comparison.settings import CODE_VERSION, Run
+from comparison.settings import CODE_VERSION
 from comparison.stages import Stage
-from diffusion_baseline.pipeline import DiffusionPipeline
-from diffusion_baseline.task import DiffusionTask
 from var.configs import config_to_dict
-from var.data.base import ImageData
-from var.data.catalog import open_data
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
-from var.generation import VARPipeline
+from var.files import remove_folder, write_json
+from var.foreign.documents import read_json
+from var.foreign.logs import read_log
 from var.nested import plain
-from var.recipes.transformer.task import TransformerTask
-from var.recipes.transformer.token_cache import TokenCache
-from var.recipes.vqvae.task import VQVAETask
+from var.runs import job as runs
+from var.runs.carrying_out import carry_out
 from var.runs.cost import training_flops
-from var.runs.settings import RunSettings
-from var.training import Task, train
-from var.vqvae import VQVAE
+from var.runs.evaluation import in_memory
+from var.runs.folder import RunFolder
+from var.runs.session import Session
+from var.training.distributed import Processes
+from var.training.signals import StopSignals
 
-AnyTask = TypeVar("AnyTask", bound=Task)
+JUDGES = ("judge", "second")
+MODEL = "model"  # the folder within a stage's
+
+NOT_OF_TRAINING = ("data", "evaluation", "checkpoints", "sampling", "guidance_scale", "sampling_steps")
+"""Settings of a run that do not move its weights; those of the data but for their name do."""
+
+Needed = tuple[Any, ...]
+"""The stages that a job needs, and then its arguments."""
 
 
-def training_jobs(place: Place) -> list[Job]:
+def trained_name(model: str, stage: str, seed: int) -> str:
+    """The job that trains a stage of a model."""
+    return f"{stage} #{model} {seed}"
+
+
+def model_name(place: Place, model: str, seed: int) -> str:
+    """The job that leaves the trained pipeline of a model."""
+    stages = list(place.plan.models[model].runs)
+    return trained_name(model, stages[-1], seed) if stages else f"model of {model} #"
+
+
+def judge_jobs(place: Place) -> list[Job]:
+    """Both judges, which are the same whatever the seed of the models."""
+    configs = (place.plan.judge, place.plan.second_judge)
+    return [Job(name, judge_stage, (), (config,)) for name, config in zip(JUDGES, configs, strict=True)]
+
+
+def training_jobs(place: Place, seeds: list[int]) -> list[Job]:
     """The longest first; both judges fill the time in which one process has nothing else to do."""
-    return [
-        Job("diffusion", diffusion_stage),
-        Job("tokenizer", tokenizer_stage),
-        Job("var", var_stage, ("tokenizer",)),
-        Job("judge", judge_stage, (), (place.plan.judge,)),
-        Job("second", judge_stage, (), (place.plan.second_judge,)),
-    ]
+    jobs = []
+    for model, plan in sorted(place.plan.models.items(), key=lambda item: len(item[1].runs)):
+        if not plan.runs:
+            jobs.append(Job(f"model of {model} #", given_stage, (), (model,)))
+        for seed in seeds:
+            names = [trained_name(model, stage, seed) for stage in plan.runs]
+            jobs += [
+                Job(name, model_stage, tuple(names[:number]), (model, stage, seed))
+                for number, (name, stage) in enumerate(zip(names, plan.runs, strict=True))
+            ]
+    return [*sorted(jobs, key=lambda job: job.name.split()[-1]), *judge_jobs(place)]
 
 
 def _base(place: Place) -> dict[str, Any]:
-    seed, device = place.seed, place.device
-    return {"code": CODE_VERSION, "torch": torch.__version__, "data": place.plan.data, "seed": seed, "device": device}
-
-
-def _trained(
-    task_of: Callable[[], AnyTask], run: RunSettings, data: ImageData, folder: Path, name: str, device: str, line: int
-) -> tuple[AnyTask, dict[str, Any]]:
-    """The task that `task_of` makes, trained as `run` says, and what its stage keeps."""
-    task = task_of()
-    log = folder / "training.jsonl"
-    result = train(task, data, run.training, log=log, description=name, device=device, bar_line=line)
-    counted = task_of()
-    counted.model.to(device)
-    return task, {
-        "train_seconds": result.seconds,
-        "parameters": sum(parameter.numel() for parameter in task.model.parameters()),
-        "history": result.history,
-        "train_flops": training_flops(counted, data, run.training),
-    }
+    return {"code": CODE_VERSION, "torch": torch.__version__, "data": place.data_digest, "device": place.device}
 
 
 def judge_stage(place: Place, config: ClassifierConfig, *, line: int) -> Stage:
@@ -68,93 +79,127 @@ def judge_stage(place: Place, config: ClassifierConfig, *, line: int) -> Stage:
     plan, device = place.plan, place.device
 
     def work(folder: Path) -> dict[str, Any]:
-        data = open_data(plan.data, split="train")
+        data = in_memory(plan.data.part("train"))
         judge = train_classifier(data, config=config, steps=plan.judge_steps, seed=0, device=device, bar_line=line)
-        judge.save_pretrained(folder / "model")
-        return {
-            "digest": judge.digest,
-            "test_accuracy": judge.accuracy(open_data(plan.data, split="test")),
-        }
+        judge.save_pretrained(folder / MODEL)
+        return {"digest": judge.digest, "test_accuracy": judge.to("cpu").accuracy(plan.data.part("test"))}
 
-    settings = _base(replace(place, seed=0)) | {"config": config_to_dict(config), "steps": plan.judge_steps}
+    settings = _base(place) | {"config": config_to_dict(config), "steps": plan.judge_steps}
     return place.stage(f"judge-{config.name}", settings, work)
 
 
-def tokenizer_stage(place: Place, *, line: int) -> Stage:
-    """A trained tokenizer."""
-    plan, seed, device = place.plan, place.seed, place.device
-    run = _seeded(plan.tokenizer, seed)
+def model_stage(place: Place, *needed: Any, line: int) -> Stage:
+    """A stage of a model, trained as `var train` does: killed at any time, it goes on inside the training."""
+    *before, model, stage, seed = needed
+    contender, plan = CONTENDERS[model], place.plan.models[model]
+    run = seeded(plan.runs[stage], place.plan.data.source, seed)
 
     def work(folder: Path) -> dict[str, Any]:
-        data = open_data(plan.data, split="train")
-        task, record = _trained(lambda: VQVAETask(run.model(seed=seed)), run, data, folder, "tokenizer", device, line)
-        task.model.save_pretrained(folder / "model")
-        return record
+        folders = {name: each.folder / MODEL for name, each in zip(plan.runs, before, strict=False)}
+        job = contender.job(stage, run, place.plan.data.part("train"), folders)
+        return _trained(job, folder, place.device, line)
 
-    settings = _base(place) | {"config": config_to_dict(run.vqvae), "training": config_to_dict(plan.tokenizer.training)}
-    return place.stage("tokenizer", settings, work)
+    settings = _base(place) | {"before": [each.key for each in before], "run": told(run)}
+    made = place.stage(stage, settings, work, resumes=True)
+    for left in (made.folder / MODEL / name for name in ("checkpoints", "tokens")):
+        if left.exists():  # nothing goes on from there any more
+            remove_folder(left)
+    return made
 
 
-def var_stage(place: Place, tokenizer: Stage, *, line: int) -> Stage:
-    """A trained VAR pipeline: the transformer on the tokens of the stage `tokenizer`."""
-    plan, seed, device = place.plan, place.seed, place.device
-    run = _seeded(plan.transformer, seed)
-    variants, temperature = run.tokens.variants, run.tokens.temperature
+def seeded(run: Any, source: str, seed: int) -> Any:
+    """The run of one training seed, which is not judged while it trains."""
+    return replace(
+        run,
+        data=replace(run.data, source=source),
+        training=replace(run.training, seed=seed),
+        evaluation=replace(run.evaluation, every=0),
+    )
 
-    def work(folder: Path) -> dict[str, Any]:
-        data = open_data(plan.data, split="train")
-        vqvae = VQVAE.from_pretrained(tokenizer.folder / "model", device=device)
-        started = time.perf_counter()
-        cache = TokenCache.of(data, vqvae, variants=variants, temperature=temperature, seed=seed, bar_line=line)
-        encode_seconds = time.perf_counter() - started
 
-        def task_of() -> TransformerTask:
-            return TransformerTask(run.model(seed=seed), vqvae, label_drop=run.label_drop, cache=cache)
+def told(run: Any) -> dict[str, Any]:
+    """The settings of a run that its weights depend on, fit for JSON."""
+    values = plain(config_to_dict(run))
+    varied = {name: value for name, value in values["data"].items() if name != "source"}
+    return {name: value for name, value in values.items() if name not in NOT_OF_TRAINING} | {"varied": varied}
 
-        task, record = _trained(task_of, run, data, folder, "transformer", device, line)
-        VARPipeline(vqvae, task.model).save_pretrained(folder / "model")
-        return record | {"train_seconds": record["train_seconds"] + encode_seconds}
 
-    settings = _base(place) | {
-        "tokenizer": tokenizer.key,
-        "config": config_to_dict(run.transformer),
-        "training": config_to_dict(plan.transformer.training),
-        "label_drop": run.label_drop,
-        "tokens": [variants, temperature],
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quiet(Session):
+    """A session among others, whose lines would fall into their bars.
+
+    The first line comes when all is prepared, such as the tokens of all images: the seconds that it took are kept,
+    those of the start that was not spared them.
+    """
+
+    started: float
+    prepared: Path
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
+        if not self.prepared.exists():
+            write_json(self.prepared, {"seconds": time.perf_counter() - self.started})
+
+
+def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[str, Any]:
+    """Train in `folder` until the run is finished; returns what its stage keeps.
+
+    Ends this process, saved, if a signal stops it: a process of a pool that only returned would go on to wait.
+    """
+    run, processes, prepared = RunFolder(folder / MODEL), Processes(device), folder / "prepared.json"
+    where = {"folder": run, "processes": processes, "progress": True, "workers": 0, "trackers": (), "bar_line": line}
+    with StopSignals() as signals:
+        carry_out(job, _Quiet(**where, started=time.perf_counter(), prepared=prepared), signals)
+    if not run.is_finished(job.settings.training.steps):
+        sys.exit(0)
+    return {
+        "train_seconds": read_json(run.finished)["seconds"] + read_json(prepared)["seconds"],
+        "history": [row for row in read_log(run.log) if "loss" in row],
+        **counted(job, folder / MODEL, device),
     }
-    return place.stage("var", settings, work)
 
 
-def diffusion_stage(place: Place, *, line: int) -> Stage:
-    """A trained diffusion pipeline."""
-    plan, seed, device = place.plan, place.seed, place.device
-    run = _seeded(plan.diffusion, seed)
+def counted(job: runs.Job[Any], folder: Path, device: str) -> dict[str, int]:
+    """Parameters and operations of a training; `folder` is for what it needs besides, such as tokens."""
+    session = Session(folder=RunFolder(folder), processes=Processes(device), progress=False, workers=0, trackers=())
+    prepared = job.prepare(session)
+    prepared.task.model.to(session.processes.device)
+    parameters = sum(weight.numel() for weight in prepared.task.model.parameters())
+    flops = training_flops(prepared.task, prepared.data, job.settings.training)
+    return {"parameters": parameters, "train_flops": flops}
+
+
+def given_stage(place: Place, model: str, *, line: int) -> Stage:
+    """A model that was trained elsewhere, as it is."""
+    from comparison.trained import load_trained, weights_digest
+
+    contender, source = CONTENDERS[model], place.plan.models[model].trained
 
     def work(folder: Path) -> dict[str, Any]:
-        data = open_data(plan.data, split="train")
+        pipeline = load_trained(contender, source)[0]
+        pipeline.save_pretrained(folder / MODEL)
+        parameters = sum(weight.numel() for part in pipeline.parts for weight in getattr(pipeline, part).parameters())
+        return {"parameters": parameters, "train_seconds": None, "train_flops": None, "history": []}
 
-        def task_of() -> DiffusionTask:
-            return DiffusionTask(run.pipeline(data.classes, seed=seed), label_drop=run.label_drop)
-
-        task, record = _trained(task_of, run, data, folder, "diffusion", device, line)
-        task.pipeline.save_pretrained(folder / "model")
-        return record
-
-    # How samples are drawn is no matter of training.
-    settings = {name: value for name, value in config_to_dict(plan.diffusion).items() if name != "guidance_scale"}
-    return place.stage("diffusion", _base(place) | {"preset": plain(settings)}, work)
-
-
-def _seeded(run: Run, seed: int) -> Run:
-    return replace(run, training=replace(run.training, seed=seed))
+    return place.stage(f"given-{model}", {"code": CODE_VERSION, "weights": weights_digest(contender, source)}, work)
 
 
 def load_judge(folder: Path) -> Classifier:
     """The classifier that a judge's stage left."""
-    return Classifier.from_pretrained(folder / "model")
+    return Classifier.from_pretrained(folder / MODEL)
 
 
-def load_pipeline(model: str, folder: Path, device: str) -> VARPipeline | DiffusionPipeline:
-    """The pipeline that a model's stage left."""
-    cls = VARPipeline if model == "var" else DiffusionPipeline
-    return cls.from_pretrained(folder / "model").to(device)
+def load_pipeline(contender: Contender, folder: Path, device: str) -> Any:
+    """The pipeline that a model's last stage left."""
+    return contender.pipeline.from_pretrained(folder / MODEL).to(device)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def training_cost(place: Place, model: str, seed: int, stages: Mapping[str, Stage]) -> dict[str, Any]:
+    """Parameters, seconds and operations of all stages of a model; None where they are not known."""
+    names = [trained_name(model, stage, seed) for stage in place.plan.models[model].runs]
+    records = [stages[name].record for name in names or [model_name(place, model, seed)]]
+    costs = {}
+    for key in ("parameters", "train_seconds", "train_flops"):
+        values = [record[key] for record in records]
+        costs[key] = None if None in values else sum(values)
+    return costs

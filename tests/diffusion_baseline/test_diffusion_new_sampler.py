@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from comparison.sampling import diffusion_settings, draw
+from comparison.sampling import draw, settings_of
 from comparison.settings import comparison
 from PIL import Image
 
@@ -71,8 +71,10 @@ def test_the_command_line_knows_it(pipe, tmp_path, capsys):
 def test_it_is_compared_by_one_row_more(pipe):
     plan = comparison("digits")
     row = SamplingSettings(sampler="leap", num_inference_steps=2, guidance_scale=1.1)
-    settings = diffusion_settings(replace(plan, diffusion_sweep=(*plan.diffusion_sweep, row)))
-    assert settings[:-1] == diffusion_settings(plan)
+    model = plan.models["diffusion"]
+    more = replace(plan, models={"diffusion": replace(model, sweep=(*model.sweep, row))})
+    settings = settings_of(more, "diffusion")
+    assert settings[:-1] == settings_of(plan, "diffusion")
     last = settings[-1]
     assert (last.model, last.sampler, last.steps, last.headline) == ("diffusion", "leap", 2, False)
     assert draw(pipe, last, torch.tensor([0, 1]), seed=0).shape == (2, 1, 4, 4)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comparison.settings import shortened
+from comparison.contenders import shortened
 
 from var.cli import main
 from var.errors import UserError

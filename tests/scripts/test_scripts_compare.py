@@ -13,6 +13,11 @@ import compare as script
 import numpy as np
 import pytest
 import torch
+from comparison.schedule import Place
+from comparison.settings import comparison
+from comparison.training import judge_stage, training_jobs
+from PIL import Image
+from tiny_comparison import serially, tiny
 
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
@@ -34,32 +39,61 @@ def compare(*arguments, script=SCRIPT):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The folder of a tiny comparison that was interrupted by Ctrl-C once and run again, and the second run."""
+    """The folder of a tiny comparison killed inside a training, ended by Ctrl-C and run again, and that run."""
     folder = tmp_path_factory.mktemp("comparison")
-    command = [sys.executable, str(TINY), "tiny", "--output", str(folder)]
-    first = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while not list(folder.glob("stages/[!.]*/stage.json")):
-        assert first.poll() is None, first.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    os.killpg(first.pid, signal.SIGINT)  # as the terminal does: to all processes of the run
-    _, errors = first.communicate(timeout=60)
-    assert first.returncode == 130, errors
+    killed = begun(folder, until="stages/[!.]*/model/checkpoints/step-*/manifest.json")
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.communicate(timeout=60)
+    begun_in = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/prepared.json")}
+    assert begun_in
+    assert not all((path.parent / "stage.json").exists() for path in begun_in)
+    stopped = begun(folder, until="stages/[!.]*/stage.json")
+    os.killpg(stopped.pid, signal.SIGINT)  # as the terminal does: to all processes of the run
+    _, errors = stopped.communicate(timeout=60)
+    assert stopped.returncode == 130, errors
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert not (folder / "report.json").exists()
-    kept = {path.name for path in folder.glob("stages/[!.]*/stage.json")}
-    assert kept
-    return folder, compare("tiny", "--output", folder, script=TINY)
+    assert {path.name for path in folder.glob("stages/[!.]*/stage.json")}
+    last = compare("digits", "--output", folder, script=TINY)
+    assert begun_in.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/prepared.json")}.items()
+    return folder, last
+
+
+def begun(folder, until):
+    """The comparison as a process of its own, which has written a file of the pattern `until`."""
+    command = [sys.executable, str(TINY), "digits", "--output", str(folder)]
+    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while not list(folder.glob(until)):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return run
 
 
 def test_goes_on_after_an_interruption_and_succeeds(finished):
     folder, run = finished
     assert run.returncode == 0, run.stderr
     assert "reused from an earlier run with the same settings: " in run.stderr
-    assert run.stderr.split("with the same settings: ", 1)[1].split()[0].strip(",") in ("tokenizer", "diffusion")
+    first = run.stderr.split("with the same settings: ", 1)[1].split()[0].strip(",")
+    assert first in ("tokenizer", "diffusion", "judge", "second")
     assert not list(folder.glob("stages/.*"))
+
+
+def test_a_killed_training_ends_as_one_of_one_piece(finished, tmp_path):
+    """The weights of every model are, bit for bit, those of a comparison that nobody disturbed."""
+    folder, _ = finished
+    plan = tiny(comparison("digits"))
+    place = Place(root=tmp_path / "stages", plan=plan, device="cpu", data_digest=plan.data.digest())
+    whole = serially([job for job in training_jobs(place, [0]) if job.work is not judge_stage], place)
+    for name, stage in whole.items():
+        (other,) = folder.glob(f"stages/{stage.folder.name}")
+        files = sorted(path.relative_to(stage.folder) for path in stage.folder.rglob("*.safetensors"))
+        assert files
+        for file in files:
+            assert (other / file).read_bytes() == (stage.folder / file).read_bytes(), (name, file)
+        assert not list(other.glob("model/checkpoints"))
 
 
 def test_prints_a_table_of_at_most_100_columns(finished):
@@ -73,15 +107,21 @@ def test_prints_a_table_of_at_most_100_columns(finished):
 def test_report_json_holds_what_is_promised(finished):
     folder, _ = finished
     report = json.loads((folder / "report.json").read_text())
-    assert set(report) == {"results", "controls", "tokenizer", "environment", "settings", "scores"}
+    assert set(report) == {"results", "controls", "tokenizer", "environment", "settings", "scores", "by_seed"}
+    assert report["by_seed"] == []
     for row in report["results"]:
         assert set(row) >= ROW_KEYS
         assert row["samples"] == 200
         assert row["seconds_per_1000_images"] > 0
         assert row["fd"] > 0
-        assert row["inception_score"] == pytest.approx(row["sharpness"] * row["diversity"])
+        if not row.get("headline"):
+            assert row["inception_score"] == pytest.approx(row["sharpness"] * row["diversity"])
+            continue
+        # The mean over the sets that were drawn with different seeds.
+        sets = report["scores"][row["model"]]["scores"]
+        assert all(row[key] == pytest.approx(np.mean(sets[key])) for key in ("fd", "recall", "inception_score"))
     assert [row["model"] for row in report["results"] if row.get("headline")] == ["var", "diffusion"]
-    assert [(row["sampler"], row["steps"]) for row in report["results"]][-2:] == [("ddim", 12), ("ddpm", 5)]
+    assert [(row["sampler"], row["steps"]) for row in report["results"]][-2:] == [("ddim", 4), ("ddpm", 3)]
     assert {"real_test", "test_against_train", "real_halves", "class_gaussian", "token_marginals"} <= set(
         report["controls"]
     )
@@ -113,7 +153,7 @@ def test_report_html_is_self_contained_and_complete(finished):
     text = " ".join(page.words)
     assert "FD-digits" in text
     assert "Gaussian per class" in text
-    assert "DDPM-5 g=1.1" in text
+    assert "DDPM-3 g=1.1" in text
 
 
 def test_samples_are_as_promised(finished):
@@ -140,28 +180,45 @@ def test_pipelines_are_saved_for_from_pretrained(finished):
 def test_a_second_run_trains_nothing(finished):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
-    run = compare("tiny", "--output", folder, script=TINY)
+    run = compare("digits", "--output", folder, script=TINY)
     assert run.returncode == 0, run.stderr
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
     line = run.stderr.split("reused from", 1)[1].splitlines()[0]
-    for stage in ("tokenizer", "var", "diffusion", "samples of var", "times of diffusion"):
+    for stage in ("tokenizer", "transformer", "diffusion", "samples of var", "times of diffusion"):
         assert stage in line
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["digts"], "unknown comparison 'digts'; did you mean 'digits'?"),
+        (["digts"], "no such folder; did you mean 'digits'?"),
+        ([], "either DATA or --runs says what is compared, got neither"),
+        (["digits", "--runs", "{folder}"], "either DATA or --runs says what is compared, got both"),
+        (["digits", "--reference", "{folder}"], "--reference is for --runs, got none"),
+        (["--runs", "{folder}", "--quick"], "--quick is about training, and with --runs nothing is trained"),
+        (["--runs", "{folder}"], "trained models are judged by real images, got none"),
+        (["shapes", "--preset", "shape-32"], "unknown preset of all models that are compared 'shape-32'; did you mean"),
+        (["shapes", "--preset", "unet-32"], "unknown preset of all models that are compared 'unet-32'"),
+        (["shapes", "--size", "16"], "make images of 32x32, got data of 16x16; give --size 32, or a --preset for"),
+        (["digits", "--models", "vra"], "unknown model 'vra'; did you mean 'var'"),
+        (["digits", "--models", "var,var"], "each model may be named once"),
+        (["{flat}", "--preset", "digits"], "a comparison needs 2 or more classes, from which its judges learn, got 1"),
+        (["{few}", "--preset", "digits"], "needs 4 training images or more of each class, got 1 of 'a'"),
         (["digits", "--device", "abacus"], "device 'abacus' cannot be used here"),
         (["digits", "--output", "{file}"], "must be writable"),
-        (["digits", "--output", "{folder}"], "must be a new folder or that of a comparison, but it holds file; choose"),
+        (["digits", "--output", "{folder}"], "must be a new folder or that of a comparison, but it holds few; choose"),
     ],
 )
 def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, arguments, message):
     monkeypatch.setattr("comparison.processes.start_server", lambda: None)  # this process has a server of its own
     file = tmp_path / "file"
     file.write_text("in the way")
-    assert script.main([argument.format(file=file, folder=tmp_path) for argument in arguments]) == 2
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    for name in ("flat", "few/a", "few/b"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "image.png").symlink_to(tmp_path / "image.png")
+    places = {name: tmp_path / name for name in ("file", "flat", "few")}
+    assert script.main([argument.format(folder=tmp_path, **places) for argument in arguments]) == 2
     error = capsys.readouterr().err
     assert message in error
     assert len(error.strip().splitlines()) == 1
@@ -171,4 +228,10 @@ def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, argumen
 def test_the_script_finds_its_parts_and_tells_mistakes_by_its_exit_code():
     run = compare("digts")
     assert run.returncode == 2
-    assert run.stderr.startswith("compare.py: error: unknown comparison 'digts'")
+    assert run.stderr.startswith("compare.py: error: data must be a folder, tar files or one of the known names, got")
+
+
+def test_a_launcher_is_told_to_leave_it_alone(monkeypatch, capsys):
+    monkeypatch.setenv("RANK", "0")
+    assert script.main(["digits"]) == 2
+    assert "starts its own processes, and is started once, got a launcher's RANK=0" in capsys.readouterr().err

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from comparison.contenders import CONTENDERS
 from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
 from comparison.report.page import SECTIONS, Pictures, page
 from comparison.report.results import Report
@@ -16,7 +17,7 @@ from PIL import Image
 
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, PALETTE, image_table
-from var.evaluation.report.html import bullets, element, image, picture_size
+from var.evaluation.report.html import bullets, element, figure, image, picture_size
 from var.evaluation.report.score_report import ScoreReport
 from var.files import write_text
 
@@ -218,14 +219,20 @@ def read(markup):
     return reader
 
 
+def pictures(grid):
+    """The pictures of a page, all of them `grid`."""
+    figures = [figure(grid, "What to look for.", alt="A picture of several images.")] * 2
+    details = [CONTENDERS["var"].numbers(report()), *figures]
+    samples = {"var": grid, "diffusion": grid}
+    return Pictures(real=grid, samples=samples, processes=figures, details=details, tradeoff=grid, loss_curves={})
+
+
 @pytest.fixture(scope="module")
 def markup():
     grid = image_table(digits(4), 2)
-    names = ("real", "var", "diffusion", "scales", "denoising", "reconstructions", "code_usage")
     curve = loss_curve([{"step": 1.0, "loss": 0.5}])
-    pictures = dict.fromkeys(names, grid)
     given = replace(report(), scores=SCORES_OVER_SEEDS)
-    return page(given, Pictures(**pictures, tradeoff=tradeoff_plot(given), loss_curves={"A <stage>": curve}))
+    return page(given, replace(pictures(grid), tradeoff=tradeoff_plot(given), loss_curves={"A <stage>": curve}))
 
 
 class TestPage:
@@ -240,8 +247,7 @@ class TestPage:
         assert "Caution. n &lt; 10000:" in markup
         assert 'href="#spread"' in markup
         grid = image_table(digits(4), 2)
-        names = ("real", "var", "diffusion", "scales", "denoising", "reconstructions", "code_usage", "tradeoff")
-        assert 'href="#spread"' not in page(report(), Pictures(**dict.fromkeys(names, grid), loss_curves={}))
+        assert 'href="#spread"' not in page(report(), pictures(grid))
 
     def test_refers_to_nothing_outside(self, markup):
         reader = read(markup)

@@ -15,18 +15,20 @@ def test_both_trainings_cost_the_same_operations():
 
     before = settings.comparison("digits", quick=True)
     plan = matching.equal_flops(before)
-    assert (plan.tokenizer, plan.transformer, plan.judge) == (before.tokenizer, before.transformer, before.judge)
+    assert (plan.models["var"], plan.judge) == (before.models["var"], before.judge)
     data = open_data("digits", split="train")
 
     def diffusion_cost(one):
-        task = DiffusionTask(one.diffusion.pipeline(data.classes, seed=0), label_drop=one.diffusion.label_drop)
-        return training_flops(task, data, one.diffusion.training)
+        run = one.models["diffusion"].runs["diffusion"]
+        task = DiffusionTask(run.pipeline(data.classes, seed=0), label_drop=run.label_drop)
+        return training_flops(task, data, run.training)
 
-    vqvae = plan.tokenizer.model()
+    tokenizer, second = plan.models["var"].runs.values()
+    vqvae = tokenizer.model()
     cache = TokenCache.of(data, vqvae, variants=1, temperature=0.0, seed=1, progress=False)
-    transformer = TransformerTask(plan.transformer.model(), vqvae, label_drop=0.1, cache=cache)
-    wanted = training_flops(transformer, data, plan.transformer.training)
-    wanted += training_flops(VQVAETask(plan.tokenizer.model()), data, plan.tokenizer.training)
+    transformer = TransformerTask(second.model(), vqvae, label_drop=0.1, cache=cache)
+    wanted = training_flops(transformer, data, second.training)
+    wanted += training_flops(VQVAETask(tokenizer.model()), data, tokenizer.training)
     assert diffusion_cost(plan) == pytest.approx(wanted, rel=0.02)
     assert diffusion_cost(before) > 1.5 * wanted
     assert plan.settings()["equal"] == "training FLOPs"

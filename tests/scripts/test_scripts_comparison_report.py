@@ -180,12 +180,28 @@ class TestVerdict:
         assert "0.50 at the median, against 2.07" in said(given, "Copying: VAR")
         assert "not equal, size differs by more than 10%" in said(given, "Budget")
 
-    @pytest.mark.parametrize("flags", [(False, True), (True, True)])
+    @pytest.mark.parametrize("flags", [(False, False), (True, True)])
     def test_needs_one_headline_a_model(self, flags):
         rows = [row("var", 0.5, 0.4, headline=flag) for flag in flags]
         rows += [row("var", 0.5, 0.4, headline=True)] * all(flags)
         with pytest.raises(UserError, match="headline"):
             verdict(report(rows))
+
+    def test_one_model_alone_is_held_to_the_controls_only(self):
+        alone = report([row("diffusion", 0.3, 9.0, steps=50, headline=True, fd_ratio=1.5)], tokenizer={})
+        assert verdict(alone)[0] == "Diffusion alone: its FD-digits is 0.300."
+        assert winners(alone) == {}
+        assert said(alone, "Distance: Diffusion's FD-digits is 0.300").endswith(
+            "Over that of real images at equal n (FDr): diffusion 1.50."
+        )
+        assert not any(" wins" in sentence or "Speed" in sentence for sentence in verdict(alone))
+        assert said(alone, "Budget: diffusion has 512k parameters and trained for 98.2 s.")
+
+    def test_models_that_were_trained_elsewhere_have_no_known_cost(self):
+        rows = [each | {"train_seconds": None, "train_flops": None} for each in typical().results]
+        given = report(rows)
+        assert said(given, "Budget: equal within 10%. VAR has 512k parameters and diffusion has 512k parameters.")
+        assert "trained in" not in given.table()
 
 
 class TestTable:

@@ -4,14 +4,14 @@ from dataclasses import asdict, replace
 
 import pytest
 from adding_jobs import add, fail
-from comparison.sampling import Setting, diffusion_settings
+from comparison.sampling import settings_of
 from comparison.schedule import Job, Place, carry_out
 from comparison.settings import comparison
 
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(root=tmp_path / "stages", plan="plan", seed=0, device="cpu")
+    return Place(root=tmp_path / "stages", plan="plan", device="cpu")
 
 
 def test_stages_are_made_after_those_that_they_need_and_once(place):
@@ -48,7 +48,7 @@ def test_jobs_that_would_never_end_do_not_begin(place, jobs, message):
 
 
 def test_settings_that_look_alike_have_stages_of_their_own():
-    first = diffusion_settings(comparison("digits"))[0]
-    other = Setting(sampling=replace(first.sampling, eta=1.0), steps=first.steps)
+    first = settings_of(comparison("digits"), "diffusion")[0]
+    other = replace(first, sampling=replace(first.sampling, eta=1.0))
     assert first.title == other.title
     assert first.key != other.key

@@ -1,33 +1,79 @@
-"""`scripts/compare.py` with one comparison more, "tiny": the quick one of the digits in a tenth of its steps."""
+"""`scripts/compare.py` with hardly any training, of tiny networks, and few samples: of the digits, or of other data."""
 
 import sys
 from dataclasses import replace
 from pathlib import Path
 
+SCRIPTS = str(Path(__file__).parents[2] / "scripts")
+STEPS = {"tokenizer": 8, "transformer": 8, "diffusion": 24}
+EVERY = 4  # steps from one checkpoint to the next
+
+
+def tiny(plan):
+    """The comparison, made tiny."""
+    models = {key: tiny_model(model) for key, model in plan.models.items()}
+    few = {"judge_steps": 20, "generation_seeds": 2, "timing_images": 4, "timing_repeats": 1, "most_samples": 60}
+    return replace(plan, models=models, per_class=20 if plan.per_class else None, **few)
+
+
+def tiny_model(model):
+    """A model's plan with tiny networks; beside DDIM there is another sampler, since they need not be of a kind."""
+    from diffusion_baseline.sampling_settings import SamplingSettings
+
+    headline, others = model.headline, model.sweep[:1]
+    if isinstance(headline, SamplingSettings):
+        headline = replace(headline, num_inference_steps=4)
+        others = (replace(headline, sampler="ddpm", num_inference_steps=3),)
+    runs = {name: tiny_run(name, run) for name, run in model.runs.items()}
+    return replace(model, runs=runs, headline=headline, sweep=others, grid=(headline, *others))
+
+
+def tiny_run(name, run):
+    """A run of a tiny network, with a checkpoint every few steps."""
+    from comparison.contenders import shortened
+
+    if name == "tokenizer":
+        run = replace(run, vqvae=replace(run.vqvae, base_channels=8))
+    elif name == "transformer":
+        tokens = replace(run.tokens, variants=2)
+        run = replace(run, tokens=tokens, transformer=replace(run.transformer, depth=1, width=32, heads=2))
+    else:
+        unet = replace(run.unet, base_channels=8, head_width=8, embedding_width=16, norm_groups=4)
+        run = replace(run, unet=unet)
+    run = replace(run, training=replace(run.training, batch_size=16))
+    return replace(shortened(run, STEPS[name]), checkpoints=replace(run.checkpoints, every=EVERY))
+
+
+def patch(set_attribute):
+    """Let the comparison be tiny, by `set_attribute(object, name, value)`."""
+    from comparison import sampling, settings, trained
+    from comparison.contenders import CONTENDERS
+
+    usual = settings.judged
+
+    def judged(*arguments, **changes):
+        return tiny(usual(*arguments, **changes))
+
+    for module in (settings, trained):
+        set_attribute(module, "judged", judged)
+    for contender in CONTENDERS.values():
+        set_attribute(contender, "around", lambda sampling: ())
+    set_attribute(sampling, "WARM_UP_SECONDS", 0.1)
+
+
+def serially(jobs, place, before=None):
+    """`carry_out` in this process, one job after the other."""
+    waiting, done = list(jobs), dict(before or {})
+    while waiting:
+        job = next(job for job in waiting if done.keys() >= set(job.needs))
+        waiting.remove(job)
+        done[job.name] = job.work(place, *(done[name] for name in job.needs), *job.arguments, line=0)
+    return done
+
+
 if __name__ == "__main__":
-    sys.path.append(str(Path(__file__).parents[2] / "scripts"))
-
+    sys.path.append(SCRIPTS)
     import compare
-    from comparison import sampling
-    from comparison.settings import COMPARISONS, shortened
 
-    def tiny():
-        quick = COMPARISONS["digits"][True]()
-        headline = replace(quick.diffusion_headline, num_inference_steps=12)
-        return replace(
-            quick,
-            tokenizer=shortened(quick.tokenizer, 20),
-            transformer=shortened(quick.transformer, 20),
-            diffusion=shortened(quick.diffusion, 20),
-            judge_steps=60,
-            generation_seeds=2,
-            diffusion_headline=headline,
-            # Beside DDIM, another sampler: what the report is shown need not be one of a kind.
-            diffusion_sweep=(replace(headline, sampler="ddpm", num_inference_steps=5),),
-            timing_images=4,
-            timing_repeats=1,
-        )
-
-    sampling.WARM_UP_SECONDS = 0.1
-    COMPARISONS["tiny"] = (tiny, tiny)
+    patch(setattr)
     sys.exit(compare.main())

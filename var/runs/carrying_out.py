@@ -115,6 +115,7 @@ def _train(job: Job[Any], session: Session, prepared: Prepared, identity: dict[s
         log=folder.log,
         description=job.kind,
         progress=session.progress,
+        bar_line=session.bar_line,
         device=session.processes.device.type,
         checkpoints=CheckpointPolicy(
             folder=folder.checkpoints,

@@ -18,6 +18,7 @@ class Session:
     workers: int
     trackers: tuple[str, ...]
     on_bad_image: str = "error"
+    bar_line: int = 0  # of the terminal, where runs go on side by side
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "Session":

@@ -3,19 +3,24 @@
 from collections.abc import Mapping
 from typing import Any
 
+from comparison.contenders import CONTENDERS
 from var.evaluation.table import Score, titled
 from var.quantities import quantity, significant
 
-MODELS = {"var": "VAR", "diffusion": "Diffusion"}
-COLORS = {"var": "blue", "diffusion": "orange"}
+MODELS = {key: contender.title for key, contender in CONTENDERS.items()}
+COLORS = {key: contender.color for key, contender in CONTENDERS.items()}
 CONTROLS = {
     "real_test": "Real test images",
+    "real_images": "Real images",
     "test_against_train": "Test against train",
     "real_halves": "Two real halves",
     "class_gaussian": "Gaussian per class",
     "token_marginals": "Token marginals",
 }
 """Titles of the usual controls; a report may hold further ones, which are shown under their own keys."""
+
+REAL = ("real_test", "real_images")
+"""The controls that say what real images score: test images, or training images where distances are to the test's."""
 
 
 _IMAGES = Score("samples", "Images", None, quantity, "number of images scored; distances shrink with it")
@@ -42,6 +47,7 @@ def headings(distance_name: str) -> dict[str, tuple[str, str]]:
     return {
         "samples": ("", "n"),
         "fd": ("", short),
+        "fd_ratio": ("", "FDr"),
         "seconds_per_1000_images": ("s per", "1000"),
         "kd": ("", "KD"),
         "inception_score": ("", "IS"),
@@ -52,12 +58,16 @@ def headings(distance_name: str) -> dict[str, tuple[str, str]]:
     }
 
 
+def real_control(controls: Mapping[str, Mapping[str, Any]]) -> tuple[str, Mapping[str, Any]] | None:
+    """The control that says what real images score, and its key; None where it was not measured."""
+    return next(((name, controls[name]) for name in REAL if name in controls), None)
+
+
 def control_title(name: str) -> str:
     """The control `name` (a key of `Report.controls`) in words."""
     return CONTROLS.get(name, name.replace("_", " "))
 
 
 def setting(row: Mapping[str, Any]) -> str:
-    """The sampler setting of a row: "VAR g=1.5", "DDIM-50 g=1.5" (g is the guidance scale; 1 means off)."""
-    sampler = "VAR" if row["model"] == "var" else f"{row['sampler'].upper()}-{row['steps']}"
-    return f"{sampler} g={row['guidance_scale']:g}"
+    """The sampler setting of a row, its guidance scale g at the end: 1 means off."""
+    return CONTENDERS[row["model"]].row_title(row)

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from comparison.report.wording import in_pixels
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, chart, image_table, plain_log_ticks, svg
 
@@ -15,17 +14,29 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
+MOST_ROWS = 20
+
+
+def in_pixels(side: int | Sequence[int]) -> str:
+    """A size as height and width: "4x4"; an int is a square."""
+    return f"{side}x{side}" if isinstance(side, int) else "x".join(map(str, side))
+
+
 def class_grid(
     images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], classes: Sequence[str], *, columns: int
 ) -> str:
-    """The first `columns` images of each class as one labelled row per class; images in [-1, 1]."""
-    rows = []
-    for index, name in enumerate(classes):
+    """The first `columns` images of each class as one labelled row per class; images in [-1, 1].
+
+    Classes of which there is none have no row, and of many the first 20 have one.
+    """
+    rows: dict[str, Tensor] = {}
+    for index in labels.unique().tolist()[:MOST_ROWS]:
+        name = str(classes[index])
         chosen = images[labels == index][:columns]
         if len(chosen) < columns:
             raise UserError(f"a grid of {columns} columns needs as many images of class {name!r}, got {len(chosen)}")
-        rows.append(chosen)
-    return image_table(torch.cat(rows), columns, row_labels=classes)
+        rows[name] = chosen
+    return image_table(torch.cat(list(rows.values())), columns, row_labels=list(rows))
 
 
 def stage_strip(stages: Sequence[Float[Tensor, "n c h w"]], labels: Sequence[str]) -> str:

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from comparison.report.picture_sections import Pictures, process, samples, tokenizer, tradeoff, training
+from comparison.contenders import CONTENDERS
+from comparison.report.columns import MODELS
+from comparison.report.picture_sections import Pictures, samples, tradeoff, training
 from comparison.report.results import Report
 from comparison.report.score_sections import results, tiles
 from comparison.report.verdict import verdict
-from comparison.report.wording import in_pixels
+from comparison.report.wording import listed, word
 from var.evaluation.report.html import Html, bullets, document, element, facts, section, settings_table
 from var.evaluation.report.page import spread_body
 from var.quantities import quantity, significant
@@ -18,7 +20,8 @@ def page(report: Report, pictures: Pictures) -> str:
 
     `report.settings["data"]` and `["reference"]`, if given, say in words what was learnt and what was compared with.
     """
-    title = f"VAR and diffusion on {report.settings.get('data', report.settings['extractor'])}"
+    names = [MODELS[model] if place == 0 else word(model) for place, model in enumerate(report.models)]
+    title = f"{listed(names)} on {report.settings.get('data', report.settings['extractor'])}"
     bodies = {key: fill(report, pictures) for key, (_, fill) in SECTIONS.items()}
     shown = {key: (SECTIONS[key][0], body) for key, body in bodies.items() if body}
     header = element(
@@ -34,8 +37,9 @@ def page(report: Report, pictures: Pictures) -> str:
 
 
 def _subtitle(report: Report) -> str:
-    row = report.headline("var")
-    parts = [f"{row['samples']} samples of each model", f"seed {row['seed']}"]
+    row, seeds = next(iter(report.headlines().values())), report.settings.get("seeds", ())
+    parts = [f"{row['samples']} samples of each model"]
+    parts.append(f"means over {len(seeds)} training seeds" if len(seeds) > 1 else f"seed {row['seed']}")
     environment = report.environment
     if "cpu" in environment:
         threads = environment.get("threads")
@@ -44,42 +48,33 @@ def _subtitle(report: Report) -> str:
 
 
 def _compared(report: Report) -> list[Html]:
-    var, diffusion = report.headline("var"), report.headline("diffusion")
-    data = report.settings.get("data", report.settings["extractor"])
-    reference = report.settings.get("reference", "the real images")
-    sides = ", ".join(in_pixels(side) for side in report.tokenizer["sides"])
+    rows, settings = report.headlines(), report.settings
+    data, reference = settings.get("data", settings["extractor"]), settings.get("reference", "the real images")
+    chosen_on = settings.get("chosen_on")
+    fixed = f"Guidance and steps were chosen on {chosen_on}" if chosen_on else "Their settings were fixed beforehand"
+    count = next(iter(rows.values()))["samples"]
     introduction = (
-        f"Two ways to generate images learnt the same data, {data}, and were judged by one evaluation. Their settings "
-        f"were fixed in presets before this run. Each drew {var['samples']} images, the same number of every class, "
-        f"which were compared with {reference} in the features of one small classifier, "
-        f"the network {report.settings['extractor']!r}."
+        f"Ways to generate images that learnt the same data, {data}, judged by one evaluation. {fixed}. Each drew "
+        f"{count} images, of classes in the same shares, which were compared with {reference} in the features of one "
+        f"small classifier, the network {settings['extractor']!r}."
     )
-    return [
-        element("p", introduction),
-        facts(
-            [
-                (
-                    "VAR",
-                    f"A transformer writes an image as token maps of growing side ({sides}), a whole map at each of "
-                    f"{var['steps']} steps. {_cost(var)}, its tokenizer included.",
-                ),
-                (
-                    "Diffusion",
-                    f"A U-Net removes noise in {diffusion['steps']} steps ({diffusion['sampler'].upper()}). "
-                    f"{_cost(diffusion)}.",
-                ),
-                (
-                    "Guidance",
-                    "The step from the unconditional prediction towards the class is stretched by g: "
-                    f"{var['guidance_scale']:g} for VAR, {diffusion['guidance_scale']:g} for diffusion; 1 means off.",
-                ),
-            ]
+    guidance = listed([f"{row['guidance_scale']:g} for {word(model)}" for model, row in rows.items()])
+    told = [
+        *((MODELS[model], f"{CONTENDERS[model].about(row, report)} {_cost(row)}.") for model, row in rows.items()),
+        (
+            "Guidance",
+            f"The step from the unconditional prediction towards the class is stretched by g: {guidance}; 1 is off.",
         ),
+        *((name.capitalize(), settings[name]) for name in ("preset", "licence", "attribution") if settings.get(name)),
+        *(("Data", note) for note in settings.get("notes", ())),
     ]
+    return [element("p", introduction), facts(told)]
 
 
 def _cost(row: dict[str, Any]) -> str:
-    return f"{quantity(row['parameters'])} parameters, trained in {significant(row['train_seconds'])} s"
+    seconds = row["train_seconds"]
+    trained = "" if seconds is None else f", trained in {significant(seconds)} s"
+    return f"{quantity(row['parameters'])} parameters{trained}, all stages together"
 
 
 def _spread(report: Report) -> list[Html]:
@@ -100,8 +95,8 @@ SECTIONS: dict[str, tuple[str, Callable[[Report, Pictures], list[Html]]]] = {
     "spread": ("Scores over generation seeds", lambda report, _: _spread(report)),
     "tradeoff": ("Distance against sampling time", tradeoff),
     "samples": ("Samples by class", samples),
-    "process": ("How one image comes about", process),
-    "tokenizer": ("The tokenizer behind VAR", tokenizer),
+    "process": ("How one image comes about", lambda _, pictures: list(pictures.processes)),
+    "tokenizer": ("The tokenizer", lambda _, pictures: list(pictures.details)),
     "training": ("Training", training),
     "reproduce": ("Settings and machine", lambda report, _: _reproduce(report)),
 }

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from comparison.contenders import CONTENDERS
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
-from diffusion_baseline.samplers import SAMPLERS
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
@@ -17,12 +17,14 @@ from var.files import write_json
 from var.foreign.documents import read_json
 from var.quantities import quantity, significant
 
-_COUNTS = ("steps", "parameters", "samples", "seed")
-_NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images", "train_seconds")
+COUNTS = ("steps", "parameters", "samples", "seed")
+_NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images")
+_COSTS = ("train_seconds",)  # None of models that were trained elsewhere
 _SHARES = ("precision", "recall", "class_consistency")
 # In every row, but these may be None: without labels there is no class to be consistent with, for example.
-_SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
-_OPTIONAL = ("headline", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
+SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
+_OPTIONAL = ("headline", "spread", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
+_ADDED = ("scores", "by_seed")  # older reports lack them
 BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
 _TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *BY_SCALE)
 
@@ -39,15 +41,18 @@ class Report:
         dict[str, Any]
     ]  # one row per sampler setting; one per model carries "headline": True, fixed beforehand
     controls: dict[str, dict[str, Any]]  # control -> scores, keys as in `results`; "fd" at least
-    tokenizer: dict[str, Any]  # psnr_test and psnr_train in dB, codes_used and usage_by_scale in [0, 1], ...
+    tokenizer: dict[str, Any]  # psnr_test and psnr_train in dB, codes_used in [0, 1], ...; {} where there is none
     environment: dict[str, Any]  # versions, machine, threads, seconds of each stage
     settings: dict[str, Any]  # what was fixed beforehand
     # Model -> its `ScoreReport` as a mapping: the headline setting over several generation seeds.
     scores: dict[str, dict[str, Any]] = field(default_factory=dict)
+    # Of several training seeds the rows of each; `results` then holds their means, and deviations as "spread".
+    by_seed: list[dict[str, Any]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        for index, row in enumerate(self.results):
-            _check_row(row, f"results[{index}]")
+        for name, rows in (("results", self.results), ("by_seed", self.by_seed)):
+            for index, row in enumerate(rows):
+                _check_row(row, f"{name}[{index}]")
         sizes = {row["samples"] for row in self.results}
         if len(sizes) > 1:
             # A Frechet distance is biased by about 1/n, far more than models differ.
@@ -56,9 +61,9 @@ class Report:
             _check_number(scores.get("fd"), f"controls.{name}.fd")
             _check_scores(scores, f"controls.{name}")
         for key in _TOKENIZER:
-            if key not in self.tokenizer:
+            if self.tokenizer and key not in self.tokenizer:
                 raise UserError(f"a report needs tokenizer.{key}, which is missing; add it")
-        lengths = [len(self.tokenizer[key]) for key in BY_SCALE]
+        lengths = [len(self.tokenizer.get(key, ())) for key in BY_SCALE]
         if len(set(lengths)) != 1:
             raise UserError(
                 f"tokenizer {', '.join(BY_SCALE)} need one entry per scale, got {lengths}; add the missing ones"
@@ -74,8 +79,17 @@ class Report:
         return f"FD-{self.settings['extractor']}"
 
     def rows(self, model: str) -> list[dict[str, Any]]:
-        """All rows of a model, "var" or "diffusion"."""
+        """All rows of a model."""
         return [row for row in self.results if row["model"] == model]
+
+    @property
+    def models(self) -> list[str]:
+        """The models that were compared, in the order of their table."""
+        return [key for key in MODELS if self.rows(key)]
+
+    def headlines(self) -> dict[str, dict[str, Any]]:
+        """The headline row of each model."""
+        return {model: self.headline(model) for model in self.models}
 
     def headline(self, model: str) -> dict[str, Any]:
         """The row of `model` whose settings were fixed beforehand; raises `UserError` unless exactly one is flagged."""
@@ -116,7 +130,7 @@ class Report:
         content = read_json(Path(path))
         try:
             parts = [one.name for one in fields(cls)]
-            _check_keys(content, [name for name in parts if name != "scores"], "the report", optional=("scores",))
+            _check_keys(content, [name for name in parts if name not in _ADDED], "the report", optional=_ADDED)
             for name, value in content.items():
                 _check_shape(name, value)
             return cls(**content)
@@ -126,8 +140,11 @@ class Report:
     def table(self) -> str:
         """The headline rows and the controls as plain text of at most 100 columns."""
         heads = headings(self.distance_name)
-        columns = [column for column in score_columns(self.distance_name) if column.key in heads]
         rows = self.labelled_rows()
+        measured = {key for _, row in rows for key, value in row.items() if value is not None}
+        known = [column for column in score_columns(self.distance_name) if column.key in heads]
+        # Reports of before have no ratio.
+        columns = [column for column in known if column.key in measured or not column.key.endswith("_ratio")]
         header = [["", *(heads[column.key][line] for column in columns)] for line in (0, 1)]
         body = [[label[:20], *(column.cell(row.get(column.key)) for column in columns)] for label, row in rows]
         lines = aligned(header + body)
@@ -142,21 +159,28 @@ class Report:
         notes.append("g: guidance scale, 1 is off.")
         for row in self.results:
             if row.get("headline"):
-                size, seconds = quantity(row["parameters"]), significant(row["train_seconds"])
-                notes.append(f"{MODELS[row['model']]}: {size} parameters, trained in {seconds} s.")
+                seconds = row["train_seconds"]
+                trained = "" if seconds is None else f", trained in {significant(seconds)} s"
+                notes.append(f"{MODELS[row['model']]}: {quantity(row['parameters'])} parameters{trained}.")
+        if "bits_per_image" in self.tokenizer:
+            bits, tokens, codes = (self.tokenizer[key] for key in ("bits_per_image", "tokens", "vocabulary"))
+            notes.append(f"An image is {tokens} tokens of {codes} codes, {bits:.0f} bits.")
+        if any("spread" in row for row in self.results):
+            notes.append(f"Means over {len(self.settings['seeds'])} training seeds, +- their standard deviation.")
         return " ".join(notes)
 
 
 def _check_row(row: Mapping[str, Any], where: str) -> None:
     scores = [score.key for score in table.TABLE]
-    _check_keys(row, ("model", "sampler", *_COUNTS, *_NUMBERS, *_SCORES), where, optional=(*_OPTIONAL, *scores))
-    for key, known in (("model", MODELS), ("sampler", ("next-scale", *SAMPLERS))):
+    _check_keys(row, ("model", "sampler", *COUNTS, *_NUMBERS, *_COSTS, *SCORES), where, optional=(*_OPTIONAL, *scores))
+    samplers = [sampler for contender in CONTENDERS.values() for sampler in contender.samplers]
+    for key, known in (("model", MODELS), ("sampler", samplers)):
         if row[key] not in known:
             raise UserError(f"{where}.{key}: unknown {row[key]!r}; {suggestion(str(row[key]), known)}")
-    for key in _COUNTS:
+    for key in COUNTS:
         if type(row[key]) is not int:
             raise UserError(f"{where}.{key} must be an integer, got {row[key]!r}; count it")
-    for key in _NUMBERS:
+    for key in (*_NUMBERS, *(key for key in _COSTS if row[key] is not None)):
         _check_number(row[key], f"{where}.{key}")
     _check_scores(row, where)
     if row["seconds_per_1000_images"] <= 0:
@@ -187,8 +211,8 @@ def _check_keys(given: Mapping[str, Any], known: Iterable[str], where: str, opti
 
 def _check_shape(name: str, value: Any) -> None:
     """What the types of `Report` say, for content that comes from a file."""
-    kind, expected = (list, "a list of objects") if name == "results" else (dict, "an object")
-    parts = value.values() if name == "controls" and isinstance(value, dict) else value if name == "results" else ()
+    kind, expected = (list, "a list of objects") if name in ("results", "by_seed") else (dict, "an object")
+    parts = value.values() if name == "controls" and isinstance(value, dict) else value if kind is list else ()
     if not isinstance(value, kind) or not all(isinstance(row, dict) for row in parts):
         raise UserError(f"{name} must be {expected}, got {type(value).__name__}; write the report with to_json")
 

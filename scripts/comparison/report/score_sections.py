@@ -1,8 +1,9 @@
 """The numbers of the page: four tiles at its head, the table of settings and controls, and what the scores mean."""
 
+from collections.abc import Mapping
 from typing import Any
 
-from comparison.report.columns import COLORS, MODELS, score_columns, setting
+from comparison.report.columns import COLORS, MODELS, control_title, real_control, score_columns, setting
 from comparison.report.results import Report
 from comparison.report.verdict import winners
 from var.evaluation.report.html import Html, element, explained, score_rows
@@ -10,7 +11,7 @@ from var.evaluation.table import Score
 
 
 def tiles(report: Report) -> Html:
-    """The four numbers that matter most, side by side for both models."""
+    """The four numbers that matter most, side by side for all models."""
     columns = {column.key: column for column in score_columns(report.distance_name)}
     titles = {
         "fd": report.distance_name,
@@ -22,19 +23,27 @@ def tiles(report: Report) -> Html:
 
 
 def _tile(report: Report, column: Score, title: str) -> Html:
-    rows = {model: report.headline(model) for model in MODELS}
+    rows = report.headlines()
     winner = winners(report).get(column.key)
     lines = [
         element(
             "tr",
-            element("th", name, class_=COLORS[model], scope="row"),
-            element("td", column.cell(rows[model].get(column.key)), class_="best" if model == winner else ""),
+            element("th", MODELS[model], class_=COLORS[model], scope="row"),
+            element("td", cell(column, row), class_="best" if model == winner else ""),
         )
-        for model, name in MODELS.items()
+        for model, row in rows.items()
     ]
-    real = report.controls.get("real_test", {}).get(column.key)
-    note = f"{column.better} is better" + ("" if real is None else f"\nreal test images: {column.cell(real)}")
+    found = real_control(report.controls)
+    name, real = ("", None) if found is None else (control_title(found[0]), found[1].get(column.key))
+    note = f"{column.better} is better" + ("" if real is None else f"\n{name.lower()}: {column.cell(real)}")
     return element("div", element("h3", title), element("table", *lines), element("p", note), class_="tile")
+
+
+def cell(column: Score, row: Mapping[str, Any]) -> str:
+    """A score of a row, with its deviation over training seeds where there are several."""
+    deviation = row.get("spread", {}).get(column.key)
+    text = column.cell(row.get(column.key))
+    return text if deviation is None else f"{text} \N{PLUS-MINUS SIGN} {column.cell(deviation)}"
 
 
 def _best(column: Score, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -49,8 +58,9 @@ def _best(column: Score, rows: list[dict[str, Any]]) -> dict[str, Any] | None:
 
 def results(report: Report) -> list[Html]:
     note = (
-        "Above, the settings that were fixed beforehand, the better score of the two in bold. Below, in grey, the "
-        "controls, which say what a score is worth: real images set the floor; a Gaussian per class in pixel space and "
+        "Above, the headline settings, the best score in bold. Below, in grey, the controls, which say what a score is "
+        "worth: real images set the floor (where distances are to test images, it is that of as many training images, "
+        "and all else is that of test images); a Gaussian per class in pixel space and "
         "token marginals (each token drawn on its own, given the class) are what a model must beat. "
         f"{report.distance_name} shrinks as the number of images grows, so compare rows of equal size."
     )
@@ -90,8 +100,7 @@ def _score_table(
         for label, row in rows:
             head = element("th", label, scope="row", class_=COLORS.get(row.get("model", ""), ""))
             cells = [
-                element("td", column.cell(row.get(column.key)), class_="best" if row is best[column.key] else "")
-                for column in columns
+                element("td", cell(column, row), class_="best" if row is best[column.key] else "") for column in columns
             ]
             lines.append(element("tr", head, *cells))
         parts.append(element("tbody", *lines, class_=name))

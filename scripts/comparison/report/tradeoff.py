@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from comparison.report.columns import COLORS, MODELS, control_title, setting
+from comparison.contenders import CONTENDERS
+from comparison.report.columns import COLORS, MODELS, REAL, control_title, setting
 from comparison.report.fairness import Row, equal_distance, front
 from comparison.report.results import Report
 from var.evaluation.report.drawing import LIGHT, chart, plain_log_ticks, svg
@@ -11,9 +12,7 @@ from var.evaluation.report.drawing import LIGHT, chart, plain_log_ticks, svg
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_MARKS = {"next-scale": "o", "ddim": "s", "ddpm": "^"}
-_OTHER_MARK = "D"  # of samplers that have none of their own
-_SHOWN_CONTROLS = {"real_test": "-", "class_gaussian": "--"}
+_SHOWN_CONTROLS = {**dict.fromkeys(REAL, "-"), "class_gaussian": "--"}
 _LETTER, _LINE = 6.2, 14.0  # about the size of a letter at 11 pixels, in pixels
 
 Point = tuple[float, float]
@@ -21,10 +20,10 @@ Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
 
 def tradeoff_plot(report: Report) -> str:
-    """Distance against sampling time (log) for every setting of both models, as SVG text.
+    """Distance against sampling time (log) for every setting of all models, as SVG text.
 
     Marks on the joint front are filled and joined by a band, headline settings are ringed, controls are horizontal
-    lines; a thin line joins settings that differ in steps only (diffusion) or in guidance only (VAR).
+    lines; a thin line joins settings that differ in one number only.
     """
     figure, (axes,) = chart(980, 520)
     _scale(axes, report)
@@ -36,7 +35,7 @@ def tradeoff_plot(report: Report) -> str:
     for row in report.results:
         on_front = any(row is other for other in best)
         face = _color(row) if on_front else LIGHT["paper"]
-        axes.plot(*_points([row]), _MARKS.get(row["sampler"], _OTHER_MARK), **_mark_style(row["model"], face))
+        axes.plot(*_points([row]), _mark(row), **_mark_style(row["model"], face))
     heads = [row for row in report.results if row.get("headline")]
     axes.plot(*_points(heads), "o", markersize=17, markerfacecolor="none", markeredgecolor=LIGHT["ink"])
     figure.draw_without_rendering()  # the layout must be settled before labels are placed in pixels
@@ -56,17 +55,20 @@ def _color(row: Row) -> str:
     return LIGHT[COLORS[row["model"]]]
 
 
+def _mark(row: Row) -> str:
+    contender = CONTENDERS[row["model"]]
+    return contender.samplers.get(row["sampler"], contender.other_mark)
+
+
 def _mark_style(model: str, face: str) -> dict[str, Any]:
     return {"color": LIGHT[COLORS[model]], "markersize": 7, "markeredgewidth": 1.5, "markerfacecolor": face}
 
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that a line joins: diffusion at one guidance scale over steps, VAR over guidance scales."""
-    alike = {"var": ("steps", "temperature", "top_k", "top_p"), "diffusion": ("sampler", "guidance_scale", "eta")}
-    order = {"var": "guidance_scale", "diffusion": "steps"}
+    """Rows that a line joins, as their family says."""
     families: dict[tuple[Any, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row[order[row["model"]]]):
-        families.setdefault((row["model"], *map(row.get, alike[row["model"]])), []).append(row)
+    for row in sorted(rows, key=lambda row: row[CONTENDERS[row["model"]].order]):
+        families.setdefault((row["model"], *map(row.get, CONTENDERS[row["model"]].alike)), []).append(row)
     return list(families.values())
 
 
@@ -108,19 +110,22 @@ def _control_lines(axes: "Axes", report: Report) -> list[Box]:
 
 
 def _equal_distance_arrow(axes: "Axes", report: Report, taken: list[Box]) -> None:
-    """From the VAR headline to where diffusion reaches the same distance, with the ratio of the times."""
-    var = report.headline("var")
-    cost = equal_distance(report.rows("diffusion"), var["fd"])
+    """From the headline of the first of two models to where the other reaches its distance, and the times' ratio."""
+    if len(report.models) != 2:
+        return
+    first, second = report.models
+    head = report.headline(first)
+    cost = equal_distance(report.rows(second), head["fd"])
     if cost is None:
         return
-    ratio = cost.seconds / var["seconds_per_1000_images"]
+    ratio = cost.seconds / head["seconds_per_1000_images"]
     if not (ratio > 1.5 or ratio < 1 / 1.5):
         return  # too short to be seen
-    start, end = _xy(var), (cost.seconds, var["fd"])
+    start, end = _xy(head), (cost.seconds, head["fd"])
     arrow = {"arrowstyle": "->", "color": LIGHT["ink"], "linewidth": 1.1, "shrinkA": 11, "shrinkB": 2}
     axes.annotate("", end, start, arrowprops=arrow)
     factor = f"{max(ratio, 1 / ratio):.1f}x the time at equal distance"
-    middle = (start[0] * end[0]) ** 0.5, var["fd"]
+    middle = (start[0] * end[0]) ** 0.5, head["fd"]
     (x, y), half = _pixels(axes, middle), _LETTER * len(factor) / 2
     _note(axes, factor, middle, (0, 5), "center", color=LIGHT["ink"])
     taken.append((x - half, y - 4, x + half, y + 5 + _LINE))
@@ -157,12 +162,7 @@ def _label_settings(axes: "Axes", rows: Sequence[Row], taken: list[Box]) -> None
 
 
 def _label(row: Row, head: bool) -> str:
-    guidance = f"g={row['guidance_scale']:g}"
-    if row["model"] == "var":
-        return f"VAR {guidance}" if head else guidance
-    if head or row["sampler"] != "ddim":
-        return setting(row)
-    return f"{row['steps']} {guidance}"
+    return setting(row) if head else CONTENDERS[row["model"]].mark_title(row)
 
 
 def _xy(row: Row) -> Point:
@@ -193,15 +193,15 @@ def _legend(axes: "Axes", report: Report) -> None:
     from matplotlib.lines import Line2D
 
     marks = []
-    for sampler in dict.fromkeys(row["sampler"] for row in report.results):
-        model = "var" if sampler == "next-scale" else "diffusion"
-        name = MODELS[model] if model == "var" else f"{MODELS[model]}, {sampler.upper()}"
-        mark = _MARKS.get(sampler, _OTHER_MARK)
+    for model, row in {(row["model"], row["sampler"]): row for row in report.results}.items():
+        model, sampler = model
+        several = len(CONTENDERS[model].samplers) > 1
+        name = f"{MODELS[model]}, {sampler.upper()}" if several else MODELS[model]
         face = LIGHT[COLORS[model]]
-        marks.append(Line2D([], [], linestyle="", marker=mark, label=name, **_mark_style(model, face)))
-    front_mark = {"color": LIGHT["line"], "linewidth": 10, "label": "Front of both: filled marks"}
+        marks.append(Line2D([], [], linestyle="", marker=_mark(row), label=name, **_mark_style(model, face)))
+    front_mark = {"color": LIGHT["line"], "linewidth": 10, "label": "Front: filled marks"}
     ring = {"marker": "o", "linestyle": "", "markersize": 14, "markerfacecolor": "none", "color": LIGHT["ink"]}
-    marks += [Line2D([], [], **front_mark), Line2D([], [], label="Fixed beforehand", **ring)]
+    marks += [Line2D([], [], **front_mark), Line2D([], [], label="Headline", **ring)]
     axes.legend(
         handles=marks,
         loc="lower left",

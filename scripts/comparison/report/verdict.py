@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Mapping
+from itertools import combinations
 
-from comparison.report.columns import MODELS
-from comparison.report.even_terms import TIME, budget, on_even_terms
+from comparison.report.columns import MODELS, real_control
+from comparison.report.even_terms import TIME, budget, front_of, on_even_terms
 from comparison.report.fairness import Row
 from comparison.report.results import Report
-from comparison.report.wording import LEVEL_RATIO, NAMES, distance, factor, in_words, listed, times
+from comparison.report.wording import LEVEL_RATIO, distance, factor, in_words, listed, times, word
 from var.errors import UserError
 from var.quantities import flops, quantity, significant
 
@@ -21,6 +22,8 @@ _SUBJECTS = {
     "recall": "recall",
 }
 
+Rows = Mapping[str, Row]
+
 
 def unbeaten_controls(report: Report, model: str) -> list[str]:
     """Names of the controls that the headline of `model` does not beat on distance."""
@@ -31,102 +34,131 @@ def unbeaten_controls(report: Report, model: str) -> list[str]:
 def verdict(report: Report) -> list[str]:
     """Who wins at what, one sentence or two for each subject; the first entry is the summary.
 
-    Compares the headline rows of both models; raises `UserError` if a model has none.
+    Compares the headline rows of all models, of one alone with the controls only; raises `UserError` if a model has
+    none.
     """
-    var, diffusion = report.headline("var"), report.headline("diffusion")
+    rows = report.headlines()
     won = winners(report)
     sentences = [
-        _summary(report, won),
-        _distance(report, won["fd"]),
-        _speed(var, diffusion, won["seconds_per_1000_images"]),
-        *on_even_terms(report),
-        _class_consistency(report, won.get("class_consistency")),
-        _diversity(report, won.get("recall")),
-        *(_controls(report, model) for model in MODELS),
-        *(_copying(report, model) for model in MODELS),
-        *budget(var, diffusion),
+        _summary(report, rows, won),
+        _distance(report, rows, won.get("fd")),
+        *([_speed(rows, won["seconds_per_1000_images"])] if len(rows) > 1 else []),
+        *(sentence for pair in combinations(rows, 2) for sentence in on_even_terms(report, *pair)),
+        *(front_of(report, model) for model in rows),
+        _class_consistency(rows, won.get("class_consistency")),
+        _diversity(rows, won.get("recall")),
+        *(_controls(report, model) for model in rows),
+        *(_copying(report, model) for model in rows),
+        *budget(rows),
     ]
     return [sentence for sentence in sentences if sentence]
 
 
 def winners(report: Report) -> dict[str, str | None]:
-    """The winner, "var" or "diffusion", for each score that both headline rows have; None where they are level.
+    """The winning model for each score that all headline rows have; None where the first two are level.
 
-    Distances and times are level within `LEVEL_RATIO`, shares within two standard errors of their difference.
+    Distances and times are level within `LEVEL_RATIO`, shares within two standard errors of their difference. Nothing
+    is won by one model alone.
     """
-    var, diffusion = report.headline("var"), report.headline("diffusion")
+    rows = list(report.headlines().values())
     won: dict[str, str | None] = {}
+    if len(rows) < 2:
+        return won
     for key in ("fd", "seconds_per_1000_images"):
-        low, high = sorted((var, diffusion), key=lambda row: row[key])
+        low, high = sorted(rows, key=lambda row: row[key])[:2]
         won[key] = None if high[key] <= max(low[key], 0) * LEVEL_RATIO else low["model"]
     for key in ("class_consistency", "recall"):
-        if var[key] is not None and diffusion[key] is not None:
-            low, high = sorted((var, diffusion), key=lambda row: row[key])
+        if all(row[key] is not None for row in rows):
+            low, high = sorted(rows, key=lambda row: row[key])[-2:]
             variance = sum(row[key] * (1 - row[key]) / row["samples"] for row in (low, high))
             won[key] = None if high[key] - low[key] <= 2 * math.sqrt(variance) else high["model"]
     return won
 
 
-def _summary(report: Report, won: Mapping[str, str | None]) -> str:
-    subjects = {model: [_SUBJECTS[key] for key, winner in won.items() if winner == model] for model in (*MODELS, None)}
-    parts = [f"{NAMES[model]} wins on {listed(subjects[model])}" for model in MODELS if subjects[model]]
-    level = subjects[None]
-    if level:
-        parts.append(f"they are level on {listed(level)}" if parts else f"both models are level on {listed(level)}")
-    text = "; ".join(parts) + "."
-    text = text[:1].upper() + text[1:]
-    losers = [NAMES[model] for model in MODELS if unbeaten_controls(report, model)]
+def _summary(report: Report, rows: Rows, won: Mapping[str, str | None]) -> str:
+    if len(rows) == 1:
+        (model,) = rows
+        text = f"{MODELS[model]} alone: its {report.distance_name} is {distance(rows[model]['fd'])}."
+    else:
+        subjects = {
+            model: [_SUBJECTS[key] for key, winner in won.items() if winner == model] for model in (*rows, None)
+        }
+        parts = [f"{word(model)} wins on {listed(subjects[model])}" for model in rows if subjects[model]]
+        level, all_of_them = subjects[None], "both models" if len(rows) == 2 else "the best models"
+        if level:
+            parts.append(
+                f"they are level on {listed(level)}" if parts else f"{all_of_them} are level on {listed(level)}"
+            )
+        text = "; ".join(parts) + "."
+        text = text[:1].upper() + text[1:]
+    losers = [word(model) for model in rows if unbeaten_controls(report, model)]
     if losers:
         text += f" But {listed(losers)} {'do' if len(losers) > 1 else 'does'} not beat the controls."
     return text
 
 
-def _distance(report: Report, winner: str | None) -> str:
-    var, diffusion = report.headline("var"), report.headline("diffusion")
-    low, high = sorted((var["fd"], diffusion["fd"]))
-    if winner is None:
-        lead = f"level, less than {LEVEL_RATIO - 1:.0%} apart"
-    else:
-        lead = f"{MODELS[winner]} wins" + (f" by a factor of {factor(high / low)}" if low > 0 else "")
-    numbers = f"{distance(var['fd'])}, diffusion's {distance(diffusion['fd'])} (lower is better)"
-    text = f"Distance: {lead}. VAR's {report.distance_name} is {numbers}"
-    if "real_test" in report.controls:
-        text += f"; real test images score {_control_score(report, 'real_test')}"
-    return text + "."
+def _wins(winner: str | None, level: str) -> str:
+    return level if winner is None else f"{MODELS[winner]} wins"
 
 
-def _speed(var: Row, diffusion: Row, winner: str | None) -> str:
-    seconds = var[TIME], diffusion[TIME]
-    lead = "level" if winner is None else f"{MODELS[winner]} wins"
-    rest = f"1000 images take VAR {significant(seconds[0])} s and {in_words(diffusion)} {significant(seconds[1])} s"
-    return f"Speed: {lead}. {rest}: {times(*seconds)}.{_operations(var, diffusion)}"
+def _distance(report: Report, rows: Rows, winner: str | None) -> str:
+    low, *others = sorted(row["fd"] for row in rows.values())
+    lead = ""
+    if others:
+        lead = _wins(winner, f"level, less than {LEVEL_RATIO - 1:.0%} apart")
+        lead += f" by a factor of {factor(others[0] / low)}. " if winner is not None and low > 0 else ". "
+    (first, mine), *rest = rows.items()
+    numbers = "".join(f", {word(model)}'s {distance(row['fd'])}" for model, row in rest)
+    text = f"Distance: {lead}{MODELS[first]}'s {report.distance_name} is {distance(mine['fd'])}{numbers}"
+    text += " (lower is better)"
+    if found := real_control(report.controls):
+        kind = "test images" if found[0] == "real_test" else "images"
+        text += f"; real {kind} score {_control_score(report, found[0])}"
+    ratios = [f"{word(model)} {row['fd_ratio']:.2f}" for model, row in rows.items() if row.get("fd_ratio") is not None]
+    return text + (f". Over that of real images at equal n (FDr): {listed(ratios)}." if ratios else ".")
 
 
-def _operations(var: Row, diffusion: Row) -> str:
+def _speed(rows: Rows, winner: str | None) -> str:
+    (first, mine), *rest = rows.items()
+    took = [f"{word(first)} {significant(mine[TIME])} s"]
+    took += [f"{in_words(row)} {significant(row[TIME])} s" for _, row in rest]
+    two = {model: row[TIME] for model, row in sorted(rows.items(), key=lambda item: item[1][TIME])[:2]}
+    text = f"Speed: {_wins(winner, 'level')}. 1000 images take {listed(took)}: {times(two)}."
+    return text + _operations(rows)
+
+
+def _operations(rows: Rows) -> str:
     """What an image costs apart from the machine."""
-    if any(row.get(key) is None for row in (var, diffusion) for key in ("nfe", "flops_per_image")):
+    if any(row.get(key) is None for row in rows.values() for key in ("nfe", "flops_per_image")):
         return ""
-    costs = [f"{quantity(row['nfe'])} evaluations and {flops(row['flops_per_image'])}" for row in (var, diffusion)]
-    return f" An image takes VAR {costs[0]}, and diffusion {costs[1]}."
+    costs = [
+        f"{word(model)} {quantity(row['nfe'])} evaluations and {flops(row['flops_per_image'])}"
+        for model, row in rows.items()
+    ]
+    return f" An image takes {', and '.join(costs)}."
 
 
-def _class_consistency(report: Report, winner: str | None) -> str:
-    values = [report.headline(model)["class_consistency"] for model in MODELS]
-    if None in values:
+def _class_consistency(rows: Rows, winner: str | None) -> str:
+    values = {model: row["class_consistency"] for model, row in rows.items()}
+    if None in values.values():
         return ""
-    lead = "level, within two standard errors" if winner is None else f"{MODELS[winner]} wins"
-    shares = f"VAR {values[0]:.1%}, diffusion {values[1]:.1%}"
-    return f"Class consistency: {lead}. {shares} of the samples show the class asked for."
+    lead = f"{_wins(winner, 'level, within two standard errors')}. " if len(rows) > 1 else ""
+    names = [MODELS[model] if place == 0 else word(model) for place, model in enumerate(values)]
+    shares = ", ".join(f"{name} {value:.1%}" for name, value in zip(names, values.values(), strict=True))
+    return f"Class consistency: {lead}{shares} of the samples show the class asked for."
 
 
-def _diversity(report: Report, winner: str | None) -> str:
-    recall, classes = ([report.headline(model)[key] for model in MODELS] for key in ("recall", "diversity"))
+def _diversity(rows: Rows, winner: str | None) -> str:
+    recall, classes = ({model: row[key] for model, row in rows.items()} for key in ("recall", "diversity"))
     sentences = []
-    if None not in recall:
-        sentences.append("level, within two standard errors." if winner is None else f"{MODELS[winner]} wins.")
-        sentences.append("VAR's samples cover {:.1%} of the real images (recall), diffusion's {:.1%}.".format(*recall))
-    if None not in classes:
-        spread = "VAR {:.2f}, diffusion {:.2f}".format(*classes)
+    if None not in recall.values():
+        if len(rows) > 1:
+            sentences.append(f"{_wins(winner, 'level, within two standard errors')}.")
+        (first, share), *rest = recall.items()
+        others = "".join(f", {word(model)}'s {value:.1%}" for model, value in rest)
+        sentences.append(f"{MODELS[first]}'s samples cover {share:.1%} of the real images (recall){others}.")
+    if None not in classes.values():
+        spread = ", ".join(f"{word(model)} {value:.2f}" for model, value in classes.items())
         sentences.append(f"Effective number of classes among the samples: {spread}.")
     return "Diversity: " + " ".join(sentences) if sentences else ""
 
@@ -136,7 +168,7 @@ def _controls(report: Report, model: str) -> str:
     unbeaten = unbeaten_controls(report, model)
     present = [name for name in _TRIVIAL if name in report.controls]
     if not present:
-        raise UserError("a verdict needs a control, got neither class_gaussian nor token_marginals; measure one")
+        raise UserError(f"a verdict needs a control, got none of {' and '.join(_TRIVIAL)}; measure one")
     numbers = listed([f"{_TRIVIAL[name]} {_control_score(report, name)}" for name in unbeaten or present])
     verb, consequence = "beats", ""
     if unbeaten:
@@ -155,7 +187,8 @@ def _control_score(report: Report, name: str) -> str:
 def _copying(report: Report, model: str) -> str:
     """A warning when samples lie much nearer to training images than real test images do."""
     mine = report.headline(model)["nearest_train_distance"]
-    real = report.controls.get("real_test", {}).get("nearest_train_distance")
+    found = real_control(report.controls)
+    real = None if found is None else found[1].get("nearest_train_distance")
     if mine is None or not real or mine >= 0.85 * real:
         return ""
     numbers = f"{mine:.2f} at the median, against {real:.2f} for real test images"

@@ -1,0 +1,173 @@
+"""What a comparison asks of a family of models: to be trained, to be sampled at a setting, and to tell what it cost."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor
+
+from comparison.stages import settings_key
+from var.data.base import ImageData
+from var.evaluation.report.html import Html
+from var.runs.job import Job
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """One way to sample a model."""
+
+    model: str
+    sampling: Any  # the settings of its pipeline
+    sampler: str  # what the report calls the way to the image
+    steps: int  # network steps; maps of tokens count as such
+    headline: bool = False
+
+    @property
+    def title(self) -> str:
+        """What bars call it; settings may share it."""
+        return f"{self.model} {self.sampler}-{self.steps} g={self.guidance_scale:g}"
+
+    @property
+    def key(self) -> str:
+        """What the names of its stages end in; no two settings share it."""
+        return f"{self.model} {settings_key(self.title, asdict(self.sampling))}"
+
+    @property
+    def guidance_scale(self) -> float:
+        """One number, for all scales or steps."""
+        assert not isinstance(self.sampling.guidance_scale, tuple)
+        return self.sampling.guidance_scale
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelPlan:
+    """How a family is trained in a comparison, and the ways to sample it that are compared."""
+
+    runs: dict[str, Any] = field(default_factory=dict)  # stage -> its `RunSettings`; each needs those before it
+    trained: str = ""  # the folder of a model that is trained already, where there are no runs
+    steps: int  # of a call that does not say how many
+    headline: Any  # sampling settings: fixed beforehand, or chosen on validation images
+    sweep: tuple[Any, ...]  # others, which are shown beside it
+    grid: tuple[Any, ...]  # those among which a sweep on validation images chooses
+
+
+class Contender(ABC):
+    """A family of models."""
+
+    key: ClassVar[str]
+    title: ClassVar[str]
+    word: ClassVar[str]  # the title within a sentence
+    color: ClassVar[str]  # of the palette of `var.evaluation.report.drawing`
+    pipeline: ClassVar[type]  # of a trained model
+    run: ClassVar[type]  # the settings of the run that leaves one
+    network: ClassVar[str]  # the attribute of a pipeline that its last run trains
+    samplers: ClassVar[Mapping[str, str]]  # what rows call the ways to an image -> mark in plots
+    other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
+    alike: ClassVar[tuple[str, ...]]  # what rows share that a line in plots joins
+    order: ClassVar[str]  # along that line
+
+    @abstractmethod
+    def presets(self) -> Collection[str]:
+        """Names of the presets."""
+
+    @abstractmethod
+    def preset_shape(self, preset: str) -> tuple[int, int, int]:
+        """(channels, height, width) of the images of a preset."""
+
+    @abstractmethod
+    def plan(self, preset: str, data: ImageData) -> ModelPlan:
+        """The preset for `data`, whose classes, channels and size are taken; raises `UserError` if they cannot be."""
+
+    @abstractmethod
+    def plan_of(self, pipeline: Any, run: Any) -> ModelPlan:
+        """How a trained model is sampled; `run` is the settings of its run, None where they are not known."""
+
+    @abstractmethod
+    def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
+        """The training of a stage; `before` are the folders of earlier ones, nothing where it is only planned."""
+
+    @abstractmethod
+    def image_shape(self, pipeline: Any) -> tuple[int, int, int]:
+        """(channels, height, width) of a trained model's images."""
+
+    @abstractmethod
+    def sampler(self, sampling: Any) -> str:
+        """One of `samplers`."""
+
+    @abstractmethod
+    def steps(self, sampling: Any, plan: ModelPlan) -> int:
+        """Network steps of an image."""
+
+    @abstractmethod
+    def around(self, sampling: Any) -> tuple[Any, ...]:
+        """The settings that are shown beside `sampling`."""
+
+    def shortest(self, sampling: Any) -> Any:
+        """Settings that meet every shape of tensors that `sampling` meets, in as few steps as may be: to warm up."""
+        return sampling
+
+    @abstractmethod
+    def row_title(self, row: Row) -> str:
+        """A sampler setting in a table: two words, the second being its guidance scale."""
+
+    @abstractmethod
+    def mark_title(self, row: Row) -> str:
+        """The same beside a mark in a plot, where the colour tells the model."""
+
+    @abstractmethod
+    def about(self, row: Row, report: Any) -> str:
+        """How an image comes about, in a sentence."""
+
+    @abstractmethod
+    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Html:
+        """A figure of how images come about."""
+
+    def controls(
+        self, pipeline: Any, images: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"], per_class: int, seed: int
+    ) -> dict[str, Float[Tensor, "m c h w"]]:
+        """Generators that know next to nothing, made of parts of a trained model: `per_class` images of each class."""
+        return {}
+
+    def health(
+        self,
+        pipeline: Any,
+        train: Float[Tensor, "n c h w"],
+        test: Float[Tensor, "m c h w"],
+        scores: Callable[[Tensor], Mapping[str, Any]],
+    ) -> dict[str, Any]:
+        """Numbers on a tokenizer, where there is one; `scores` judges images in [-1, 1]."""
+        return {}
+
+    def details(self, pipeline: Any, test: Float[Tensor, "m c h w"], report: Any) -> list[Html]:
+        """What the page shows of a tokenizer, where there is one."""
+        return []
+
+    def settings(self, plan: ModelPlan) -> list[Setting]:
+        """The headline setting first, then the sweep."""
+        return [
+            self.setting(each, plan, headline=each == plan.headline)
+            for each in dict.fromkeys((plan.headline, *plan.sweep))
+        ]
+
+    def setting(self, sampling: Any, plan: ModelPlan, *, headline: bool = False) -> Setting:
+        """One of the settings of a plan."""
+        steps, sampler = self.steps(sampling, plan), self.sampler(sampling)
+        return Setting(model=self.key, sampling=sampling, sampler=sampler, steps=steps, headline=headline)
+
+
+def shortened(run: Any, steps: int) -> Any:
+    """The same run with fewer steps of training; the averaging window shrinks with it."""
+    training = run.training
+    decay = 1 - min(1.0, (1 - training.ema_decay) * training.steps / steps) if training.ema_decay else 0.0
+    return replace(run, training=replace(training, steps=steps, ema_decay=decay))
+
+
+def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: Any, size: int = 200) -> Tensor:
+    """`function` of all images, on the device, a few of them at once; the result is on the CPU."""
+    return torch.cat([function(some.to(device)).cpu() for some in images.split(size)])

@@ -1,0 +1,145 @@
+"""The diffusion baseline as a contender: a U-Net, and several ways from noise to an image."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from comparison.contenders.contender import Contender, ModelPlan, Row
+from comparison.report.figures import stage_strip
+from diffusion_baseline.job import DiffusionJob
+from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.presets import PRESETS, diffusion_run
+from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.sampling_settings import SamplingSettings
+from diffusion_baseline.settings import DiffusionRun
+from var.data.base import ImageData, condition_size
+from var.evaluation.report.html import Html, figure
+from var.runs.job import Job
+
+STEPS = 50  # of the headline
+GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
+FEWER = (5, 10, 20)
+UNGUIDED = ("digits",)
+"""Presets whose fewer steps go without guidance, which doubles the time and gains little there."""
+
+STRIP_COLUMNS = 10
+
+
+class DiffusionContender(Contender):
+    """DDPM with classifier-free guidance."""
+
+    key = "diffusion"
+    title = "Diffusion"
+    word = "diffusion"
+    color = "orange"
+    pipeline = DiffusionPipeline
+    run = DiffusionRun
+    network = "unet"
+    samplers = dict.fromkeys(SAMPLERS, Contender.other_mark) | {"ddim": "s", "ddpm": "^"}
+    alike = ("sampler", "guidance_scale", "eta")
+    order = "steps"
+
+    def presets(self) -> Collection[str]:
+        """All."""
+        return list(PRESETS)
+
+    def preset_shape(self, preset: str) -> tuple[int, int, int]:
+        """Of the U-Net."""
+        config = diffusion_run(preset).unet
+        return config.image_channels, *config.size
+
+    def plan(self, preset: str, data: ImageData) -> ModelPlan:
+        """The U-Net takes channels and size of the data."""
+        run = diffusion_run(preset)
+        (channels, *size), (classes, vector_width) = data.shape, condition_size(data)
+        side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
+        given = {"image_channels": channels, "image_size": side, "num_classes": classes, "vector_width": vector_width}
+        run = replace(run, unet=replace(run.unet, **given))
+        headline = _ddim(STEPS, run.guidance_scale, most=run.num_timesteps)
+        sweep = tuple(_ddim(steps, 1.0) for steps in FEWER) if preset in UNGUIDED else self.around(headline)
+        return ModelPlan(
+            runs={"diffusion": run}, steps=run.num_timesteps, headline=headline, sweep=sweep, grid=_grid(headline)
+        )
+
+    def plan_of(self, pipeline: DiffusionPipeline, run: Any) -> ModelPlan:
+        """The guidance of its run, or the pipeline's own."""
+        guidance = SamplingSettings().guidance_scale if run is None else run.guidance_scale
+        most = pipeline.schedule.num_timesteps
+        headline = _ddim(STEPS, guidance, most=most)
+        return ModelPlan(steps=most, headline=headline, sweep=self.around(headline), grid=_grid(headline))
+
+    def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
+        """The one stage."""
+        return DiffusionJob(settings=run, data=data)
+
+    def image_shape(self, pipeline: DiffusionPipeline) -> tuple[int, int, int]:
+        """Of the U-Net."""
+        config = pipeline.unet.config
+        return config.image_channels, *config.size
+
+    def sampler(self, sampling: SamplingSettings) -> str:
+        """By its own name."""
+        return sampling.sampler
+
+    def steps(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
+        """As the call says, else all of them."""
+        return sampling.num_inference_steps or plan.steps
+
+    def around(self, sampling: SamplingSettings) -> tuple[SamplingSettings, ...]:
+        """Fewer steps, with guidance and without."""
+        fewer = [steps for steps in FEWER if steps < (sampling.num_inference_steps or STEPS)]
+        guided = [replace(sampling, num_inference_steps=steps) for steps in fewer]
+        return (*guided, *(replace(each, guidance_scale=1.0) for each in guided[1:]))
+
+    def shortest(self, sampling: SamplingSettings) -> SamplingSettings:
+        """Two steps."""
+        return replace(sampling, num_inference_steps=2)
+
+    def row_title(self, row: Row) -> str:
+        """As in "DDIM-50 g=1.5"."""
+        return f"{row['sampler'].upper()}-{row['steps']} g={row['guidance_scale']:g}"
+
+    def mark_title(self, row: Row) -> str:
+        """Steps and guidance scale, of samplers other than DDIM with their names."""
+        return f"{row['steps']} g={row['guidance_scale']:g}" if row["sampler"] == "ddim" else self.row_title(row)
+
+    def about(self, row: Row, report: Any) -> str:
+        """Steps from noise."""
+        return f"A U-Net removes noise in {row['steps']} steps ({row['sampler'].upper()})."
+
+    def process(self, pipeline: DiffusionPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
+        """The image on its way from noise."""
+        states: list[tuple[int, Tensor]] = []
+
+        def keep(_index: int, timestep: int, x: Tensor) -> None:
+            states.append((timestep, x.cpu().clamp(-1, 1)))
+
+        pipeline(sampling=sampling, callback_on_step_end=keep, **call)
+        chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
+        return figure(
+            stage_strip([states[i][1] for i in chosen], [f"t={states[i][0]}" for i in chosen]),
+            "The same network removes a little noise again and again, from pure noise at the left to the sample at the "
+            "right; only some of the steps are shown.",
+            alt="A diffusion sample at several timesteps, from noise to a clear image.",
+            title="Diffusion: from noise to image",
+            wide=True,
+        )
+
+
+def _ddim(steps: int, guidance_scale: float, most: int | None = None) -> SamplingSettings:
+    steps = steps if most is None else min(steps, most)
+    return SamplingSettings(sampler="ddim", num_inference_steps=steps, guidance_scale=guidance_scale)
+
+
+def _grid(headline: SamplingSettings) -> tuple[SamplingSettings, ...]:
+    """Guidance scales at the headline's number of steps and at fewer."""
+    steps = headline.num_inference_steps or STEPS
+    return tuple(
+        replace(headline, num_inference_steps=some, guidance_scale=scale)
+        for some, scale in product(sorted({steps, min(steps, FEWER[-1])}), GUIDANCE)
+    )

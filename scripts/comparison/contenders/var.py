@@ -1,0 +1,227 @@
+"""VAR as a contender: a tokenizer and a transformer, trained one after the other."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
+from math import log2
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from comparison.contenders.contender import Contender, ModelPlan, Row, in_batches
+from comparison.report.figures import code_usage_chart, in_pixels, reconstruction_pairs, stage_strip
+from var.data.base import ImageData, condition_size
+from var.errors import UserError
+from var.evaluation import psnr
+from var.evaluation.report.html import Html, element, facts, figure
+from var.evaluation.sets.controls import token_marginals
+from var.generation import VARPipeline
+from var.generation.sampling_settings import SamplingSettings
+from var.images import to_uint8
+from var.quantities import fixed
+from var.recipes.transformer.job import TransformerJob
+from var.recipes.transformer.presets import PRESETS as TRANSFORMERS
+from var.recipes.transformer.presets import transformer_run
+from var.recipes.transformer.settings import TransformerRun
+from var.recipes.vqvae.codebook_health import code_use, count_codes
+from var.recipes.vqvae.job import VQVAEJob
+from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
+from var.recipes.vqvae.presets import vqvae_run
+from var.runs.job import Job
+from var.vqvae import VQVAE
+
+GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
+SHOWN = {"digits": (1.0, 1.2, 1.5)}
+"""Guidance scales beside the headline's, by preset, where they are others than `GUIDANCE`."""
+
+
+class VARContender(Contender):
+    """Next-scale autoregression."""
+
+    key = "var"
+    title = "VAR"
+    word = "VAR"
+    color = "blue"
+    pipeline = VARPipeline
+    run = TransformerRun
+    network = "transformer"
+    samplers = {"next-scale": "o"}  # noqa: RUF012 (never changed)
+    alike = ("steps", "temperature", "top_k", "top_p")
+    order = "guidance_scale"
+
+    def presets(self) -> Collection[str]:
+        """Those of both stages."""
+        return [name for name in TRANSFORMERS if name in TOKENIZERS]
+
+    def preset_shape(self, preset: str) -> tuple[int, int, int]:
+        """As the tokenizer's sides imply."""
+        config = vqvae_run(preset).vqvae
+        return config.in_channels, *config.image_size
+
+    def plan(self, preset: str, data: ImageData) -> ModelPlan:
+        """The tokenizer takes the channels of the data; its sides fix the size."""
+        tokenizer, transformer = vqvae_run(preset), transformer_run(preset)
+        vqvae = replace(tokenizer.vqvae, in_channels=data.shape[0])
+        if vqvae.image_size != data.shape[1:]:
+            made, given = (in_pixels(size) for size in (vqvae.image_size, data.shape[1:]))
+            raise UserError(
+                f"the token maps of the preset {preset!r} make images of {made}, got data of {given}; give "
+                f"--size {vqvae.image_size[0]}, or a --preset for that size"
+            )
+        classes, vector_width = condition_size(data)
+        shown = replace(transformer.transformer, num_classes=classes, vector_width=vector_width)
+        headline = transformer.sampling
+        return ModelPlan(
+            runs={
+                "tokenizer": replace(tokenizer, vqvae=vqvae),
+                "transformer": replace(transformer, transformer=shown),
+            },
+            steps=len(vqvae.schedule),
+            headline=headline,
+            sweep=self._guided(headline, SHOWN.get(preset, GUIDANCE)),
+            grid=self._guided(headline, GUIDANCE),
+        )
+
+    def plan_of(self, pipeline: VARPipeline, run: Any) -> ModelPlan:
+        """The settings of its run, or the pipeline's own."""
+        headline = SamplingSettings() if run is None else run.sampling
+        grid = self._guided(headline, GUIDANCE)
+        return ModelPlan(steps=len(pipeline.transformer.scales), headline=headline, sweep=grid, grid=grid)
+
+    def _guided(self, headline: SamplingSettings, scales: tuple[float, ...]) -> tuple[SamplingSettings, ...]:
+        return tuple(replace(headline, guidance_scale=scale) for scale in scales)
+
+    def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
+        """The transformer learns the tokens of the tokenizer before it."""
+        if stage == "tokenizer":
+            return VQVAEJob(settings=run, data=data)
+        if before:
+            return TransformerJob(settings=run, data=data, vqvae=VQVAE.from_pretrained(before["tokenizer"]))
+        model = run.transformer
+        planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.sides == model.sides)
+        vqvae = VQVAE(replace(planned, in_channels=data.shape[0], vocabulary=model.vocabulary, width=model.code_width))
+        return TransformerJob(settings=run, data=data, vqvae=vqvae)
+
+    def image_shape(self, pipeline: VARPipeline) -> tuple[int, int, int]:
+        """As the tokenizer decodes them."""
+        config = pipeline.vqvae.config
+        return config.in_channels, *config.image_size
+
+    def sampler(self, sampling: SamplingSettings) -> str:
+        """There is one."""
+        return "next-scale"
+
+    def steps(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
+        """A pass for each scale."""
+        return plan.steps
+
+    def around(self, sampling: SamplingSettings) -> tuple[SamplingSettings, ...]:
+        """Other guidance scales."""
+        return self._guided(sampling, GUIDANCE)
+
+    def row_title(self, row: Row) -> str:
+        """As in "VAR g=1.5"."""
+        return f"VAR g={row['guidance_scale']:g}"
+
+    def mark_title(self, row: Row) -> str:
+        """The guidance scale."""
+        return f"g={row['guidance_scale']:g}"
+
+    def about(self, row: Row, report: Any) -> str:
+        """Token maps of growing side."""
+        sides = ", ".join(in_pixels(side) for side in report.tokenizer.get("sides", ()))
+        return (
+            f"A transformer writes an image as token maps of growing side ({sides}), a whole map at each of "
+            f"{row['steps']} steps."
+        )
+
+    def process(self, pipeline: VARPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
+        """The image after every scale."""
+        out = pipeline(sampling=sampling, return_intermediates=True, **call)
+        assert out.intermediates is not None
+        names = [in_pixels(shape) for shape in pipeline.vqvae.config.schedule.shapes]
+        return figure(
+            stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names),
+            "Each column is the image decoded after one more scale; watch when the class can be told, and what the "
+            "finer scales still add. Every column costs one pass of the transformer.",
+            alt=f"A VAR sample after each of its {len(names)} scales, from blurred to sharp.",
+            title="VAR: from coarse to fine",
+        )
+
+    def controls(
+        self, pipeline: VARPipeline, images: Tensor, labels: Tensor, per_class: int, seed: int
+    ) -> dict[str, Tensor]:
+        """Every token drawn on its own, given the class."""
+        maps = _encoded(pipeline.vqvae, images)
+        classes = pipeline.transformer.config.num_classes
+        drawn = token_marginals(maps, labels, classes, per_class, seed)
+        parts = zip(*(tokens.to(pipeline.device).split(200) for tokens in drawn), strict=True)
+        return {"token_marginals": torch.cat([pipeline.vqvae.decode(list(part)).cpu() for part in parts])}
+
+    def health(
+        self, pipeline: VARPipeline, train: Tensor, test: Tensor, scores: Callable[[Tensor], Mapping[str, Any]]
+    ) -> dict[str, Any]:
+        """Reconstruction of test and training images, the bits of one, and the use of the codebook by scale."""
+        vqvae = pipeline.vqvae
+        decoded_train, decoded_test = (in_batches(vqvae.reconstruct, images, vqvae.device) for images in (train, test))
+        counts = count_codes(_encoded(vqvae, train), vqvae.config.vocabulary)
+        usage, perplexity = code_use(counts)
+        tokens = vqvae.config.schedule.length
+        return {
+            "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
+            "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
+            "reconstruction_fd": scores(decoded_train)["fd"],
+            "codes_used": float(code_use(counts.sum(0))[0]),
+            "sides": list(vqvae.config.sides),
+            "usage_by_scale": usage.tolist(),
+            "perplexity_by_scale": perplexity.tolist(),
+            "parameters": sum(weight.numel() for weight in vqvae.parameters()),
+            "tokens": tokens,
+            "vocabulary": vqvae.config.vocabulary,
+            "bits_per_image": tokens * log2(vqvae.config.vocabulary),
+        }
+
+    def details(self, pipeline: VARPipeline, test: Tensor, report: Any) -> list[Html]:
+        """Reconstructions beside their originals, and the codes in use."""
+        numbers, originals = report.tokenizer, test[:16]
+        return [
+            element("p", "VAR draws tokens, so no sample of it can be better than what the tokenizer can decode."),
+            self.numbers(report),
+            figure(
+                reconstruction_pairs(originals, in_batches(pipeline.vqvae.reconstruct, originals, pipeline.device)),
+                "Top: test images that the tokenizer has never seen. Bottom: what is left of them in tokens. Look for "
+                "strokes that thin out, break or vanish.",
+                alt="A row of original images above a row of their reconstructions.",
+                title="Reconstructions",
+            ),
+            figure(
+                code_usage_chart(*(numbers[key] for key in ("sides", "usage_by_scale", "perplexity_by_scale"))),
+                "Left: how much of the codebook each scale uses at all. Right: how many codes it uses evenly "
+                "(perplexity). Coarse scales hold few tokens per image and need few codes; low bars at fine ones would "
+                "mean a collapse.",
+                alt="Bar charts of codebook usage and perplexity for every scale.",
+                title="Codes by scale",
+                wide=True,
+            ),
+        ]
+
+    def numbers(self, report: Any) -> Html:
+        """A table of what the tokenizer does."""
+        numbers, show = report.tokenizer, fixed(3)
+        rows = [
+            ("PSNR, test images", f"{numbers['psnr_test']:.1f} dB"),
+            ("PSNR, training images", f"{numbers['psnr_train']:.1f} dB"),
+            (f"{report.distance_name} of reconstructions", show(numbers["reconstruction_fd"])),
+            ("Codes in use", f"{numbers['codes_used']:.0%}"),
+        ]
+        if "bits_per_image" in numbers:
+            tokens = f"{numbers['tokens']} tokens of {numbers['vocabulary']} codes"
+            rows.append(("Bits per image", f"{numbers['bits_per_image']:.0f}, {tokens}"))
+        return facts(rows)
+
+
+def _encoded(vqvae: Any, images: Tensor) -> list[Tensor]:
+    """The token maps of all images, a few of which are encoded at once."""
+    parts = [vqvae.encode(some.to(vqvae.device)) for some in images.split(200)]
+    return [torch.cat([part.cpu() for part in scale]) for scale in zip(*parts, strict=True)]

@@ -1,0 +1,134 @@
+"""Models that are trained already: found in their folders, and held to the data that they are compared on."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from comparison.contenders import CONTENDERS, Contender
+from comparison.data import DataSet
+from comparison.settings import Comparison, judged
+from var.data.base import ImageData
+from var.data.named import is_named
+from var.errors import UserError, listed
+from var.foreign.documents import read_json
+from var.hub.layout import PIPELINE_INDEX
+from var.paths import expanded
+from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dict
+from var.weights import add_to_digest
+
+
+def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool = False) -> Comparison:
+    """The comparison of trained models, one of a family, judged by the data `reference`.
+
+    Raises `UserError` for folders that hold no pipeline, for two of one family, and for models whose images or classes
+    are not those of the data.
+    """
+    if reference is None:
+        raise UserError(
+            f"trained models are judged by real images, got none for {listed(runs, 3)}; add --reference DATA"
+        )
+    found: dict[str, tuple[str, Any, Any]] = {}
+    for source in runs:
+        contender = family_of(source)
+        if contender.key in found:
+            raise UserError(
+                f"one model of each family can be compared, got {found[contender.key][0]} and {source}, both "
+                f"{contender.title}; leave one out"
+            )
+        found[contender.key] = (source, *load_trained(contender, source))
+    found = {key: found[key] for key in CONTENDERS if key in found}
+    shapes = {source: CONTENDERS[key].image_shape(pipeline) for key, (source, pipeline, _) in found.items()}
+    if len(set(shapes.values())) > 1:
+        told = " and ".join(f"{shape} of {source}" for source, shape in shapes.items())
+        raise UserError(f"models must make images of one shape (channels, height, width), got {told}; leave one out")
+    channels, height, width = next(iter(shapes.values()))
+    own = is_named(reference)
+    data = DataSet(
+        source=reference,
+        size=(height, width),
+        channels=None if own else channels,
+        validated=validated,
+        trained_on=False,
+    )
+    train = data.part("train")
+    if train.shape[0] != channels:
+        raise UserError(
+            f"the reference must have the channels of the models, {channels}, got {train.shape[0]} in {reference}; "
+            "name other data"
+        )
+    for key, (source, pipeline, _) in found.items():
+        labels_of(CONTENDERS[key], pipeline, train, source)
+    models = {
+        key: replace(CONTENDERS[key].plan_of(pipeline, run), trained=source)
+        for key, (source, pipeline, run) in found.items()
+    }
+    return judged(data, models, equal="nothing: the models were trained elsewhere")
+
+
+def family_of(source: str) -> Contender:
+    """The family of the pipeline in a folder; raises `UserError` where there is none."""
+    index = expanded(source) / PIPELINE_INDEX
+    if not index.is_file():
+        raise UserError(
+            f"--runs must name folders of trained models, as `var train` leaves them, got {source!r} without "
+            f"{PIPELINE_INDEX}; name the run of a generator that is finished"
+        )
+    name = read_json(index).get("class")
+    for contender in CONTENDERS.values():
+        if contender.pipeline.__name__ == name:
+            return contender
+    known = listed([each.pipeline.__name__ for each in CONTENDERS.values()], 5)
+    raise UserError(f"{index} must be of a model that can be compared, {known}, got {name!r}; name another")
+
+
+def load_trained(contender: Contender, source: str) -> tuple[Any, Any]:
+    """The pipeline in a folder, and the settings of its run, None for one that is only a pipeline.
+
+    Of a run that kept its best weights, the network has those.
+    """
+    folder = expanded(source)
+    pipeline = contender.pipeline.from_pretrained(folder)  # pyright: ignore[reportAttributeAccessIssue]
+    best, settings = folder / "checkpoints" / "best", folder / RUN_FILE
+    network = getattr(pipeline, contender.network)
+    if best.is_dir():
+        network.load_state_dict(type(network).from_pretrained(best).state_dict())
+    if not settings.is_file():
+        return pipeline, None
+    values = {name: value for name, value in read_settings(settings).items() if name != FACTS}
+    return pipeline, settings_from_dict(contender.run, values, str(settings))
+
+
+def labels_of(contender: Contender, pipeline: Any, data: ImageData, source: str) -> Int64[Tensor, " classes"]:
+    """What the model calls each class of the data: found by name where both name them, else by number.
+
+    Raises `UserError` for other classes, or another number of them.
+    """
+    wanted, count = tuple(data.classes), getattr(pipeline, contender.network).config.num_classes
+    numbers = tuple(map(str, range(count)))
+    names = tuple(pipeline.class_names or numbers)
+    if count != len(wanted):
+        raise UserError(
+            f"{source} must have the {len(wanted)} classes of the reference, got {count}; name the data that it learnt"
+        )
+    if names in (wanted, numbers) or wanted == numbers:
+        return torch.arange(len(wanted))
+    if strangers := [name for name in wanted if name not in names]:
+        raise UserError(
+            f"{source} must have the classes of the reference, but does not know {listed(strangers, 5)}; its own are "
+            f"{listed(names, 5)}: rename the folders of the reference, or name other data"
+        )
+    return torch.tensor([names.index(name) for name in wanted])
+
+
+def weights_digest(contender: Contender, source: str) -> str:
+    """What a model's weights and settings are, for the key of its stage."""
+    pipeline, _ = load_trained(contender, source)
+    digest = hashlib.sha256(repr((contender.key, pipeline.settings())).encode())
+    for part in sorted(pipeline.parts):
+        add_to_digest(digest.update, sorted(getattr(pipeline, part).state_dict().items()))
+    return digest.hexdigest()

@@ -1,0 +1,184 @@
+"""A comparison of a folder of images, and of models that are trained already, in one process and on tiny networks."""
+
+import json
+
+import compare as script
+import numpy as np
+import pytest
+import torch
+from comparison import judging
+from comparison import run as running
+from comparison.assemble import over_seeds
+from comparison.contenders import CONTENDERS
+from comparison.data import DataSet, evenly, real_images
+from comparison.settings import usual_preset
+from comparison.trained import comparison_of, labels_of, load_trained
+from PIL import Image
+from tiny_comparison import patch, serially
+
+from diffusion_baseline import DiffusionPipeline
+from var import VARPipeline
+from var.data.base import fingerprint
+from var.errors import UserError
+
+CLASSES = ("disc", "frame", "line")
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    """A folder of three classes of 10 colour images of 8 pixels."""
+    folder, draw = tmp_path_factory.mktemp("data") / "my-images", np.random.default_rng(0)
+    for place, name in enumerate(CLASSES):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            pixels = draw.integers(0, 90, (8, 8, 3), dtype=np.uint8)
+            pixels[2:6, 2:6, place] += 150
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def compared(images, tmp_path_factory):
+    """Runs a comparison within this process, and gives what it wrote and printed."""
+    with pytest.MonkeyPatch.context() as changes:
+        changes.setattr("comparison.processes.start_server", lambda: None)
+        for module in (judging, running):
+            changes.setattr(module, "carry_out", serially)
+        patch(changes.setattr)
+
+        def compare(capsys, *arguments, output):
+            code = script.main([*map(str, arguments), "--output", str(output), "--device", "cpu"])
+            said = capsys.readouterr()
+            assert code == 0, said.err
+            return json.loads((output / "report.json").read_text()), said
+
+        yield compare
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("outputs")
+
+
+def test_a_folder_of_images_is_compared_from_end_to_end(compared, images, folder, capsys):
+    options = ("--preset", "digits", "--size", "8", "--sweep")
+    report, said = compared(capsys, images, *options, output=folder / "first")
+    assert "the data have no split 'test': 6 images" in said.err
+    assert "the data have no other split 'val': 3 images" in said.err
+    assert "FD-my-images" in said.out
+    assert report["settings"]["chosen_on"] == "3 validation images, among 2 of var, 2 of diffusion"
+    assert "6 images of" in report["settings"]["reference"]
+    for row in report["results"]:
+        assert row["samples"] == 6
+        assert row["fd_ratio"] > 0
+        assert row["fd_second_ratio"] > 0
+    tokenizer = report["tokenizer"]
+    assert tokenizer["bits_per_image"] == tokenizer["tokens"] * np.log2(tokenizer["vocabulary"]) > 0
+    assert {"real_images", "class_gaussian", "token_marginals"} <= set(report["controls"])
+    page = (folder / "first" / "report.html").read_text()
+    for text in ("FDr", "Bits per image", "were chosen on 3 validation images"):
+        assert text in page
+    for name, cls in (("var", VARPipeline), ("diffusion", DiffusionPipeline)):
+        assert tuple(cls.from_pretrained(folder / "first" / "models" / name).class_names) == CLASSES
+
+
+def test_a_trained_model_alone_is_compared_without_training(compared, images, folder, capsys):
+    model = folder / "first" / "models" / "diffusion"
+    report, said = compared(capsys, "--runs", model, "--reference", images, output=folder / "second")
+    assert {row["model"] for row in report["results"]} == {"diffusion"}
+    assert all(row["train_seconds"] is None for row in report["results"])
+    assert report["settings"]["equal"].startswith("nothing")
+    # Nothing is known of what it was trained on: half of the images judge, and no copies are looked for.
+    assert report["results"][0]["samples"] == 15
+    assert report["results"][0]["nearest_train_distance"] is None
+    assert report["tokenizer"] == {}
+    assert "Diffusion alone" in said.out
+
+
+def test_rows_of_several_training_seeds_become_one_with_its_spread():
+    rows = [{"model": "a", "seed": seed, "fd": fd, "recall": None} for seed, fd in enumerate((1.0, 3.0))]
+    assert over_seeds(rows) == {"model": "a", "seed": 0, "fd": 2.0, "recall": None, "spread": {"fd": 2**0.5}}
+    assert over_seeds(rows[:1]) == rows[0]
+
+
+class TestData:
+    def test_parts_share_no_image_and_have_the_same_shares(self, images):
+        data = DataSet(source=str(images), size=(8, 8), channels=3, validated=True)
+        parts = [data.part(name) for name in ("train", "val", "test")]
+        found = [part.describe(index) for part in parts for index in range(len(part))]
+        assert len(set(found)) == len(found) == 30
+        assert torch.bincount(parts[2].labels).tolist() == [2, 2, 2]
+        assert data.digest() == DataSet(source=str(images), size=(8, 8), channels=3, validated=True).digest()
+        assert fingerprint(parts[0]) != fingerprint(data.part("val"))
+        torch.testing.assert_close(parts[2].load_many(torch.tensor([1]))[0], parts[2].load(1))
+
+    def test_a_part_of_its_own_is_taken(self):
+        data = DataSet(source="digits", validated=True)
+        assert len(data.part("test")) == 297
+        assert data.notes == ("the data have no other split 'val': 149 images are held out of 'train'",)
+
+    def test_of_many_images_as_many_are_looked_at_as_fit(self):
+        data = DataSet(source="shapes", size=(32, 32))
+        real = real_images(data, "test")
+        assert data.notes == (
+            "controls are made of 5460 of the 50000 training images, and copies are looked for among those",
+        )
+        assert (len(real), real.total) == (2000, 5000)
+        assert set(torch.bincount(real.labels).tolist()) <= {166, 167}
+
+    def test_places_are_drawn_by_class(self):
+        labels = torch.tensor([0] * 90 + [1] * 10)
+        places = evenly(labels, 20, "a")
+        assert torch.bincount(labels[places]).tolist() == [18, 2]
+        assert torch.equal(places, evenly(labels, 20, "a"))
+        assert not torch.equal(places, evenly(labels, 20, "b"))
+
+    @pytest.mark.parametrize(
+        ("source", "size", "found"),
+        [("digits", None, "digits"), ("shapes", None, "shapes-32"), ("my-images", None, "shapes-32")],
+    )
+    def test_the_usual_preset_is_called_after_the_data(self, source, size, found):
+        assert usual_preset(source, size, ["digits", "shapes-32", "unet-32"]) == found
+        assert usual_preset("emoji?tones=yes", 64, ["emoji-32", "emoji-64"]) == "emoji-64"
+
+
+class TestTrained:
+    @pytest.fixture
+    def pipelines(self, folder):
+        return {name: folder / "first" / "models" / name for name in ("var", "diffusion")}
+
+    def test_classes_are_found_by_name(self, pipelines, images):
+        pipeline = VARPipeline.from_pretrained(pipelines["var"])
+        data = DataSet(source=str(images), size=(8, 8), channels=3).part("train")
+        pipeline.class_names = ("line", "disc", "frame")
+        assert labels_of(CONTENDERS["var"], pipeline, data, "x").tolist() == [1, 2, 0]
+        pipeline.class_names = None
+        assert labels_of(CONTENDERS["var"], pipeline, data, "x").tolist() == [0, 1, 2]
+        pipeline.class_names = ("line", "disc", "cat")
+        with pytest.raises(UserError, match=r"does not know frame; its own are line, disc, cat"):
+            labels_of(CONTENDERS["var"], pipeline, data, "x")
+
+    def test_a_run_has_its_best_weights_and_its_own_settings(self, folder):
+        (run,) = (folder / "first" / "stages").glob("transformer-*/model")
+        pipeline, settings = load_trained(CONTENDERS["var"], str(run))
+        assert settings.sampling.guidance_scale == 1.1
+        with torch.no_grad():
+            pipeline.transformer.position.add_(1)
+        pipeline.transformer.save_pretrained(run / "checkpoints" / "best")
+        again, _ = load_trained(CONTENDERS["var"], str(run))
+        assert torch.equal(again.transformer.position, pipeline.transformer.position)
+
+    def test_what_does_not_fit_is_refused(self, pipelines, images, tmp_path):
+        var = str(pipelines["var"])
+        with pytest.raises(UserError, match=r"judged by real images, got none for .*; add --reference DATA"):
+            comparison_of([var], None)
+        with pytest.raises(UserError, match="one model of each family can be compared"):
+            comparison_of([var, var], str(images))
+        with pytest.raises(UserError, match="channels of the models, 3, got 1 in digits"):
+            comparison_of([var], "digits")
+        with pytest.raises(UserError, match="--runs must name folders of trained models"):
+            comparison_of([str(tmp_path)], str(images))
+        for name in ("a", "b"):
+            (tmp_path / name).symlink_to(images / "disc")
+        with pytest.raises(UserError, match="must have the 2 classes of the reference, got 3"):
+            comparison_of([var], str(tmp_path))

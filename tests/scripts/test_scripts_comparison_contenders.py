@@ -1,0 +1,50 @@
+"""A family of models is one file and one entry: nothing else in the comparison speaks of one."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from comparison.contenders import CONTENDERS, Contender, chosen_models
+
+from var.errors import UserError
+
+COMPARISON = Path(__file__).parents[2] / "scripts" / "comparison"
+FILES = sorted(path for path in COMPARISON.rglob("*.py") if path.parent.name != "contenders")
+WORD = re.compile(r"(?<![A-Za-z])(?:VAR|diffusion|ddim|ddpm|next-scale|u-?net|transformer)(?![a-z])", re.IGNORECASE)
+
+
+def words_of(path):
+    """Names in the code and its texts, docstrings and imports of the package `var` left out."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    prose = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        yield from (word for field in ("id", "attr", "arg", "name") if isinstance(word := getattr(node, field, 0), str))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
+            yield node.value
+        if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(("var.", "comparison")):
+            yield node.module or ""
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(COMPARISON).as_posix())
+def test_it_names_no_model(path):
+    allowed = ("var.training", "`var train`")  # what processes load, and a command
+    found = [word for word in words_of(path) if WORD.search(word) and not any(each in word for each in allowed)]
+    assert not found
+
+
+def test_every_entry_is_whole():
+    for key, contender in CONTENDERS.items():
+        assert isinstance(contender, Contender)
+        assert contender.key == key
+        assert contender.title.lower() == contender.word.lower()
+        assert contender.samplers
+        for preset in contender.presets():
+            assert len(contender.preset_shape(preset)) == 3
+
+
+def test_models_are_chosen_by_name():
+    assert chosen_models([]) == list(CONTENDERS)
+    assert chosen_models(["diffusion", "var"]) == ["var", "diffusion"]
+    with pytest.raises(UserError, match="unknown model 'gan'"):
+        chosen_models(["gan"])
