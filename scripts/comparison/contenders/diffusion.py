@@ -56,9 +56,9 @@ class DiffusionContender(Contender):
     def plan(self, preset: str, data: ImageData) -> ModelPlan:
         """The U-Net takes channels and size of the data."""
         run = diffusion_run(preset)
-        (channels, *size), (classes, vector_width) = data.shape, condition_size(data)
+        channels, *size = data.shape
         side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
-        given = {"image_channels": channels, "image_size": side, "num_classes": classes, "vector_width": vector_width}
+        given = {"image_channels": channels, "image_size": side, **condition_size(data)._asdict()}
         run = replace(run, unet=replace(run.unet, **given))
         headline = _ddim(STEPS, run.guidance_scale, most=run.num_timesteps)
         sweep = tuple(_ddim(steps, 1.0) for steps in FEWER) if preset in UNGUIDED else self.around(headline)

@@ -69,8 +69,7 @@ class VARContender(Contender):
                 f"the token maps of the preset {preset!r} make images of {made}, got data of {given}; give "
                 f"--size {vqvae.image_size[0]}, or a --preset for that size"
             )
-        classes, vector_width = condition_size(data)
-        shown = replace(transformer.transformer, num_classes=classes, vector_width=vector_width)
+        shown = replace(transformer.transformer, **condition_size(data)._asdict())
         headline = transformer.sampling
         return ModelPlan(
             runs={
