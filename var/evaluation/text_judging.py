@@ -1,12 +1,13 @@
 """Whether samples show what they were asked for in words: judges that learn from captioned real images alone."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from var.data import open_data
 from var.data.base import ImageData, unwrapped
 from var.data.vectors import WithVectors
 from var.errors import UserError
@@ -15,6 +16,7 @@ from var.evaluation.features.extraction import Images, uint8_batches
 from var.evaluation.features.image_text import ImageTextNetwork, train_image_text
 from var.evaluation.metrics.text_alignment import attributes_as_asked, retrieval
 from var.images import to_uint8
+from var.text import open_encoder
 
 HELD_OUT = 1000
 """Real images by which the judges are judged themselves."""
@@ -39,6 +41,7 @@ class TextJudge:
     encode: Encode
     attributes: AttributeNetwork | None  # None for data that do not tell attributes
     words_in: Callable[[str], Mapping[str, str] | None] | None
+    worth: TextEvidence | None = None  # what it says of real images that it did not learn from, and their captions
 
     @classmethod
     def trained(
@@ -52,11 +55,25 @@ class TextJudge:
         options = {"seed": seed, "device": device, "progress": progress}
         words_in = getattr(unwrapped(data), "words_in", None)
         return cls(
-            image_text=train_image_text(WithVectors(data, encode(captions)), **options),
+            image_text=train_image_text(WithVectors(data, _encoded(captions, encode)), **options),
             encode=encode,
             attributes=None if words_in is None else train_attributes(unwrapped(data), **options),
             words_in=words_in,
         )
+
+    @classmethod
+    def opened(cls, spec: str, shape: tuple[int, int, int], *, device: str | None, progress: bool) -> "TextJudge":
+        """The judge that learns from the training images of the data called `spec`, made (channels, height, width).
+
+        Texts are read by MiniLM; the extra `text` brings it. `worth` is found on the test images. Raises `UserError`
+        for data without captions or without test images.
+        """
+        train, test = (open_data(spec, split=split, size=shape[1:], channels=shape[0]) for split in ("train", "test"))
+        encoder = open_encoder("minilm", device=device)
+        judge = cls.trained(
+            train, lambda texts: encoder(texts).vectors, device=device, progress=progress
+        )
+        return replace(judge, worth=judge.of_real(test))
 
     def judge(self, samples: Images, prompts: Sequence[str]) -> TextEvidence:
         """What the networks say of uint8 NCHW `samples`, each of which was asked for by its prompt.
@@ -86,10 +103,9 @@ class TextJudge:
         return attributes_as_asked(found, [each or {} for each in asked])
 
     def _retrieval(self, looks: Tensor, prompts: list[str]) -> float | None:
-        different = list(dict.fromkeys(prompts))
-        places = {prompt: place for place, prompt in enumerate(different)}
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
         with torch.inference_mode():
-            texts = self.image_text.texts(self.encode(different).to(self.image_text.sharpness.device)).cpu()
+            texts = self.image_text.texts(self.encode(list(places)).to(self.image_text.sharpness.device)).cpu()
         return retrieval(looks, texts, torch.tensor([places[prompt] for prompt in prompts]))
 
     def of_real(self, data: ImageData, count: int = HELD_OUT) -> TextEvidence:
@@ -97,6 +113,12 @@ class TextJudge:
         count = min(count, len(data))
         images = to_uint8(torch.stack([data.load(index) for index in range(count)]))
         return self.judge(images, captions_of(data)[:count])
+
+
+def _encoded(captions: Sequence[str], encode: Encode) -> Tensor:
+    """The vectors of captions, each different one encoded once."""
+    places = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
+    return encode(list(places))[[places[caption] for caption in captions]]
 
 
 def captions_of(data: ImageData) -> list[str]:
