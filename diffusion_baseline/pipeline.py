@@ -19,12 +19,13 @@ from diffusion_baseline.unet import UNet
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.hub import PretrainedPipeline
 from var.images import format_images
 from var.sampling.finite import Finite
-from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of, resolve_condition
+from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
+from var.sampling.pipelines import ConditionedPipeline
+from var.sampling.prompts import Prompt, Reader
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 
@@ -39,11 +40,12 @@ class DiffusionOutput:
     intermediates: list[Any] | None = None  # the clean images predicted at every step, in the same form, if asked for
 
 
-class DiffusionPipeline(PretrainedPipeline):
+class DiffusionPipeline(ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine" or "linear", `num_timesteps` its T; `prediction` is "eps", "v" or "x0"; `class_names` are the
-    numbers of the classes if not given.
+    numbers of the classes if not given; `text_encoder` is that of the texts it was trained with: an opened one, or its
+    name and digest, by which it is opened when it is needed.
     """
 
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
@@ -56,8 +58,10 @@ class DiffusionPipeline(PretrainedPipeline):
         num_timesteps: int = 1000,
         prediction: str = "v",
         class_names: Sequence[str] | None = None,
+        text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
     ) -> None:
         self.unet = unet
+        self._reader = Reader(text_encoder)
         num_classes = self._network().config.num_classes
         names = checked_class_names(class_names, num_classes)
         unet.eval()
@@ -72,7 +76,8 @@ class DiffusionPipeline(PretrainedPipeline):
             "schedule": self._schedule_name,
             "num_timesteps": self.schedule.num_timesteps,
             "prediction": self.prediction,
-            "class_names": list(self.class_names),
+            "class_names": list(self.class_names or ()),
+            **super().settings(),
         }
 
     @property
@@ -95,6 +100,7 @@ class DiffusionPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: Count = None,
         *,
+        prompt: Prompt = None,
         vectors: Vectors = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
@@ -108,9 +114,10 @@ class DiffusionPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed; or a `Condition`. `vectors`, (n, width) or one for
-        all images, are for models that were trained on such. The walk is said by `sampling`, by its fields as keywords,
-        or both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for); `num_inference_steps`, 1 to
+        label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
+        one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
+        those and all others that were trained on vectors. The walk is said by `sampling`, by its fields as keywords, or
+        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for); `num_inference_steps`, 1 to
         T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
         "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest
         timestep however few the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image
@@ -126,17 +133,9 @@ class DiffusionPipeline(PretrainedPipeline):
         check_switches(return_intermediates=return_intermediates, progress=progress)
         settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
         sample, options = self._sampler(settings)
-        count = count_images(class_labels, num_images, seeds, vectors)
+        count = count_images(class_labels, num_images, seeds, vectors, prompt)
         generators, seeds = random_streams(count, generator, seeds)
-        condition = resolve_condition(
-            class_labels,
-            count,
-            network.config.num_classes,
-            seeds,
-            self.class_names,
-            vectors=vectors,
-            vector_width=network.config.vector_width,
-        )
+        condition = self._condition(network.config, class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work

@@ -21,6 +21,7 @@ WORD = re.compile(rf"(?:{CAPITALS}|{SMALL})(?![a-z])")
 ALLOWED = {
     "evaluation/sets/protocols.py": "the table of published protocols, of both paradigms",
     "training/optimization.py: '; (0.9, 0.95) is usual for transformers'": "advice: betas of the literature",
+    "text/pretrained.py": "the library of that name, and its classes",
     "hub/remote/downloads.py: 'vqvae'": "the example of a subfolder in an error's remedy",
 }
 

@@ -4,7 +4,6 @@ A caption is a line of text. One that is missing, empty, too long or no text mak
 when it is asked for, or skipped and counted by `SkipBadImages`.
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,33 +11,20 @@ from var.errors import UserError
 from var.foreign.documents import parse_json
 from var.foreign.pictures import BadImageError
 from var.names import shown
+from var.text.lines import MOST_CHARACTERS, TextError, one_line
 
-MOST_CHARACTERS = 4096
-"""Of a caption; text encoders read the beginning of such a one at best."""
 MOST_BYTES = 2**16
 """Of a file or member that holds nothing but a caption."""
 FIELDS = ("text", "caption")
 """What a caption is called in JSON."""
 
-_UNFIT = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
-
 
 def checked_caption(text: Any, name: str) -> str:
-    """`text` as one line, its white space made single spaces; `name` says whose it is.
-
-    Raises `BadImageError` for what is no text, has nothing to be seen or a control character (as UTF-16 looks), and for
-    more than `MOST_CHARACTERS`.
-    """
-    if not isinstance(text, str):
-        raise _bad(name, f"got {text!r:.40}", "write a text")
-    caption = " ".join(text.split())
-    if len(caption) > MOST_CHARACTERS:
-        raise _bad(name, f"got {len(caption)} characters", f"shorten it to {MOST_CHARACTERS}")
-    if found := _UNFIT.search(caption):
-        raise _bad(name, f"got the character U+{ord(found[0]):04X} in it", "save it as UTF-8")
-    if not any(character.isprintable() and character != " " for character in caption):
-        raise _bad(name, "got an empty one", "write one or remove the image")
-    return caption
+    """`text` as `one_line` gives it; raises `BadImageError` for what it refuses, where `name` says whose it is."""
+    try:
+        return one_line(text)
+    except TextError as error:
+        raise _bad(name, error.found, error.remedy.replace("remove it", "remove the image")) from error
 
 
 def caption_in_text(content: bytes, name: str) -> str:

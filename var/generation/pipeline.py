@@ -11,7 +11,6 @@ from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from var.conditions import Condition
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
 from var.eval_mode import eval_mode
@@ -19,7 +18,6 @@ from var.generation.draws import Draws, OfficialDraws, PerImageDraws
 from var.generation.loop import generate
 from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
-from var.hub import PretrainedPipeline
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
 from var.images import check_images, format_images
@@ -31,6 +29,8 @@ from var.sampling.finite import check_finite
 from var.sampling.labels import ClassLabels, Count
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
+from var.sampling.pipelines import ConditionedPipeline
+from var.sampling.prompts import Prompt, Reader
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 from var.scales import Side
@@ -50,18 +50,27 @@ class VAROutput:
     intermediates: list[Any] | None = None  # the images after every scale, in the same form, if asked for
 
 
-class VARPipeline(PretrainedPipeline):
+class VARPipeline(ConditionedPipeline):
     """Next-scale generation with a tokenizer and a transformer that was trained on its tokens.
 
-    `class_names`, one per label (synonyms separated by commas), let calls name their classes.
+    `class_names`, one per label (synonyms separated by commas), let calls name their classes. `text_encoder` is that of
+    the texts it was trained with: an opened one, or its name and digest, by which it is opened when it is needed.
     """
 
     parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
 
-    def __init__(self, vqvae: Tokenizer, transformer: VAR, class_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        vqvae: Tokenizer,
+        transformer: VAR,
+        class_names: Sequence[str] | None = None,
+        *,
+        text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
+    ) -> None:
         self.vqvae, self.transformer = vqvae, transformer
         _, model = self._models()
         self.class_names = labels.checked_class_names(class_names, model.config.num_classes)
+        self._reader = Reader(text_encoder)
         self.vqvae.eval()
         self.transformer.eval()
         self.compiled = False
@@ -134,7 +143,8 @@ class VARPipeline(PretrainedPipeline):
 
     def settings(self) -> dict[str, Any]:
         """What is saved besides the models."""
-        return {"class_names": None if self.class_names is None else list(self.class_names)}
+        names = None if self.class_names is None else list(self.class_names)
+        return {"class_names": names, **super().settings()}
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
@@ -185,6 +195,7 @@ class VARPipeline(PretrainedPipeline):
         class_labels: ClassLabels = None,
         num_images: Count = None,
         *,
+        prompt: Prompt = None,
         vectors: Vectors = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
@@ -199,8 +210,9 @@ class VARPipeline(PretrainedPipeline):
         """Generate images.
 
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed; or a `Condition`. `vectors`, (n, width) or one for
-        all images, are for models that were trained on such. How tokens are drawn is said by `sampling`, by its fields
+        label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
+        one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
+        those and all others that were trained on vectors. How tokens are drawn is said by `sampling`, by its fields
         as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
         "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
         Gumbel-softmax.
@@ -221,11 +233,11 @@ class VARPipeline(PretrainedPipeline):
         sampling = updated(sampling, SamplingSettings, keywords, VARPipeline.__call__)
         scales = len(transformer.scales)
         guidance = sampling.guidance_scales(scales)
-        count = labels.count_images(class_labels, num_images, seeds, vectors)
+        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
         if official_stream:
             self._check_official(class_labels, generator, seeds)
         draws, seeds = self._draws(count, generator, seeds, official_stream)
-        condition = self._condition(class_labels, vectors, count, seeds)
+        condition = self._condition(transformer.config, class_labels, prompt, vectors, count, seeds)
         engine, decode = self._prepare()
         with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
             result = generate(
@@ -245,18 +257,6 @@ class VARPipeline(PretrainedPipeline):
             labels=condition.classes(transformer.config.num_classes),
             seeds=seeds,
             intermediates=images if return_intermediates else None,
-        )
-
-    def _condition(self, class_labels: ClassLabels, vectors: Vectors, count: int, seeds: Sequence[int]) -> Condition:
-        config = self._models()[1].config
-        return labels.resolve_condition(
-            class_labels,
-            count,
-            config.num_classes,
-            seeds,
-            self.class_names,
-            vectors=vectors,
-            vector_width=config.vector_width,
         )
 
     def _draws(self, count: int, generator: Generators, seeds: GivenSeeds, official: bool) -> tuple[Draws, list[int]]:
@@ -284,7 +284,12 @@ class VARPipeline(PretrainedPipeline):
     @torch.inference_mode(False)
     @torch.no_grad()
     def log_likelihood(
-        self, images: Float[Tensor, "batch c h w"], class_labels: ClassLabels = None, *, vectors: Vectors = None
+        self,
+        images: Float[Tensor, "batch c h w"],
+        class_labels: ClassLabels = None,
+        *,
+        prompt: Prompt = None,
+        vectors: Vectors = None,
     ) -> Float[Tensor, " batch"]:
         """Log-probability in nats of each image's tokens, given what it shows or (None) without.
 
@@ -294,7 +299,8 @@ class VARPipeline(PretrainedPipeline):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         vqvae, transformer = self._models()
         check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        condition = self._condition(class_labels, vectors, len(images), [0] * len(images))
+        count = len(images)
+        condition = self._condition(transformer.config, class_labels, prompt, vectors, count, [0] * count)
         with eval_mode(vqvae), eval_mode(transformer):
             token_maps = vqvae.encode(images.to(self.device))
             logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))

@@ -21,6 +21,8 @@ _CALLED: dict[str, str] = {
     "sharding": "fsdp ddp zero",
     "flip": "hflip horizontal_flip random_flip",
     "crop": "random_crop random_resized_crop mid_reso",
+    "text": "text_encoder caption_encoder captions prompt",
+    "class_labels": "labels use_labels",
     "source": "data_dir data_path dataset root",
     "evaluation.every": "eval_every eval_steps eval_interval eval_freq",
     "checkpoints.every": "save_every save_steps save_interval save_freq ckpt_every checkpoint_every",

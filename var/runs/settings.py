@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from var.checks import at_least, at_most, fields, probability
+from var.configs import added
 from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop
 from var.errors import UserError
 from var.training import TrainingConfig
@@ -15,9 +16,13 @@ class DataSettings:
     source: str = ""  # what `var.data.open_data` opens; DATA on the command line
     flip: float = 0.0  # probability of the mirror image
     crop: float = 1.0  # images are made this much larger than needed and cropped at random; 1 takes the centre
+    text: str = added("")  # the encoder of captions, which the model is shown, by its name such as "minilm"; "" is none
+    class_labels: bool = added(True)  # whether the class is shown beside the text
 
     def __post_init__(self) -> None:
         fields(self)
+        if not (self.text or self.class_labels):
+            raise UserError("class_labels must be true where no text is shown, got false; set data.text too")
         probability(self, "flip")
         at_most(16, self, "crop")
         if self.crop < 1:

@@ -17,6 +17,7 @@ from var.conditions import Condition
 from var.errors import UserError, suggestion
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
+from var.sampling.prompts import Prompt, Reader, count_prompts
 from var.sampling.streams import GivenSeeds
 from var.sampling.vectors import Vectors, count_vectors, resolve_vectors
 
@@ -33,10 +34,17 @@ MOST_IMAGES = 2**20
 """Of one call: a number of images beyond it is a slip that would take all memory."""
 
 
-def count_images(class_labels: ClassLabels, num_images: Count, seeds: GivenSeeds, vectors: Vectors = None) -> int:
+def count_images(
+    class_labels: ClassLabels,
+    num_images: Count,
+    seeds: GivenSeeds,
+    vectors: Vectors = None,
+    prompt: Prompt = None,
+) -> int:
     """Number of images that a call asks for; raises `UserError` where its arguments disagree or say nothing."""
     counts = {
         "class_labels": _count_labels(class_labels),
+        "prompt": count_prompts(prompt),
         "vectors": count_vectors(vectors),
         "num_images": None if num_images is None else whole(num_images, "num_images"),
         "seeds": None if seeds is None else _length(listed_values(seeds, "seeds")),
@@ -106,18 +114,34 @@ def resolve_condition(
     *,
     vectors: Vectors = None,
     vector_width: int = 0,
+    prompt: Prompt = None,
+    reader: Reader | None = None,
+    device: torch.device | str = "cpu",
 ) -> Condition:
     """The condition of what a call asks for, for models of `num_classes` that take vectors of `vector_width` (0: none).
 
-    See `resolve_labels` and `resolve_vectors`. A model that takes vectors needs them, unless nothing is asked for;
-    classes beside them may be left out. A `Condition` is taken as it is, if it fits.
+    See `resolve_labels` and `resolve_vectors`. A model that takes vectors needs them, or a `prompt` that its `reader`,
+    opened on `device`, makes such of, unless nothing is asked for; classes beside them may be left out. A `Condition`
+    is taken as it is, if it fits.
     """
     if isinstance(class_labels, Condition):
-        if vectors is not None:
-            raise UserError("a condition holds its vectors, got vectors beside it; pass one of them")
+        if vectors is not None or prompt is not None:
+            beside = "vectors" if prompt is None else "a prompt"
+            raise UserError(f"a condition holds its vectors, got {beside} beside it; pass one of them")
         return _fitting(class_labels, count, num_classes, vector_width)
-    _check_taken(class_labels is not None, vectors is not None, num_classes, vector_width)
+    if vectors is not None and prompt is not None:
+        raise UserError("a prompt is made into vectors, got vectors beside it; pass one of them")
+    _check_taken(
+        class_labels is not None,
+        num_classes,
+        vector_width,
+        vectors=vectors is not None,
+        prompt=prompt is not None,
+        encoder=reader.name if reader else "",
+    )
     labels = resolve_labels(class_labels, count, num_classes, seeds, class_names)
+    if prompt is not None and reader is not None:
+        vectors = reader.features(prompt, count, device).vectors
     if not vector_width:
         return Condition(labels, labels != num_classes)
     if vectors is None:
@@ -133,7 +157,8 @@ def _fitting(condition: Condition, count: int, num_classes: int, vector_width: i
     labels = condition.classes(num_classes)[given]
     if vector_width or condition.labels is None:  # where the null label says that there is a vector alone
         labels = labels[labels != num_classes]
-    _check_taken(labels.numel() > 0, condition.vectors is not None, num_classes, vector_width, needed=bool(given.any()))
+    vectors, needed = condition.vectors is not None, bool(given.any())
+    _check_taken(labels.numel() > 0, num_classes, vector_width, vectors=vectors, needed=needed)
     resolve_labels(labels if num_classes else None, len(labels), num_classes, [])
     if not vector_width:
         return condition
@@ -142,17 +167,33 @@ def _fitting(condition: Condition, count: int, num_classes: int, vector_width: i
     return replace(condition, vectors=resolve_vectors(condition.vectors, count, vector_width))
 
 
-def _check_taken(labels: bool, vectors: bool, num_classes: int, vector_width: int, *, needed: bool = False) -> None:
-    """Raise `UserError`, which says what the model takes, for what it does not, or not alone."""
-    if vectors and not vector_width:
-        wrong, remedy = "vectors", "pass class_labels"
+def _check_taken(
+    labels: bool,
+    num_classes: int,
+    vector_width: int,
+    *,
+    vectors: bool,
+    prompt: bool = False,
+    needed: bool = False,
+    encoder: str = "",
+) -> None:
+    """Raise `UserError`, which says what the model takes, for what it does not, or not alone.
+
+    `encoder` is the name of what reads prompts, if it is known.
+    """
+    how = "prompt" if encoder else "vectors"
+    if (vectors or prompt) and not vector_width:
+        wrong, remedy = "a prompt" if prompt else "vectors", "pass class_labels"
+    elif prompt and not encoder:
+        wrong, remedy = "a prompt", "pass vectors, or set text_encoder to what made those of the training"
     elif labels and not num_classes:
-        wrong, remedy = "class labels", "pass vectors"
-    elif vector_width and not vectors and (labels or needed):
-        wrong, remedy = "no vectors", "pass vectors too, or neither for images of nothing in particular"
+        wrong, remedy = "class labels", f"pass {how}"
+    elif vector_width and not (vectors or prompt) and (labels or needed):
+        wrong, remedy = f"no {how}", f"pass {how} too, or neither for images of nothing in particular"
     else:
         return
     takes = f"vectors of width {vector_width}" if vector_width else "no vectors"
+    takes = f"prompts, or {takes} that the text encoder {encoder!r} makes" if encoder else takes
     classes = f"class labels below {num_classes}" if num_classes else "no class labels"
     raise UserError(f"the model takes {classes} and {takes}, got {wrong}; {remedy}")
 

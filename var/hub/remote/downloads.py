@@ -52,9 +52,28 @@ def find_folder(path_or_id: Path | str, parts: Sequence[str] | None = None, **so
     does not give it.
     """
     subfolder = _prepared(source)
+    return _found(path_or_id, subfolder, _saved_model(subfolder, parts), source)
+
+
+@known_keywords
+def find_snapshot(
+    path_or_id: Path | str, keys: Sequence[str], files: Sequence[str], rule: str, **source: Unpack[Source]
+) -> Path:
+    """The folder of a model that others saved: `path_or_id` itself if it exists, else a download of that id.
+
+    Of the Hub, `files` are fetched, in which * stands for anything; a repository without one of the `keys` breaks the
+    `rule`. Else as `find_folder`.
+    """
+    subfolder = _prepared(source)
+    top = f"{subfolder}/" if subfolder else ""
+    wanted = _Wanted([top + name for name in keys], [top + name for name in files], [], rule, "give another id")
+    return _found(path_or_id, subfolder, wanted, source)
+
+
+def _found(path_or_id: Path | str, subfolder: str, wanted: "_Wanted", source: Source) -> Path:
     path = _local(path_or_id, source)
     if path is None:
-        path = _folder_from_hub(str(path_or_id), _Wanted(subfolder, parts), source)
+        path = _folder_from_hub(str(path_or_id), wanted, source)
     folder = path / subfolder
     if not folder.is_dir():
         reason = "it is a file" if folder.exists() else "there is none"
@@ -97,20 +116,30 @@ def _prepared(source: Source) -> str:
     return checked_inside(source.get("subfolder") or "", "subfolder", "vqvae")
 
 
-class _Wanted:
-    """Which files of a repository make up a saved model or pipeline, as patterns in which * means slashes too."""
+class _Wanted(NamedTuple):
+    """Which files of a repository make up a model, as patterns in which * means slashes too."""
 
-    def __init__(self, subfolder: str, parts: Sequence[str] | None) -> None:
-        top = f"{subfolder}/" if subfolder else ""
-        folders = [top, f"{top}*/"] if parts is None else [f"{top}{part}/" for part in parts] or [top]
-        self.keys = [top + name for name in KEYS if (parts is None or (name == KEYS[1]) == bool(parts))]
-        self.allowed = [folder + name for folder in folders for name in MODEL_FILES] + self.keys
-        self.ignored = [] if parts is None else [folder + "*/*" for folder in folders]
+    keys: list[str]  # of which one must be there
+    allowed: list[str]
+    ignored: list[str]
+    rule: str
+    remedy: str
 
     def among(self, names: Iterable[str]) -> list[str]:
         from huggingface_hub.utils import filter_repo_objects
 
         return list(filter_repo_objects(names, allow_patterns=self.allowed, ignore_patterns=self.ignored))
+
+
+def _saved_model(subfolder: str, parts: Sequence[str] | None) -> _Wanted:
+    """The files of a model or pipeline that this package saved."""
+    top = f"{subfolder}/" if subfolder else ""
+    folders = [top, f"{top}*/"] if parts is None else [f"{top}{part}/" for part in parts] or [top]
+    keys = [top + name for name in KEYS if (parts is None or (name == KEYS[1]) == bool(parts))]
+    allowed = [folder + name for folder in folders for name in MODEL_FILES] + keys
+    ignored = [] if parts is None else [folder + "*/*" for folder in folders]
+    remedy = "give the id of a model that was saved by this package, the class that was saved, or a part of it as"
+    return _Wanted(keys, allowed, ignored, f"must hold {' or '.join(keys)}", f"{remedy} subfolder")
 
 
 class _Contact(NamedTuple):
@@ -211,10 +240,7 @@ def _check_offer(names: list[str], wanted: _Wanted, repo_id: str) -> None:
     """Raise before anything is downloaded if a repository holds nothing of ours."""
     chosen = wanted.among(names)
     if not any(key in chosen for key in wanted.keys):
-        raise UserError(
-            f"the Hub's {repo_id!r} must hold {' or '.join(wanted.keys)}, but does not; give the id of a model "
-            "that was saved by this package, the class that was saved, or a part of it as subfolder"
-        )
+        raise UserError(f"the Hub's {repo_id!r} {wanted.rule}, but does not; {wanted.remedy}")
     folders = {name.rpartition("/")[0] for name in chosen}
     pickles = pickles_in(name for name in names if name.rpartition("/")[0] in folders)
     if pickles and not any(name.endswith(".safetensors") for name in chosen):

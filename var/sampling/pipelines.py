@@ -1,0 +1,82 @@
+"""What pipelines of both paradigms share: how they are told what to show."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+
+from var.conditions import Condition
+from var.hub import PretrainedPipeline
+from var.sampling.labels import ClassLabels, resolve_condition
+from var.sampling.prompts import Prompt, Reader
+from var.sampling.vectors import Vectors
+from var.text import TextEncoder
+
+
+class Takes(Protocol):
+    """The config of a model that is told what to show."""
+
+    @property
+    def num_classes(self) -> int:
+        """How many classes; 0 for none."""
+        ...
+
+    @property
+    def vector_width(self) -> int:
+        """Of the vectors; 0 for none."""
+        ...
+
+
+class ConditionedPipeline(PretrainedPipeline):
+    """A pipeline whose model is told what to show, by classes, by vectors, and by texts where it has an encoder.
+
+    The constructor makes the `_reader`, of its argument `text_encoder`.
+    """
+
+    class_names: Sequence[str] | None
+    _reader: Reader
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model lies."""
+        raise NotImplementedError
+
+    @property
+    def text_encoder(self) -> TextEncoder | None:
+        """What reads prompts, opened when it is first needed; None for a model that was trained without one.
+
+        It may be set, to one that is open already or to any object of the protocol. Raises `UserError` if it cannot be
+        opened, or is another one than that of the training.
+        """
+        return self._reader.encoder(self.device)
+
+    @text_encoder.setter
+    def text_encoder(self, encoder: Any) -> None:
+        self._reader.take(encoder)
+
+    def settings(self) -> dict[str, Any]:
+        """The encoder's name and digest, where there is one."""
+        return self._reader.settings()
+
+    def _condition(
+        self,
+        takes: Takes,
+        class_labels: ClassLabels,
+        prompt: Prompt,
+        vectors: Vectors,
+        count: int,
+        seeds: Sequence[int],
+    ) -> Condition:
+        """What `count` images are asked to show, for a model that `takes` it; see `resolve_condition`."""
+        return resolve_condition(
+            class_labels,
+            count,
+            takes.num_classes,
+            seeds,
+            self.class_names,
+            vectors=vectors,
+            vector_width=takes.vector_width,
+            prompt=prompt,
+            reader=self._reader,
+            device=self.device,
+        )

@@ -1,0 +1,57 @@
+"""What encoders of texts are to those who use them, whoever makes them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from var.errors import UserError
+
+
+@dataclass(frozen=True, slots=True)
+class TextFeatures:
+    """What an encoder makes of n texts, in float32 on the CPU: a vector for each, and a row for each of its pieces."""
+
+    vectors: Float[Tensor, "n width"]
+    sequence: Float[Tensor, "n length sequence_width"] | None = None  # None unless it is asked for
+    mask: Bool[Tensor, "n length"] | None = None  # True where the text has a piece; behind its end rows mean nothing
+
+
+class TextEncoder(Protocol):
+    """Makes vectors of texts: equal texts give equal vectors, and nothing else has a say in them."""
+
+    @property
+    def name(self) -> str:
+        """How `open_encoder` opens it again, or whatever its maker calls it."""
+        ...
+
+    @property
+    def digest(self) -> str:
+        """Tells encoders apart whose vectors differ: of weights and of how texts are cut into pieces."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Of the vectors."""
+        ...
+
+    @property
+    def sequence_width(self) -> int:
+        """Of the rows of the sequence; 0 for an encoder that gives none."""
+        ...
+
+    def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
+        """The features of `texts`; their `sequence` and `mask` too if asked for. `UserError` for what is no text."""
+        ...
+
+
+def checked_encoder(encoder: Any) -> TextEncoder:
+    """`encoder`; raises `UserError` unless it has what the protocol asks for."""
+    kinds = {"name": str, "digest": str, "width": int, "sequence_width": int}
+    missing = [name for name, kind in kinds.items() if not isinstance(getattr(encoder, name, None), kind)]
+    if missing or not callable(encoder):
+        wrong = ", ".join(missing) or "a call"
+        raise UserError(f"a text encoder must have {wrong}, got {encoder!r:.60}; pass what open_encoder gives")
+    return cast(TextEncoder, encoder)
