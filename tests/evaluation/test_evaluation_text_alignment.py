@@ -1,18 +1,24 @@
 """Words: what is asked for is what is judged, by networks that learn from real images alone."""
 
 import math
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from var.data import ArrayData, open_data
 from var.data.named.shapes import ShapesData
 from var.errors import UserError
 from var.evaluation import Reference, TextJudge, evaluate
 from var.evaluation.features.attributes import train_attributes
+from var.evaluation.judging import judge as evaluate_files
 from var.evaluation.metrics.text_alignment import attributes_as_asked, retrieval, text_alignment
+from var.evaluation.sets.reference_statistics import build_statistics
 from var.images import to_uint8
+from var.sampling.record import KEY, record_text
 
 
 def test_the_share_that_is_as_asked_is_counted():
@@ -119,3 +125,29 @@ def test_data_must_tell_their_words():
     with pytest.raises(UserError, match="data with captions"):
         TextJudge.trained(plain, encode)
     assert open_data("shapes", split="test").words_in("a castle") is None
+
+
+@pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
+def test_samples_that_record_their_prompts_are_judged_by_them(judge, drawn, extractor, tmp_path, monkeypatch):
+    judge = replace(judge, worth=judge.of_real(drawn, 40))
+    opened = []
+    monkeypatch.setattr(TextJudge, "opened", lambda *what, **how: (opened.append((what, how)), judge)[1])
+    images, prompts = to_uint8(drawn.load_many(torch.arange(40))), drawn.captions[:40]
+    for folder, records in (("real", None), ("set", prompts), ("plain", None)):
+        (tmp_path / folder).mkdir()
+        for place, image in enumerate(images.permute(0, 2, 3, 1).numpy()):
+            text = PngInfo()
+            if records:
+                text.add_text(KEY, record_text({"prompt": records[place], "seed": place % 2}))
+            Image.fromarray(image).save(tmp_path / folder / f"{place}.png", pnginfo=text)
+    build_statistics(tmp_path / "real", extractor, progress=False).save(tmp_path / "real.npz")
+    options = {"captions": "shapes", "device": "cpu", "progress": False}
+    report = evaluate_files([tmp_path / "set"], tmp_path / "real.npz", extractor, **options)
+    expected = judge.judge(images, prompts)
+    assert report.scores["retrieval"] == [expected.retrieval]
+    assert report.scores["text_alignment"] == [text_alignment(expected.right, ("shape", "colour", "ground"))]
+    assert opened == [(("shapes", (3, 8, 8)), {"device": "cpu", "progress": False})]
+    real = f"R@1 of 32 {judge.worth.retrieval:.3f}"
+    assert any(line.startswith("Words: real held-out images") and real in line for line in report.warnings)
+    with pytest.raises(UserError, match="plain with images that record none"):
+        evaluate_files([tmp_path / "plain"], tmp_path / "real.npz", extractor, **options)

@@ -56,8 +56,9 @@ def judge(
     `protocol` is checked against what the sets say of themselves; without it theirs is taken, if they agree. `train`
     and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart.
     `classifier` tells classes where the extractor does not. Networks that learn on `device` from the data called
-    `captions` tell whether samples show the prompts that they were drawn for. Raises `UserError`, which names the field, for sets,
-    reference, extractor and protocol that do not fit each other, and for images that would count twice.
+    `captions` tell whether samples show the prompts that they were drawn for. Raises `UserError`, which names the
+    field, for sets, reference, extractor and protocol that do not fit each other, and for images that would count
+    twice.
     """
     check_name(name)
     sets = open_sets(samples)
@@ -241,7 +242,11 @@ def _same(
 def _worth(words: TextJudge | None) -> Iterator[str]:
     """What those who judge words say of real images, beside which the scores of samples must be read."""
     if words is not None and (real := words.worth) is not None:
-        told = [(row.title.strip(), row.find(SimpleNamespace(text=real))) for row in TABLE if "text" in row.needs and row.find]
+        told = [
+            (row.title.strip(), row.find(SimpleNamespace(text=real)))
+            for row in TABLE
+            if "text" in row.needs and row.find
+        ]
         said = ", ".join(f"{title} {value:.3f}" for title, value in told if value is not None)
         yield f"Words: real held-out images and their captions score {said}."
 

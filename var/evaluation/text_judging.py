@@ -70,9 +70,7 @@ class TextJudge:
         """
         train, test = (open_data(spec, split=split, size=shape[1:], channels=shape[0]) for split in ("train", "test"))
         encoder = open_encoder("minilm", device=device)
-        judge = cls.trained(
-            train, lambda texts: encoder(texts).vectors, device=device, progress=progress
-        )
+        judge = cls.trained(train, lambda texts: encoder(texts).vectors, device=device, progress=progress)
         return replace(judge, worth=judge.of_real(test))
 
     def judge(self, samples: Images, prompts: Sequence[str]) -> TextEvidence:
