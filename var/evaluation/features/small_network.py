@@ -8,6 +8,7 @@ from torch.nn import functional as F
 _LAYERS = ((16, 1), (32, 2), (48, 1), (64, 2), (64, 1))
 """Channels and stride of each 3x3 convolution."""
 _PLACES, _LOOKS = 4, 4
+_DULL = 8.0  # makes the hues of grounds as large as other numbers
 WIDTH = 128
 
 
@@ -27,7 +28,7 @@ class SmallNetwork(nn.Module):
             before = after
         self.body = nn.Sequential(*layers)
         self.looks = nn.Conv2d(before, _LOOKS, 1)
-        seen = before * (1 + _PLACES**2) + 2 * _LOOKS * channels
+        seen = before * (1 + _PLACES**2) + 3 * _LOOKS * channels
         self.hidden = nn.Sequential(nn.Linear(seen, WIDTH), nn.GELU(), nn.Linear(WIDTH, WIDTH), nn.GELU())
 
     def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch width"]:
@@ -35,8 +36,10 @@ class SmallNetwork(nn.Module):
         features = self.body(images)
         levels = F.adaptive_avg_pool2d(images / 2 + 0.5, features.shape[-2:]).flatten(2)
         looks = self.looks(features).flatten(2).softmax(dim=-1)
-        colours = (looks @ levels.mT).flatten(1)
-        # What tells dull hues apart is the ratio of the channels, which is a difference of logarithms.
-        ratios = (colours + 0.02).log()
+        colours = looks @ levels.mT
+        # What tells dull hues apart are the ratios of the channels: small differences of their logarithms.
+        logarithms = (colours + 1e-3).log()
+        hues = _DULL * (logarithms - logarithms.mean(dim=2, keepdim=True))
         places = F.adaptive_avg_pool2d(features, _PLACES).flatten(1)
-        return self.hidden(torch.cat([features.amax(dim=(2, 3)), places, colours * 2 - 1, ratios], dim=1))
+        seen = [colours * 2 - 1, logarithms + 1, hues]
+        return self.hidden(torch.cat([features.amax(dim=(2, 3)), places, *(part.flatten(1) for part in seen)], dim=1))
