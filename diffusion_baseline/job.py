@@ -12,12 +12,11 @@ from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet
 from var.conditions import Condition
-from var.data.base import ImageData, condition_size
 from var.errors import UserError
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
-from var.runs.fine_tuning import check_fixed, take_over
-from var.runs.job import Job, Prepared, configured, open_training_data
+from var.runs.fine_tuning import check_encoder, check_fixed, take_over
+from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.training import Task
@@ -36,7 +35,8 @@ class DiffusionJob(Job[DiffusionRun]):
 
     def __post_init__(self) -> None:
         unet = self.settings.unet
-        for name, wanted in _given(self.data).items():
+        check_encoder(self.start.settings().get("text_encoder") if self.start else None, self.encoder)
+        for name, wanted in _given(self.shown).items():
             if (found := getattr(unet, name)) != wanted:
                 raise UserError(f"unet.{name} is given by the data, {wanted}, got {found}; leave it out")
         if self.start is not None:
@@ -57,9 +57,10 @@ class DiffusionJob(Job[DiffusionRun]):
             )
         # What decides on the shape of the images may be overridden, so it is read before the data are.
         run = configured(run, arguments)
-        data = open_training_data(arguments, (run.unet.image_channels, *run.unet.size))
-        run = replace(run, unet=replace(run.unet, **_given(data)))
-        return cls(settings=run, data=data, start=start, init=arguments.init)
+        data = open_training_data(arguments, (run.unet.image_channels, *run.unet.size), run.data)
+        encoder = open_text_encoder(arguments, run.data)
+        run = replace(run, unet=replace(run.unet, **_given(shown_size(data, run.data, encoder))))
+        return cls(settings=run, data=data, start=start, init=arguments.init, encoder=encoder)
 
     def plan(self, processes: int) -> Plan:
         """The run in numbers."""
@@ -80,19 +81,20 @@ class DiffusionJob(Job[DiffusionRun]):
         """Build the pipeline, train the judge."""
         settings = self.settings
         pipeline = self._pipeline(session)
+        data, judged = self.with_texts(session)
         exact = DiffusionTask(pipeline, label_drop=0.0)
         options = settings.sampling.keywords()
         return Prepared(
             task=DiffusionTask(pipeline, label_drop=settings.label_drop),
-            data=self.data,
-            evaluation=generator_evaluation(
-                settings, self.data, self.judged, session, exact, lambda _: pipeline, options
-            ),
+            data=data,
+            evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: pipeline, options),
         )
 
     def _pipeline(self, session: Session) -> DiffusionPipeline:
         names = self.shown_classes
         pipeline = self.settings.pipeline(names, seed=self.settings.training.seed)
+        if self.encoder is not None:
+            pipeline.text_encoder = self.encoder
         if self.start is not None:
             session.say(take_over(pipeline.unet, self.start.unet, "label.weight", self.start.class_names, names))
         return pipeline
@@ -104,9 +106,9 @@ class DiffusionJob(Job[DiffusionRun]):
         return f"saved a DiffusionPipeline: python -m diffusion_baseline generate --model {folder}"
 
 
-def _given(data: ImageData) -> dict[str, int]:
+def _given(shown: tuple[int, int]) -> dict[str, int]:
     """The fields of a network's config that the data give."""
-    classes, vector_width = condition_size(data)
+    classes, vector_width = shown
     return {"num_classes": classes, "vector_width": vector_width}
 
 

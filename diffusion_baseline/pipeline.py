@@ -15,7 +15,7 @@ from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, named_schedule
 from diffusion_baseline.stepping import normal
-from diffusion_baseline.unet import UNet
+from diffusion_baseline.unet import UNet, UNetConfig
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
@@ -85,6 +85,10 @@ class DiffusionPipeline(ConditionedPipeline):
         """Where the network lies."""
         return self._network().stem.weight.device
 
+    @property
+    def _takes(self) -> UNetConfig:
+        return self._network().config
+
     def _network(self) -> UNet:
         """The network as it is now, without what compilation or distributed training wrapped around it."""
         return plain_model(self.unet, UNet, "unet")
@@ -135,7 +139,7 @@ class DiffusionPipeline(ConditionedPipeline):
         sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds, vectors, prompt)
         generators, seeds = random_streams(count, generator, seeds)
-        condition = self._condition(network.config, class_labels, prompt, vectors, count, seeds)
+        condition = self._condition(class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work

@@ -28,4 +28,5 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         image_shape=(pipeline.unet.config.image_channels, *pipeline.unet.config.size),
         class_names=pipeline.class_names,
         record=record,
+        text_encoder=pipeline.settings().get("text_encoder"),
     )

@@ -26,6 +26,11 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="CLASS",
         help="names, labels, or the word random; without, images have no class",
     )
+    texts = parser.add_mutually_exclusive_group()
+    texts.add_argument("--prompt", metavar="TEXT", help="what all images show, for a model that was trained on texts")
+    texts.add_argument(
+        "--prompts", type=file_path, metavar="FILE", help="a text in each line: all seeds are drawn for each of them"
+    )
     parser.add_argument(
         "--seeds", nargs="+", default=["0"], metavar="SEEDS", help="for example 7, 0-15 or 3,8-9 (default 0)"
     )
@@ -34,7 +39,7 @@ def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
         type=file_path,
         default=Path("outputs/generated"),
         metavar="DIR",
-        help="folder of the images, each SEED.png, with several classes in a folder for each (default %(default)s)",
+        help="folder of the images, each SEED.png, of several classes or prompts a folder each (default %(default)s)",
     )
     parser.add_argument("--grid", type=file_path, metavar="PNG", help="also put all images side by side in this file")
     add_batch_arguments(parser)

@@ -35,4 +35,5 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         image_shape=(pipeline.vqvae.config.in_channels, *pipeline.vqvae.config.image_size),
         class_names=pipeline.class_names,
         record=record,
+        text_encoder=pipeline.settings().get("text_encoder"),
     )

@@ -155,6 +155,10 @@ class VARPipeline(ConditionedPipeline):
         """Where the transformer lies."""
         return self._models()[1].position.device
 
+    @property
+    def _takes(self) -> VARConfig:
+        return self._models()[1].config
+
     def compile(self) -> "VARPipeline":
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.
 
@@ -237,7 +241,7 @@ class VARPipeline(ConditionedPipeline):
         if official_stream:
             self._check_official(class_labels, generator, seeds)
         draws, seeds = self._draws(count, generator, seeds, official_stream)
-        condition = self._condition(transformer.config, class_labels, prompt, vectors, count, seeds)
+        condition = self._condition(class_labels, prompt, vectors, count, seeds)
         engine, decode = self._prepare()
         with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
             result = generate(
@@ -300,7 +304,7 @@ class VARPipeline(ConditionedPipeline):
         vqvae, transformer = self._models()
         check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
         count = len(images)
-        condition = self._condition(transformer.config, class_labels, prompt, vectors, count, [0] * count)
+        condition = self._condition(class_labels, prompt, vectors, count, [0] * count)
         with eval_mode(vqvae), eval_mode(transformer):
             token_maps = vqvae.encode(images.to(self.device))
             logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))

@@ -39,13 +39,16 @@ class ModelCard:
             raise UserError("metrics need the dataset on which they were measured, got none; pass dataset as well")
 
 
-def card_text(card: ModelCard, cls: type, place: str) -> str:
-    """The README.md of a model of class `cls` that is loaded from `place`, a Hub id or the name of a folder."""
+def card_text(card: ModelCard, cls: type, place: str, asked: str = "class_labels=[0, 1]") -> str:
+    """The README.md of a model of class `cls` that is loaded from `place`, a Hub id or the name of a folder.
+
+    `asked` is what a call of it asks for, as Python.
+    """
     title = place.rpartition("/")[2]
     parts = [f"---\n{_front_matter(card, cls, title)}\n---", f"# {in_markdown(title)}", _prose(card.description)]
     if card.dataset:
         parts.append(f"Trained on {in_markdown(card.dataset)}.")
-    parts.append(f"```python\n# pip install next-scale\n{_usage(cls, place)}\n```")
+    parts.append(f"```python\n# pip install next-scale\n{_usage(cls, place, asked)}\n```")
     if card.metrics:
         rows = [f"| {in_markdown(name)} | {value:g} |" for name, value in card.metrics.items()]
         parts.append("\n".join((f"| metric | on {in_markdown(card.dataset)} |", "|---|---|", *rows)))
@@ -97,7 +100,7 @@ def _is_pipeline(cls: type) -> bool:
     return "class_labels" in inspect.signature(cls.__call__).parameters
 
 
-def _usage(cls: type, place: str) -> str:
+def _usage(cls: type, place: str, asked: str) -> str:
     """Python that loads the model, and that generates with it if it can."""
     package = cls.__module__.partition(".")[0]
     home = package if getattr(import_module(package), cls.__name__, None) is cls else cls.__module__
@@ -108,5 +111,5 @@ def _usage(cls: type, place: str) -> str:
         f"{variable} = {cls.__name__}.from_pretrained({_python_text(place)})",
     ]
     if _is_pipeline(cls):
-        lines.append("images = pipeline(class_labels=[0, 1], seeds=[0, 1]).images")
+        lines.append(f"images = pipeline({asked}, seeds=[0, 1]).images")
     return "\n".join(lines)

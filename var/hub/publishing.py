@@ -22,6 +22,7 @@ class Publishable:
     _noun: ClassVar[str]  # what commits call it
     _save: ClassVar[Callable[..., None]]  # `save_model` or `save_pipeline`
     _load: ClassVar[Callable[..., Any]]  # `load_model` or `load_pipeline`
+    _asked: str = "class_labels=[0, 1]"  # what a page shows that a call of it asks for
 
     def __init_subclass__(cls, **keywords: Any) -> None:
         """Let the constructor of every class answer wrong arguments as the methods here do."""
@@ -51,7 +52,7 @@ class Publishable:
         type(self)._save(self, directory, max_shard_size=max_shard_size)
         if card is not None:
             folder = expanded(directory)
-            write_text(folder / CARD, card_text(card, type(self), folder.resolve().name))
+            write_text(folder / CARD, card_text(card, type(self), folder.resolve().name, self._asked))
 
     @known_keywords
     def push_to_hub(
@@ -74,7 +75,7 @@ class Publishable:
             folder = Path(name)
             type(self)._save(self, folder, max_shard_size=max_shard_size)
             full_id = create_repository(repo_id, token=token, private=private, progress=progress)
-            write_text(folder / CARD, card_text(card or ModelCard(), type(self), full_id))
+            write_text(folder / CARD, card_text(card or ModelCard(), type(self), full_id, self._asked))
             return upload(
                 folder,
                 full_id,

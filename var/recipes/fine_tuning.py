@@ -28,6 +28,7 @@ class Start:
     transformer: VAR
     vqvae: Tokenizer | None  # the tokenizer that they were trained with, where it lies beside them
     class_names: tuple[str, ...] | None
+    text_encoder: dict[str, str] | None = None  # name and digest, where they were trained on texts
 
 
 def load_tokenizer(source: str, sides: Sequence[Side]) -> Tokenizer:
@@ -60,7 +61,13 @@ def load_start(source: str, *, variant: str | None = None, tokenizer: str | None
         if not (folder / PIPELINE_INDEX).exists():
             return Start(transformer=VAR.from_pretrained(folder), vqvae=None, class_names=None)
         pipeline = VARPipeline.from_pretrained(folder)
-    return Start(transformer=pipeline.transformer, vqvae=pipeline.vqvae, class_names=pipeline.class_names)
+    text_encoder = pipeline.settings().get("text_encoder")
+    return Start(
+        transformer=pipeline.transformer,
+        vqvae=pipeline.vqvae,
+        class_names=pipeline.class_names,
+        text_encoder=text_encoder,
+    )
 
 
 def _finished(folder: Path) -> Path:

@@ -1,12 +1,13 @@
 """Starting from trained weights: what they fix, and which rows of their class embedding other classes take over."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from torch import nn
 
 from var.errors import UserError
+from var.text import TextEncoder
 
 
 def check_fixed(group: str, given: Any, trained: Any, free: Container[str], *, remedy: str = "leave it out") -> None:
@@ -15,6 +16,19 @@ def check_fixed(group: str, given: Any, trained: Any, free: Container[str], *, r
         mine, fixed = getattr(given, name), getattr(trained, name)
         if name not in free and mine != fixed:
             raise UserError(f"{group}.{name} is fixed by the weights to start from, {fixed}, got {mine}; {remedy}")
+
+
+def check_encoder(trained: Mapping[str, str] | None, encoder: TextEncoder | None) -> None:
+    """Raise `UserError` unless `encoder` is the one that weights were `trained` with, as a pipeline's settings name it.
+
+    Weights that know of none may learn of texts by any.
+    """
+    if trained and (encoder is None or encoder.digest != trained["digest"]):
+        found = "none" if encoder is None else f"{encoder.name!r} of {encoder.digest}"
+        raise UserError(
+            f"data.text is fixed by the weights to start from, {trained['name']!r} of digest {trained['digest']}, got "
+            f"{found}; set it so"
+        )
 
 
 def take_over(

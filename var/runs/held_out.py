@@ -6,21 +6,25 @@ from var.data.base import ImageData, Relabelled, condition_size, fingerprint
 from var.data.catalog import open_data
 from var.data.loading import load_images
 from var.data.splits import MissingSplitError
+from var.data.texts import check_captions
 from var.errors import UserError
 from var.runs.evaluation import spread
 
 COMPARED = 16  # images at most that tell a copy of the training images, whose names and sizes are alike, from others
 
 
-def held_out(source: str, data: ImageData, on_bad_image: str = "error") -> ImageData:
+def held_out(source: str, data: ImageData, on_bad_image: str = "error", *, captions: bool = False) -> ImageData:
     """Images like `data` that are not trained on, if `source` has a split of them; else `data` itself.
 
-    Raises `UserError` for a split that is there and cannot be used: to judge by training images instead would look as
-    good as to judge by others.
+    With `captions` they must have such. Raises `UserError` for a split that is there and cannot be used: to judge by
+    training images instead would look as good as to judge by others.
     """
     channels, *size = data.shape
+    how = {"on_bad_image": on_bad_image, "captions": captions}
     try:
-        other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, on_bad_image=on_bad_image)
+        other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, **how)
+        if captions:
+            check_captions(other, source)
         if _are_same(data, other):
             raise UserError(f"they must be others than the training images, got the same ones in {source}")
         # The same classes in another order, or some of them, are told by their names.

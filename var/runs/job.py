@@ -12,6 +12,8 @@ from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
+from var.data.texts import check_captions, with_texts
+from var.devices import chosen_device
 from var.errors import UserError
 from var.quantities import count
 from var.runs.evaluation import Evaluation
@@ -20,7 +22,8 @@ from var.runs.held_out import held_out
 from var.runs.overrides import overridden
 from var.runs.plan import Plan
 from var.runs.session import Session
-from var.runs.settings import RunSettings
+from var.runs.settings import DataSettings, RunSettings
+from var.text import TextEncoder, open_encoder
 from var.training import Task
 
 Settings = TypeVar("Settings", bound=RunSettings)
@@ -38,12 +41,16 @@ class Prepared:
 
 @dataclass(frozen=True, kw_only=True)
 class Job(ABC, Generic[Settings]):
-    """One kind of training, on `data`; `init` is what the user called the weights to start from, if any."""
+    """One kind of training, on `data`; `init` is what the user called the weights to start from, if any.
+
+    Where the settings name an `encoder`, it reads the captions of the data.
+    """
 
     kind: ClassVar[str]  # a word for messages and for the run's file
     settings: Settings
     data: ImageData
     init: str | None = None
+    encoder: TextEncoder | None = None
 
     @cached_property
     def judged(self) -> ImageData:
@@ -51,16 +58,39 @@ class Job(ABC, Generic[Settings]):
         if not self.settings.evaluation.every or not self.settings.data.source:
             return self.data
         on_bad_image = "skip" if isinstance(self.data, SkipBadImages) else "error"
-        return held_out(self.settings.data.source, self.data, on_bad_image)
+        return held_out(self.settings.data.source, self.data, on_bad_image, captions=self.encoder is not None)
+
+    @property
+    def shown(self) -> tuple[int, int]:
+        """What the model is told: the number of classes, and the width of vectors; 0 for what is not shown."""
+        return shown_size(self.data, self.settings.data, self.encoder)
 
     @property
     def shown_classes(self) -> tuple[str, ...]:
         """The names of the classes that the model is told of: those of the data, or none where they are not shown."""
-        return tuple(self.data.classes) if condition_size(self.data)[0] else ()
+        return tuple(self.data.classes) if self.shown[0] else ()
+
+    def with_texts(self, session: Session) -> tuple[ImageData, ImageData]:
+        """The images that are trained on and those that are judged, which show their captions if the settings say so.
+
+        Their vectors are kept in the run's folder; every process calls this.
+        """
+        if self.encoder is None:
+            return self.data, self.judged
+        processes = session.processes
+        how = {"labels": self.settings.data.class_labels, "folder": session.folder.path / "texts"}
+        how |= {"progress": session.progress, "rank": processes.rank, "world_size": processes.count}
+        how |= {"wait": processes.accelerator.wait_for_everyone}
+        data = with_texts(self.data, self.encoder, **how)
+        return data, data if self.judged is self.data else with_texts(self.judged, self.encoder, **how)
 
     def remarks(self) -> tuple[str, ...]:
-        """Lines about the data: what is left out of them, and which images are judged."""
+        """Lines about the data: what is left out of them, what reads their captions, and which images are judged."""
         notes = notes_of(self.data)
+        if self.encoder is not None:
+            beside = "beside" if self.shown[0] else "without"
+            read = f"captions are read by {self.encoder.name} (vectors of width {self.encoder.width})"
+            notes = *notes, f"{read}, shown {beside} the class"
         if not self.settings.evaluation.every:
             return notes
         if self.judged is self.data:
@@ -70,7 +100,8 @@ class Job(ABC, Generic[Settings]):
 
     def facts(self) -> dict[str, Any]:
         """What must agree when the run goes on, besides settings and data; fit for JSON."""
-        return {"init": self.init}
+        read = {} if self.encoder is None else {"text_encoder": self.encoder.digest}
+        return {"init": self.init, **read}
 
     @abstractmethod
     def plan(self, processes: int) -> Plan:
@@ -96,20 +127,44 @@ def configured(run: Settings, arguments: argparse.Namespace) -> Settings:
     return replace(run, data=replace(run.data, source=arguments.data))
 
 
-def open_training_data(arguments: argparse.Namespace, shape: tuple[int, int, int]) -> ImageData:
-    """The images that the command line names, of the `shape` (channels, height, width) that the model takes."""
+def shown_size(data: ImageData, settings: DataSettings, encoder: TextEncoder | None) -> tuple[int, int]:
+    """What a model of `data` is told: the number of classes, and the width of vectors; 0 for what is not shown."""
+    if (encoder.name if encoder else "") != settings.text:
+        found = repr(encoder.name) if encoder else "none"
+        raise UserError(f"data.text is the encoder of the captions, {settings.text!r}, got {found}; pass that one")
+    if encoder is None:
+        return condition_size(data)
+    return len(data.classes) if settings.class_labels else 0, encoder.width
+
+
+def open_text_encoder(arguments: argparse.Namespace, settings: DataSettings) -> TextEncoder | None:
+    """The encoder that the settings name, if they do, on the device of the training."""
+    if not settings.text:
+        return None
+    return open_encoder(settings.text, device=chosen_device(arguments.device), progress=not arguments.quiet)
+
+
+def open_training_data(arguments: argparse.Namespace, shape: tuple[int, int, int], settings: DataSettings) -> ImageData:
+    """The images that the command line names, of the `shape` (channels, height, width) that the model takes.
+
+    They have captions if the `settings` name an encoder of texts.
+    """
     channels, height, width = shape
     folder = RunFolder(arguments.output.expanduser())
     # Before the listing is written, which would be in the data, or in a folder that is refused.
     check_apart(folder.path, places_of(arguments.data))
     if not arguments.plan:
         folder.check_place()
-    return open_data(
+    data = open_data(
         arguments.data,
         size=(height, width),
         channels=channels,
         on_bad_image=arguments.on_bad_image,
+        captions=bool(settings.text),
         # A plan writes nothing.
         index=None if arguments.plan else folder.listing,
         progress=not arguments.quiet,
     )
+    if settings.text:
+        check_captions(data, arguments.data)
+    return data

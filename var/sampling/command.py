@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -16,7 +16,8 @@ from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
 from var.quantities import count
 from var.sampling.seeds import Seeds, parse_seeds
-from var.sampling.work import MANIFEST, WorkList, class_folder
+from var.sampling.work import MANIFEST, WorkList, class_folder, prompt_folder
+from var.text.lines import one_line, texts_in
 
 
 def placement(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -38,6 +39,7 @@ class LoadedModel:
     image_shape: tuple[int, int, int]  # (channels, height, width)
     class_names: Sequence[str] | None
     record: Mapping[str, Any]  # what the records of images say of it
+    text_encoder: Mapping[str, str] | None = None  # name and digest of what reads prompts
 
     @property
     def names(self) -> Sequence[str]:
@@ -74,6 +76,7 @@ def generate_command(
         check_beside_images("--grid", arguments.grid, arguments.output)
         # Refused before a model is fetched.
         parse_seeds(arguments.seeds)
+        _prompts(arguments)
         sampling = settings_of(settings_class, arguments)
         _draw(arguments, load(arguments), sampling.keywords())
 
@@ -84,12 +87,13 @@ def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[st
     from var.sampling.grid import check_grid, save_grid
     from var.sampling.record import Recipe
 
-    work = _work(arguments.classes, parse_seeds(arguments.seeds), model)
+    work = _with_prompts(_work(arguments.classes, parse_seeds(arguments.seeds), model), _prompts(arguments))
     _check_no_set(expanded(arguments.output))
     if arguments.grid is not None:
         check_outputs([("--grid", arguments.grid)], model=arguments.model)
         check_grid(work, arguments.grid)
-    recipe = Recipe({**model.record, **options}, model.names)
+    read = {"text_encoder": model.text_encoder["digest"]} if work.prompts and model.text_encoder else {}
+    recipe = Recipe({**model.record, **read, **options}, model.names)
     drawn = draw_work(arguments, work, model, recipe, options)
     if arguments.grid is not None:
         save_grid(work, recipe, arguments.output, arguments.grid)
@@ -123,8 +127,9 @@ def draw_work(
     from var.images import to_pil
     from var.sampling.drawing import draw_image_set
 
-    def draw(labels: list[int] | None, seeds: list[int]) -> Sequence[Any]:
-        images = model.pipeline(labels, seeds=seeds, progress=False, output_type="pt", **options).images
+    def draw(labels: list[int] | None, seeds: list[int], *prompts: list[str]) -> Sequence[Any]:
+        asked = {"seeds": seeds} | ({"prompt": prompts[0]} if prompts else {})
+        images = model.pipeline(labels, **asked, progress=False, output_type="pt", **options).images
         return to_pil(images * 2 - 1, rounding)  # loses nothing: levels are made of x + 1, which "pt" holds exactly
 
     drawn = draw_image_set(
@@ -138,6 +143,27 @@ def draw_work(
         on_start=on_start,
     )
     return f"{count(drawn.count, 'image')} in {shown(arguments.output)}, {drawn.new} of them new"
+
+
+def _prompts(arguments: argparse.Namespace) -> list[str]:
+    """The texts that the options name; raises `UserError` for what is none."""
+    if arguments.prompts is not None:
+        return texts_in(arguments.prompts)
+    return [] if arguments.prompt is None else [one_line(arguments.prompt)]
+
+
+def _with_prompts(work: WorkList, prompts: Sequence[str]) -> WorkList:
+    """The work list for each of the texts; of several, each has a folder of its own."""
+    if len(prompts) < 2:
+        return replace(work, prompts={folder: prompt for folder in work.classes for prompt in prompts})
+    if len(work.classes) > 1:
+        raise UserError(
+            f"several prompts may be drawn for one class at most, got {len(work.classes)} classes beside "
+            f"{len(prompts)} prompts; name one of them"
+        )
+    (label,) = work.classes.values()
+    folders = [prompt_folder(place, prompt, len(prompts)) for place, prompt in enumerate(prompts)]
+    return WorkList(work.seeds, dict.fromkeys(folders, label), dict(zip(folders, prompts, strict=True)))
 
 
 def _work(classes: Sequence[str], seeds: Seeds, model: LoadedModel) -> WorkList:

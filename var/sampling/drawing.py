@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,14 @@ from tqdm.auto import tqdm
 from var.errors import UserError
 from var.files import make_folder, sweep
 from var.images import save_png
+from var.paths import expanded
 from var.sampling.alone import check_alone
 from var.sampling.claims import Claims
 from var.sampling.record import Recipe
 from var.sampling.work import Item, WorkList, existing, is_image_name
 
-Draw = Callable[[list[int] | None, list[int]], Sequence[Image.Image]]
-"""A pipeline, from labels (None: images without a class) and seeds to pictures."""
+Draw = Callable[..., Sequence[Image.Image]]
+"""A pipeline, from labels (None: images without a class) and seeds, and texts where there are such, to pictures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,35 @@ def draw_image_set(
     `UserError` for files that were made in another way, a folder of something else or one that cannot be written, and
     too large a batch.
     """
-    root = make_folder(root)
+    with _folder(root):
+        return _draw_all(work, draw, recipe, expanded(root), batch_size, overwrite, progress, on_start)
+
+
+@contextmanager
+def _folder(path: Path) -> Iterator[None]:
+    """The folder `path`, made if it is missing; if the block fails, what was made for it and is empty is removed."""
+    path = expanded(path)
+    new = [each for each in (path, *path.parents) if not each.exists()]
+    make_folder(path)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # only what is empty
+            for each in new:
+                each.rmdir()
+        raise
+
+
+def _draw_all(
+    work: WorkList,
+    draw: Draw,
+    recipe: Recipe,
+    root: Path,
+    batch_size: int,
+    overwrite: bool,
+    progress: bool,
+    on_start: Callable[[], None],
+) -> Drawn:
     check_alone(work, recipe, root, overwrite=overwrite)
     finished = _finished(work, recipe, root, overwrite, progress)
     _sweep(work, root, alone=False)
@@ -108,9 +138,10 @@ def _is_finished(item: Item, recipe: Recipe, root: Path, overwrite: bool) -> boo
 def _draw_batch(items: list[Item], files: set[str], draw: Draw, recipe: Recipe, root: Path) -> None:
     """Draw all `items` and write those of `files`."""
     labels = [item.label for item in items if item.label is not None]
-    assert len(labels) in (0, len(items)), "a batch is with classes or without"
+    prompts = [item.prompt for item in items if item.prompt is not None]
+    assert {len(labels), len(prompts)} <= {0, len(items)}, "a batch is with classes or without, and so with texts"
     try:
-        pictures = draw(labels or None, [item.seed for item in items])
+        pictures = draw(labels or None, [item.seed for item in items], *([prompts] if prompts else []))
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"a batch of {len(items)} images is too large for the memory here; lower --batch-size"

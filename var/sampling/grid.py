@@ -40,5 +40,6 @@ def save_grid(work: WorkList, recipe: Recipe, root: Path, path: Path) -> None:
     seeds = work.seeds.count
     columns = seeds if work.count > seeds and seeds <= ROW else int(np.ceil(np.sqrt(work.count)))
     record = {**recipe.settings, "versions": dict(recipe.versions)}
-    record["images"] = [{"class_label": item.label, "seed": item.seed} for item in items]
+    told = ("class_label", "seed", "prompt")
+    record["images"] = [{k: v for k, v in recipe.record(item).items() if k in told} for item in items]
     save_png(image_grid(images, columns), path, {KEY: record_text(record)})

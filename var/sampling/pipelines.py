@@ -33,13 +33,27 @@ class ConditionedPipeline(PretrainedPipeline):
     The constructor makes the `_reader`, of its argument `text_encoder`.
     """
 
-    class_names: Sequence[str] | None
+    class_names: tuple[str, ...] | None
     _reader: Reader
 
     @property
     def device(self) -> torch.device:
         """Where the model lies."""
         raise NotImplementedError
+
+    @property
+    def _takes(self) -> Takes:
+        """The config of the model that is told what to show."""
+        raise NotImplementedError
+
+    @property
+    def _asked(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the model's page shows that a call asks for: two images of it."""
+        if self._reader.name:
+            return 'prompt=["a text like those of the training"] * 2'
+        labels = ["class_labels=[0, 1]"] if self._takes.num_classes else []
+        width = self._takes.vector_width
+        return ", ".join([*labels, *([f"vectors=[[0.0] * {width}] * 2"] if width else [])])
 
     @property
     def text_encoder(self) -> TextEncoder | None:
@@ -60,14 +74,14 @@ class ConditionedPipeline(PretrainedPipeline):
 
     def _condition(
         self,
-        takes: Takes,
         class_labels: ClassLabels,
         prompt: Prompt,
         vectors: Vectors,
         count: int,
         seeds: Sequence[int],
     ) -> Condition:
-        """What `count` images are asked to show, for a model that `takes` it; see `resolve_condition`."""
+        """What `count` images are asked to show, see `resolve_condition`."""
+        takes = self._takes
         return resolve_condition(
             class_labels,
             count,

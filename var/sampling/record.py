@@ -26,8 +26,8 @@ KEY = "next-scale"
 NOT_COMPARED = ("versions", "model", "variant", "revision")
 """Of a model, its fingerprint is compared."""
 
-OWN = ("class_label", "class_name", "seed")
-"""What a record says of one image alone."""
+OWN = ("class_label", "class_name", "seed", "prompt")
+"""What a record says of one image alone; the prompt where there is one."""
 
 UNSAID = {"spacing": "leading"}
 """What a record means that does not tell such a setting: those of before it was one do not, nor do those like them."""
@@ -51,7 +51,8 @@ class Recipe:
     def record(self, item: Item) -> dict[str, Any]:
         """All that is needed to make an image again."""
         name = None if item.label is None else self.class_names[item.label]
-        own = dict(zip(OWN, (item.label, name, item.seed), strict=True))
+        own = {"class_label": item.label, "class_name": name, "seed": item.seed}
+        own |= {} if item.prompt is None else {"prompt": item.prompt}
         return {**self.settings, **own, "versions": dict(self.versions)}
 
     def text(self, item: Item) -> dict[str, str]:

@@ -3,11 +3,14 @@
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from var.files import unwritable
 from var.sampling.seeds import Seeds, SpreadSeeds
+
+LONGEST = 60
+"""Characters of a text in the name of a folder."""
 
 MANIFEST = "sample-set.json"
 """The file beside the images of a protocol's set that tells of them."""
@@ -20,18 +23,20 @@ class Item:
     file: str  # below the folder of the set
     seed: int
     label: int | None  # None: without a class
+    prompt: str | None = None  # None: without a text
 
 
 @dataclass(frozen=True, slots=True)
 class WorkList:
-    """All seeds for the first class, then for the second, and so on; image i is made when it is asked for.
+    """All seeds for the first class or text, then for the second, and so on; image i is made when it is asked for.
 
     The files are `SEED.png`, of several classes `LABEL-NAME/SEED.png`: class folders in the order of their labels, as
-    `var.data.folder` reads them. A list may be of any length.
+    `var.data.folder` reads them; of several texts `PLACE-WORDS/SEED.png`. A list may be of any length.
     """
 
     seeds: Seeds | SpreadSeeds
     classes: Mapping[str, int | Callable[[int], int | None] | None]  # by folder: a label, or how a seed gives one
+    prompts: Mapping[str, str] = field(default_factory=dict)  # by folder, where there are texts
 
     @property
     def count(self) -> int:
@@ -45,7 +50,8 @@ class WorkList:
     def find(self, folder: str, seed: int) -> Item:
         """The image of `seed` in a class's folder."""
         label = self.classes[folder]
-        return Item(os.path.join(folder, f"{seed}.png"), seed, label(seed) if callable(label) else label)
+        label = label(seed) if callable(label) else label
+        return Item(os.path.join(folder, f"{seed}.png"), seed, label, self.prompts.get(folder))
 
 
 def class_folder(label: int, name: str, num_classes: int) -> str:
@@ -57,6 +63,16 @@ def class_folder(label: int, name: str, num_classes: int) -> str:
     number = f"{label:0{len(str(num_classes - 1))}}"
     word = class_word(name.split(",")[0])
     return number if word in ("", str(label)) else f"{number}-{word}"
+
+
+def prompt_folder(place: int, prompt: str, count: int) -> str:
+    """Name of the folder of a text, the one at `place` of `count`: the place, and its first words.
+
+    >>> prompt_folder(3, "A large red circle.", 12)
+    '03-a-large-red-circle'
+    """
+    words = class_word(prompt)[:LONGEST].strip("-")
+    return "-".join(filter(None, (f"{place:0{len(str(count - 1))}}", words)))
 
 
 def class_word(name: str) -> str:

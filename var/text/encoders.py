@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, Self, cast
 
+import torch
+import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
@@ -17,6 +19,18 @@ class TextFeatures:
     vectors: Float[Tensor, "n width"]
     sequence: Float[Tensor, "n length sequence_width"] | None = None  # None unless it is asked for
     mask: Bool[Tensor, "n length"] | None = None  # True where the text has a piece; behind its end rows mean nothing
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The features of one text after another, all sequences as long as the longest."""
+        vectors = torch.cat([part.vectors for part in parts])
+        rows = [part.sequence for part in parts if part.sequence is not None]
+        masks = [part.mask for part in parts if part.mask is not None]
+        if not rows:
+            return cls(vectors)
+        length = max(mask.shape[1] for mask in masks)
+        sequence = torch.cat([F.pad(each, (0, 0, 0, length - each.shape[1])) for each in rows])
+        return cls(vectors, sequence, torch.cat([F.pad(each, (0, length - each.shape[1])) for each in masks]))
 
 
 class TextEncoder(Protocol):

@@ -2,12 +2,18 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from var.errors import UserError
+from var.foreign.regular import read_text
+from var.names import shown
 
 MOST_CHARACTERS = 4096
 """Of a text; encoders read the beginning of such a one at best."""
+
+MOST_BYTES = 2**24
+"""Of a file of texts."""
 
 _UNFIT = re.compile("[\0-\x1f\x7f-\x9f\ud800-\udfff]")
 
@@ -36,6 +42,18 @@ def one_line(text: Any) -> str:
     if not any(character.isprintable() and character != " " for character in line):
         raise TextError("got an empty one", "write one or remove it")
     return line
+
+
+def texts_in(path: Path | str) -> list[str]:
+    """The texts in a file, one in each line, as `one_line` gives them; raises `UserError`, with the line."""
+    content = read_text(path, most=MOST_BYTES, what="a file of texts").removesuffix("\n")
+    lines = []
+    for number, line in enumerate(content.split("\n"), start=1):
+        try:
+            lines.append(one_line(line))
+        except TextError as error:
+            raise UserError(f"{shown(path)}, line {number}: {error}") from error
+    return lines
 
 
 def checked_texts(texts: Any, name: str) -> list[str]:

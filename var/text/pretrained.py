@@ -65,18 +65,13 @@ class PretrainedTextEncoder:
     def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
         """The features of `texts`, see `TextEncoder`."""
         lines = checked_texts(texts, "texts")
-        parts = [self._encoded(lines[start : start + BATCH]) for start in range(0, len(lines), BATCH)]
-        if not parts:
+        if not lines:
             raise UserError("texts must be one or more, got none; pass some")
-        vectors = torch.cat([part.vectors for part in parts])
-        if not sequences:
-            return TextFeatures(vectors)
-        length = max(part.mask.shape[1] for part in parts)
-        masks = [F.pad(part.mask, (0, length - part.mask.shape[1])) for part in parts]
-        rows = [F.pad(part.sequence, (0, 0, 0, length - part.sequence.shape[1])) for part in parts]
-        return TextFeatures(vectors, torch.cat(rows), torch.cat(masks))
+        parts = [lines[start : start + BATCH] for start in range(0, len(lines), BATCH)]
+        found = TextFeatures.joined([self._encoded(part) for part in parts])
+        return found if sequences else TextFeatures(found.vectors)
 
-    def _encoded(self, lines: list[str]) -> "_Encoded":
+    def _encoded(self, lines: list[str]) -> TextFeatures:
         pieces = self._tokenizer(lines, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
         pieces = pieces.to(self._model.device)
         with torch.autocast(self._model.device.type, enabled=False):
@@ -89,7 +84,7 @@ class PretrainedTextEncoder:
         else:
             vectors = _mean(rows, mask)
         vectors = F.normalize(vectors, dim=1) if self._recipe.normalized else vectors
-        return _Encoded(vectors.cpu(), rows.cpu(), mask.cpu())
+        return TextFeatures(vectors.cpu(), rows.cpu(), mask.cpu())
 
     def _digest(self) -> str:
         """32 hex digits that name the weights, the vocabulary, and how texts are cut and pooled."""
@@ -99,12 +94,6 @@ class PretrainedTextEncoder:
         digest = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
         add_to_digest(digest.update, sorted(self._model.state_dict().items()))
         return digest.hexdigest()
-
-
-class _Encoded(NamedTuple):
-    vectors: Float[Tensor, "batch width"]
-    sequence: Float[Tensor, "batch length sequence_width"]
-    mask: Bool[Tensor, "batch length"]
 
 
 class _Recipe(NamedTuple):

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from var.conditions import Condition
-from var.data.base import ImageData, condition_size, without_images
+from var.data.base import without_images
 from var.errors import UserError
 from var.generation import VARPipeline
 from var.quantities import size
@@ -23,7 +23,8 @@ from var.recipes.transformer.token_cache_files import tokenizer_digest
 from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
-from var.runs.job import Job, Prepared, configured, open_training_data
+from var.runs.fine_tuning import check_encoder
+from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.tokenizer import Tokenizer
@@ -42,7 +43,8 @@ class TransformerJob(Job[TransformerRun]):
     start: Start | None = None
 
     def __post_init__(self) -> None:
-        for name, wanted, owner in _given(self.vqvae, self.data):
+        check_encoder(self.start.text_encoder if self.start else None, self.encoder)
+        for name, wanted, owner in _given(self.vqvae, self.shown):
             if (found := getattr(self.settings.transformer, name)) != wanted:
                 raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
 
@@ -54,13 +56,17 @@ class TransformerJob(Job[TransformerRun]):
         if arguments.init is not None:
             start = load_start(arguments.init, variant=arguments.variant, tokenizer=arguments.vqvae)
         vqvae = _tokenizer(arguments.vqvae, start, run, plan=arguments.plan)
-        data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size))
         model = run.transformer
         if start is not None:  # the architecture of trained weights with the regularisation of the preset
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
-        model = replace(model, **{name: wanted for name, wanted, _ in _given(vqvae, data)})
+            run = replace(run, transformer=model)
+        shown = configured(run, arguments).data  # what is shown decides on the model
+        data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
+        encoder = open_text_encoder(arguments, shown)
+        size = shown_size(data, shown, encoder)
+        model = replace(model, **{name: wanted for name, wanted, _ in _given(vqvae, size)})
         run = configured(replace(run, transformer=model), arguments)
-        return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init)
+        return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init, encoder=encoder)
 
     def facts(self) -> dict[str, Any]:
         """The tokenizer, by a digest of its weights, and where the training started."""
@@ -105,6 +111,7 @@ class TransformerJob(Job[TransformerRun]):
         model = self._model(session)
         model.gradient_checkpointing = settings.gradient_checkpointing
         cache = self._cache(session) if settings.tokens.cached else None
+        data, judged = self.with_texts(session)
 
         def pipeline(model: nn.Module) -> VARPipeline:
             assert isinstance(model, VAR)
@@ -114,9 +121,9 @@ class TransformerJob(Job[TransformerRun]):
         options = settings.sampling.keywords()
         return Prepared(
             task=TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache),
-            data=self.data if cache is None else without_images(self.data),
+            data=data if cache is None else without_images(data),
             vary=cache is None,
-            evaluation=generator_evaluation(settings, self.data, self.judged, session, exact, pipeline, options),
+            evaluation=generator_evaluation(settings, data, judged, session, exact, pipeline, options),
         )
 
     def _model(self, session: Session) -> VAR:
@@ -147,7 +154,8 @@ class TransformerJob(Job[TransformerRun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save tokenizer and transformer as one pipeline."""
         assert isinstance(task.model, VAR)
-        VARPipeline(self.vqvae, task.model, class_names=self.shown_classes).save_pretrained(folder)
+        pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, text_encoder=self.encoder)
+        pipeline.save_pretrained(folder)
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
@@ -186,9 +194,9 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     return load_tokenizer(source, run.transformer.sides)
 
 
-def _given(vqvae: Tokenizer, data: ImageData) -> tuple[tuple[str, Any, str], ...]:
+def _given(vqvae: Tokenizer, shown: tuple[int, int]) -> tuple[tuple[str, Any, str], ...]:
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
-    classes, vector_width = condition_size(data)
+    classes, vector_width = shown
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),

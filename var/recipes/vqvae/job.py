@@ -35,6 +35,8 @@ class VQVAEJob(Job[VQVAERun]):
     start: VQVAE | None = None
 
     def __post_init__(self) -> None:
+        if self.settings.data.text:
+            raise UserError(f"a tokenizer is shown no text, got data.text={self.settings.data.text!r}; leave it out")
         if self.start is not None:
             check_fixed("vqvae", self.settings.vqvae, self.start.config, FREE)
 
@@ -53,7 +55,7 @@ class VQVAEJob(Job[VQVAERun]):
             # The codes are trained already.
             run = replace(run, vqvae=replace(start.config, **{**learning, "kmeans_init": False}))
         run = configured(run, arguments)
-        data = open_training_data(arguments, (run.vqvae.in_channels, *run.vqvae.image_size))
+        data = open_training_data(arguments, (run.vqvae.in_channels, *run.vqvae.image_size), run.data)
         return cls(settings=run, data=data, start=start, init=arguments.init)
 
     def plan(self, processes: int) -> Plan:
