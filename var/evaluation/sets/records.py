@@ -11,7 +11,6 @@ from var.foreign.pictures import opened_picture
 from var.names import shown
 from var.sampling.record import KEY, NOT_COMPARED, OWN
 
-_OF_ONE = (*OWN, "prompt")
 _REMEDY = "draw it again, or remove its text chunk"
 
 
@@ -72,7 +71,7 @@ def read_records(files: Sequence[Path]) -> Records:
 
 def compared(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The entries in which all images of one model and setting agree, wherever they were drawn."""
-    return {name: value for name, value in settings.items() if name not in (*_OF_ONE, *NOT_COMPARED)}
+    return {name: value for name, value in settings.items() if name not in (*OWN, *NOT_COMPARED)}
 
 
 def differing(a: Mapping[str, Any] | None, b: Mapping[str, Any] | None) -> str:
@@ -89,7 +88,7 @@ def _read(path: Path) -> dict[str, Any] | None:
 
 def _own(record: Mapping[str, Any], path: Path) -> Record:
     source = f"the record in {shown(path)}"
-    full = {**dict.fromkeys(_OF_ONE), **record}
+    full = {**dict.fromkeys(OWN), **record}
     label = taken(full, "class_label", int | None, source, remedy=_REMEDY)
     name = taken(full, "class_name", str | None, source, remedy=_REMEDY)
     seed = taken(full, "seed", int | None, source, remedy=_REMEDY)
