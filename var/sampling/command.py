@@ -87,6 +87,8 @@ def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[st
     from var.sampling.grid import check_grid, save_grid
     from var.sampling.record import Recipe
 
+    if arguments.classes and not model.num_classes and model.text_encoder:
+        raise UserError(f"the model takes prompts and no class labels, got {arguments.classes[0]!r}; pass --prompt")
     work = _with_prompts(_work(arguments.classes, parse_seeds(arguments.seeds), model), _prompts(arguments))
     _check_no_set(expanded(arguments.output))
     if arguments.grid is not None:

@@ -203,6 +203,7 @@ def _library(folder: Path) -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
+            import transformers  # noqa: F401 - first, for its error
             from transformers.utils import logging as library
         except ImportError as error:
             raise UserError(
