@@ -84,10 +84,10 @@ PRESETS: dict[str, DiffusionRun] = {
             embedding_width=128,
             norm_groups=8,
         ),
-        training=replace(_ON_A_CPU, steps=4000, batch_size=16),
+        training=replace(_ON_A_CPU, steps=2500, batch_size=16),
         guidance_scale=3.0,
         sampling_steps=20,
-        evaluation=EvaluationSettings(every=2000, judge_steps=900),
+        evaluation=EvaluationSettings(every=1250, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     ),
     "unet-32": DiffusionRun(

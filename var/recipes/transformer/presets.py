@@ -78,6 +78,7 @@ _SHAPES_TEXT_32 = replace(
         _SHAPES_32.transformer, num_classes=0, vector_width=384, depth=5, width=96, heads=3, mlp_ratio=3.5
     ),
     training=replace(_SHAPES_32.training, steps=2800),
+    sampling=SamplingSettings(guidance_scale=2.0, temperature=0.6),
     evaluation=replace(_SHAPES_32.evaluation, every=1400),
 )
 
