@@ -2,7 +2,7 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| digits, shapes-32, shapes-text-32 | yes, on a CPU; the README has the results | found here |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """
@@ -69,6 +69,25 @@ PRESETS: dict[str, DiffusionRun] = {
         training=replace(_ON_A_CPU, steps=1700, batch_size=16),
         sampling_steps=20,
         evaluation=EvaluationSettings(every=850, judge_steps=900),
+        checkpoints=CheckpointSettings(every=100),
+    ),
+    "shapes-text-32": DiffusionRun(
+        data=DataSettings(text="minilm", class_labels=False),
+        unet=UNetConfig(
+            num_classes=0,
+            vector_width=384,
+            base_channels=16,
+            multipliers=(1, 2, 3),
+            residual_blocks=1,
+            attention_levels=(2,),
+            head_width=48,
+            embedding_width=128,
+            norm_groups=8,
+        ),
+        training=replace(_ON_A_CPU, steps=2500, batch_size=16),
+        guidance_scale=3.0,
+        sampling_steps=20,
+        evaluation=EvaluationSettings(every=1250, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     ),
     "unet-32": DiffusionRun(

@@ -98,8 +98,8 @@ class VectorEmbedding(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, std: float = 1.0) -> None:
-        """Draw the initial weights as those of classes are: of one-hot vectors the layer is an embedding of classes."""
-        self.linear.weight.normal_(std=std)
+        """Draw the initial weights: what is told of vectors with components of about 1 spreads as classes do."""
+        self.linear.weight.normal_(std=std / self.linear.in_features**0.5)
         self.linear.bias.zero_()
         self.null.zero_()
 

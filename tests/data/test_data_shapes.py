@@ -9,8 +9,10 @@ import torch
 from annotations import unchecked
 from torch.nn import functional as F
 
-from var.data import FolderData, ImageData, shapes, write_folder
-from var.data.named.shapes import SHAPES
+from var.data import FolderData, ImageData, open_data, shapes, write_folder
+from var.data.base import fingerprint
+from var.data.named.shapes import CLASSES, HELD_OUT, SHAPES
+from var.data.shape_words import GROUNDS, words_in
 from var.errors import UserError
 from var.images import to_uint8
 
@@ -154,3 +156,49 @@ def test_a_class_that_cannot_be_a_folder(tmp_path):
     data.classes = ("../up", *data.classes[1:])
     with pytest.raises(UserError, match=r"needs a plain name, got '../up'"):
         write_folder(data, tmp_path, progress=False)
+
+
+def combinations_of(data):
+    return {(each.colour, each.shape, each.ground) for each in map(data.shows, range(len(data)))}
+
+
+def test_a_tenth_of_the_combinations_can_be_held_out():
+    seen, held_out = (shapes(length=600, combinations=name) for name in ("seen", "held-out"))
+    wanted = {(*name.split(), ground) for name, grounds in zip(CLASSES, HELD_OUT, strict=True) for ground in grounds}
+    assert len(wanted) == 2 * 12  # of 12 * 21
+    assert combinations_of(held_out) == wanted
+    assert not combinations_of(seen) & wanted
+    assert {ground for _, _, ground in combinations_of(seen)} == set(GROUNDS)
+    assert torch.equal(seen.labels, held_out.labels)
+    assert len({fingerprint(data) for data in (seen, held_out, shapes(length=600))}) == 3
+
+
+def test_pictures_of_wanted_combinations_stay_where_they_are():
+    everything, seen = shapes(length=120), shapes(length=120, combinations="seen")
+    pairs = [(everything._plan(index), seen._plan(index)) for index in range(120)]
+    unwanted = [everything.shows(index).ground in HELD_OUT[index % 12] for index in range(120)]
+    assert [one != other for one, other in pairs] == unwanted
+    assert 3 < sum(unwanted) < 20
+    assert shapes(combinations="seen").load(7).equal(seen.load(7))
+
+
+def test_without_a_choice_nothing_has_changed():
+    assert (
+        fingerprint(shapes()) == fingerprint(open_data("shapes?combinations=all")) == "730ea4d3f9708958feece394d46929d9"
+    )
+
+
+def test_unknown_combinations_are_refused():
+    with pytest.raises(UserError, match="unknown combinations 'sean' of the shapes; did you mean 'seen'"):
+        open_data("shapes?combinations=sean")
+
+
+def test_captions_and_attributes_are_what_is_drawn():
+    data = shapes(length=48, combinations="held-out")
+    attributes = data.attributes()
+    for index, caption in enumerate(data.captions):
+        found = words_in(caption)
+        assert found
+        assert found.items() <= {name: words[index] for name, words in attributes.items()}.items()
+    assert {"place", "ground"} <= set(words_in("large red cross,  at the top left of a dark blue picture") or ())
+    assert words_in("a picture of a cat") is None

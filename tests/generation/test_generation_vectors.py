@@ -40,7 +40,7 @@ def test_the_initial_weights_of_other_layers_do_not_depend_on_the_order_of_condi
     torch.manual_seed(0)
     model = tiny_transformer(vector_width=512, width=64, embedding_std=0.3)
     vector = model.class_embedding.vector
-    assert vector.linear.weight.std().item() == pytest.approx(0.3, rel=0.02)
+    assert vector.linear.weight.std().item() == pytest.approx(0.3 / 512**0.5, rel=0.02)
     assert not vector.linear.bias.any()
     assert not vector.null.any()
 

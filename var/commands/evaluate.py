@@ -34,6 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--keep-share", type=number, metavar="SHARE", help="also judge the most confident share of each class, apart"
     )
     extractor.add_classifier_arguments(parser)
+    parser.add_argument(
+        "--captions",
+        metavar="DATA",
+        help="captioned images, as for `var train`: small networks learn from them to tell whether samples show their "
+        "prompts",
+    )
     parser.add_argument("--name", help="what the report calls the model")
     parser.add_argument(
         "--output", type=file_path, metavar="DIR", help="write the report here as JSON, Markdown and HTML"
@@ -65,6 +71,8 @@ def run(arguments: argparse.Namespace) -> None:
         test=arguments.real_test,
         keep_share=arguments.keep_share,
         classifier=extractor.load_classifier(arguments, progress=progress),
+        captions=arguments.captions,
+        device=arguments.device,
         progress=progress,
     )
     try:

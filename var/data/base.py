@@ -25,7 +25,9 @@ class ImageData(Protocol):
     framing, generator)`, `load` with the part of a larger picture that a `Framing` chooses; `condition(indices)`, what
     images show besides labels; `identity()`, a text for the `fingerprint`; `notes`, lines about what of their source is
     left out; `places`, the folders and files that they are read from; `captions`, a sequence of one text in words for
-    each image, a line without white space around it, which raises `BadImageError` where there is none to be had; and
+    each image, a line without white space around it, which raises `BadImageError` where there is none to be had;
+    `attributes()`, what captions are made of, as lists of a word for each image by the names of the attributes, and
+    `words_in(caption)`, the words that a caption asks for by these names, None for a text that is none of theirs; and
     `licence` and `attribution`, the terms of the images and what their makers ask to be said, which whatever is made
     from them must carry. Absent, or None, is what is not known.
     """

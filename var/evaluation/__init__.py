@@ -1,7 +1,7 @@
 """Features -> statistics -> numbers: one evaluation for every kind of generator.
 
 Four wings: `features` (networks and what they say), `sets` (what is judged), `metrics` (the numbers) and `report` (how
-they are shown); `scores` and `judging` join them. Names are loaded when they are first used.
+they are shown); `scores`, `text_judging` and `judging` join them. Names are loaded when they are first used.
 """
 
 from typing import TYPE_CHECKING
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from var.evaluation.sets.controls import gaussian_per_class as gaussian_per_class
     from var.evaluation.sets.controls import real_halves as real_halves
     from var.evaluation.sets.controls import token_marginals as token_marginals
+    from var.evaluation.text_judging import TextEvidence as TextEvidence
+    from var.evaluation.text_judging import TextJudge as TextJudge
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
@@ -60,5 +62,6 @@ __getattr__, __dir__, __all__ = lazy_names(
         "var.evaluation.metrics.reconstruction": "ReconstructionScores evaluate_reconstructions psnr ssim",
         "var.evaluation.scores": "Neighbourhood Reference Scores evaluate",
         "var.evaluation.metrics.statistics": "Statistics",
+        "var.evaluation.text_judging": "TextEvidence TextJudge",
     },
 )

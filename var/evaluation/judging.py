@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import torch
@@ -29,6 +30,8 @@ from var.evaluation.sets.real_images import RealImages
 from var.evaluation.sets.reference_statistics import ReferenceStatistics
 from var.evaluation.sets.rejection import check_share, keep_most_confident
 from var.evaluation.sets.samples import SampleSet
+from var.evaluation.table import TABLE
+from var.evaluation.text_judging import TextEvidence, TextJudge
 from var.names import shown
 from var.randomness import keyed_generator
 
@@ -44,14 +47,18 @@ def judge(
     test: Path | str | None = None,
     keep_share: float | None = None,
     classifier: FeatureExtractor | None = None,
+    captions: str | None = None,
+    device: str | None = None,
     progress: bool = True,
 ) -> ScoreReport:
     """The report on a model from sets of its samples, one a generation seed, against the statistics in `reference`.
 
     `protocol` is checked against what the sets say of themselves; without it theirs is taken, if they agree. `train`
     and `test` are folders of real images, for copies. `keep_share` adds the scores of rejection sampling, apart.
-    `classifier` tells classes where the extractor does not. Raises `UserError`, which names the field, for sets,
-    reference, extractor and protocol that do not fit each other, and for images that would count twice.
+    `classifier` tells classes where the extractor does not. Networks that learn on `device` from the data called
+    `captions` tell whether samples show the prompts that they were drawn for. Raises `UserError`, which names the
+    field, for sets, reference, extractor and protocol that do not fit each other, and for images that would count
+    twice.
     """
     check_name(name)
     sets = open_sets(samples)
@@ -64,9 +71,10 @@ def judge(
     real_images = RealImages.at(train, test, sets)
     # One image tells, before thousands are looked at, whether the network fits.
     file.check_dimensions(extractor(next(sets[0].batches(1))).features.shape[1], extractor)
+    words = None if captions is None else _text_judge(captions, sets, device, progress)
     near, copies = real_images.neighbourhood(extractor)
     real = file.reference(extractor, neighbourhood=near, progress=progress)
-    results, kept, seen, shared = _judged(sets, real, extractor, teller, keep_share, progress)
+    results, kept, seen, shared = _judged(sets, real, extractor, teller, words, keep_share, progress)
     twice = [*shared, *copies, *real_images.copied(sets, seen), *_same(file, sets, real, results)]
     ignored = [note for one in [*sets, *real_images.sets] for note in one.notes]
     return score_report(
@@ -79,7 +87,7 @@ def judge(
         reference=_described_reference(file, Path(reference)),
         protocol=None if followed is None else followed.to_dict(),
         rejection=_rejection(keep_share, kept),
-        warnings=[*([] if file.provenance else [UNKNOWN_ORIGIN]), *unclear, *notes, *twice, *ignored],
+        warnings=[*([] if file.provenance else [UNKNOWN_ORIGIN]), *unclear, *_worth(words), *notes, *twice, *ignored],
     )
 
 
@@ -150,6 +158,7 @@ def _judged(
     real: Reference,
     extractor: FeatureExtractor,
     teller: FeatureExtractor | None,
+    words: TextJudge | None,
     keep_share: float | None,
     progress: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[Pictures], list[str]]:
@@ -161,7 +170,8 @@ def _judged(
         seen.append(batches.pictures)
         shared = shared_pictures(sets[: len(seen)], seen)  # refused now, not after the other sets
         logits = class_logits(one, teller, extractor, found.features, progress=progress)
-        results.append(_scored(found, real, one.labels, logits))
+        text = None if words is None else words.judge(one.batches(), one.prompts or [])
+        results.append(_scored(found, real, one.labels, logits, text))
         if keep_share is not None:
             kept.append(_scored_after_rejection(found, real, one.labels, logits, keep_share))
     return results, kept, seen, shared
@@ -176,10 +186,26 @@ def _scored_after_rejection(
     return _scored(found[kept], reference, labels[kept], logits[kept])
 
 
-def _scored(found: Extracted, reference: Reference, labels: Tensor | None, logits: Tensor | None) -> dict[str, Any]:
+def _scored(
+    found: Extracted,
+    reference: Reference,
+    labels: Tensor | None,
+    logits: Tensor | None,
+    text: TextEvidence | None = None,
+) -> dict[str, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RankDeficientWarning)  # the report says it
-        return score(found, reference, labels=labels, class_logits=logits, thorough=True).to_dict()
+        return score(found, reference, labels=labels, class_logits=logits, text=text, thorough=True).to_dict()
+
+
+def _text_judge(captions: str, sets: Sequence[SampleSet], device: str | None, progress: bool) -> TextJudge:
+    for one in sets:
+        if one.prompts is None:
+            raise UserError(
+                f"words are judged by the prompts that images record, got {one.path} with images that record none; "
+                "draw them with --prompt or --prompts, or leave out --captions"
+            )
+    return TextJudge.opened(captions, sets[0].shape, device=device, progress=progress)
 
 
 def _check_rejection(
@@ -211,6 +237,18 @@ def _same(
         # Sums in another order move the last digits.
         if one.fingerprint() == origin or scores["fd"] <= 1e-8 * float(real.statistics.cov.trace()):
             yield f"Same images: {shown(one.path)} holds those of the reference; its scores say nothing of a model."
+
+
+def _worth(words: TextJudge | None) -> Iterator[str]:
+    """What those who judge words say of real images, beside which the scores of samples must be read."""
+    if words is not None and (real := words.worth) is not None:
+        told = [
+            (row.title.strip(), row.find(SimpleNamespace(text=real)))
+            for row in TABLE
+            if "text" in row.needs and row.find
+        ]
+        said = ", ".join(f"{title} {value:.3f}" for title, value in told if value is not None)
+        yield f"Words: real held-out images and their captions score {said}."
 
 
 def _count(real: Reference) -> int | None:

@@ -24,6 +24,7 @@ from var.evaluation.features.feature_store import FeatureStore
 from var.evaluation.metrics.neighbours import nearest_distance
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.table import found_scores
+from var.evaluation.text_judging import TextEvidence
 from var.images import from_uint8
 
 MAX_PIXELS = 3 * 64 * 64
@@ -120,10 +121,13 @@ def evaluate(
     extractor: FeatureExtractor,
     *,
     labels: Sequence[int] | Array | None = None,
+    text: TextEvidence | None = None,
     thorough: bool = False,
     progress: bool = False,
 ) -> Scores:
     """Judge uint8 NCHW `samples`; `labels` are the classes that they were asked to show, in their order.
+
+    `text` is what a `TextJudge` says of them and their prompts.
 
     The samples are read once, batch by batch. A `thorough` evaluation finds every number of `Scores`: what many
     settings of a sampler are compared by does not need all of them. `progress` shows a bar. Raises `UserError` for
@@ -146,7 +150,7 @@ def evaluate(
         raise UserError(
             f"class consistency needs logits of the labels' classes, {extractor.name} gives none; leave the labels out"
         )
-    return score(extracted, reference, labels=labels, class_logits=logits, thorough=thorough)
+    return score(extracted, reference, labels=labels, class_logits=logits, text=text, thorough=thorough)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -176,6 +180,7 @@ class Evidence:
     real_spatial_statistics: Statistics | None
     train_distances: Float64[np.ndarray, " n"] | None  # of each sample to its nearest training image
     test_distances: Float64[np.ndarray, " k"] | None  # of each real test image
+    text: TextEvidence | None = None  # of samples that were asked for in words
 
 
 def extract_samples(
@@ -202,6 +207,7 @@ def score(
     *,
     labels: Sequence[int] | Array | None = None,
     class_logits: Float[Tensor, "n classes"] | None = None,
+    text: TextEvidence | None = None,
     thorough: bool = False,
 ) -> Scores:
     """The numbers of `evaluate`, of samples whose features are extracted; raises `UserError` as it does.
@@ -221,6 +227,7 @@ def score(
         real_spatial_statistics=reference.spatial,
         train_distances=None if near is None else nearest_distance(extracted.points, near.train),
         test_distances=None if near is None else near.test_distances,
+        text=text,
     )
     return Scores(samples=len(found.features), values=found_scores(evidence, thorough=thorough))
 

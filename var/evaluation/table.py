@@ -96,6 +96,11 @@ def _density_coverage(evidence: Any) -> tuple[float, float] | None:
     return metrics.neighbours.density_coverage(evidence.real_features, evidence.features, k=NEAREST_REAL)
 
 
+def _as_asked(evidence: Any, *names: str) -> float | None:
+    right = evidence.text.right
+    return None if right is None else metrics.text_alignment.text_alignment(right, names)
+
+
 # fmt: off
 TABLE: tuple[Score, ...] = (
     Score("fd", "{distance}", "lower", fixed(3), "Frechet distance to the features of the real images",
@@ -137,6 +142,12 @@ TABLE: tuple[Score, ...] = (
     Score("class_consistency", "Class consistency", "higher", fixed(3), "share predicted as the class asked for",
           find=lambda e: metrics.class_consistency.class_consistency(e.class_logits, e.labels),
           needs=("class_logits", "labels")),
+    Score("text_alignment", "Text alignment", "higher", fixed(3), "share whose shape, colour and ground are as asked",
+          find=lambda e: _as_asked(e, "shape", "colour", "ground"), needs=("text",)),
+    Score("text_alignment_size", "  size too", "higher", fixed(3), "share whose size is as asked besides",
+          find=lambda e: _as_asked(e, "shape", "colour", "ground", "size"), needs=("text",)),
+    Score("retrieval", "R@1 of 32", "higher", fixed(3), "chance that a sample's own prompt is found among 32 of them",
+          find=lambda e: e.text.retrieval, needs=("text",)),
     Score("nearest_train_distance", "Nearest train", None, fixed(2),
           "median Euclidean distance to the nearest training image; far below that of test images: copying",
           find=lambda e: metrics.memorization.median(e.train_distances), needs=("train_distances",)),

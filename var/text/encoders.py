@@ -17,7 +17,11 @@ PIECES = 64
 
 @dataclass(frozen=True, slots=True)
 class TextFeatures:
-    """What an encoder makes of n texts, in float32 on the CPU: a vector for each, and a row for each of its pieces."""
+    """What an encoder makes of n texts, in float32 on the CPU: a vector for each, and a row for each of its pieces.
+
+    Vectors have the length sqrt(width), whatever their encoder, so that a component is of about 1: networks learn from
+    such numbers at the rate at which they learn from others.
+    """
 
     vectors: Float[Tensor, "n width"]
     sequence: Float[Tensor, "n length sequence_width"] | None = None  # None unless it is asked for

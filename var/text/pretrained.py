@@ -83,7 +83,7 @@ class PretrainedTextEncoder:
             vectors = own
         else:
             vectors = _mean(rows, mask)
-        vectors = F.normalize(vectors, dim=1) if self._recipe.normalized else vectors
+        vectors = F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
         return TextFeatures(vectors.cpu(), rows.cpu(), mask.cpu())
 
     def _digest(self) -> str:
@@ -97,10 +97,9 @@ class PretrainedTextEncoder:
 
 
 class _Recipe(NamedTuple):
-    """What a folder in the layout of sentence encoders says: how vectors come about, and how long texts may be."""
+    """What a folder in the layout of sentence encoders says: how pieces are pooled, and how long texts may be."""
 
     pooling: str | None = None
-    normalized: bool = False
     longest: int | None = None  # in pieces
 
 
@@ -120,7 +119,7 @@ def _recipe(folder: Path) -> _Recipe:
     longest = read_json(path).get("max_seq_length") if path.exists() else None
     if longest is not None and (type(longest) is not int or longest < 2):
         raise _unfit(folder, f"its max_seq_length is {longest!r:.40}")
-    return _Recipe(known[chosen[0]], len(modules) == 3, longest)
+    return _Recipe(known[chosen[0]], longest)
 
 
 def _loaded(folder: Path) -> tuple[Any, Any, bool]:

@@ -4,6 +4,7 @@ import colorsys
 import math
 from collections.abc import Callable
 from dataclasses import asdict
+from itertools import chain, count
 from typing import SupportsIndex
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from var.data.base import Captions
 from var.data.image_size import Size, image_size
-from var.data.shape_words import PHRASES, SIZES, Shown, ground_word, place_words
+from var.data.shape_words import PHRASES, SIZES, Shown, ground_word, held_out_grounds, place_words, words_in
 from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
 from var.images import from_uint8
@@ -53,15 +54,19 @@ LEAST_RADIUS, RADII = 0.18, 0.2
 LENGTHS = {"train": 50_000, "test": 5_000}
 MOST_SHAPES = 10_000_000
 """Images of a split: each has a label in memory."""
+COMBINATIONS = ("all", "seen", "held-out")
+HELD_OUT = tuple(frozenset(held_out_grounds(colour, shape)) for colour in COLOURS for shape in SHAPES)
+"""Of each class the grounds that only "held-out" shows, and "seen" never."""
 
 
 class ShapesData:
     """The first images of one or several endless splits; see `shapes`."""
 
     classes = CLASSES
+    words_in = staticmethod(words_in)
 
-    def __init__(self, lengths: dict[str, int], size: int):
-        self.lengths, self.shape = dict(lengths), (3, size, size)
+    def __init__(self, lengths: dict[str, int], size: int, combinations: str = "all"):
+        self.lengths, self.shape, self.combinations = dict(lengths), (3, size, size), combinations
         labels = [torch.arange(length) % len(CLASSES) for length in lengths.values()]
         self.labels: Int64[Tensor, " n"] = torch.cat(labels)
 
@@ -102,6 +107,11 @@ class ShapesData:
             place=place_words(*plan[:2]),
         )
 
+    def attributes(self) -> dict[str, list[str]]:
+        """What all images show, by the names of the fields of `Shown`."""
+        shown = [asdict(self.shows(index)) for index in range(len(self))]
+        return {name: [each[name] for each in shown] for name in shown[0]}
+
     @property
     def captions(self) -> Captions:
         """What each image shows, such as "a large red circle on a dark blue ground", phrased in one of several ways.
@@ -116,12 +126,20 @@ class ShapesData:
 
     def identity(self) -> str:
         """What the fingerprint takes in besides labels and shape."""
-        return f"shapes 2 {self.lengths}"
+        return f"shapes 2 {self.lengths}" + (f" {self.combinations}" if self.combinations != "all" else "")
 
     def _plan(self, index: int) -> list[float]:
-        """Centre, radius, cosine and sine of the turn, colour of the shape, colour of the ground; all from the key."""
+        """The first of the plans at `index` whose combination is wanted; 10 in the mean where it is to be held out."""
         split, place = self._locate(index)
-        draws = [keyed_seed("shapes", split, place, part) for part in range(3)]
+        if self.combinations == "all":
+            return self._drawn(place, split, place)
+        held_out, wanted = HELD_OUT[place % len(CLASSES)], self.combinations == "held-out"
+        plans = (self._drawn(place, split, place, *again) for again in chain([()], zip(count(1))))
+        return next(plan for plan in plans if (ground_word(*plan[8:11]) in held_out) == wanted)
+
+    def _drawn(self, place: int, *key: SupportsIndex | str) -> list[float]:
+        """Centre, radius, cosine and sine of the turn, colour of the shape, colour of the ground; all from the key."""
+        draws = [keyed_seed("shapes", *key, part) for part in range(3)]
         x, y, radius, turn, hue, saturation, value, *_ = [
             ((draw >> shift) & 0x1FFFFF) / 2**21 for draw in draws for shift in (0, 21, 42)
         ]
@@ -157,37 +175,46 @@ class ShapesData:
         return coverage
 
 
-def shapes(split: str = "train", *, size: Size = 32, length: SupportsIndex | None = None) -> ShapesData:
+def shapes(
+    split: str = "train", *, size: Size = 32, length: SupportsIndex | None = None, combinations: str = "all"
+) -> ShapesData:
     """Images (3, size, size) of 4 shapes x 3 colours, of random place, size, turn and ground.
 
     Image i of a split depends on (split, i) only, whatever the order or the process that draws it; at another `size` it
     is the same picture in another resolution. Image i has class i mod 12. "train" holds 50,000 images, "test" 5,000
     others, or the first `length` of an endless supply; "all" is both, one after the other, and has no `length`.
+    `combinations` of a coloured shape and a ground may be "seen", in every split without a tenth of them that is always
+    the same, or "held-out", that tenth alone; where "all" shows what is not wanted, another picture stands there.
 
     Raises `UserError` for an unknown split and for impossible numbers.
     """
     if split not in (*LENGTHS, "all"):
         raise UserError(f"unknown split {split!r} of the shapes; {suggestion(split, (*LENGTHS, 'all'))}")
+    if combinations not in COMBINATIONS:
+        remedy = suggestion(combinations, COMBINATIONS)
+        raise UserError(f"unknown combinations {combinations!r} of the shapes; {remedy}")
     height, width = image_size(size)
     if height != width or height < 8:
         raise UserError(f"the shapes need a size of 8 pixels or more, got {size}; ask for a larger one")
     if split == "all":
         if length is not None:
             raise UserError(f'the split "all" of the shapes has no length of its own, got {length}; leave it out')
-        return ShapesData(LENGTHS, height)
-    count = as_whole(LENGTHS[split] if length is None else length)
-    if count is None or not 1 <= count <= MOST_SHAPES:
+        return ShapesData(LENGTHS, height, combinations)
+    images = as_whole(LENGTHS[split] if length is None else length)
+    if images is None or not 1 <= images <= MOST_SHAPES:
         raise UserError(
             f"a length must be 1 or more, got {length!r}, and at most {MOST_SHAPES}; leave it out for {LENGTHS[split]}"
         )
-    return ShapesData({split: count}, height)
+    return ShapesData({split: images}, height, combinations)
 
 
-def open_shapes(split: str, size: tuple[int, int] | None, channels: int | None) -> ShapesData:
+def open_shapes(
+    split: str, size: tuple[int, int] | None, channels: int | None, *, combinations: str = "all"
+) -> ShapesData:
     """The shapes, as `open_data` opens them; raises `UserError` for unequal sides or another number of channels."""
     height, width = size or (32, 32)
     if height != width:
         raise UserError(f"the shapes are square, got size {height}x{width}; give one side length")
     if channels not in (None, 3):
         raise UserError(f"the shapes have 3 channels, got channels={channels}; leave it out")
-    return shapes(split, size=height)
+    return shapes(split, size=height, combinations=combinations)

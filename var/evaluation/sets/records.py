@@ -1,4 +1,4 @@
-"""What images say of themselves: which class and seed each was drawn with, and how all of a set were drawn."""
+"""What images say of themselves: which class, words and seed each was drawn with, and how all of a set were drawn."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ class Record:
     label: int | None  # None: drawn without a class
     name: str | None  # of the class
     seed: int | None
+    prompt: str | None = None  # None: not drawn for words
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ def read_records(files: Sequence[Path]) -> Records:
     records: list[Record | None] = []
     grids: list[Path] = []
     settings, of = None, Path()
-    drawn: dict[tuple[int | None, int], Path] = {}
+    drawn: dict[tuple[int | str | None, ...], Path] = {}
     for path in files:
         found = _read(path)
         if found is not None and "images" in found:
@@ -60,7 +61,8 @@ def read_records(files: Sequence[Path]) -> Records:
                 f"all images of a set must be drawn alike, got another {differing(settings, shared)} in {path} "
                 f"than in {of}; separate them"
             )
-        if record.seed is not None and (first := drawn.setdefault((record.label, record.seed), path)) is not path:
+        key = (record.label, record.prompt, record.seed)
+        if record.seed is not None and (first := drawn.setdefault(key, path)) is not path:
             raise UserError(
                 f"a set must hold each image once, got seed {record.seed} in {first} and in {path}; remove one of them"
             )
@@ -90,7 +92,8 @@ def _own(record: Mapping[str, Any], path: Path) -> Record:
     label = taken(full, "class_label", int | None, source, remedy=_REMEDY)
     name = taken(full, "class_name", str | None, source, remedy=_REMEDY)
     seed = taken(full, "seed", int | None, source, remedy=_REMEDY)
+    prompt = taken(full, "prompt", str | None, source, remedy=_REMEDY)
     for key, value in (("class_label", label), ("seed", seed)):
         if value is not None and not 0 <= value < 2**63:
             raise UserError(f"{source}: {key!r} must lie in [0, 2^63), got {value}; {_REMEDY}")
-    return Record(label, name, seed)
+    return Record(label, name, seed, prompt)

@@ -55,6 +55,13 @@ class SampleSet:
     folders: tuple[str, ...] = ()  # the class folder of each image; none where there are none
     notes: tuple[str, ...] = ()  # cautions: what of the folder is not in the set
 
+    @property
+    def prompts(self) -> list[str] | None:
+        """The words that each image was drawn for; None unless all of them say so."""
+        found = [None if record is None else record.prompt for record in self.records]
+        prompts = [prompt for prompt in found if prompt is not None]
+        return prompts if prompts and len(prompts) == self.count else None
+
     def batches(self, size: int = BATCH) -> Iterator[UInt8[Tensor, "batch c h w"]]:
         """All images in order, at most `size` at once; raises `UserError`, with the path, for a bad or an odd one."""
         channels, height, width = self.shape

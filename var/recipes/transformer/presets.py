@@ -2,7 +2,7 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| digits, shapes-32, shapes-text-32 | yes, on a CPU; the README has the results | found here |
 | cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
 | d16, d20, d24, d30, d36 | no | published (arXiv 2404.02905 and its authors' commands), save for two: float16 is bfloat16 here, and the weight decay of d30 and d36 stays at 0.05 instead of rising to 0.08 |
 
@@ -66,6 +66,20 @@ _SHAPES_32 = TransformerRun(
     sampling=SamplingSettings(guidance_scale=3.0),
     evaluation=EvaluationSettings(every=1000, judge_steps=900),
     checkpoints=CheckpointSettings(every=100),
+)
+
+# Captions tell left from right, so that no image is turned round; the supply of images is endless, so that a step
+# encodes new ones instead of looking old ones up.
+_SHAPES_TEXT_32 = replace(
+    _SHAPES_32,
+    data=DataSettings(text="minilm", class_labels=False),
+    tokens=TokenSettings(cached=False),
+    transformer=replace(
+        _SHAPES_32.transformer, num_classes=0, vector_width=384, depth=5, width=96, heads=3, mlp_ratio=3.5
+    ),
+    training=replace(_SHAPES_32.training, steps=2800),
+    sampling=SamplingSettings(guidance_scale=2.0, temperature=0.6),
+    evaluation=replace(_SHAPES_32.evaluation, every=1400),
 )
 
 
@@ -135,6 +149,7 @@ def _smaller(
 PRESETS: dict[str, TransformerRun] = {
     "digits": _DIGITS,
     "shapes-32": _SHAPES_32,
+    "shapes-text-32": _SHAPES_TEXT_32,
     "cifar-32": _smaller(
         10, epochs=400, images=CIFAR, batch_size=256, flip=0.5, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10
     ),

@@ -1,0 +1,127 @@
+"""Whether samples show what they were asked for in words: judges that learn from captioned real images alone."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from var.data import open_data
+from var.data.base import ImageData, unwrapped
+from var.data.vectors import WithVectors
+from var.errors import UserError
+from var.evaluation.features.attributes import AttributeNetwork, train_attributes
+from var.evaluation.features.extraction import Images, uint8_batches
+from var.evaluation.features.image_text import ImageTextNetwork, train_image_text
+from var.evaluation.metrics.text_alignment import attributes_as_asked, retrieval
+from var.images import to_uint8
+from var.text import open_encoder
+
+HELD_OUT = 1000
+"""Real images by which the judges are judged themselves."""
+
+Encode = Callable[[Sequence[str]], Float[Tensor, "n width"]]
+"""Vectors of texts."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextEvidence:
+    """What the judges say of samples and their prompts; None where the data know no attributes, or none was asked."""
+
+    right: Mapping[str, Bool[Tensor, " n"]] | None  # by attribute, which samples are as asked
+    retrieval: float | None  # R@1 among 32 of the prompts
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TextJudge:
+    """Both networks, trained on captioned real images; no generator has a say in them."""
+
+    image_text: ImageTextNetwork
+    encode: Encode
+    attributes: AttributeNetwork | None  # None for data that do not tell attributes
+    words_in: Callable[[str], Mapping[str, str] | None] | None
+    worth: TextEvidence | None = None  # what it says of real images that it did not learn from, and their captions
+
+    @classmethod
+    def trained(
+        cls, data: ImageData, encode: Encode, *, seed: int = 0, device: str | None = None, progress: bool = True
+    ) -> "TextJudge":
+        """The judge that learns from `data`, which must have captions; `encode` makes vectors of texts.
+
+        Raises `UserError` for data without captions.
+        """
+        captions = captions_of(data)
+        options = {"seed": seed, "device": device, "progress": progress}
+        words_in = getattr(unwrapped(data), "words_in", None)
+        return cls(
+            image_text=train_image_text(WithVectors(data, _encoded(captions, encode)), **options),
+            encode=encode,
+            attributes=None if words_in is None else train_attributes(unwrapped(data), **options),
+            words_in=words_in,
+        )
+
+    @classmethod
+    def opened(cls, spec: str, shape: tuple[int, int, int], *, device: str | None, progress: bool) -> "TextJudge":
+        """The judge that learns from the training images of the data called `spec`, made (channels, height, width).
+
+        Texts are read by MiniLM; the extra `text` brings it. `worth` is found on the test images. Raises `UserError`
+        for data without captions or without test images.
+        """
+        train, test = (open_data(spec, split=split, size=shape[1:], channels=shape[0]) for split in ("train", "test"))
+        encoder = open_encoder("minilm", device=device)
+        judge = cls.trained(train, lambda texts: encoder(texts).vectors, device=device, progress=progress)
+        return replace(judge, worth=judge.of_real(test))
+
+    def judge(self, samples: Images, prompts: Sequence[str]) -> TextEvidence:
+        """What the networks say of uint8 NCHW `samples`, each of which was asked for by its prompt.
+
+        Raises `UserError` for another number of prompts than of samples.
+        """
+        looks, found = [], {} if self.attributes is None else {name: [] for name in self.attributes.words}
+        for batch in uint8_batches(samples, name="samples"):
+            looks.append(self.image_text.look(batch))
+            for name, words in ({} if self.attributes is None else self.attributes.read(batch)).items():
+                found[name] += words
+        if sum(map(len, looks)) != len(prompts):
+            raise UserError(
+                f"each sample needs the prompt that it was drawn for, got {len(prompts)} prompts for "
+                f"{sum(map(len, looks))} samples; match them"
+            )
+        return TextEvidence(
+            right=self._right(found, prompts), retrieval=self._retrieval(torch.cat(looks), list(prompts))
+        )
+
+    def _right(self, found: Mapping[str, Sequence[str]], prompts: Sequence[str]) -> Mapping[str, Tensor] | None:
+        if self.words_in is None:
+            return None
+        asked = [self.words_in(prompt) for prompt in prompts]
+        if any(each is None for each in asked):
+            return None  # in other words than those of the data
+        return attributes_as_asked(found, [each or {} for each in asked])
+
+    def _retrieval(self, looks: Tensor, prompts: list[str]) -> float | None:
+        places = {prompt: place for place, prompt in enumerate(dict.fromkeys(prompts))}
+        with torch.inference_mode():
+            texts = self.image_text.texts(self.encode(list(places)).to(self.image_text.sharpness.device)).cpu()
+        return retrieval(looks, texts, torch.tensor([places[prompt] for prompt in prompts]))
+
+    def of_real(self, data: ImageData, count: int = HELD_OUT) -> TextEvidence:
+        """What the judge says of real images of `data` and their captions, held out of its training: its own worth."""
+        count = min(count, len(data))
+        images = to_uint8(torch.stack([data.load(index) for index in range(count)]))
+        return self.judge(images, captions_of(data)[:count])
+
+
+def _encoded(captions: Sequence[str], encode: Encode) -> Tensor:
+    """The vectors of captions, each different one encoded once."""
+    places = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
+    return encode(list(places))[[places[caption] for caption in captions]]
+
+
+def captions_of(data: ImageData) -> list[str]:
+    """The captions of all images; raises `UserError` for data without."""
+    captions = getattr(data, "captions", None)
+    if captions is None:
+        raise UserError("words are judged by data with captions, got data without; write NAME.txt beside each image")
+    return list(captions)
