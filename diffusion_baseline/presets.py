@@ -3,6 +3,8 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| emoji-32 | TODO | found here |
+| emoji-64 | tried only: it trains | those of emoji-32, for larger images |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """
@@ -35,6 +37,23 @@ _AS_PUBLISHED = TrainingConfig(
     schedule="constant",
     clip_norm=1.0,
     ema_decay=0.9999,
+)
+_EMOJI_32 = DiffusionRun(
+    unet=UNetConfig(
+        num_classes=9,
+        base_channels=32,
+        multipliers=(1, 2, 2),
+        residual_blocks=1,
+        attention_levels=(2,),
+        head_width=64,
+        embedding_width=128,
+        norm_groups=8,
+    ),
+    training=replace(_ON_A_CPU, steps=2800, batch_size=16),
+    guidance_scale=2.0,
+    sampling_steps=20,
+    evaluation=EvaluationSettings(every=1400, judge_steps=900),
+    checkpoints=CheckpointSettings(every=100),
 )
 
 PRESETS: dict[str, DiffusionRun] = {
@@ -70,6 +89,10 @@ PRESETS: dict[str, DiffusionRun] = {
         sampling_steps=20,
         evaluation=EvaluationSettings(every=850, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
+    ),
+    "emoji-32": _EMOJI_32,
+    "emoji-64": replace(
+        _EMOJI_32, unet=replace(_EMOJI_32.unet, image_size=64, multipliers=(1, 2, 2, 2), attention_levels=(3,))
     ),
     "unet-32": DiffusionRun(
         data=DataSettings(flip=0.5),

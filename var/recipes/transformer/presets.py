@@ -3,6 +3,8 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| emoji-32 | TODO | found here |
+| emoji-64 | tried only: it trains | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
 | d16, d20, d24, d30, d36 | no | published (arXiv 2404.02905 and its authors' commands), save for two: float16 is bfloat16 here, and the weight decay of d30 and d36 stays at 0.05 instead of rising to 0.08 |
 
@@ -24,6 +26,8 @@ from var.recipes.vqvae.presets import (
     SIDES_512,
     SIDES_CIFAR,
     SIDES_DIGITS,
+    SIDES_EMOJI_32,
+    SIDES_EMOJI_64,
 )
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import TrainingConfig
@@ -67,6 +71,15 @@ _SHAPES_32 = TransformerRun(
     evaluation=EvaluationSettings(every=1000, judge_steps=900),
     checkpoints=CheckpointSettings(every=100),
 )
+
+_EMOJI_32 = replace(
+    _SHAPES_32,
+    data=DataSettings(),  # letters, keycaps and flags are no mirror images
+    transformer=replace(_SHAPES_32.transformer, sides=SIDES_EMOJI_32, vocabulary=1024, code_width=16, num_classes=9),
+    training=replace(_SHAPES_32.training, steps=1700),
+    evaluation=EvaluationSettings(every=850, judge_steps=900),
+)
+_EMOJI_64 = replace(_EMOJI_32, transformer=replace(_EMOJI_32.transformer, sides=SIDES_EMOJI_64))
 
 
 def _published(
@@ -135,6 +148,8 @@ def _smaller(
 PRESETS: dict[str, TransformerRun] = {
     "digits": _DIGITS,
     "shapes-32": _SHAPES_32,
+    "emoji-32": _EMOJI_32,
+    "emoji-64": _EMOJI_64,
     "cifar-32": _smaller(
         10, epochs=400, images=CIFAR, batch_size=256, flip=0.5, sides=SIDES_CIFAR, vocabulary=1024, num_classes=10
     ),
