@@ -3,7 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
-| emoji-32 | TODO | found here |
+| emoji-32 | yes: at guidance 4 its distance is 2.7 times that of real training images, both to validation images | found here |
 | emoji-64 | tried only: it trains | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
 | d16, d20, d24, d30, d36 | no | published (arXiv 2404.02905 and its authors' commands), save for two: float16 is bfloat16 here, and the weight decay of d30 and d36 stays at 0.05 instead of rising to 0.08 |
@@ -76,8 +76,9 @@ _EMOJI_32 = replace(
     _SHAPES_32,
     data=DataSettings(),  # letters, keycaps and flags are no mirror images
     transformer=replace(_SHAPES_32.transformer, sides=SIDES_EMOJI_32, vocabulary=1024, code_width=16, num_classes=9),
-    training=replace(_SHAPES_32.training, steps=1700),
-    evaluation=EvaluationSettings(every=850, judge_steps=900),
+    training=replace(_SHAPES_32.training, steps=550, ema_decay=0.994),
+    sampling=SamplingSettings(guidance_scale=4.0, top_k=100),  # chosen on validation images
+    evaluation=EvaluationSettings(every=275, judge_steps=900),
 )
 _EMOJI_64 = replace(_EMOJI_32, transformer=replace(_EMOJI_32.transformer, sides=SIDES_EMOJI_64))
 

@@ -3,7 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
-| emoji-32 | TODO | found here |
+| emoji-32 | yes: 24.6 dB on held-out emoji (val 24.2, training images 26.5), all codes used, perplexity 891, 3.5 CPU minutes | found here |
 | emoji-64 | tried only: it trains | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of imagenet-256, for smaller images |
 | imagenet-256, imagenet-512 | no | model: published (arXiv 2404.02905); training: the recipe of LlamaGen (arXiv 2406.06525), since the authors of VAR published none; 512 is the model of 256 with other sides |
@@ -83,11 +83,13 @@ _SHAPES_32 = VQVAERun(
     checkpoints=CheckpointSettings(every=100),
 )
 
+# After 450 steps held-out emoji came back at 22.7 dB, at 21.6 dB without the map of 6x8 (130 tokens in place of 178).
+# Without that map a network twice as wide gained 0.2 dB at the same CPU time, in bfloat16, in which few CPUs are quick.
 _EMOJI_32 = replace(
     _SHAPES_32,
     vqvae=replace(_SHAPES_32.vqvae, sides=SIDES_EMOJI_32, width=16, vocabulary=1024),
-    training=replace(_SHAPES_32.training, steps=2400, ema_decay=0.995),
-    evaluation=EvaluationSettings(every=800),
+    training=replace(_SHAPES_32.training, steps=1800, ema_decay=0.995),
+    evaluation=EvaluationSettings(every=600),
 )
 _EMOJI_64 = replace(_EMOJI_32, vqvae=replace(_EMOJI_32.vqvae, sides=SIDES_EMOJI_64))
 
