@@ -3,8 +3,8 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
-| emoji-32 | yes: at guidance 4 its distance is 2.7 times that of real training images, both to validation images | found here |
-| emoji-64 | tried only: it trains | those of emoji-32, for larger images |
+| emoji-32 | yes, one seed, 4.9 CPU minutes on a busy machine: distance to held-out images over that of real training images 4.1 (2.7 on the validation images that chose guidance and top_k), class consistency 1.07 of the judge's accuracy, .74 of the pairs closer to training images than test images are: more than chance, blots more than copies | partly found here |
+| emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
 | d16, d20, d24, d30, d36 | no | published (arXiv 2404.02905 and its authors' commands), save for two: float16 is bfloat16 here, and the weight decay of d30 and d36 stays at 0.05 instead of rising to 0.08 |
 
@@ -72,6 +72,9 @@ _SHAPES_32 = TransformerRun(
     checkpoints=CheckpointSettings(every=100),
 )
 
+# After these steps it spends 4.60 nats on a token of training images and 5.95 on one of validation images: it knows the
+# 1,602 images by their coarse maps. Eight variants of each image (crop 1.0625, temperature 0.15) with dropout 0.1
+# closed that gap (6.14 and 6.11), and .62 were closer, but in as many steps the distance was 7.2 times; longer is untried.
 _EMOJI_32 = replace(
     _SHAPES_32,
     data=DataSettings(),  # letters, keycaps and flags are no mirror images
