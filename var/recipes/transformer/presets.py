@@ -74,7 +74,7 @@ _SHAPES_32 = TransformerRun(
 
 # After these steps it spends 4.60 nats on a token of training images and 5.95 on one of validation images: it knows the
 # 1,602 images by their coarse maps. Eight variants of each image (crop 1.0625, temperature 0.15) with dropout 0.1
-# closed that gap (6.14 and 6.11), and .62 were closer, but in as many steps the distance was 7.2 times; longer is untried.
+# closed that gap (6.14 and 6.11) and left .62 closer, but after as many steps the distance was 7.2; longer is untried.
 _EMOJI_32 = replace(
     _SHAPES_32,
     data=DataSettings(),  # letters, keycaps and flags are no mirror images
