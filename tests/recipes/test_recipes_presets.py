@@ -17,7 +17,10 @@ from var.training import TrainingConfig
 from var.transformer import VAR
 from var.vqvae import VQVAE
 
-PAIRS = [(name, name) for name in ("digits", "shapes-32", "shapes-text-32", "cifar-32", "imagenet-64")]
+PAIRS = [
+    (name, name)
+    for name in ("digits", "shapes-32", "shapes-text-32", "emoji-32", "emoji-64", "cifar-32", "imagenet-64")
+]
 PAIRS += [("imagenet-256", "d16"), ("imagenet-512", "d36")]
 
 
@@ -57,6 +60,8 @@ def test_a_new_preset_is_one_row(monkeypatch, capsys, tmp_path):
         ("digits", 8, 1),
         ("shapes-32", 32, 3),
         ("shapes-text-32", 32, 3),
+        ("emoji-32", 32, 3),
+        ("emoji-64", 64, 3),
         ("cifar-32", 32, 3),
         ("imagenet-64", 64, 3),
         ("imagenet-256", 256, 3),

@@ -3,6 +3,8 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32, shapes-text-32 | yes, on a CPU; the README has the results | found here |
+| emoji-32 | yes, one seed: 24.6 dB on held-out emoji (val 24.2, training images 26.5), all codes used, perplexity 891, 3.5 CPU minutes | found here |
+| emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of imagenet-256, for smaller images |
 | imagenet-256, imagenet-512 | no | model: published (arXiv 2404.02905); training: the recipe of LlamaGen (arXiv 2406.06525), since the authors of VAR published none; 512 is the model of 256 with other sides |
 """  # noqa: E501 (a row of a table)
@@ -24,6 +26,8 @@ SIDES_512 = (1, 2, 3, 4, 6, 9, 13, 18, 24, 32)
 SIDES_64 = (1, 2, 3, 4, 5, 6, 8)
 SIDES_CIFAR = (1, 2, 3, 4, 6, 8)
 SIDES_32 = (1, 2, 4, 8)
+SIDES_EMOJI_32 = (1, 2, 3, 4, 6, (6, 8), 8)
+SIDES_EMOJI_64 = (1, 2, 3, 4, 6, 8, 12, 16)
 
 # Tokens of one map are drawn independently of each other, so that small steps between the maps pay: with these six
 # the distance was lower than with (1, 2, 3, 4) at the same training time (one seed, two judges).
@@ -83,6 +87,16 @@ _SHAPES_32 = VQVAERun(
 # a decibel.
 _SHAPES_TEXT_32 = replace(_SHAPES_32, vqvae=replace(_SHAPES_32.vqvae, channel_multipliers=(1, 2, 3)))
 
+# After 450 steps held-out emoji came back at 22.7 dB, at 21.6 dB without the map of 6x8 (130 tokens in place of 178).
+# Without that map a network twice as wide gained 0.2 dB at the same CPU time, in bfloat16, in which few CPUs are quick.
+_EMOJI_32 = replace(
+    _SHAPES_32,
+    vqvae=replace(_SHAPES_32.vqvae, sides=SIDES_EMOJI_32, width=16, vocabulary=1024),
+    training=replace(_SHAPES_32.training, steps=1800, ema_decay=0.995),
+    evaluation=EvaluationSettings(every=600),
+)
+_EMOJI_64 = replace(_EMOJI_32, vqvae=replace(_EMOJI_32.vqvae, sides=SIDES_EMOJI_64))
+
 
 def _llamagen(config: VQVAEConfig, *, epochs: int = 40, images: int = IMAGENET) -> VQVAERun:
     """Squared error 1, LPIPS 1, and after 20,000 steps a hinge PatchGAN 0.5; batch 128 at a constant rate."""
@@ -131,6 +145,8 @@ PRESETS: dict[str, VQVAERun] = {
     "digits": _DIGITS,
     "shapes-32": _SHAPES_32,
     "shapes-text-32": _SHAPES_TEXT_32,
+    "emoji-32": _EMOJI_32,
+    "emoji-64": _EMOJI_64,
     # No discriminator for images as small as a few of its patches.
     "cifar-32": replace(_llamagen(_CIFAR_32, epochs=200, images=CIFAR), losses=VQVAELosses(perceptual=1.0)),
     "imagenet-64": _llamagen(_IMAGENET_64),
