@@ -45,8 +45,8 @@ MODELS = {
     "digits": Plan(data="digits", tokenizer="digits", transformer="digits", diffusion="digits"),
     "emoji": Plan(data="emoji", tokenizer="emoji-32", transformer="emoji-32", diffusion="emoji-32"),
     "shapes-text": Plan(
-        data="shapes",
-        tokenizer="shapes-32",
+        data="shapes?combinations=seen",
+        tokenizer="shapes-text-32",
         transformer="shapes-text-32",
         diffusion="shapes-text-32",
         call='prompt="a large red circle on a blue ground", seeds=[0, 1]',
