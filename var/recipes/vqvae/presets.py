@@ -83,8 +83,7 @@ _SHAPES_32 = VQVAERun(
     checkpoints=CheckpointSettings(every=100),
 )
 
-# Small enough for the wheel: most of the weights of shapes-32 lie at its lowest level, where a narrower one costs half
-# a decibel.
+# Small enough for the wheel: most weights of shapes-32 lie at its lowest level. 33.4 dB on held-out combinations.
 _SHAPES_TEXT_32 = replace(_SHAPES_32, vqvae=replace(_SHAPES_32.vqvae, channel_multipliers=(1, 2, 3)))
 
 # After 450 steps held-out emoji came back at 22.7 dB, at 21.6 dB without the map of 6x8 (130 tokens in place of 178).
