@@ -10,7 +10,8 @@ from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
 from var.conditions import Condition
 from var.errors import UserError
-from var.sampling.labels import MOST_IMAGES, count_images, resolve_condition, resolve_labels
+from var.sampling.conditions import resolve_condition
+from var.sampling.labels import MOST_IMAGES, count_images, resolve_labels
 from var.sampling.seeds import passed_seeds
 from var.sampling.streams import random_streams
 

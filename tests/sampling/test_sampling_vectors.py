@@ -8,7 +8,8 @@ from tiny_models import one_line
 
 from var.conditions import Condition
 from var.errors import UserError
-from var.sampling.labels import count_images, label_of, resolve_condition, resolve_labels
+from var.sampling.conditions import resolve_condition
+from var.sampling.labels import count_images, label_of, resolve_labels
 from var.sampling.vectors import count_vectors, resolve_vectors
 
 WIDTH = 6

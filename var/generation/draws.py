@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.errors import UserError
 from var.generation.logits import Candidates
+from var.sampling.streams import Generators, GivenSeeds, random_streams
 
 
 class Draws(Protocol):
@@ -106,3 +108,30 @@ def _gumbel_weights(logits: Tensor, exponential: Tensor, ratio: float) -> Tensor
     temperature = max(0.27 * (1 - 0.95 * ratio), 0.005)
     gumbel = -exponential.to(logits.device).log_()
     return ((logits * (1 + ratio) + gumbel) / temperature).softmax(dim=-1)
+
+
+def draws_of_each(
+    count: int, generator: Generators, seeds: GivenSeeds, device: torch.device
+) -> tuple[Draws, list[int]]:
+    """The random choices of a call for `count` images, and the seeds that stand for them."""
+    generators, seeds = random_streams(count, generator, seeds, device)
+    return PerImageDraws(generators), seeds
+
+
+def official_draws(
+    count: int, generator: Generators, seeds: GivenSeeds, vocabulary: int, device: torch.device, unseeded: bool
+) -> tuple[Draws, list[int]]:
+    """Those of the official stream; raises `UserError` for what one stream for all images cannot serve.
+
+    `unseeded` is whether classes are to be drawn, which takes a seed for each image.
+    """
+    if not isinstance(generator, torch.Generator) or generator.device.type != device.type or seeds is not None:
+        raise UserError(
+            f"official_stream needs one generator for all images, on the device of the models, and no seeds, got "
+            f"generator={generator!r} and seeds={seeds!r}; pass torch.Generator({device.type!r}).manual_seed(g_seed)"
+        )
+    if unseeded:
+        raise UserError(
+            "official_stream has no seed per image to draw its class from, got class_labels='random'; pass the classes"
+        )
+    return OfficialDraws(generator, vocabulary), [generator.initial_seed()] * count

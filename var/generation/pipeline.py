@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
 from var.eval_mode import eval_mode
-from var.generation.draws import Draws, OfficialDraws, PerImageDraws
+from var.generation.draws import draws_of_each, official_draws
 from var.generation.loop import generate
 from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
@@ -31,11 +31,11 @@ from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.pipelines import ConditionedPipeline
 from var.sampling.prompts import Prompt, Reader
-from var.sampling.streams import Generators, GivenSeeds, random_streams
+from var.sampling.streams import Generators, GivenSeeds
 from var.sampling.vectors import Vectors
 from var.scales import Side
-from var.tokenizer import Tokenizer, TokenizerConfig
-from var.transformer.config import VARConfig
+from var.tokenizer import Tokenizer
+from var.transformer.config import VARConfig, check_pair
 from var.transformer.model import VAR
 
 
@@ -239,8 +239,10 @@ class VARPipeline(ConditionedPipeline):
         guidance = sampling.guidance_scales(scales)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
         if official_stream:
-            self._check_official(class_labels, generator, seeds)
-        draws, seeds = self._draws(count, generator, seeds, official_stream)
+            unseeded = labels.asks_for_random(class_labels, self.class_names)
+            draws, seeds = official_draws(count, generator, seeds, transformer.config.vocabulary, self.device, unseeded)
+        else:
+            draws, seeds = draws_of_each(count, generator, seeds, self.device)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         engine, decode = self._prepare()
         with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
@@ -262,28 +264,6 @@ class VARPipeline(ConditionedPipeline):
             seeds=seeds,
             intermediates=images if return_intermediates else None,
         )
-
-    def _draws(self, count: int, generator: Generators, seeds: GivenSeeds, official: bool) -> tuple[Draws, list[int]]:
-        """The random choices of a call for `count` images, and the seeds that stand for them."""
-        if official:
-            assert isinstance(generator, torch.Generator)
-            return OfficialDraws(generator, self._models()[1].config.vocabulary), [generator.initial_seed()] * count
-        generators, seeds = random_streams(count, generator, seeds, self.device)
-        return PerImageDraws(generators), seeds
-
-    def _check_official(self, class_labels: ClassLabels, generator: Generators, seeds: GivenSeeds) -> None:
-        """Raise `UserError` for what one stream for all images cannot serve."""
-        if not isinstance(generator, torch.Generator) or generator.device.type != self.device.type or seeds is not None:
-            raise UserError(
-                f"official_stream needs one generator for all images, on the device of the models, and no seeds, got "
-                f"generator={generator!r} and seeds={seeds!r}; "
-                f"pass torch.Generator({self.device.type!r}).manual_seed(g_seed)"
-            )
-        if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(
-                f"official_stream has no seed per image to draw its class from, got class_labels={class_labels!r}; "
-                "pass the classes"
-            )
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -311,17 +291,3 @@ class VARPipeline(ConditionedPipeline):
         check_finite(logits, "a likelihood needs finite logits", "look at the model's weights")
         tokens = transformer.scales.flatten(token_maps)
         return -F.cross_entropy(logits.mT, tokens, reduction="none").sum(dim=1)
-
-
-def check_pair(mine: TokenizerConfig, theirs: VARConfig) -> None:
-    """Raise `UserError` for a tokenizer and a transformer that were not made for each other."""
-    for name, left, right in (
-        ("sides", mine.sides, theirs.sides),
-        ("vocabulary", mine.vocabulary, theirs.vocabulary),
-        ("code width", mine.width, theirs.code_width),
-    ):
-        if left != right:
-            raise UserError(
-                f"tokenizer and transformer must have the same {name}, got {left} and {right}; "
-                "load the pair that was trained together"
-            )

@@ -7,7 +7,8 @@ import torch
 
 from var.conditions import Condition
 from var.hub import PretrainedPipeline
-from var.sampling.labels import ClassLabels, resolve_condition
+from var.sampling.conditions import resolve_condition
+from var.sampling.labels import ClassLabels
 from var.sampling.prompts import Prompt, Reader
 from var.sampling.vectors import Vectors
 from var.text import TextEncoder

@@ -7,6 +7,7 @@ from var import checks
 from var.configs import added
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side, check_scales
+from var.tokenizer import TokenizerConfig
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,3 +62,17 @@ class VARConfig:
     def head_width(self) -> int:
         """Width of one attention head."""
         return self.width // self.heads
+
+
+def check_pair(mine: TokenizerConfig, theirs: VARConfig) -> None:
+    """Raise `UserError` for a tokenizer and a transformer that were not made for each other."""
+    for name, left, right in (
+        ("sides", mine.sides, theirs.sides),
+        ("vocabulary", mine.vocabulary, theirs.vocabulary),
+        ("code width", mine.width, theirs.code_width),
+    ):
+        if left != right:
+            raise UserError(
+                f"tokenizer and transformer must have the same {name}, got {left} and {right}; "
+                "load the pair that was trained together"
+            )

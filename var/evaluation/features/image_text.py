@@ -7,6 +7,7 @@ from jaxtyping import Float, UInt8
 from torch import Generator, Tensor, nn
 from torch.nn import functional as F
 
+from var.data.base import condition_size
 from var.data.batches import Batch
 from var.data.vectors import WithVectors
 from var.evaluation.features.classifier import jitter
@@ -85,7 +86,7 @@ def train_image_text(
 ) -> ImageTextNetwork:
     """A network that tells which vector, that of its caption, an image of `data` shows; it depends on these only."""
     with keyed_global_stream("image and text", seed):  # initial weights
-        network = ImageTextNetwork(data.shape[0], data.vectors.shape[1])
+        network = ImageTextNetwork(data.shape[0], condition_size(data).vector_width)
     training = TrainingConfig(
         steps=steps,
         batch_size=min(batch_size, len(data)),
