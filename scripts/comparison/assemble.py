@@ -15,7 +15,7 @@ from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
 from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
-from comparison.sampling import asked, network_evaluations, sample_labels, some_of
+from comparison.sampling import asked, network_evaluations, sample_labels
 from comparison.settings import Comparison
 from var.errors import UserError
 from var.evaluation import judging
@@ -136,8 +136,8 @@ def write_page(
     details, processes = [], []
     for model, pipeline in pipelines.items():
         contender = CONTENDERS[model]
-        shown = some_of(asked(plan, plan.data.reference, pipeline, model), rows)
-        processes.append(contender.process(pipeline, plan.models[model].headline, {"class_labels": shown, **STRIP}))
+        wanted = asked(plan, plan.data.reference, pipeline, model).rows(rows)
+        processes.append(contender.process(pipeline, plan.models[model].headline, {**wanted.call(), **STRIP}))
         with torch.inference_mode():
             details += contender.details(pipeline, from_uint8(test.images[:16]), report)
     pictures = Pictures(

@@ -1,5 +1,6 @@
 """The images of a comparison: what is trained on, chosen by and judged by, whatever data they are of."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
@@ -14,6 +15,7 @@ from var.data.base import Captions, ImageData, Relabelled, WrappedData, conditio
 from var.data.catalog import open_data
 from var.data.loading import load_images
 from var.data.splits import MissingSplitError
+from var.data.texts import check_captions, different_captions
 from var.errors import UserError
 from var.images import to_uint8
 from var.quantities import quantity
@@ -40,6 +42,7 @@ class DataSet:
     reference: str = "test"  # the part that distances are measured to, or "all"
     validated: bool = False  # whether "val" is needed
     trained_on: bool = True  # whether models are trained on "train"; else it is half of what has no parts
+    captions: bool = False  # whether images are asked for by their captions
 
     def part(self, name: str) -> ImageData:
         """The part `name`, or "all"."""
@@ -55,15 +58,22 @@ class DataSet:
     def digest(self) -> str:
         """What the images are, for the keys of stages."""
         parts = _opened(self)[0]
-        return " ".join(fingerprint(parts[name]) for name in sorted(parts))
+        found = [fingerprint(parts[name]) for name in sorted(parts)]
+        if self.captions:
+            texts = repr([different_captions(parts[name])[0] for name in sorted(parts)])
+            found.append(hashlib.sha256(texts.encode()).hexdigest())
+        return " ".join(found)
 
 
 @lru_cache(maxsize=4)
 def _opened(data: DataSet) -> tuple[dict[str, ImageData], tuple[str, ...]]:
     def opened(split: str) -> ImageData:
-        return open_data(data.source, split=split, size=data.size, channels=data.channels)
+        shape = {"size": data.size, "channels": data.channels}
+        return open_data(data.source, split=split, captions=data.captions, **shape)
 
     train, notes = opened("train"), []
+    if data.captions:
+        check_captions(train, data.source)
     _check_classes(train, data.source)
     parts = {"all": opened("all")} if data.reference == "all" else {}
     test, val = (_held_out(opened, split, train, data.source) for split in ("test", "val"))

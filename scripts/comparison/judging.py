@@ -9,7 +9,7 @@ from typing import Any
 
 from comparison.contenders import CONTENDERS, Setting
 from comparison.data import DataSet
-from comparison.sampling import load_samples, sample_labels, samples_name, sampling_jobs
+from comparison.sampling import load_samples, sample_labels, sample_prompts, samples_name, sampling_jobs
 from comparison.schedule import Job, Place, carry_out
 from comparison.scoring import Evaluator, controls, health, model_controls, score_report
 from comparison.settings import CODE_VERSION
@@ -51,11 +51,10 @@ def _judged(place: Place, name: str, inputs: tuple[Stage, ...], judge: Any, part
         judges = (str(stage.folder) for stage in inputs[:2])
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RankDeficientWarning)  # the reports say it in their cautions
-            return judge(_evaluator(place.plan.data, part, place.plan.extra_scores, *judges))
+            return judge(_evaluator(place.plan.data, part, *judges))
 
     known = {
         "scores": [score.key for score in TABLE],
-        "extra": place.plan.extra_scores,
         "per_class": place.plan.per_class,
         "most": place.plan.most_samples,
         "reference": part,
@@ -65,9 +64,9 @@ def _judged(place: Place, name: str, inputs: tuple[Stage, ...], judge: Any, part
 
 
 @lru_cache(maxsize=2)
-def _evaluator(data: DataSet, part: str, extra: tuple[str, ...], *judges: str) -> Evaluator:
+def _evaluator(data: DataSet, part: str, *judges: str) -> Evaluator:
     """Both judges and the real images as they see them, once per process."""
-    return Evaluator.of(data, part, extra, *(load_judge(Path(folder)) for folder in judges))
+    return Evaluator.of(data, part, *(load_judge(Path(folder)) for folder in judges))
 
 
 def _controls_stage(place: Place, judge: Stage, second: Stage, *, line: int) -> Stage:
@@ -91,10 +90,10 @@ def _parts_stage(place: Place, judge: Stage, second: Stage, trained: Stage, mode
 def _scores_stage(
     place: Place, judge: Stage, second: Stage, samples: Stage, setting: Setting, part: str, *, line: int
 ) -> Stage:
-    labels = sample_labels(place.plan, part)
+    labels, prompts = sample_labels(place.plan, part), sample_prompts(place.plan, part)
 
     def scores(evaluator: Evaluator) -> dict[str, Any]:
-        return evaluator.scores(load_samples(samples), labels, asked=True)
+        return evaluator.scores(load_samples(samples), labels, prompts=prompts)
 
     return _judged(place, f"scores-{setting.model}", (judge, second, samples), scores, part)
 
@@ -103,7 +102,7 @@ def _report_stage(place: Place, judge: Stage, second: Stage, *needed: Any, line:
     """The headline setting's scores over generation seeds, as `var evaluate` reports them."""
     *sets, setting = needed
     plan, protocol = place.plan, None
-    labels = sample_labels(plan)
+    labels, prompts = sample_labels(plan), sample_prompts(plan)
     if plan.per_class is not None:
         protocol = {
             "name": f"{plan.data.source} ({setting.model})",
@@ -114,7 +113,7 @@ def _report_stage(place: Place, judge: Stage, second: Stage, *needed: Any, line:
 
     def report(evaluator: Evaluator) -> dict[str, Any]:
         images = [load_samples(stage) for stage in sets]
-        return score_report(evaluator, setting.model, images, labels, plan.reference, protocol).to_dict()
+        return score_report(evaluator, setting.model, images, labels, prompts, plan.reference, protocol).to_dict()
 
     return _judged(place, f"report-{setting.model}", (judge, second, *sets), report)
 

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from comparison.data import evenly, real_images
 from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage
-from comparison.trained import labels_of
+from comparison.trained import labels_of, reads_prompts
 from comparison.training import load_pipeline, model_name
 from var.conditions import Condition
 from var.data.base import condition_size, conditions_at
@@ -59,36 +59,67 @@ def sample_labels(plan: Comparison, part: str | None = None) -> Tensor:
     return plan.data.part(part).labels[places]
 
 
-def asked(plan: Comparison, part: str, pipeline: Any, model: str) -> Tensor | Condition:
-    """What the judged samples are asked to show, in the words of the pipeline: labels, or all that images show."""
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What samples are asked to show: classes, or all that real images show; and their captions."""
+
+    shown: Tensor | Condition | None  # None for models that are told captions alone
+    prompts: tuple[str, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.prompts if self.shown is None else self.shown)  # pyright: ignore[reportArgumentType]
+
+    def rows(self, rows: Tensor) -> "Asked":
+        """Some of them."""
+        some = self.shown
+        if some is not None:
+            some = some[rows] if isinstance(some, Tensor) else some.each(lambda part: part[rows])
+        return Asked(some, None if self.prompts is None else tuple(self.prompts[row] for row in rows.tolist()))
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of a pipeline's call."""
+        return {"class_labels": self.shown} | ({} if self.prompts is None else {"prompt": list(self.prompts)})
+
+
+def sample_prompts(plan: Comparison, part: str | None = None) -> list[str] | None:
+    """The captions that samples are asked for by; None where they are not."""
+    part = part or plan.data.reference
+    data, places = plan.data.part(part), asked_places(plan, part)
+    if not plan.data.captions:
+        return None
+    rows = range(len(sample_labels(plan, part))) if places is None else places.tolist()
+    captions = data.captions  # pyright: ignore[reportAttributeAccessIssue]
+    return [captions[row % len(data)] for row in rows]
+
+
+def asked(plan: Comparison, part: str, pipeline: Any, model: str) -> Asked:
+    """What the judged samples are asked to show, in the words of the pipeline."""
     data, labels = plan.data.part(part), sample_labels(plan, part)
-    if condition_size(data) != (len(data.classes), 0):
+    if condition_size(data) != (len(data.classes), 0, 0):
         places = asked_places(plan, part)
-        return conditions_at(data, torch.arange(len(labels)) % len(data) if places is None else places)
-    if not plan.models[model].trained:
-        return labels
-    return labels_of(CONTENDERS[model], pipeline, data, plan.models[model].trained)[labels]
-
-
-def some_of(shown: Tensor | Condition, rows: Tensor) -> Any:
-    """Some rows of what is asked for."""
-    return shown[rows] if isinstance(shown, Tensor) else shown.each(lambda part: part[rows])
+        return Asked(conditions_at(data, torch.arange(len(labels)) % len(data) if places is None else places))
+    prompts = sample_prompts(plan, part) if reads_prompts(pipeline) else None
+    shown = None
+    if not prompts or getattr(pipeline, CONTENDERS[model].network).config.num_classes:
+        trained = plan.models[model].trained
+        shown = labels_of(CONTENDERS[model], pipeline, data, trained)[labels] if trained else labels
+    return Asked(shown, tuple(prompts) if prompts else None)
 
 
 def draw(
-    pipeline: Any, setting: Setting, shown: Tensor | Condition, seed: int, number: int = 0, *, line: int | None = None
+    pipeline: Any, setting: Setting, wanted: Asked, seed: int, number: int = 0, *, line: int | None = None
 ) -> Tensor:
-    """Images in [-1, 1] of what is `shown`; image i depends on (seed, number, i) only: all settings share seeds.
+    """Images in [-1, 1] of what is `wanted`; image i depends on (seed, number, i) only: all settings share seeds.
 
     With a `line` of the terminal, a bar is shown there.
     """
     key = ("comparison", seed) if number == 0 else ("comparison", seed, "set", number)
     parts = []
-    starts = range(0, len(shown), BATCH)
+    starts = range(0, len(wanted), BATCH)
     for start in tqdm(starts, desc=setting.title, disable=line is None, position=line, leave=False):
-        chosen = shown[start : start + BATCH]
+        chosen = wanted.rows(torch.arange(start, min(start + BATCH, len(wanted))))
         seeds = [keyed_seed(*key, start + i) for i in range(len(chosen))]
-        out = pipeline(chosen, seeds=seeds, output_type="pt", progress=False, sampling=setting.sampling)
+        out = pipeline(**chosen.call(), seeds=seeds, output_type="pt", progress=False, sampling=setting.sampling)
         parts.append(out.images.cpu() * 2 - 1)
     return torch.cat(parts)
 
@@ -121,8 +152,8 @@ def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, se
 
     def work(folder: Path) -> dict[str, Any]:
         pipeline = _cached_pipeline(setting.model, str(trained.folder), place.device)
-        shown = asked(plan, part, pipeline, setting.model)
-        images = draw(pipeline, setting, shown, seed, number, line=line)
+        wanted = asked(plan, part, pipeline, setting.model)
+        images = draw(pipeline, setting, wanted, seed, number, line=line)
         write_npz(folder / SAMPLES, {"images": to_uint8(images, plan.rounding).numpy()})
         return {}
 
@@ -148,16 +179,16 @@ def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads:
 
     def work(folder: Path) -> dict[str, Any]:
         pipeline = load_pipeline(CONTENDERS[model], trained.folder, place.device)
-        shown = asked(plan, plan.data.reference, pipeline, model)
+        wanted = asked(plan, plan.data.reference, pipeline, model)
         if plan.per_class is None:
-            rows = torch.arange(plan.timing_images) % len(shown)
+            rows = torch.arange(plan.timing_images) % len(wanted)
         else:
-            rows = torch.arange(plan.timing_images) % (len(shown) // plan.per_class) * plan.per_class
-        shown = some_of(shown, rows)
+            rows = torch.arange(plan.timing_images) % (len(wanted) // plan.per_class) * plan.per_class
+        wanted = wanted.rows(rows)
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            return _timed(pipeline, settings, shown, plan)
+            return _timed(pipeline, settings, wanted, plan)
         finally:
             torch.set_num_threads(before)
 
@@ -166,45 +197,45 @@ def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads:
     return place.stage(f"timing-{model}", {"settings": keys, **measured}, work)
 
 
-def _timed(pipeline: Any, settings: list[Setting], shown: Any, plan: Comparison) -> dict[str, Any]:
-    _warm_up(pipeline, settings[0], shown)
+def _timed(pipeline: Any, settings: list[Setting], wanted: Asked, plan: Comparison) -> dict[str, Any]:
+    _warm_up(pipeline, settings[0], wanted)
     bar = tqdm(settings, desc=f"time {settings[0].model}")
-    seconds = [_seconds_per_1000(pipeline, each, shown, plan.timing_repeats) for each in bar]
-    flops = [sampling_flops(pipeline, each, shown) for each in settings]
+    seconds = [_seconds_per_1000(pipeline, each, wanted, plan.timing_repeats) for each in bar]
+    flops = [sampling_flops(pipeline, each, wanted) for each in settings]
     return {"seconds_per_1000_images": seconds, "flops_per_image": flops}
 
 
-def sampling_flops(pipeline: Any, setting: Setting, shown: Any) -> int:
+def sampling_flops(pipeline: Any, setting: Setting, wanted: Asked) -> int:
     """Operations to draw one image, of matrix products and convolutions; a multiply-add counts as two."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        draw(pipeline, setting, shown[:1], seed=0)
+        draw(pipeline, setting, wanted.rows(torch.arange(1)), seed=0)
     return counter.get_total_flops()
 
 
-def _warm_up(pipeline: Any, setting: Setting, shown: Any) -> None:
+def _warm_up(pipeline: Any, setting: Setting, wanted: Asked) -> None:
     """Draw for some seconds: after the processes that trained, the first calls are a tenth slower than all others."""
     started = time.perf_counter()
     while time.perf_counter() - started < WARM_UP_SECONDS:
-        _draw_timed(pipeline, _shortest(setting), shown)
+        _draw_timed(pipeline, _shortest(setting), wanted)
 
 
-def _seconds_per_1000(pipeline: Any, setting: Setting, shown: Any, repeats: int) -> float:
+def _seconds_per_1000(pipeline: Any, setting: Setting, wanted: Asked, repeats: int) -> float:
     """Median over repeats, after a call that is not counted; what takes long is repeated less."""
-    _draw_timed(pipeline, _shortest(setting), shown)
+    _draw_timed(pipeline, _shortest(setting), wanted)
     seconds: list[float] = []
     while len(seconds) < repeats and sum(seconds) < LONG_SECONDS:
-        seconds.append(_draw_timed(pipeline, setting, shown))
-    return statistics.median(seconds) * 1000 / len(shown)
+        seconds.append(_draw_timed(pipeline, setting, wanted))
+    return statistics.median(seconds) * 1000 / len(wanted)
 
 
 def _shortest(setting: Setting) -> Setting:
     return replace(setting, sampling=CONTENDERS[setting.model].shortest(setting.sampling))
 
 
-def _draw_timed(pipeline: Any, setting: Setting, shown: Any) -> float:
+def _draw_timed(pipeline: Any, setting: Setting, wanted: Asked) -> float:
     """Seconds of one call, whose images are on the CPU in the end, so that a device has finished."""
     started = time.perf_counter()
-    draw(pipeline, setting, shown, seed=0)
+    draw(pipeline, setting, wanted, seed=0)
     return time.perf_counter() - started
 
 

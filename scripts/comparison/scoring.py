@@ -1,7 +1,8 @@
 """The numbers of a report: scores of all samples, and the controls beside them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -13,19 +14,17 @@ from comparison.data import DataSet, Real, real_images
 from comparison.ratio import distance_ratio, subsets
 from comparison.sampling import sample_labels
 from comparison.settings import Comparison
-from var.evaluation import Reference, Scores, evaluate, frechet_distance, judging
+from var.evaluation import Reference, Scores, TextJudge, evaluate, frechet_distance, judging
 from var.evaluation.features.classifier import Classifier
 from var.evaluation.features.extraction import extract
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.sets.controls import gaussian_per_class, real_halves
 from var.images import from_uint8, to_uint8
+from var.text import open_encoder
 
 SEED = 0
 """Of the controls, which are drawn alike whatever the models' seed."""
-
-EXTRA_SCORES: dict[str, Callable[[Tensor, DataSet, str], float]] = {}
-"""Scores of some data only, by their keys in `var.evaluation.table`: (samples, the data, the part they are like)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +37,10 @@ class Evaluator:
     second_reference: Reference
     others: Real  # real images that the reference does not hold, or those of it that nobody trained on
     other_features: tuple[Float[Tensor, "n d"], Float[Tensor, "n d2"]]  # of both networks
-    extra: Mapping[str, Callable[[Tensor], float]]
+    words: TextJudge | None  # where samples are asked for by captions
 
     @classmethod
-    def of(cls, data: DataSet, part: str, extra: Sequence[str], judge: Classifier, second: Classifier) -> "Evaluator":
+    def of(cls, data: DataSet, part: str, judge: Classifier, second: Classifier) -> "Evaluator":
         """The reference is a part of the data; copies are looked for among the images that were trained on."""
         real, train, test = (real_images(data, name) for name in (part, "train", "test"))
         others = test if part == "all" else train
@@ -53,7 +52,7 @@ class Evaluator:
             Reference.from_images(real.images, second),
             others,
             (extract(others.images, judge).features, extract(others.images, second).features),
-            {key: _extra(key, data, part) for key in extra},
+            _text_judge(data) if data.captions else None,
         )
 
     def scores(
@@ -62,20 +61,21 @@ class Evaluator:
         labels: Int64[Tensor, " n"] | None = None,
         *,
         thorough: bool = False,
-        asked: bool = False,
+        prompts: Sequence[str] | None = None,
     ) -> dict[str, Any]:
-        """Scores of uint8 images, by both networks; of samples `asked` for like the reference, those of the data too.
+        """Scores of uint8 images, by both networks; with the `prompts` that they were asked for by, of these too.
 
         "fd_second" is the distance in the features of the second network, "fd_ratio" and "fd_second_ratio" are FDr.
         """
-        scores = _known(evaluate(images, self.reference, self.judge, labels=labels, thorough=thorough))
+        text = None if self.words is None or prompts is None else self.words.judge(images, prompts)
+        scores = _known(evaluate(images, self.reference, self.judge, labels=labels, text=text, thorough=thorough))
         second = extract(images, self.second).features
         real = self.second_reference.statistics
         scores["fd_second"] = frechet_distance(real, Statistics.from_features(second))
         if labels is not None:
             features = (extract(images, self.judge).features, second)
             scores |= self._ratios(features, labels)
-        return scores | ({key: find(images) for key, find in self.extra.items()} if asked else {})
+        return scores
 
     def _ratios(self, features: tuple[Tensor, Tensor], labels: Tensor) -> dict[str, float]:
         real = (self.reference.statistics, self.second_reference.statistics)
@@ -87,12 +87,21 @@ class Evaluator:
         return {name: each[0] for name, each in found.items() if each is not None}
 
 
-def _extra(key: str, data: DataSet, part: str) -> Callable[[Tensor], float]:
-    return lambda images: EXTRA_SCORES[key](images, data, part)
+@lru_cache(maxsize=1)
+def _text_judge(data: DataSet) -> TextJudge:
+    """What judges words, trained on the captioned training images; the same in every process."""
+    encoder = open_encoder("minilm", progress=False)
+    return TextJudge.trained(data.part("train"), lambda texts: encoder(texts).vectors, progress=False)
 
 
 def score_report(
-    evaluator: Evaluator, name: str, sets: list[Tensor], labels: Tensor, reference: str, protocol: dict[str, Any] | None
+    evaluator: Evaluator,
+    name: str,
+    sets: list[Tensor],
+    labels: Tensor,
+    prompts: Sequence[str] | None,
+    reference: str,
+    protocol: dict[str, Any] | None,
 ) -> ScoreReport:
     """The report that `var evaluate` makes, of sets of samples that were drawn with different seeds."""
     return judging.score_report(
@@ -100,7 +109,7 @@ def score_report(
         evaluator.judge,
         evaluator.reference,
         [({"path": f"set {number}", "samples": len(images)}, labels) for number, images in enumerate(sets)],
-        [evaluator.scores(images, labels, thorough=True, asked=True) for images in sets],
+        [evaluator.scores(images, labels, thorough=True, prompts=prompts) for images in sets],
         reference={"path": reference, "images": evaluator.reference.statistics.count},
         protocol=protocol,
     )

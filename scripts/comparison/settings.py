@@ -36,7 +36,6 @@ class Comparison:
     rounding: str = "nearest"  # of samples to uint8, one of `var.images.ROUNDINGS`
     timing_images: int = 100  # of one timed call
     timing_repeats: int = 3
-    extra_scores: tuple[str, ...] = ()  # of these data, by their names in `comparison.scoring.EXTRA_SCORES`
     preset: str = ""  # of the models; "" of trained ones
     equal: str = "training seconds on the machine of the presets"  # what the trainings cost alike
     chosen_on: str = ""  # in words: the images on which the headline settings were chosen; "" is beforehand
@@ -86,6 +85,7 @@ def comparison(
         source=source,
         size=(height, width) if size is None else (size, size),
         validated=validated,
+        captions=any(CONTENDERS[key].shows_captions(preset) for key in keys),
     )
     train = data.part("train")
     plan = judged(data, {key: CONTENDERS[key].plan(preset, train) for key in keys}, preset=preset)

@@ -54,6 +54,7 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
         channels=None if own else channels,
         validated=validated,
         trained_on=False,
+        captions=any(reads_prompts(pipeline) for _, pipeline, _ in found.values()),
     )
     train = data.part("train")
     if train.shape[0] != channels:
@@ -62,7 +63,8 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
             "name other data"
         )
     for key, (source, pipeline, _) in found.items():
-        labels_of(CONTENDERS[key], pipeline, train, source)
+        if not reads_prompts(pipeline) or getattr(pipeline, CONTENDERS[key].network).config.num_classes:
+            labels_of(CONTENDERS[key], pipeline, train, source)
     models = {
         key: replace(CONTENDERS[key].plan_of(pipeline, run), trained=source)
         for key, (source, pipeline, run) in found.items()
@@ -101,6 +103,11 @@ def load_trained(contender: Contender, source: str) -> tuple[Any, Any]:
         return pipeline, None
     values = {name: value for name, value in read_settings(settings).items() if name != FACTS}
     return pipeline, settings_from_dict(contender.run, values, str(settings))
+
+
+def reads_prompts(pipeline: Any) -> bool:
+    """Whether a pipeline was trained on texts."""
+    return "text_encoder" in pipeline.settings()
 
 
 def labels_of(contender: Contender, pipeline: Any, data: ImageData, source: str) -> Int64[Tensor, " classes"]:

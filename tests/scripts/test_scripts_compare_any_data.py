@@ -1,6 +1,8 @@
 """A comparison of a folder of images, and of models that are trained already, in one process and on tiny networks."""
 
 import json
+import shutil
+from functools import partial
 
 import compare as script
 import numpy as np
@@ -11,6 +13,7 @@ from comparison import run as running
 from comparison.assemble import over_seeds
 from comparison.contenders import CONTENDERS
 from comparison.data import DataSet, evenly, real_images
+from comparison.sampling import asked, asked_places, sample_labels, sample_prompts
 from comparison.settings import usual_preset
 from comparison.trained import comparison_of, labels_of, load_trained
 from PIL import Image
@@ -20,6 +23,7 @@ from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
 from var.data.base import fingerprint
 from var.errors import UserError
+from var.evaluation import text_judging
 
 CLASSES = ("disc", "frame", "line")
 
@@ -95,6 +99,28 @@ def test_a_trained_model_alone_is_compared_without_training(compared, images, fo
     assert "Diffusion alone" in said.out
 
 
+def test_what_captions_say_is_trained_asked_for_and_judged(compared, images, tmp_path, capsys, monkeypatch):
+    few = partial(text_judging.train_image_text, steps=2)
+    monkeypatch.setattr(text_judging, "train_image_text", few)
+    monkeypatch.setattr(text_judging, "retrieval", partial(text_judging.retrieval, among=4))
+    shutil.copytree(images, tmp_path / "data")
+    for number, file in enumerate(sorted((tmp_path / "data").rglob("*.png"))):
+        file.with_suffix(".txt").write_text(f"picture {number} of a {file.parent.name}")
+    options = ("--preset", "shapes-text-32", "--models", "var")
+    report, _ = compared(capsys, tmp_path / "data", *options, output=tmp_path / "first")
+    assert all(0 <= row["retrieval"] <= 1 for row in report["results"])
+    model = tmp_path / "first" / "models" / "var"
+    pipeline = VARPipeline.from_pretrained(model)
+    assert pipeline.settings()["text_encoder"]["name"] == "minilm"
+    plan = comparison_of([str(model)], str(tmp_path / "data"))
+    wanted = asked(plan, "test", pipeline, "var").call()
+    assert wanted == {"class_labels": None, "prompt": sample_prompts(plan)}
+    part = plan.data.part("test")
+    assert sample_prompts(plan) == [part.captions[place] for place in asked_places(plan, "test").tolist()]
+    with pytest.raises(UserError, match="images that show a text must have captions, got none in"):
+        comparison_of([str(model)], str(images))
+
+
 def test_rows_of_several_training_seeds_become_one_with_its_spread():
     rows = [{"model": "a", "seed": seed, "fd": fd, "recall": None} for seed, fd in enumerate((1.0, 3.0))]
     assert over_seeds(rows) == {"model": "a", "seed": 0, "fd": 2.0, "recall": None, "spread": {"fd": 2**0.5}}
@@ -157,6 +183,16 @@ class TestTrained:
         pipeline.class_names = ("line", "disc", "cat")
         with pytest.raises(UserError, match=r"does not know frame; its own are line, disc, cat"):
             labels_of(CONTENDERS["var"], pipeline, data, "x")
+
+    def test_samples_are_asked_for_in_the_models_own_numbers(self, pipelines, images, tmp_path):
+        pipeline = VARPipeline.from_pretrained(pipelines["var"])
+        pipeline.class_names = ("line", "disc", "frame")
+        pipeline.save_pretrained(tmp_path / "other")
+        plan = comparison_of([str(tmp_path / "other")], str(images))
+        labels = asked(plan, "test", pipeline, "var").call()["class_labels"]
+        wanted = [CLASSES[label] for label in sample_labels(plan)]
+        assert [pipeline.class_names[label] for label in labels] == wanted
+        assert len(set(wanted)) == 3
 
     def test_a_run_has_its_best_weights_and_its_own_settings(self, folder):
         (run,) = (folder / "first" / "stages").glob("transformer-*/model")

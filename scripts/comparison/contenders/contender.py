@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -13,9 +14,22 @@ from torch import Tensor
 from comparison.stages import settings_key
 from var.data.base import ImageData
 from var.evaluation.report.html import Html
-from var.runs.job import Job
+from var.runs.job import Job, shown_size
+from var.runs.settings import DataSettings
+from var.text import TextEncoder, open_encoder
 
 Row = Mapping[str, Any]
+
+
+@lru_cache(maxsize=2)
+def encoder_of(text: str) -> TextEncoder | None:
+    """What reads the captions that a run shows, by its name; None for "", which shows none."""
+    return open_encoder(text, progress=False) if text else None
+
+
+def given_by(data: ImageData, settings: DataSettings) -> dict[str, int]:
+    """The fields of a generator's config that follow from what it is shown."""
+    return shown_size(data, settings, encoder_of(settings.text))._asdict()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +89,10 @@ class Contender(ABC):
     @abstractmethod
     def presets(self) -> Collection[str]:
         """Names of the presets."""
+
+    @abstractmethod
+    def shows_captions(self, preset: str) -> bool:
+        """Whether the models of a preset are told captions."""
 
     @abstractmethod
     def preset_shape(self, preset: str) -> tuple[int, int, int]:

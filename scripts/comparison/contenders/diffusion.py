@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from comparison.contenders.contender import Contender, ModelPlan, Row
+from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by
 from comparison.report.figures import stage_strip
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.pipeline import DiffusionPipeline
@@ -17,7 +17,7 @@ from diffusion_baseline.presets import PRESETS, diffusion_run
 from diffusion_baseline.samplers import SAMPLERS
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
-from var.data.base import ImageData, condition_size
+from var.data.base import ImageData
 from var.evaluation.report.html import Html, figure
 from var.runs.job import Job
 
@@ -48,6 +48,10 @@ class DiffusionContender(Contender):
         """All."""
         return list(PRESETS)
 
+    def shows_captions(self, preset: str) -> bool:
+        """As its run says."""
+        return bool(diffusion_run(preset).data.text)
+
     def preset_shape(self, preset: str) -> tuple[int, int, int]:
         """Of the U-Net."""
         config = diffusion_run(preset).unet
@@ -58,7 +62,7 @@ class DiffusionContender(Contender):
         run = diffusion_run(preset)
         channels, *size = data.shape
         side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
-        given = {"image_channels": channels, "image_size": side, **condition_size(data)._asdict()}
+        given = {"image_channels": channels, "image_size": side, **given_by(data, run.data)}
         run = replace(run, unet=replace(run.unet, **given))
         headline = _ddim(STEPS, run.guidance_scale, most=run.num_timesteps)
         sweep = tuple(_ddim(steps, 1.0) for steps in FEWER) if preset in UNGUIDED else self.around(headline)
@@ -75,7 +79,7 @@ class DiffusionContender(Contender):
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
         """The one stage."""
-        return DiffusionJob(settings=run, data=data)
+        return DiffusionJob(settings=run, data=data, encoder=encoder_of(run.data.text))
 
     def image_shape(self, pipeline: DiffusionPipeline) -> tuple[int, int, int]:
         """Of the U-Net."""

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comparison.contenders.contender import Contender, ModelPlan, Row, in_batches
+from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by, in_batches
 from comparison.report.figures import code_usage_chart, in_pixels, reconstruction_pairs, stage_strip
-from var.data.base import ImageData, condition_size
+from var.data.base import ImageData
 from var.errors import UserError
 from var.evaluation import psnr
 from var.evaluation.report.html import Html, element, facts, figure
@@ -54,6 +54,10 @@ class VARContender(Contender):
         """Those of both stages."""
         return [name for name in TRANSFORMERS if name in TOKENIZERS]
 
+    def shows_captions(self, preset: str) -> bool:
+        """As the transformer's run says."""
+        return bool(transformer_run(preset).data.text)
+
     def preset_shape(self, preset: str) -> tuple[int, int, int]:
         """As the tokenizer's sides imply."""
         config = vqvae_run(preset).vqvae
@@ -69,7 +73,7 @@ class VARContender(Contender):
                 f"the token maps of the preset {preset!r} make images of {made}, got data of {given}; give "
                 f"--size {vqvae.image_size[0]}, or a --preset for that size"
             )
-        shown = replace(transformer.transformer, **condition_size(data)._asdict())
+        shown = replace(transformer.transformer, **given_by(data, transformer.data))
         headline = transformer.sampling
         return ModelPlan(
             runs={
@@ -95,12 +99,14 @@ class VARContender(Contender):
         """The transformer learns the tokens of the tokenizer before it."""
         if stage == "tokenizer":
             return VQVAEJob(settings=run, data=data)
+        encoder = encoder_of(run.data.text)
         if before:
-            return TransformerJob(settings=run, data=data, vqvae=VQVAE.from_pretrained(before["tokenizer"]))
+            vqvae = VQVAE.from_pretrained(before["tokenizer"])
+            return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder)
         model = run.transformer
         planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.sides == model.sides)
         vqvae = VQVAE(replace(planned, in_channels=data.shape[0], vocabulary=model.vocabulary, width=model.code_width))
-        return TransformerJob(settings=run, data=data, vqvae=vqvae)
+        return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder)
 
     def image_shape(self, pipeline: VARPipeline) -> tuple[int, int, int]:
         """As the tokenizer decodes them."""
@@ -153,8 +159,7 @@ class VARContender(Contender):
     ) -> dict[str, Tensor]:
         """Every token drawn on its own, given the class."""
         maps = _encoded(pipeline.vqvae, images)
-        classes = pipeline.transformer.config.num_classes
-        drawn = token_marginals(maps, labels, classes, per_class, seed)
+        drawn = token_marginals(maps, labels, int(labels.max()) + 1, per_class, seed)
         parts = zip(*(tokens.to(pipeline.device).split(200) for tokens in drawn), strict=True)
         return {"token_marginals": torch.cat([pipeline.vqvae.decode(list(part)).cpu() for part in parts])}
 
