@@ -49,7 +49,12 @@ ATTENDING = {
     "diffusion": {"sequence_width": WIDTH, "attention_levels": (0,), "head_width": 8},
 }
 TASKS = {"transformer": transformer_task, "diffusion": diffusion_task}
-WAYS = {"ddp": ("transformer", "none"), "ddp of a network": ("diffusion", "none"), "fsdp": ("diffusion", "fsdp")}
+WAYS = {
+    "ddp": ("transformer", "none"),
+    "fsdp": ("transformer", "fsdp"),
+    "ddp of a network": ("diffusion", "none"),
+    "fsdp of a network": ("diffusion", "fsdp"),
+}
 
 
 def losses(kind, **settings):

@@ -6,14 +6,15 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 
 def shard(network: nn.Module, device: torch.device, processes: int) -> nn.Module:
     """A copy of `network` whose parameters are spread over `processes`, each of which holds its share on `device`.
 
-    The members of every `nn.ModuleList` (the blocks) are gathered for their own computation only, the rest together.
+    The members of every `nn.ModuleList` (the blocks) are gathered for their own computation only, the rest together:
+    for `forward` and, where a block computes in others too, for the methods that its `forward_methods` names.
     """
     sharded = copy.deepcopy(network)
     for tensor in (*sharded.parameters(), *sharded.buffers()):
@@ -28,6 +29,8 @@ def shard(network: nn.Module, device: torch.device, processes: int) -> nn.Module
     for block in reversed(blocks):  # inner lists come after the lists that hold them
         if any(True for _ in block.parameters()):
             fully_shard(block, mesh=mesh)
+            for name in getattr(block, "forward_methods", ()):
+                register_fsdp_forward_method(block, name)
     fully_shard(sharded, mesh=mesh)
     # Frozen networks and buffers are no part of the shards.
     for buffer in sharded.buffers():

@@ -167,6 +167,8 @@ class CrossAttention(nn.Module):
 class Block(nn.Module):
     """Attention and MLP, both gated and normalised under the condition; between them attention to a text, if any."""
 
+    forward_methods = ("modulation", "keys_values")  # what is computed with the weights outside `forward`
+
     def __init__(self, config: VARConfig, layer: int) -> None:
         super().__init__()
         self.attention = Attention(config)
