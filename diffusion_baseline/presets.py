@@ -42,18 +42,18 @@ _AS_PUBLISHED = TrainingConfig(
 _EMOJI_32 = DiffusionRun(
     unet=UNetConfig(
         num_classes=9,
-        base_channels=32,
+        base_channels=24,
         multipliers=(1, 2, 2),
         residual_blocks=1,
         attention_levels=(2,),
-        head_width=64,
+        head_width=48,
         embedding_width=128,
         norm_groups=8,
     ),
-    training=replace(_ON_A_CPU, steps=1300, batch_size=16, ema_decay=0.997),
+    training=replace(_ON_A_CPU, steps=4200, batch_size=16),
     guidance_scale=2.0,
     sampling_steps=20,
-    evaluation=EvaluationSettings(every=650, judge_steps=900),
+    evaluation=EvaluationSettings(every=2100, judge_steps=900),
     checkpoints=CheckpointSettings(every=100),
 )
 
