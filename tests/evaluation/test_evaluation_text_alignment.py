@@ -13,10 +13,12 @@ from var.data import ArrayData, open_data
 from var.data.named.shapes import ShapesData
 from var.errors import UserError
 from var.evaluation import Reference, TextJudge, evaluate
+from var.evaluation import text_judging as module
 from var.evaluation.features.attributes import train_attributes
 from var.evaluation.judging import judge as evaluate_files
 from var.evaluation.metrics.text_alignment import attributes_as_asked, retrieval, text_alignment
 from var.evaluation.sets.reference_statistics import build_statistics
+from var.evaluation.text_judging import TextEvidence
 from var.images import to_uint8
 from var.sampling.record import KEY, record_text
 
@@ -70,8 +72,6 @@ def drawn():
 
 @pytest.fixture(scope="module")
 def judge(drawn):
-    import var.evaluation.text_judging as module
-
     with pytest.MonkeyPatch.context() as patch:
         for name, steps in (("train_attributes", 60), ("train_image_text", 60)):
             briefly = partial(getattr(module, name), steps=steps, batch_size=48)
@@ -125,6 +125,30 @@ def test_data_must_tell_their_words():
     with pytest.raises(UserError, match="data with captions"):
         TextJudge.trained(plain, encode)
     assert open_data("shapes", split="test").words_in("a castle") is None
+
+
+def test_the_words_beside_images_of_a_folder_are_read(judge, drawn, tmp_path, monkeypatch):
+    for place, image in enumerate(to_uint8(drawn.load_many(torch.arange(8))).permute(0, 2, 3, 1).numpy()):
+        file = tmp_path / ("train" if place < 4 else "test") / f"{place}.png"
+        file.parent.mkdir(exist_ok=True)
+        Image.fromarray(image).save(file)
+        file.with_suffix(".txt").write_text(drawn.captions[place])
+    learnt = []
+    monkeypatch.setattr(module, "open_encoder", lambda name, device: name)
+    monkeypatch.setattr(TextJudge, "trained", lambda data, *_, **__: (learnt.append(list(data.captions)), judge)[1])
+    found = TextJudge.opened(str(tmp_path), (3, 8, 8), device="cpu", progress=False)
+    assert learnt == [drawn.captions[:4]]
+    assert len(found.worth.right["colour"]) == 4
+
+
+def test_real_images_are_looked_at_all_over_the_data(judge, monkeypatch):
+    data, asked, found = ShapesData({"test": 240}, 8), [], TextEvidence(right=None, retrieval=None)
+    monkeypatch.setattr(TextJudge, "judge", lambda self, *what: (asked.append(what), found)[1])
+    assert judge.of_real(data, 3) is found
+    ((images, prompts),) = asked
+    places = [0, 119, 239]
+    assert prompts == [data.captions[place] for place in places]
+    assert torch.equal(images, to_uint8(data.load_many(torch.tensor(places))))
 
 
 @pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
