@@ -122,7 +122,8 @@ def labels_of(contender: Contender, pipeline: Any, data: ImageData, source: str)
         raise UserError(
             f"{source} must have the {len(wanted)} classes of the reference, got {count}; name the data that it learnt"
         )
-    if names in (wanted, numbers) or wanted == numbers:
+    # Numbers may be names in another order: folders are sorted as texts, 0, 1, 10, 2.
+    if set(names) != set(wanted) and numbers in (names, wanted):
         return torch.arange(len(wanted))
     if strangers := [name for name in wanted if name not in names]:
         raise UserError(

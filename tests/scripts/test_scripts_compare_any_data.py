@@ -21,6 +21,7 @@ from tiny_comparison import patch, serially
 
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
+from var.data import ArrayData
 from var.data.base import fingerprint
 from var.errors import UserError
 from var.evaluation import text_judging
@@ -180,6 +181,9 @@ class TestTrained:
         assert labels_of(CONTENDERS["var"], pipeline, data, "x").tolist() == [1, 2, 0]
         pipeline.class_names = None
         assert labels_of(CONTENDERS["var"], pipeline, data, "x").tolist() == [0, 1, 2]
+        pipeline.class_names, sorted_as_texts = ("0", "1", "2"), ("0", "2", "1")
+        numbered = ArrayData(torch.zeros(3, 3, 8, 8), [0, 1, 2], sorted_as_texts)
+        assert labels_of(CONTENDERS["var"], pipeline, numbered, "x").tolist() == [0, 2, 1]
         pipeline.class_names = ("line", "disc", "cat")
         with pytest.raises(UserError, match=r"does not know frame; its own are line, disc, cat"):
             labels_of(CONTENDERS["var"], pipeline, data, "x")
