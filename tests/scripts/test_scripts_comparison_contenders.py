@@ -2,12 +2,14 @@
 
 import ast
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from comparison.contenders import CONTENDERS, Contender, chosen_models
 
 from var.errors import UserError
+from var.recipes.transformer.presets import transformer_run
 
 COMPARISON = Path(__file__).parents[2] / "scripts" / "comparison"
 FILES = sorted(path for path in COMPARISON.rglob("*.py") if path.parent.name != "contenders")
@@ -48,3 +50,10 @@ def test_models_are_chosen_by_name():
     assert chosen_models(["diffusion", "var"]) == ["var", "diffusion"]
     with pytest.raises(UserError, match="unknown model 'gan'"):
         chosen_models(["gan"])
+
+
+def test_guidance_by_scale_is_refused():
+    run = transformer_run("digits")
+    by_scale = replace(run, sampling=replace(run.sampling, guidance_scale=(1.0,) * len(run.transformer.sides)))
+    with pytest.raises(UserError, match=r"one number, but a run was set to one for each scale, \[1.0, "):
+        CONTENDERS["var"].plan_of(None, by_scale)

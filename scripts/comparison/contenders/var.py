@@ -87,8 +87,13 @@ class VARContender(Contender):
         )
 
     def plan_of(self, pipeline: VARPipeline, run: Any) -> ModelPlan:
-        """The settings of its run, or the pipeline's own."""
+        """The settings of its run, or the pipeline's own; raises `UserError` for guidance by scale."""
         headline = SamplingSettings() if run is None else run.sampling
+        if isinstance(headline.guidance_scale, tuple):
+            raise UserError(
+                "a comparison varies guidance as one number, but a run was set to one for each scale, "
+                f"{list(headline.guidance_scale)}; load its folder and compare what save_pretrained writes elsewhere"
+            )
         grid = self._guided(headline, GUIDANCE)
         return ModelPlan(steps=len(pipeline.transformer.scales), headline=headline, sweep=grid, grid=grid)
 
