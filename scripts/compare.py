@@ -84,6 +84,7 @@ def _compare(options: argparse.Namespace) -> int:
     from comparison.run import run
     from comparison.settings import comparison
     from comparison.trained import comparison_of
+    from comparison.training import check_batches
 
     from var.evaluation.report.text import text
 
@@ -93,6 +94,7 @@ def _compare(options: argparse.Namespace) -> int:
         models = [name for name in options.models.split(",") if name]
         sizes = {"preset": options.preset, "size": options.size}
         plan = comparison(options.data, **sizes, models=models, validated=options.sweep, quick=options.quick)
+    check_batches(plan)
     if options.equal_flops:
         from comparison.matching import equal_flops
 

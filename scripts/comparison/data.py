@@ -26,7 +26,9 @@ TEST_SHARE, VAL_SHARE, HALF = 0.2, 0.1, 0.5
 
 MOST_REFERENCE = 2000  # images that distances are measured to
 MOST_NUMBERS = 2**24  # of the training images that controls are made of and copies are looked for among, 64 MiB
-LEAST = 4  # images of a class
+LEAST, LEAST_HALVED = 4, 6  # training images of a class; where half of them become the reference
+FEWEST = 2  # of a class that are kept of many: a Gaussian needs two
+LEAST_REFERENCE = 4  # images of a part that distances are measured to: two halves are compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +54,8 @@ class DataSet:
     def notes(self) -> tuple[str, ...]:
         """Lines about what is held out or left out."""
         kept, total = len(places_in_memory(self, "train")), len(self.part("train"))
-        capped = f"controls are made of {kept} of the {total} training images, and copies are looked for among those"
+        capped = f"controls are made of {kept} of the {total} training images"
+        capped += ", and copies are looked for among those" if self.trained_on else ""
         return (*_opened(self)[1], *([capped] if kept < total else []))
 
     def digest(self) -> str:
@@ -74,15 +77,20 @@ def _opened(data: DataSet) -> tuple[dict[str, ImageData], tuple[str, ...]]:
     train, notes = opened("train"), []
     if data.captions:
         check_captions(train, data.source)
-    _check_classes(train, data.source)
     parts = {"all": opened("all")} if data.reference == "all" else {}
     test, val = (_held_out(opened, split, train, data.source) for split in ("test", "val"))
+    _check_classes(train, data.source, LEAST_HALVED if test is None and not data.trained_on else LEAST)
     if test is not None and val is not None and fingerprint(test) == fingerprint(val):
         val = None  # one part that stands for both
     if test is None:
         train, test = _parted(train, "test", TEST_SHARE if data.trained_on else HALF)
         notes.append(
             f"the data have no split 'test': {quantity(len(test))} images, a share of each class, are held out"
+        )
+    if len(test) < LEAST_REFERENCE:
+        raise UserError(
+            f"a comparison needs {LEAST_REFERENCE} images or more to judge by, got {len(test)} held out of "
+            f"{data.source}; add some"
         )
     if val is None and data.validated:
         train, val = _parted(train, "val", VAL_SHARE)
@@ -98,17 +106,17 @@ def _held_out(opened: Callable[[str], ImageData], split: str, train: ImageData, 
     return other if other.classes == train.classes else Relabelled(other, train.classes, f"{split} of {source}")
 
 
-def _check_classes(train: ImageData, source: str) -> None:
-    """Raise `UserError` for data that no judge can learn from."""
+def _check_classes(train: ImageData, source: str, needed: int) -> None:
+    """Raise `UserError` for data that no judge can learn from, with fewer than `needed` images of a class."""
     if condition_size(train)[0] < 2 or len(train.classes) < 2:
         raise UserError(
             f"a comparison needs 2 or more classes, from which its judges learn, got {len(train.classes)} in {source}; "
             "put the images into a folder for each class"
         )
     counts = torch.bincount(train.labels, minlength=len(train.classes))
-    if (least := int(counts.min())) < LEAST:
+    if (least := int(counts.min())) < needed:
         raise UserError(
-            f"a comparison needs {LEAST} training images or more of each class, got {least} of "
+            f"a comparison needs {needed} training images or more of each class, got {least} of "
             f"{train.classes[int(counts.argmin())]!r} in {source}; add some or take the class out"
         )
 
@@ -156,15 +164,15 @@ class Chosen(WrappedData):
         return f"places {self.places.tolist()}"
 
 
-def evenly(labels: Int64[Tensor, " n"], count: int, key: str) -> Int64[Tensor, " some"]:
-    """About `count` places, in order: the same share of every class, at least one image, drawn by `key`."""
+def evenly(labels: Int64[Tensor, " n"], count: int, key: str, least: int = 1) -> Int64[Tensor, " some"]:
+    """About `count` places, in order: the same share of every class, at least `least` images, drawn by `key`."""
     if count >= len(labels):
         return torch.arange(len(labels))
     chosen = []
     for label in labels.unique().tolist():
         members = torch.nonzero(labels == label).flatten()
         order = torch.randperm(len(members), generator=keyed_generator("comparison", key, label))
-        chosen.append(members[order[: max(1, round(count * len(members) / len(labels)))]])
+        chosen.append(members[order[: max(least, round(count * len(members) / len(labels)))]])
     return torch.cat(chosen).sort().values
 
 
@@ -193,7 +201,8 @@ def places_in_memory(data: DataSet, part: str) -> Int64[Tensor, " some"]:
     """The images of a part, or as many as memory and time allow, the same share of every class."""
     whole = data.part(part)
     numbers = max(MOST_NUMBERS // torch.Size(whole.shape).numel(), 2 * len(whole.classes))
-    return evenly(whole.labels, numbers if part == "train" else min(MOST_REFERENCE, numbers), f"{part} in memory")
+    count = numbers if part == "train" else min(MOST_REFERENCE, numbers)
+    return evenly(whole.labels, count, f"{part} in memory", FEWEST)
 
 
 @lru_cache(maxsize=8)

@@ -11,9 +11,10 @@ import torch
 
 from comparison.contenders import CONTENDERS, Contender
 from comparison.schedule import Job, Place
-from comparison.settings import CODE_VERSION
+from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage
 from var.configs import config_to_dict
+from var.errors import UserError
 from var.evaluation.features.classifier import Classifier, ClassifierConfig, train_classifier
 from var.files import remove_folder, write_json
 from var.foreign.documents import read_json
@@ -53,6 +54,17 @@ def judge_jobs(place: Place) -> list[Job]:
     """Both judges, which are the same whatever the seed of the models."""
     configs = (place.plan.judge, place.plan.second_judge)
     return [Job(name, judge_stage, (), (config,)) for name, config in zip(JUDGES, configs, strict=True)]
+
+
+def check_batches(plan: Comparison) -> None:
+    """Raise `UserError` for fewer training images than a batch of the preset has, which no option here changes."""
+    images = len(plan.data.part("train"))
+    most = max((run.training.batch_size for model in plan.models.values() for run in model.runs.values()), default=0)
+    if images < most:
+        raise UserError(
+            f"a comparison needs {most} training images or more, a batch of the preset {plan.preset!r}, got {images} "
+            f"in {plan.data.source}; add images, or name another --preset"
+        )
 
 
 def training_jobs(place: Place, seeds: list[int]) -> list[Job]:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import compare as script
@@ -14,8 +15,9 @@ from comparison.assemble import over_seeds
 from comparison.contenders import CONTENDERS
 from comparison.data import DataSet, evenly, real_images
 from comparison.sampling import asked, asked_places, sample_labels, sample_prompts
-from comparison.settings import usual_preset
+from comparison.settings import comparison, usual_preset
 from comparison.trained import comparison_of, labels_of, load_trained
+from comparison.training import check_batches
 from PIL import Image
 from tiny_comparison import patch, serially
 
@@ -39,6 +41,15 @@ def images(tmp_path_factory):
             pixels = draw.integers(0, 90, (8, 8, 3), dtype=np.uint8)
             pixels[2:6, 2:6, place] += 150
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+def few_images(images, folder):
+    """Two classes of four images each."""
+    for name in CLASSES[:2]:
+        (folder / name).mkdir()
+        for number in range(4):
+            (folder / name / f"{number}.png").symlink_to(images / name / f"{number}.png")
     return folder
 
 
@@ -152,6 +163,29 @@ class TestData:
         )
         assert (len(real), real.total) == (2000, 5000)
         assert set(torch.bincount(real.labels).tolist()) <= {166, 167}
+
+    def test_too_few_images_are_refused_before_anything_is_trained(self, images, tmp_path):
+        few = {"size": (8, 8), "channels": 3}
+        with pytest.raises(UserError, match="needs 4 images or more to judge by, got 2 held out of"):
+            DataSet(source=str(few_images(images, tmp_path)), **few).part("test")
+        with pytest.raises(UserError, match="needs 6 training images or more of each class, got 4"):
+            DataSet(source=str(tmp_path), trained_on=False, **few).part("test")
+
+    def test_a_batch_of_the_preset_must_be_there(self, images):
+        plan = comparison(str(images), preset="digits", size=8)
+
+        def batches_of(size):
+            run = plan.models["var"].runs["tokenizer"]
+            run = replace(run, training=replace(run.training, batch_size=size))
+            return replace(plan, models={"var": replace(plan.models["var"], runs={"tokenizer": run})})
+
+        check_batches(batches_of(24))
+        with pytest.raises(UserError, match="needs 25 training images or more, a batch of the preset 'digits', got 24"):
+            check_batches(batches_of(25))
+
+    def test_a_rare_class_keeps_two_of_many_images(self):
+        labels = torch.tensor([0] * 996 + [1] * 4)
+        assert torch.bincount(labels[evenly(labels, 100, "a", 2)]).tolist() == [100, 2]
 
     def test_places_are_drawn_by_class(self):
         labels = torch.tensor([0] * 90 + [1] * 10)
