@@ -59,6 +59,8 @@ def _judged(place: Place, name: str, inputs: tuple[Stage, ...], judge: Any, part
         "most": place.plan.most_samples,
         "reference": part,
         "data": place.data_digest,
+        # Copies of what was trained on elsewhere are not looked for; keys of other comparisons stay as they were.
+        **({} if place.plan.data.trained_on else {"trained_on": False}),
     }
     return place.stage(name, {"code": CODE_VERSION, "inputs": [stage.key for stage in inputs], **known}, work)
 

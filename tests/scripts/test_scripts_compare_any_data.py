@@ -15,7 +15,9 @@ from comparison.assemble import over_seeds
 from comparison.contenders import CONTENDERS
 from comparison.data import DataSet, evenly, real_images
 from comparison.sampling import asked, asked_places, sample_labels, sample_prompts
+from comparison.schedule import Place
 from comparison.settings import comparison, usual_preset
+from comparison.stages import Stage
 from comparison.trained import comparison_of, labels_of, load_trained
 from comparison.training import check_batches
 from PIL import Image
@@ -109,6 +111,7 @@ def test_a_trained_model_alone_is_compared_without_training(compared, images, fo
     assert report["results"][0]["nearest_train_distance"] is None
     assert report["tokenizer"] == {}
     assert "Diffusion alone" in said.out
+    assert "that were trained elsewhere, judged on" in (folder / "second" / "report.html").read_text()
 
 
 def test_what_captions_say_is_trained_asked_for_and_judged(compared, images, tmp_path, capsys, monkeypatch):
@@ -201,6 +204,19 @@ class TestData:
     def test_the_usual_preset_is_called_after_the_data(self, source, size, found):
         assert usual_preset(source, size, ["digits", "shapes-32", "unet-32"]) == found
         assert usual_preset("emoji?tones=yes", 64, ["emoji-32", "emoji-64"]) == "emoji-64"
+
+
+def test_scores_without_copies_are_kept_apart_from_those_with(images, tmp_path, monkeypatch):
+    """Models of elsewhere are judged by the same parts of data with splits, and copies are not looked for."""
+    plan, keys = comparison(str(images), preset="digits", size=8), []
+    monkeypatch.setattr(judging, "_evaluator", lambda *_: None)
+    judge = Stage("judge", tmp_path, {}, reused=True)
+    for trained_on in (True, False, True):
+        place = Place(
+            root=tmp_path / "stages", plan=replace(plan, data=replace(plan.data, trained_on=trained_on)), device="cpu"
+        )
+        keys.append(judging._judged(place, "controls", (judge, judge), lambda _: {}).key)
+    assert keys[0] == keys[2] != keys[1]
 
 
 class TestTrained:

@@ -194,13 +194,14 @@ class VARContender(Contender):
     def details(self, pipeline: VARPipeline, test: Tensor, report: Any) -> list[Html]:
         """Reconstructions beside their originals, and the codes in use."""
         numbers, originals = report.tokenizer, test[:16]
+        unseen = "" if report.trained_elsewhere else " that the tokenizer has never seen"
         return [
             element("p", "VAR draws tokens, so no sample of it can be better than what the tokenizer can decode."),
             self.numbers(report),
             figure(
                 reconstruction_pairs(originals, in_batches(pipeline.vqvae.reconstruct, originals, pipeline.device)),
-                "Top: test images that the tokenizer has never seen. Bottom: what is left of them in tokens. Look for "
-                "strokes that thin out, break or vanish.",
+                f"Top: test images{unseen}. Bottom: what is left of them in tokens. Look for strokes that thin out, "
+                "break or vanish.",
                 alt="A row of original images above a row of their reconstructions.",
                 title="Reconstructions",
             ),
@@ -220,7 +221,10 @@ class VARContender(Contender):
         numbers, show = report.tokenizer, fixed(3)
         rows = [
             ("PSNR, test images", f"{numbers['psnr_test']:.1f} dB"),
-            ("PSNR, training images", f"{numbers['psnr_train']:.1f} dB"),
+            (
+                "PSNR, other images" if report.trained_elsewhere else "PSNR, training images",
+                f"{numbers['psnr_train']:.1f} dB",
+            ),
             (f"{report.distance_name} of reconstructions", show(numbers["reconstruction_fd"])),
             ("Codes in use", f"{numbers['codes_used']:.0%}"),
         ]

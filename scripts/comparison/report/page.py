@@ -53,8 +53,13 @@ def _compared(report: Report) -> list[Html]:
     chosen_on = settings.get("chosen_on")
     fixed = f"Guidance and steps were chosen on {chosen_on}" if chosen_on else "Their settings were fixed beforehand"
     count = next(iter(rows.values()))["samples"]
+    how = (
+        f"were trained elsewhere, judged on {data}"
+        if report.trained_elsewhere
+        else f"learnt the same data, {data}, judged"
+    )
     introduction = (
-        f"Ways to generate images that learnt the same data, {data}, judged by one evaluation. {fixed}. Each drew "
+        f"Ways to generate images that {how} by one evaluation. {fixed}. Each drew "
         f"{count} images, of classes in the same shares, which were compared with {reference} in the features of one "
         f"small classifier, the network {settings['extractor']!r}."
     )

@@ -87,6 +87,11 @@ class Report:
         """The models that were compared, in the order of their table."""
         return [key for key in MODELS if self.rows(key)]
 
+    @property
+    def trained_elsewhere(self) -> bool:
+        """Whether nothing was trained for the comparison, so that nothing is known of what the models learnt."""
+        return all(row["train_seconds"] is None for row in self.results)
+
     def headlines(self) -> dict[str, dict[str, Any]]:
         """The headline row of each model."""
         return {model: self.headline(model) for model in self.models}
