@@ -20,6 +20,7 @@ from var.evaluation.features.extraction import extract
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.sets.controls import gaussian_per_class, real_halves
+from var.evaluation.table import TABLE
 from var.images import from_uint8, to_uint8
 from var.text import open_encoder
 
@@ -125,7 +126,7 @@ def controls(evaluator: Evaluator, plan: Comparison) -> dict[str, dict[str, Any]
     if plan.data.reference == "all":
         real = {"real_test": evaluator.scores(test.images, test.labels)}
     else:
-        real = {"real_images": _real_images(evaluator, wanted, test)}
+        real = {"real_images": _real_images(evaluator, wanted, test, _captions(plan.data, test))}
     return real | {
         "test_against_train": _pair_scores(evaluator, train.images, test.images),
         "real_halves": _pair_scores(evaluator, *map(to_uint8, halves)),
@@ -159,7 +160,15 @@ def first_of_each(labels: Int64[Tensor, " n"], most: int) -> Int64[Tensor, " n"]
     return places
 
 
-def _real_images(evaluator: Evaluator, wanted: Tensor, test: Real) -> dict[str, Any]:
+def _captions(data: DataSet, test: Real) -> list[str] | None:
+    """Of real test images; None where nothing is asked for by captions."""
+    if not data.captions:
+        return None
+    captions = data.part("test").captions  # pyright: ignore[reportAttributeAccessIssue]
+    return [captions[place] for place in test.places.tolist()]
+
+
+def _real_images(evaluator: Evaluator, wanted: Tensor, test: Real, captions: list[str] | None) -> dict[str, Any]:
     """The distances are those of other real images, as many and of such classes as samples are; all else of the test's.
 
     For test images would be compared with themselves, and training images are their own nearest ones.
@@ -169,8 +178,9 @@ def _real_images(evaluator: Evaluator, wanted: Tensor, test: Real) -> dict[str, 
     counts = [torch.bincount(labels, minlength=classes) for labels in (wanted, others.labels)]
     draws = [evaluator.scores(others.images[some]) for some in subsets(others.labels, torch.minimum(*counts))]
     mean = {key: sum(draw[key] for draw in draws) / len(draws) for key in draws[0]}
-    tested = evaluator.scores(test.images, test.labels)
-    kept = ("class_consistency", "nearest_train_distance", "closer_share")
+    tested = evaluator.scores(test.images, test.labels, prompts=captions)
+    kept = ["class_consistency", "nearest_train_distance", "closer_share"]
+    kept += [score.key for score in TABLE if "text" in score.needs]
     return {**mean, "samples": draws[0]["samples"], **{key: tested[key] for key in kept if key in tested}}
 
 
