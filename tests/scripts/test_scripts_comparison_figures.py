@@ -249,6 +249,10 @@ class TestPage:
         grid = image_table(digits(4), 2)
         assert 'href="#spread"' not in page(report(), pictures(grid))
 
+    def test_what_is_of_the_first_of_several_training_seeds_is_said(self):
+        markup = page(report(seeds=[0, 1]), pictures(image_table(digits(4), 2)))
+        assert "2 training seeds (pictures, tokenizer and spread over generation seeds of seed 0)" in markup
+
     def test_refers_to_nothing_outside(self, markup):
         reader = read(markup)
         assert len(reader.all("img")) == 10

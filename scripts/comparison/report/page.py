@@ -39,7 +39,9 @@ def page(report: Report, pictures: Pictures) -> str:
 def _subtitle(report: Report) -> str:
     row, seeds = next(iter(report.headlines().values())), report.settings.get("seeds", ())
     parts = [f"{row['samples']} samples of each model"]
-    parts.append(f"means over {len(seeds)} training seeds" if len(seeds) > 1 else f"seed {row['seed']}")
+    first = f"pictures, tokenizer and spread over generation seeds of seed {row['seed']}"
+    several = f"means over {len(seeds)} training seeds ({first})"
+    parts.append(several if len(seeds) > 1 else f"seed {row['seed']}")
     environment = report.environment
     if "cpu" in environment:
         threads = environment.get("threads")
