@@ -71,18 +71,23 @@ def check_captions(data: ImageData | WrappedData, name: str) -> None:
 def different_captions(data: ImageData | WrappedData, *, skip: bool = False) -> tuple[list[str], Int64[Tensor, " n"]]:
     """The captions of `data`, each of them once, and the place among these of each image's.
 
-    A bad one is a `BadImageError`, or with `skip` passed over: another image stands for its own.
+    A bad one is a `BadImageError`, or with `skip` passed over: another image stands for its own. Raises `UserError` if
+    all are bad.
     """
     check_captions(data, type(data).__name__)
     captions: Sequence[str] = getattr(data, "captions", ())
     places: dict[str, int] = {}
+    bad: BadImageError | None = None
     rows = torch.zeros(len(data), dtype=torch.int64)
     for index in range(len(data)):
         try:
             rows[index] = places.setdefault(captions[index], len(places))
-        except BadImageError:
+        except BadImageError as error:
             if not skip:
                 raise
+            bad = error
+    if not places:
+        raise UserError(f"images must have good captions, got none: {bad}; repair the data") from bad
     return list(places), rows
 
 
