@@ -11,7 +11,7 @@ from tiny_models import one_line
 from tiny_text import LetterEncoder, save_text_model
 
 from var.conditions import Condition
-from var.text import open_encoder
+from var.text import TextFeatures, open_encoder
 
 WIDTH = 6
 MAKERS = {"var": tiny_pipeline, "diffusion": lambda **changes: tiny_diffusion_pipeline(timesteps=3, **changes)}
@@ -109,6 +109,23 @@ def test_every_model_says_what_it_takes(make, alone):
         alone(2, prompt="a", **QUIET)
     with refused("and vectors of width 6, got a prompt; pass vectors, or set text_encoder to what made those of"):
         make(vector_width=WIDTH)(prompt="a", **QUIET)
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda vectors: TextFeatures(vectors.repeat(2, 1)), "6 rows"),
+        (lambda vectors: TextFeatures(vectors[:1]), "1 rows"),
+        (lambda vectors: vectors, "Tensor"),
+    ],
+)
+def test_an_encoder_must_give_a_row_for_each_text(change, found):
+    class Other(LetterEncoder):
+        def __call__(self, texts, **options):
+            return change(super().__call__(texts).vectors)
+
+    with refused(f"must give TextFeatures with a row for each of 3 texts, got {found} of 'letters'; correct it"):
+        with_encoder(tiny_pipeline(vector_width=WIDTH), Other(WIDTH))(prompt=TEXTS, **QUIET)
 
 
 def test_a_likelihood_given_a_text():

@@ -22,7 +22,7 @@ from var.foreign.documents import parse_json
 from var.foreign.pictures import BadImageError
 from var.foreign.weights import opened_tensors, save_tensors
 from var.text import TextEncoder, TextFeatures
-from var.text.encoders import PIECES
+from var.text.encoders import PIECES, features_of
 from var.weights import add_to_digest
 
 logger = logging.getLogger(__name__)
@@ -109,13 +109,13 @@ def encoded(
     """
     parts = [texts[start : start + PART] for start in range(0, len(texts), PART)]
     if folder is None:
-        return TextFeatures.joined([encoder(part, sequences=sequences).attended() for part in parts])
+        return TextFeatures.joined([features_of(part, encoder, sequences=sequences) for part in parts])
     files = [_PartFile(make_folder(folder), part, encoder, sequences) for part in parts]
     missing = [file for file in files[rank::world_size] if not file.is_whole()]
     total = sum(len(file.texts) for file in missing)
     with tqdm(total=total, desc="texts", disable=not progress or not total) as bar:
         for file in missing:
-            file.save(encoder(file.texts, sequences=sequences).attended())
+            file.save(features_of(file.texts, encoder, sequences=sequences))
             bar.update(len(file.texts))
     wait()
     sweep(folder)
