@@ -210,6 +210,8 @@ def test_a_file_of_texts(tmp_path):
     path = tmp_path / "texts.txt"
     path.write_bytes("\ufeffa red  circle\r\nnaïve café\n".encode())
     assert texts_in(path) == ["a red circle", "naïve café"]
+    path.write_bytes(b"a\rb\r")  # as old programs end lines
+    assert texts_in(path) == ["a", "b"]
     for content, message in (
         (b"a\n\nb", ".*texts.txt, line 2: .*got an empty one"),
         (b"", ".*line 1: .*got an empty one"),
