@@ -1,6 +1,7 @@
 """Captions as vectors: each text encoded once, kept, resumed, and read back only if it is what was written."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
@@ -113,6 +114,18 @@ def test_sequences_are_kept_too(tmp_path):
     assert torch.equal(again.sequence, found.sequence)
     assert torch.equal(again.mask, found.mask)
     assert encoded(COLOURS, encoder, tmp_path, progress=False).sequence is None
+
+
+@pytest.mark.parametrize("given", ["nothing", "no mask"])
+def test_sequences_that_an_encoder_does_not_give(tmp_path, given):
+    class Short(LetterEncoder):
+        def __call__(self, texts, *, sequences=False):
+            found = super().__call__(texts, sequences=sequences)
+            return replace(found, mask=None, sequence=found.sequence if given == "no mask" else None)
+
+    for folder in (None, tmp_path):
+        with one_line("a text encoder must give a sequence and its mask if asked, got none of 'letters'; use another"):
+            encoded(COLOURS, Short(), folder, sequences=True, progress=False)
 
 
 def test_bad_captions_are_skipped_with_their_images(tmp_path):

@@ -93,4 +93,7 @@ def features_of(texts: Sequence[str], encoder: TextEncoder, *, sequences: bool =
             f"a text encoder must give TextFeatures with a row for each of {len(texts)} texts, got {rows} of "
             f"{encoder.name!r}; correct it"
         )
+    if sequences and (found.sequence is None or found.mask is None):
+        rule = "a text encoder must give a sequence and its mask if asked"
+        raise UserError(f"{rule}, got none of {encoder.name!r}; use another")
     return found.attended()
