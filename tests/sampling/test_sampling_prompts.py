@@ -147,6 +147,8 @@ def test_another_encoder_is_refused(both, make, tmp_path):
         with refused("a text encoder must have name, digest"):
             both.text_encoder = wrong
     assert make().text_encoder is None
+    with refused("the model takes no texts, got a text encoder"):
+        make().text_encoder = LetterEncoder(WIDTH)
 
 
 def test_a_saved_pipeline_reads_by_the_same_encoder_only(make, tmp_path):
