@@ -56,10 +56,13 @@ class DiffusionJob(Job[DiffusionRun]):
                 **{name: saved[name] for name in ("schedule", "num_timesteps", "prediction")},
             )
         # What decides on the shape of the images may be overridden, so it is read before the data are.
-        run = configured(run, arguments)
+        preset, run = run.unet, configured(run, arguments)
         data = open_training_data(arguments, (run.unet.image_channels, *run.unet.size), run.data)
         encoder = open_text_encoder(arguments, run.data)
-        run = replace(run, unet=replace(run.unet, **shown_size(data, run.data, encoder)._asdict()))
+        size = shown_size(data, run.data, encoder)._asdict()
+        # What the user gives stays, to be refused if it is wrong.
+        size = {name: each for name, each in size.items() if getattr(run.unet, name) == getattr(preset, name)}
+        run = replace(run, unet=replace(run.unet, **size))
         return cls(settings=run, data=data, start=start, init=arguments.init, encoder=encoder)
 
     def plan(self, processes: int) -> Plan:

@@ -1,13 +1,14 @@
 """Captions as vectors: each text encoded once, kept, resumed, and read back only if it is what was written."""
 
 import logging
+from dataclasses import replace
 
 import pytest
 import torch
 from tiny_models import one_line
 from tiny_text import LetterEncoder
 
-from var.data import ArrayData, SkipBadImages
+from var.data import ArrayData, SkipBadImages, without_images
 from var.data.base import Captions
 from var.data.texts import PART, encoded, with_texts
 from var.foreign.pictures import BadImageError
@@ -115,6 +116,18 @@ def test_sequences_are_kept_too(tmp_path):
     assert encoded(COLOURS, encoder, tmp_path, progress=False).sequence is None
 
 
+@pytest.mark.parametrize("given", ["nothing", "no mask"])
+def test_sequences_that_an_encoder_does_not_give(tmp_path, given):
+    class Short(LetterEncoder):
+        def __call__(self, texts, *, sequences=False):
+            found = super().__call__(texts, sequences=sequences)
+            return replace(found, mask=None, sequence=found.sequence if given == "no mask" else None)
+
+    for folder in (None, tmp_path):
+        with one_line("a text encoder must give a sequence and its mask if asked, got none of 'letters'; use another"):
+            encoded(COLOURS, Short(), folder, sequences=True, progress=False)
+
+
 def test_bad_captions_are_skipped_with_their_images(tmp_path):
     with one_line("image 2 must have a caption"):
         with_texts(Captioned(bad=True), LetterEncoder(), progress=False)
@@ -126,6 +139,23 @@ def test_bad_captions_are_skipped_with_their_images(tmp_path):
         shown.load(index)
     captions = [shown.captions[index] for index in range(9)]
     assert torch.equal(shown.condition(indices).vectors, LetterEncoder()(captions).vectors)
+
+
+def test_what_stands_for_an_image_is_known_where_none_is_loaded():
+    """As in training on a cache of tokens, which are those of the image that stands for a bad one."""
+    data = SkipBadImages(Captioned(bad=True))
+    shown = without_images(with_texts(data, LetterEncoder(), progress=False))
+    wanted = LetterEncoder()([data.captions[2]]).vectors
+    assert torch.equal(shown.condition(torch.tensor([2])).vectors, wanted)
+
+
+def test_captions_that_are_all_bad():
+    class Bad(Captioned):
+        def _caption(self, index):
+            raise BadImageError(f"image {index} must have a caption")
+
+    with one_line("images must have good captions, got none: image 8 must have a caption; repair the data"):
+        with_texts(SkipBadImages(Bad()), LetterEncoder(), progress=False)
 
 
 def test_data_without_captions():

@@ -18,6 +18,7 @@ from diffusion_baseline.task import DiffusionTask
 from var.conditions import Condition
 from var.data import open_data
 from var.data.batches import Batch
+from var.errors import UserError
 from var.runs.overrides import settings_from_dict, settings_to_dict
 
 TINY = [
@@ -103,10 +104,16 @@ def test_all_presets_return_from_a_run_file(name):
     assert settings_from_dict(type(chosen), settings_to_dict(chosen)) == chosen
 
 
-def job(data, name):
-    arguments = argparse.Namespace(data=data, preset=name, init=None, files=[], assignments=[], seed=None)
+def job(data, name, *assignments):
+    arguments = argparse.Namespace(data=data, preset=name, init=None, files=[], assignments=assignments, seed=None)
     vars(arguments).update(quiet=True, on_bad_image="error", plan=True, output=Path("none"))
     return DiffusionJob.of(arguments)
+
+
+def test_what_the_data_give_is_not_replaced_without_a_word():
+    with pytest.raises(UserError, match=r"unet\.num_classes is given by the data, 10, got 7; leave it out"):
+        job("digits", "digits", "unet.num_classes=7")
+    assert job("digits", "digits", "unet.num_classes=10").settings.unet.num_classes == 10
 
 
 def test_the_plan_counts_what_is_trained():

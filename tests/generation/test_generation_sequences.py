@@ -260,6 +260,8 @@ def test_a_prompt_is_the_sequence_of_its_text(pipes, vector_width):
     shown = replace(shown, sequence=read.sequence, sequence_mask=read.mask)
     images = pipe(prompt=texts, **call).images
     assert torch.equal(images, pipe(shown, **call).images)
+    # The null label says the same, beside rows that have a class.
+    assert torch.equal(images, pipe(replace(shown, labels=torch.full((3,), 5)), **call).images)
     assert not torch.equal(images, pipe(prompt=texts[::-1][1:] + texts[:1], **call).images)
     with one_line(".*takes a sequence of width 6, got none; pass a prompt"):
         pipe([1, 2, 3], vectors=read.vectors if vector_width else None, **call)

@@ -108,6 +108,7 @@ def test_the_terms_of_the_data_stand_in_the_card_and_stay_where_a_loaded_model_g
 
 def test_licences_have_the_names_of_the_hub():
     names = {"CC BY-SA 4.0": "cc-by-sa-4.0", "OFL 1.1": "ofl-1.1", "CC BY 4.0": "cc-by-4.0", "MIT, OFL 1.1": "other"}
+    names |= {"©": "other", "": "other", "自由": "other"}
     assert {licence: licence_id(licence) for licence in names} == names
     assert licence_id(None) is None
     assert "license" not in yaml.safe_load(card_text(ModelCard(license=None), Pair, "x").split("---\n")[1])

@@ -5,7 +5,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from var.data import ArrayData
+from var.conditions import Condition
+from var.data import ArrayData, WithVectors
 from var.runs.evaluation import (
     GeneratorJudge,
     LossJudge,
@@ -57,6 +58,22 @@ def test_samples_like_the_data_are_nearer_than_noise(judge, tmp_path):
     assert seen[1][1] == list(range(50, 70))
     with Image.open(tmp_path / "a.png") as picture:
         assert picture.size == (3 * 65 + 1, 3 * 65 + 1)
+
+
+def test_samples_are_of_what_the_data_show_where_that_is_more_than_classes(tmp_path):
+    """Else of all classes in turn, as runs of before were judged; only these are compared with those that go on."""
+    data, settings = stripes(), EvaluationSettings(every=1, grid=9, judge_steps=0)
+    vectors = WithVectors(data, torch.zeros(len(data), 2))
+    for shown, wanted in ((None, list), (data, list), (vectors, Condition)):
+        seen = []
+
+        def draw(shown, seeds, seen=seen):
+            seen.append(shown)
+            return torch.zeros(len(seeds), 1, 8, 8)
+
+        how = {"name": "stripes", "processes": Processes("cpu"), "progress": False}
+        GeneratorJudge.of(data, settings, tmp_path, shown=shown, **how).scores(draw, tmp_path / "a.png")
+        assert isinstance(seen[0], wanted)
 
 
 def test_the_judge_is_kept(judge, tmp_path):

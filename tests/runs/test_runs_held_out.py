@@ -7,11 +7,13 @@ import warnings
 import pytest
 import torch
 from small_pictures import picture, png, shard
+from tiny_text import LetterEncoder
 
 from var.cli import main
 from var.data import ArrayData, open_data
 from var.data.base import conditions_at
 from var.data.splits import MissingSplitError
+from var.data.texts import with_texts
 from var.errors import UserError
 from var.runs.held_out import held_out
 
@@ -114,6 +116,17 @@ def test_some_of_the_classes_in_another_order_keep_their_names(tmp_path):
     (tmp_path / "val" / "classes.txt").write_text("dog\nfox\n")
     with pytest.raises(UserError, match="must have the classes of the training images, cat, dog, emu, got fox; rename"):
         held_out(str(tmp_path), open_data(tmp_path, size=4))
+
+
+def test_captions_are_read_where_classes_are_missing_and_bad_images_skipped(tmp_path):
+    for split, labels in (("train", "012"), ("val", "10")):
+        kinds = ("png", "cls", "txt")
+        members = [(f"{n}.{kind}", png(40 * int(n)) if kind == "png" else n) for n in labels for kind in kinds]
+        shard(tmp_path / split / "0.tar", members)
+    how = {"on_bad_image": "skip", "captions": True}
+    shown = with_texts(held_out(str(tmp_path), open_data(tmp_path, size=4, **how), **how), LetterEncoder(6))
+    assert (shown.labels.tolist(), list(shown.captions)) == ([1, 0], ["1", "0"])
+    assert conditions_at(shown, torch.tensor([0, 1])).labels.tolist() == [1, 0]
 
 
 def test_splits_of_the_library_datasets(tmp_path):

@@ -11,7 +11,7 @@ from tiny_models import one_line
 from tiny_text import LetterEncoder, save_text_model
 
 from var.conditions import Condition
-from var.text import open_encoder
+from var.text import TextFeatures, open_encoder
 
 WIDTH = 6
 MAKERS = {"var": tiny_pipeline, "diffusion": lambda **changes: tiny_diffusion_pipeline(timesteps=3, **changes)}
@@ -111,6 +111,23 @@ def test_every_model_says_what_it_takes(make, alone):
         make(vector_width=WIDTH)(prompt="a", **QUIET)
 
 
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda vectors: TextFeatures(vectors.repeat(2, 1)), "6 rows"),
+        (lambda vectors: TextFeatures(vectors[:1]), "1 rows"),
+        (lambda vectors: vectors, "Tensor"),
+    ],
+)
+def test_an_encoder_must_give_a_row_for_each_text(change, found):
+    class Other(LetterEncoder):
+        def __call__(self, texts, **options):
+            return change(super().__call__(texts).vectors)
+
+    with refused(f"must give TextFeatures with a row for each of 3 texts, got {found} of 'letters'; correct it"):
+        with_encoder(tiny_pipeline(vector_width=WIDTH), Other(WIDTH))(prompt=TEXTS, **QUIET)
+
+
 def test_a_likelihood_given_a_text():
     pipe = with_encoder(tiny_pipeline(vector_width=WIDTH, num_classes=0))
     images = torch.rand(3, 1, 6, 6, generator=torch.Generator().manual_seed(5)) * 2 - 1
@@ -130,6 +147,8 @@ def test_another_encoder_is_refused(both, make, tmp_path):
         with refused("a text encoder must have name, digest"):
             both.text_encoder = wrong
     assert make().text_encoder is None
+    with refused("the model takes no texts, got a text encoder"):
+        make().text_encoder = LetterEncoder(WIDTH)
 
 
 def test_a_saved_pipeline_reads_by_the_same_encoder_only(make, tmp_path):

@@ -28,7 +28,7 @@ class LetterEncoder:
         return TextFeatures(vectors, vectors[:, None], torch.ones(len(lines), 1, dtype=torch.bool))
 
 
-def save_tokenizer(folder, words=WORDS):
+def save_tokenizer(folder, words=WORDS, longest=12):
     """Of whole words."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
@@ -40,7 +40,7 @@ def save_tokenizer(folder, words=WORDS):
         single="<s> $A </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
     )
     named = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>", "eos_token": "</s>"}
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=12, **named).save_pretrained(folder)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=longest, **named).save_pretrained(folder)
 
 
 def save_text_model(folder, kind="bert", seed=0, **changes):

@@ -81,6 +81,27 @@ def test_the_digest_tells_weights_words_and_pooling(folders, tmp_path):
     assert len({same, digest(weights), digest(words), digest(as_sentences)}) == 4
 
 
+def test_what_is_not_stored_has_no_say(folders):
+    """A pooler that is drawn when the model is opened: neither in the digest nor by the caller's random numbers."""
+    before = torch.get_rng_state()
+    first = open_encoder(f"hf:{folders['mlm']}").digest
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(5)
+    assert open_encoder(f"hf:{folders['mlm']}").digest == first
+
+
+def test_long_texts_fit_where_places_begin_behind_the_padding(tmp_path):
+    import transformers
+
+    config = transformers.RobertaConfig(
+        vocab_size=12, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8,
+        max_position_embeddings=14, pad_token_id=1, bos_token_id=0, eos_token_id=2,
+    )  # fmt: skip
+    transformers.RobertaModel(config).save_pretrained(tmp_path)
+    save_tokenizer(tmp_path, longest=None)
+    assert open_encoder(f"hf:{tmp_path}")(["a " * 40], sequences=True).sequence.shape == (1, 12, 8)
+
+
 def as_sentences(folder, pooling="mean_tokens"):
     """In the layout of sentence encoders."""
     parts = [{"type": f"sentence_transformers.models.{part}"} for part in ("Transformer", "Pooling", "Normalize")]
@@ -128,6 +149,7 @@ def cut(name):
         (config_with(hidden_size=10**6), "its config asks for .* numbers of|but: "),
         (config_with(hidden_size=16), "must hold a text model in safetensors, but: "),
         (config_with(model_type="nothing"), "must hold a text model in safetensors, but: "),
+        (lambda folder: save_tokenizer(folder, (*WORDS[:4], *map(str, range(90)), "on")), "index out of range"),
         (config_with(auto_map={"AutoConfig": "x.Y"}, model_type="x"), "must hold a text model in safetensors, but: "),
     ],
 )
@@ -188,6 +210,8 @@ def test_a_file_of_texts(tmp_path):
     path = tmp_path / "texts.txt"
     path.write_bytes("\ufeffa red  circle\r\nnaïve café\n".encode())
     assert texts_in(path) == ["a red circle", "naïve café"]
+    path.write_bytes(b"a\rb\r")  # as old programs end lines
+    assert texts_in(path) == ["a", "b"]
     for content, message in (
         (b"a\n\nb", ".*texts.txt, line 2: .*got an empty one"),
         (b"", ".*line 1: .*got an empty one"),

@@ -46,8 +46,10 @@ class SkipBadImages(WrappedData):
         return self._first_good(index, lambda place: load_framed(self.data, place, framing, generator))
 
     def condition(self, indices: Int64[Tensor, " batch"]) -> Condition:
-        """What the images that `load` gave at `indices` show; ask after loading, in the same process."""
-        shown = [self._stand_ins.get(index, index) for index in indices.tolist()]
+        """What the images that `load` gives at `indices` show; what was not loaded yet is, where a class is not all."""
+        if getattr(self.data, "condition", None) is None:  # a label, which is that of what stands for an image too
+            return super().condition(indices)
+        shown = [self._loaded(index) for index in indices.tolist()]
         return super().condition(torch.tensor(shown, dtype=torch.int64))
 
     @property

@@ -22,7 +22,7 @@ from var.foreign.documents import parse_json
 from var.foreign.pictures import BadImageError
 from var.foreign.weights import opened_tensors, save_tensors
 from var.text import TextEncoder, TextFeatures
-from var.text.encoders import PIECES
+from var.text.encoders import PIECES, features_of
 from var.weights import add_to_digest
 
 logger = logging.getLogger(__name__)
@@ -71,18 +71,23 @@ def check_captions(data: ImageData | WrappedData, name: str) -> None:
 def different_captions(data: ImageData | WrappedData, *, skip: bool = False) -> tuple[list[str], Int64[Tensor, " n"]]:
     """The captions of `data`, each of them once, and the place among these of each image's.
 
-    A bad one is a `BadImageError`, or with `skip` passed over: another image stands for its own.
+    A bad one is a `BadImageError`, or with `skip` passed over: another image stands for its own. Raises `UserError` if
+    all are bad.
     """
     check_captions(data, type(data).__name__)
     captions: Sequence[str] = getattr(data, "captions", ())
     places: dict[str, int] = {}
+    bad: BadImageError | None = None
     rows = torch.zeros(len(data), dtype=torch.int64)
     for index in range(len(data)):
         try:
             rows[index] = places.setdefault(captions[index], len(places))
-        except BadImageError:
+        except BadImageError as error:
             if not skip:
                 raise
+            bad = error
+    if not places:
+        raise UserError(f"images must have good captions, got none: {bad}; repair the data") from bad
     return list(places), rows
 
 
@@ -104,13 +109,13 @@ def encoded(
     """
     parts = [texts[start : start + PART] for start in range(0, len(texts), PART)]
     if folder is None:
-        return TextFeatures.joined([encoder(part, sequences=sequences).attended() for part in parts])
+        return TextFeatures.joined([features_of(part, encoder, sequences=sequences) for part in parts])
     files = [_PartFile(make_folder(folder), part, encoder, sequences) for part in parts]
     missing = [file for file in files[rank::world_size] if not file.is_whole()]
     total = sum(len(file.texts) for file in missing)
     with tqdm(total=total, desc="texts", disable=not progress or not total) as bar:
         for file in missing:
-            file.save(encoder(file.texts, sequences=sequences).attended())
+            file.save(features_of(file.texts, encoder, sequences=sequences))
             bar.update(len(file.texts))
     wait()
     sweep(folder)

@@ -60,10 +60,10 @@ def card_text(card: ModelCard, cls: type, place: str, asked: str = "class_labels
 
 
 def licence_id(licence: str | None) -> str | None:
-    """The Hub's name of a licence as people write it: "CC BY-SA 4.0" is "cc-by-sa-4.0", and several are "other"."""
+    """The Hub's name of a licence as people write it: "CC BY-SA 4.0" is "cc-by-sa-4.0"; "other" for what has none."""
     if licence is None or "," in licence:
         return licence and "other"
-    return re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-")
+    return re.sub(r"[^a-z0-9.]+", "-", licence.lower()).strip("-.") or "other"
 
 
 def moved(text: str, place: str) -> str:

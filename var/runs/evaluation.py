@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from var.conditions import Condition
 from var.data.arrays import ArrayData
-from var.data.base import ImageData, condition_size, conditions_at
+from var.data.base import ConditionSize, ImageData, condition_size, conditions_at
 from var.data.batches import Batch
 from var.data.loading import load_images
 from var.errors import UserError
@@ -75,7 +75,7 @@ class GeneratorJudge:
 
         Data of one class have no classifier. Where the data show more than classes, samples are of what `shown` show.
         """
-        if shown is not None and condition_size(shown) == (len(shown.classes), 0):
+        if shown is not None and condition_size(shown) == ConditionSize(len(shown.classes), 0, 0):
             shown = None
         if len(data.classes) < 2 or not settings.judge_steps or not settings.every:
             return cls(settings, len(data.classes), None, None, shown)

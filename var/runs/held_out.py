@@ -1,7 +1,10 @@
 """Images that a run is judged by: like those that it is trained on, and none of them."""
 
+from collections.abc import Sequence
+
 import torch
 
+from var.data.bad_images import SkipBadImages
 from var.data.base import ImageData, Relabelled, condition_size, fingerprint
 from var.data.catalog import open_data
 from var.data.loading import load_images
@@ -29,7 +32,7 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error", *, capti
             raise UserError(f"they must be others than the training images, got the same ones in {source}")
         # The same classes in another order, or some of them, are told by their names.
         if other.classes != data.classes:
-            other = Relabelled(other, data.classes, f"the held-out {source}")
+            other = _relabelled(other, data.classes, f"the held-out {source}")
         if (found := condition_size(other)) != (wanted := condition_size(data)):
             raise UserError(
                 "they must show as many classes and as wide vectors and sequences as the training images, "
@@ -40,6 +43,13 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error", *, capti
         return data
     except UserError as error:
         raise UserError(f"held-out images must be usable, but: {error} (evaluation.every=0 does without)") from error
+
+
+def _relabelled(data: ImageData, classes: Sequence[str], name: str) -> ImageData:
+    """`data` with the labels of `classes`; what stands for bad images stays outermost, as captions need it."""
+    if isinstance(data, SkipBadImages):
+        return SkipBadImages(Relabelled(data.data, classes, name))
+    return Relabelled(data, classes, name)
 
 
 def _are_same(one: ImageData, other: ImageData) -> bool:

@@ -66,7 +66,8 @@ def _fitting(condition: Condition, count: int, num_classes: int, vector_width: i
     if len(condition) != count or given.dtype != torch.bool:
         raise UserError(f"a condition needs a row for each of {count} images, got {len(condition)}; correct it")
     labels = condition.classes(num_classes)[given]
-    if vector_width or condition.labels is None:  # where the null label says that there is a vector alone
+    alone = vector_width > 0 or condition.sequence is not None
+    if alone or condition.labels is None:  # where the null label says that there is a vector, or a sequence, alone
         labels = labels[labels != num_classes]
     vectors, needed = condition.vectors is not None, bool(given.any())
     _check_taken(labels.numel() > 0, num_classes, vector_width, vectors=vectors, needed=needed)

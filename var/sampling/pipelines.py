@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 
 from var.conditions import Condition
+from var.errors import UserError
 from var.hub import PretrainedPipeline
 from var.sampling.conditions import resolve_condition
 from var.sampling.labels import ClassLabels
@@ -66,12 +67,14 @@ class ConditionedPipeline(PretrainedPipeline):
         """What reads prompts, opened when it is first needed; None for a model that was trained without one.
 
         It may be set, to one that is open already or to any object of the protocol. Raises `UserError` if it cannot be
-        opened, or is another one than that of the training.
+        opened, or is another one than that of the training, and for a model that takes no texts.
         """
         return self._reader.encoder(self.device)
 
     @text_encoder.setter
     def text_encoder(self, encoder: Any) -> None:
+        if not (self._takes.vector_width or self._takes.sequence_width):
+            raise UserError("the model takes no texts, got a text encoder; use a model that was trained on some")
         self._reader.take(encoder)
 
     def settings(self) -> dict[str, Any]:

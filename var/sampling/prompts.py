@@ -9,7 +9,7 @@ import torch
 from var.errors import UserError
 from var.sampling.numbers import plain
 from var.text import TextEncoder, TextFeatures, checked_texts, open_encoder
-from var.text.encoders import checked_encoder
+from var.text.encoders import checked_encoder, features_of
 
 Prompt = str | Sequence[Any] | np.ndarray | None  # of str; said so, a check of types would read one, whichever
 """A text for all images, or one for each; None for no text."""
@@ -77,7 +77,7 @@ class Reader:
         different = list(dict.fromkeys(lines))
         encoder = self.encoder(device)
         assert encoder is not None, "whoever asks has looked at the name"
-        found = encoder(different, sequences=sequences).attended()
+        found = features_of(different, encoder, sequences=sequences)
         rows = torch.tensor([different.index(line) for line in lines])
         parts = (found.vectors, found.sequence, found.mask)
         return TextFeatures(*(None if part is None else part[rows] for part in parts))  # pyright: ignore[reportArgumentType]

@@ -82,3 +82,18 @@ def checked_encoder(encoder: Any) -> TextEncoder:
         wrong = ", ".join(missing) or "a call"
         raise UserError(f"a text encoder must have {wrong}, got {encoder!r:.60}; pass what open_encoder gives")
     return cast(TextEncoder, encoder)
+
+
+def features_of(texts: Sequence[str], encoder: TextEncoder, *, sequences: bool = False) -> TextFeatures:
+    """What `encoder` makes of `texts`, as models attend to it; raises `UserError` unless there is a row for each."""
+    found: Any = encoder(texts, sequences=sequences)
+    if not isinstance(found, TextFeatures) or len(found.vectors) != len(texts):
+        rows = f"{len(found.vectors)} rows" if isinstance(found, TextFeatures) else type(found).__name__
+        raise UserError(
+            f"a text encoder must give TextFeatures with a row for each of {len(texts)} texts, got {rows} of "
+            f"{encoder.name!r}; correct it"
+        )
+    if sequences and (found.sequence is None or found.mask is None):
+        rule = "a text encoder must give a sequence and its mask if asked"
+        raise UserError(f"{rule}, got none of {encoder.name!r}; use another")
+    return found.attended()

@@ -46,9 +46,9 @@ def one_line(text: Any) -> str:
 
 def texts_in(path: Path | str) -> list[str]:
     """The texts in a file, one in each line, as `one_line` gives them; raises `UserError`, with the line."""
-    content = read_text(path, most=MOST_BYTES, what="a file of texts").removesuffix("\n")
+    content = read_text(path, most=MOST_BYTES, what="a file of texts").replace("\r\n", "\n").replace("\r", "\n")
     lines = []
-    for number, line in enumerate(content.split("\n"), start=1):
+    for number, line in enumerate(content.removesuffix("\n").split("\n"), start=1):
         try:
             lines.append(one_line(line))
         except TextError as error:

@@ -55,8 +55,8 @@ class PretrainedTextEncoder:
             self._recipe = _recipe(folder)
             self._tokenizer, self._model, self._pooled = _loaded(folder)
             self._longest = min(self._recipe.longest or LONGEST, _limit(self._tokenizer, self._model))
-        self._model.to(device)
-        probe = self([PROBES[0]], sequences=True)
+            self._model.to(device)
+            probe = self([PROBES[0]], sequences=True)
         assert probe.sequence is not None
         self.width, self.sequence_width = probe.vectors.shape[1], probe.sequence.shape[2]
         self.digest = self._digest()
@@ -138,14 +138,16 @@ def _loaded(folder: Path) -> tuple[Any, Any, bool]:
         raise _unfit(folder, f"its config asks for {needed:,} numbers of {stored:,}")
     tokenizer = AutoTokenizer.from_pretrained(folder, **own)
     del own["trust_remote_code"]
-    model, told = cls.from_pretrained(
-        folder, **own, use_safetensors=True, dtype=torch.float32, output_loading_info=True, attn_implementation="sdpa"
-    )
+    how = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True, "attn_implementation": "sdpa"}
+    with torch.random.fork_rng(devices=[]):  # for what is missing, which is drawn
+        model, told = cls.from_pretrained(folder, **own, **how)
     missing = sorted(told["missing_keys"])
     pooled = not any("pooler" in name for name in missing)
     if strangers := [name for name in missing if "pooler" not in name]:
         raise _unfit(folder, f"{strangers[0]} is missing of its weights")
     for name, weight in model.state_dict().items():
+        if name in missing:
+            weight.zero_()  # a pooler that is not asked: the digest is that of what is stored
         if not is_finite(weight):
             raise not_finite(folder, name)
     return tokenizer, model.eval().requires_grad_(False), pooled
@@ -179,8 +181,11 @@ def _model_class(config: Any, folder: Path) -> Any:
 
 def _limit(tokenizer: Any, model: nn.Module) -> int:
     """Pieces that the model has places for; models of relative places have no limit."""
-    said = min(tokenizer.model_max_length, getattr(model.config, "max_position_embeddings", None) or LONGEST)
-    return int(said)
+    places = getattr(model.config, "max_position_embeddings", None) or LONGEST
+    for name, module in model.named_modules():
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None:
+            places -= module.padding_idx + 1  # pyright: ignore[reportOperatorIssue] (RoBERTas count from behind it)
+    return int(min(tokenizer.model_max_length, places))
 
 
 def _own_vectors(found: Any) -> Float[Tensor, "batch width"] | None:
