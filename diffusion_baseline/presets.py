@@ -3,11 +3,11 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32, shapes-text-32 | yes, on a CPU; the README has the results | found here |
-| emoji-32 | 150 steps only, 0.9 CPU minutes: with DDIM-10 at guidance 3, 4.7 times the distance of real training images, to validation images | those of shapes-32, a third wider; its guidance was not chosen |
+| emoji-32 | trained for as many seconds as VAR, not tuned: its guidance was not chosen | those of shapes-32 |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
-"""  # noqa: E501 (a row of a table)
+"""
 
 from dataclasses import replace
 
