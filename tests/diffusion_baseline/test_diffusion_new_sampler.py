@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from comparison.sampling import draw, settings_of
+from comparison.sampling import Asked, draw, settings_of
 from comparison.settings import comparison
 from PIL import Image
 
@@ -77,7 +77,7 @@ def test_it_is_compared_by_one_row_more(pipe):
     assert settings[:-1] == settings_of(plan, "diffusion")
     last = settings[-1]
     assert (last.model, last.sampler, last.steps, last.headline) == ("diffusion", "leap", 2, False)
-    assert draw(pipe, last, torch.tensor([0, 1]), seed=0).shape == (2, 1, 4, 4)
+    assert draw(pipe, last, Asked(torch.tensor([0, 1])), seed=0).shape == (2, 1, 4, 4)
 
 
 def test_without_the_row_it_is_unknown():

@@ -13,11 +13,13 @@ import compare as script
 import numpy as np
 import pytest
 import torch
+from comparison import judging
+from comparison import run as running
 from comparison.schedule import Place
 from comparison.settings import comparison
 from comparison.training import judge_stage, training_jobs
 from PIL import Image
-from tiny_comparison import serially, tiny
+from tiny_comparison import patch, serially, tiny
 
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
@@ -177,13 +179,16 @@ def test_pipelines_are_saved_for_from_pretrained(finished):
         assert torch.isfinite(images).all()
 
 
-def test_a_second_run_trains_nothing(finished):
+def test_a_second_run_trains_nothing(finished, monkeypatch, capsys):
     folder, _ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
-    run = compare("digits", "--output", folder, script=TINY)
-    assert run.returncode == 0, run.stderr
+    monkeypatch.setattr("comparison.processes.start_server", lambda: None)
+    for module in (judging, running):
+        monkeypatch.setattr(module, "carry_out", serially)
+    patch(monkeypatch.setattr)
+    assert script.main(["digits", "--output", str(folder), "--device", "cpu"]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
-    line = run.stderr.split("reused from", 1)[1].splitlines()[0]
+    line = capsys.readouterr().err.split("reused from", 1)[1].splitlines()[0]
     for stage in ("tokenizer", "transformer", "diffusion", "samples of var", "times of diffusion"):
         assert stage in line
 

@@ -76,9 +76,18 @@ def test_the_digest_tells_weights_words_and_pooling(folders, tmp_path):
     def words(folder):
         save_tokenizer(folder, (*WORDS[:-1], "floor"))
 
+    def told(**changes):
+        def change(folder):
+            config = folder / "config.json"
+            config.write_text(json.dumps(json.loads(config.read_text()) | changes))
+
+        return change
+
     same = open_encoder(f"hf:{folders['bert']}").digest
     assert (digest(), len(same)) == (same, 32)
-    assert len({same, digest(weights), digest(words), digest(as_sentences)}) == 4
+    assert digest(told(transformers_version="0")) == same
+    changes = (weights, words, as_sentences, told(num_attention_heads=1), told(hidden_act="relu"))
+    assert len({same, *map(digest, changes)}) == 1 + len(changes)
 
 
 def test_what_is_not_stored_has_no_say(folders):

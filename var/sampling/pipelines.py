@@ -60,7 +60,7 @@ class ConditionedPipeline(PretrainedPipeline):
             return 'prompt=["a text like those of the training"] * 2'
         labels = ["class_labels=[0, 1]"] if self._takes.num_classes else []
         width = self._takes.vector_width
-        return ", ".join([*labels, *([f"vectors=[[0.0] * {width}] * 2"] if width else [])])
+        return ", ".join([*labels, *([f"vectors=[[0.0] * {width}] * 2"] if width else [])]) or "num_images=2"
 
     @property
     def text_encoder(self) -> TextEncoder | None:

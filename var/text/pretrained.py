@@ -31,6 +31,8 @@ FILES = (
 )
 """What is fetched of a text model on the Hub."""
 
+VOLATILE = ("_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version")
+"""What a config says that changes nothing of what is computed here."""
 BATCH = 64
 """Texts encoded at once."""
 LONGEST = 512
@@ -59,7 +61,7 @@ class PretrainedTextEncoder:
             probe = self([PROBES[0]], sequences=True)
         assert probe.sequence is not None
         self.width, self.sequence_width = probe.vectors.shape[1], probe.sequence.shape[2]
-        self.digest = self._digest()
+        self.digest = self._digest(read_json(folder / "config.json"))
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
@@ -86,12 +88,13 @@ class PretrainedTextEncoder:
         vectors = F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
         return TextFeatures(vectors.cpu(), rows.cpu(), mask.cpu())
 
-    def _digest(self) -> str:
-        """32 hex digits that name the weights, the vocabulary, and how texts are cut and pooled."""
+    def _digest(self, config: dict[str, Any]) -> str:
+        """32 hex digits that name the weights and what is computed with them, and how texts are cut and pooled."""
         words = sorted(self._tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
         cut = [self._tokenizer(text)["input_ids"] for text in PROBES]
-        about = [type(self._model).__name__, *self._recipe, self._pooled, self._longest, words, cut]
-        digest = hashlib.blake2b(json.dumps(about).encode(), digest_size=16)
+        told = {name: value for name, value in config.items() if name not in VOLATILE}
+        about = [type(self._model).__name__, told, *self._recipe, self._pooled, self._longest, words, cut]
+        digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
         add_to_digest(digest.update, sorted(self._model.state_dict().items()))
         return digest.hexdigest()
 
