@@ -3,7 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32, shapes-text-32 | yes, on a CPU; the README has the results | found here |
-| emoji-32 | trained for as many seconds as VAR, not tuned: its guidance was not chosen | those of shapes-32 |
+| emoji-32 | yes, on a CPU; the README has the results | those of shapes-32; its guidance was not chosen |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |

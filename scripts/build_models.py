@@ -196,11 +196,16 @@ def _description(name: str, options: argparse.Namespace, jobs: "Sequence[Job[Any
     words = ["python scripts/build_models.py", name, *(f"--set {each}" for each in options.assignments)]
     runs = [(job.kind, job.settings.training) for job in jobs]
     trained = ", ".join(f"{kind} {run.steps:,} steps of {run.batch_size} images, seed {run.seed}" for kind, run in runs)
+    told = "Losses and reconstructions are of training images."
+    if (settings := jobs[-1].settings.evaluation).every:
+        told = (
+            f"The scores are those of {settings.samples} samples, drawn as the preset says, against the training "
+            "images, in the features of a small classifier that was trained on these; losses and reconstructions are "
+            "of held-out ones."
+        )
     return (
         f"Comes with next-scale, and is made anew by `{' '.join(words)}`. Trained: {trained}. Stored in bfloat16, it "
-        "computes in float32 unless another type is asked for. The scores are of the stored weights: those of "
-        f"{jobs[-1].settings.evaluation.samples} samples, drawn as the preset says, against the training images, in "
-        "the features of a small classifier that was trained on these; losses and reconstructions are of held-out ones."
+        f"computes in float32 unless another type is asked for, and is measured so. {told}"
     )
 
 
