@@ -35,9 +35,6 @@ MODEL = "model"  # the folder within a stage's
 NOT_OF_TRAINING = ("data", "evaluation", "checkpoints", "sampling", "guidance_scale", "sampling_steps")
 """Settings of a run that do not move its weights; those of the data but for their name do."""
 
-Needed = tuple[Any, ...]
-"""The stages that a job needs, and then its arguments."""
-
 
 def trained_name(model: str, stage: str, seed: int) -> str:
     """The job that trains a stage of a model."""

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from var.data import open_data
 from var.data.base import ImageData, unwrapped
+from var.data.texts import check_captions, different_captions
 from var.data.vectors import WithVectors
 from var.errors import UserError
 from var.evaluation.features.attributes import AttributeNetwork, train_attributes
@@ -51,11 +52,11 @@ class TextJudge:
 
         Raises `UserError` for data without captions.
         """
-        captions = captions_of(data)
+        texts, rows = different_captions(data)
         options = {"seed": seed, "device": device, "progress": progress}
         words_in = getattr(unwrapped(data), "words_in", None)
         return cls(
-            image_text=train_image_text(WithVectors(data, _encoded(captions, encode)), **options),
+            image_text=train_image_text(WithVectors(data, encode(texts), rows=rows), **options),
             encode=encode,
             attributes=None if words_in is None else train_attributes(unwrapped(data), **options),
             words_in=words_in,
@@ -111,21 +112,8 @@ class TextJudge:
         """What the judge says of real images of `data` and their captions, held out of its training: its own worth."""
         # Data lie class by class: the first ones alone would be of few classes, whose captions are the most alike.
         places = torch.linspace(0, len(data) - 1, min(count, len(data))).long().tolist()
-        captions = captions_of(data)
+        check_captions(data, type(data).__name__)
+        captions: Sequence[str] = getattr(data, "captions", ())
         return self.judge(
             to_uint8(torch.stack([data.load(place) for place in places])), [captions[place] for place in places]
         )
-
-
-def _encoded(captions: Sequence[str], encode: Encode) -> Tensor:
-    """The vectors of captions, each different one encoded once."""
-    places = {caption: place for place, caption in enumerate(dict.fromkeys(captions))}
-    return encode(list(places))[[places[caption] for caption in captions]]
-
-
-def captions_of(data: ImageData) -> list[str]:
-    """The captions of all images; raises `UserError` for data without."""
-    captions = getattr(data, "captions", None)
-    if captions is None:
-        raise UserError("words are judged by data with captions, got data without; write NAME.txt beside each image")
-    return list(captions)

@@ -2,7 +2,8 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32, shapes-text-32 | yes, on a CPU; the README has the results | found here |
+| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| shapes-text-32 | yes, on a CPU: outlines are rough (README) | partly found here |
 | emoji-32 | yes, on a CPU; the README has the results | partly found here |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
