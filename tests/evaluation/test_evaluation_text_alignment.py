@@ -122,7 +122,7 @@ def test_data_must_tell_their_words():
     plain = ArrayData(torch.zeros(4, 1, 8, 8), [0, 1, 0, 1])
     with pytest.raises(UserError, match="data that tell the attributes"):
         train_attributes(plain)
-    with pytest.raises(UserError, match="must have captions, got none in ArrayData; write NAME.txt"):
+    with pytest.raises(UserError, match=r"must have captions, got none in ArrayData; write NAME\.txt"):
         TextJudge.trained(plain, encode)
     assert open_data("shapes", split="test").words_in("a castle") is None
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
@@ -113,7 +114,7 @@ class TextJudge:
         # Data lie class by class: the first ones alone would be of few classes, whose captions are the most alike.
         places = torch.linspace(0, len(data) - 1, min(count, len(data))).long().tolist()
         check_captions(data, type(data).__name__)
-        captions: Sequence[str] = getattr(data, "captions", ())
+        captions: Any = getattr(data, "captions", None)
         return self.judge(
             to_uint8(torch.stack([data.load(place) for place in places])), [captions[place] for place in places]
         )
