@@ -238,8 +238,9 @@ def unwritable(path: Path, error: OSError) -> UserError:
 
 
 def _sibling(path: Path, ending: str) -> Path:
-    """A name beside `path` that no other process, thread or machine takes; see `sweep`."""
-    name = os.fsdecode(os.fsencode(path.name)[:_LONGEST])
+    """A name beside `path`, itself maybe temporary, that no other process, thread or machine takes; see `sweep`."""
+    found = _TEMPORARY.fullmatch(path.name)
+    name = os.fsdecode(os.fsencode(found["name"] if found else path.name)[:_LONGEST])
     return path.with_name(f".{name}.{os.getpid()}-{_machine()}-{secrets.token_hex(3)}.{ending}")
 
 

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from var.errors import UserError
-from var.files import give_usual_mode
+from var.files import begin_folder, give_usual_mode
 from var.foreign.weight_files import check_file, check_weights, damaged
 from var.names import shown
 from var.paths import expanded
@@ -119,10 +120,16 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
         place = tensor.untyped_storage().data_ptr()
         cpu[name] = tensor.clone() if place in storages else tensor
         storages.add(place)
+    # The library writes into a temporary file of its own, which would stay where the process is killed: in a folder
+    # of ours it is swept.
+    folder = begin_folder(path)
     try:
-        save_file(cpu, path, metadata=dict(metadata or {"format": "pt"}))
+        save_file(cpu, folder / "tensors", metadata=dict(metadata or {"format": "pt"}))
+        os.replace(folder / "tensors", path)
     except SafetensorError as error:
         raise _os_error(str(error) or type(error).__name__) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     give_usual_mode(path)
 
 
