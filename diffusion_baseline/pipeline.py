@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Unpack
 
@@ -9,8 +10,9 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from diffusion_baseline.classifier.guiding import steering
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
-from diffusion_baseline.guidance import guided_in_one_call
+from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
@@ -21,6 +23,7 @@ from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.images import format_images
 from var.sampling.finite import Finite
+from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
@@ -51,6 +54,7 @@ class DiffusionPipeline(ConditionedPipeline):
 
     package = "diffusion_baseline"
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
+    _noisiest = 1.0
 
     def __init__(
         self,
@@ -115,6 +119,7 @@ class DiffusionPipeline(ConditionedPipeline):
         *,
         prompt: Prompt = None,
         vectors: Vectors = None,
+        guidance: Guidance | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -130,11 +135,12 @@ class DiffusionPipeline(ConditionedPipeline):
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
         those and all others that were trained on vectors. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for); `num_inference_steps`, 1 to
-        T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
-        "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest
-        timestep however few the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image
-        in [-1, 1] at every step.
+        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
+        `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
+        for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
+        ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
+        the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image in [-1, 1] at every
+        step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -144,7 +150,8 @@ class DiffusionPipeline(ConditionedPipeline):
         network = self._network()
         check_callback(callback_on_step_end)
         check_switches(return_intermediates=return_intermediates, progress=progress)
-        settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
+        guidance, given = self._guided(guidance, keywords)
+        settings = updated(sampling, SamplingSettings, given, DiffusionPipeline.__call__)
         sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds, vectors, prompt)
         generators, seeds = random_streams(count, generator, seeds)
@@ -155,9 +162,12 @@ class DiffusionPipeline(ConditionedPipeline):
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
         finite = Finite("generation needs finite predictions", "look at the network's weights")
-        denoise = self._denoiser(condition.to(self.device), settings, finite, predicted)
+        denoise = self._denoiser(condition.to(self.device), settings, finite, predicted, guidance)
         bar = tqdm(total=options["steps"], desc=settings.sampler, leave=False, disable=not progress)
-        with eval_mode(self.unet), bar:
+        with ExitStack() as models, bar:
+            for model in (self.unet, guidance.classifier, guidance.weaker and guidance.weaker.unet):
+                if model is not None:
+                    models.enter_context(eval_mode(model))
 
             def on_step(index: int, timestep: int, x: Tensor) -> None:
                 bar.update()
@@ -186,21 +196,31 @@ class DiffusionPipeline(ConditionedPipeline):
             raise UserError(f"eta is a number of ddim, got {settings.eta} for {settings.sampler}; leave it out")
         return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
+    def _facts(self) -> dict[str, Any]:
+        config, own = self._network().config, self.settings()
+        noise = {name: own.get(name, False) for name in ("schedule", "num_timesteps", "zero_terminal", "prediction")}
+        images = {"image_size": config.size, "image_channels": config.image_channels}
+        numbered = tuple(map(str, range(config.num_classes)))  # nobody has named the classes
+        names = None if self.class_names == numbered else self.class_names
+        return {**super()._facts(), "class_names": names, **images, **noise}
+
     def _denoiser(
-        self, condition: Condition, settings: SamplingSettings, finite: Finite, predicted: list[Tensor] | None
+        self,
+        condition: Condition,
+        settings: SamplingSettings,
+        finite: Finite,
+        predicted: list[Tensor] | None,
+        guidance: Guidance | None = None,
     ) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
-        scale = settings.guidance_scale
-        if not condition.given.any():
-            scale = 0  # there is nothing to guide towards: one prediction is enough
-        # A compiled network is called as such; what runs on several devices cannot divide a condition among them.
-        compiled = hasattr(self.unet, "_orig_mod")
-        predict = guided_in_one_call(self.unet if compiled else self._network(), condition, scale)
+        guidance = guidance or Guidance()
+        predict = self._predictor(condition, settings, guidance.weaker)
+        steer = steering(guidance.classifier, self._facts(), condition, settings, self.schedule, finite)
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor | Estimate:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             output = finite.checked(predict(x, timesteps))
-            image, eps = image_and_noise(output, x, timesteps, self.schedule, self.prediction)
+            image, eps = steer(image_and_noise(output, x, timesteps, self.schedule, self.prediction), x, timesteps)
             if settings.clip_sample:
                 image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
             if predicted is not None:
@@ -208,3 +228,22 @@ class DiffusionPipeline(ConditionedPipeline):
             return Estimate(image, eps) if self.schedule.ends_in_noise else eps
 
         return denoise
+
+    def _predictor(self, condition: Condition, settings: SamplingSettings, weaker: Any) -> Predictor:
+        """The network, guided away from what it predicts without the condition, or from what the `weaker` one does."""
+
+        def guided_by(scale: float) -> Predictor:
+            if weaker is None:
+                return guided_in_one_call(self._called(), condition, scale)
+            mine, theirs = self._called(), weaker._called()
+            return guided(lambda x, t: mine(x, t, condition), lambda x, t: theirs(x, t, condition), scale)
+
+        if weaker is None and not condition.given.any():
+            return guided_by(0)  # there is nothing to guide towards: one prediction is enough
+        if settings.guides_everywhere and settings.guidance_schedule == "constant":
+            return guided_by(settings.guidance_scale)
+        return guided_by_step(lambda t: settings.guidance_at(self.schedule.levels(t)[1].item()), guided_by)
+
+    def _called(self) -> Any:
+        """What is called: a compiled network as such; one on several devices cannot divide a condition among them."""
+        return self.unet if hasattr(self.unet, "_orig_mod") else self._network()

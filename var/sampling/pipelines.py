@@ -9,7 +9,7 @@ from var.conditions import Condition
 from var.errors import UserError
 from var.hub import PretrainedPipeline
 from var.sampling.conditions import resolve_condition
-from var.sampling.guidance import Guidance
+from var.sampling.guidance import Guidance, check_same
 from var.sampling.labels import ClassLabels
 from var.sampling.prompts import Prompt, Reader
 from var.sampling.vectors import Vectors
@@ -115,13 +115,7 @@ class ConditionedPipeline(PretrainedPipeline):
         if not isinstance(weaker, ConditionedPipeline) or weaker.parts != self.parts:
             name = type(self).__name__
             raise UserError(f"weaker must be a {name}, as what it guides, got {type(weaker).__name__}; load one")
-        theirs = weaker._facts()
-        for name, mine in self._facts().items():
-            if theirs[name] != mine and None not in (theirs[name], mine):
-                raise UserError(
-                    f"weaker must have the same {name} as what it guides, {mine!r:.100}, got {theirs[name]!r:.100}; "
-                    "choose another model"
-                )
+        check_same("weaker", weaker._facts(), self._facts())
 
     def _condition(
         self,
