@@ -24,7 +24,7 @@ class DiffusionTask:
 
     def loss(self, model: torch.nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
         """Return the simplified loss, with timesteps, noise and what is dropped drawn from `generator`."""
-        images, schedule = batch.images, self.pipeline.schedule
+        images, schedule = self.pipeline.encode(batch.images), self.pipeline.schedule
         device = images.device
         timesteps = torch.randint(schedule.num_timesteps, (len(images),), generator=generator, device=device)
         noise = torch.randn(images.shape, generator=generator, device=device)
