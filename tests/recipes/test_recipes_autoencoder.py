@@ -4,8 +4,10 @@ import json
 
 import pytest
 import torch
+from tiny import tiny_vqvae
 from torch.utils.flop_counter import FlopCounterMode
 
+from var import VQVAE
 from var.autoencoder import Autoencoder, AutoencoderConfig, LatentCodec
 from var.cli import main
 from var.conditions import Condition
@@ -115,6 +117,16 @@ def test_weights_to_start_from_fix_the_architecture(tmp_path, capsys):
 def test_a_negative_weight_is_refused():
     with pytest.raises(UserError, match="kl must be 0 or more, got -1"):
         AutoencoderLosses(kl=-1.0)
+
+
+def test_a_tokenizer_becomes_a_codec(tmp_path, capsys):
+    tiny_vqvae().save_pretrained(tmp_path / "vqvae")
+    command = ["codec", str(tmp_path / "vqvae"), "--output", str(tmp_path / "codec")]
+    assert main(command) == 0
+    codec = LatentCodec.from_pretrained(tmp_path / "codec")
+    assert codec.digest == VQVAE.from_pretrained(tmp_path / "vqvae").codec().digest
+    assert main(command) == 2
+    assert "--output must be a new folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", PRESETS)
