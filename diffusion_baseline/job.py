@@ -1,20 +1,26 @@
 """`python -m diffusion_baseline train`: from the command line's options to a run."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from diffusion_baseline.cascade import enlarge
 from diffusion_baseline.codecs import check_codec, encoding_cost, latent_size, measure, open_codec
-from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.pipeline import DiffusionOutput, DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.settings import DiffusionRun
+from diffusion_baseline.super_resolution import Enlarging, shrunken
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet
 from var.autoencoder import LatentCodec
 from var.conditions import Condition
+from var.data.base import ImageData
+from var.data.loading import load_images
 from var.errors import UserError
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
@@ -102,10 +108,12 @@ class DiffusionJob(Job[DiffusionRun]):
         data, judged = self.with_texts(session)
         exact = DiffusionTask(pipeline, label_drop=0.0)
         options = settings.sampling.keywords()
+        draw = partial(_enlarge_shown, pipeline, judged, settings.evaluation.samples)
+        draw = draw if settings.unet.small_size else pipeline
         return Prepared(
             task=DiffusionTask(pipeline, label_drop=settings.label_drop),
             data=data,
-            evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: pipeline, options),
+            evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: draw, options),
         )
 
     def _pipeline(self, session: Session) -> DiffusionPipeline:
@@ -134,7 +142,33 @@ def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
     image = torch.zeros(1, config.image_channels, *config.size, device="meta")
     timestep = torch.zeros(1, dtype=torch.long, device="meta")
     shown = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
+    if config.small_size:
+        shown = Enlarging.made_of(shown, torch.zeros(1, config.image_channels, *config.small, device="meta"), timestep)
     return cost_of(unet, lambda: unet(image, timestep, shown).square().mean())
+
+
+def _enlarge_shown(
+    pipeline: DiffusionPipeline,
+    data: ImageData,
+    count: int,
+    shown: list[int] | Condition,
+    *,
+    seeds: Sequence[int],
+    **keywords: Any,
+) -> DiffusionOutput:
+    """Enlarge images of `data` that show what is asked for, without noise, to judge a network that enlarges.
+
+    Beside a label stands the image of its class that the seed counts to; beside a condition the one that it is of,
+    where `count` of them are spread over the data. `keywords` and errors as for `DiffusionPipeline`.
+    """
+    if isinstance(shown, Condition):
+        places = torch.linspace(0, len(data) - 1, count).long()[list(seeds)]
+    else:
+        of_class = [(data.labels == label).nonzero().flatten() for label in range(len(data.classes))]
+        mine = [of_class[label] for label in shown]
+        places = torch.stack([some[seed % len(some)] for some, seed in zip(mine, seeds, strict=True)])
+    small = shrunken(load_images(data, places), pipeline.unet.config.small)
+    return enlarge(pipeline, small, shown, augmentation=0.0, seeds=seeds, **keywords)
 
 
 def _codec(source: str | None, start: DiffusionPipeline | None, run: DiffusionRun) -> LatentCodec | None:

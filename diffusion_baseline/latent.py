@@ -8,6 +8,8 @@ from var.errors import UserError
 
 def check_fits(codec: LatentCodec, unet: UNetConfig) -> None:
     """Raise `UserError` unless a network of this config diffuses the latents of `codec`."""
+    if unet.small_size:
+        raise UserError("a U-Net that enlarges images works on pixels, got a codec too; leave it out")
     wanted = unet.image_channels, *unet.size
     if codec.latent_shape != wanted:
         raise UserError(

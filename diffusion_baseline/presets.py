@@ -7,6 +7,7 @@
 | emoji-32 | yes, on a CPU; the README has the results | those of shapes-32; its guidance was not chosen |
 | digits-latent, shapes-latent-32 | yes, on a CPU, once, behind the autoencoder of the same data | found here |
 | emoji-latent-32 | no | those of shapes-latent-32 |
+| shapes-super-32 | no | those of shapes-32 |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
@@ -96,6 +97,8 @@ _LATENT_32 = {"image_size": 8, "base_channels": 48, "multipliers": (1, 2), "atte
 PRESETS: dict[str, DiffusionRun] = {
     "digits": _DIGITS,
     "digits-latent": _latent(_DIGITS, image_size=4),
+    # The first half of a cascade is shapes-32 with unet.image_size=16.
+    "shapes-super-32": replace(_SHAPES_32, unet=replace(_SHAPES_32.unet, small_size=16, small_noise=0.5)),
     "shapes-latent-32": _latent(_SHAPES_32, **_LATENT_32),
     "emoji-latent-32": _latent(_EMOJI_32, **_LATENT_32),
     "shapes-32": _SHAPES_32,
