@@ -13,11 +13,13 @@ from tqdm.auto import tqdm
 from diffusion_baseline.classifier.guiding import steering
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
+from diffusion_baseline.latent import check_fits, check_range
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet, UNetConfig
+from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
@@ -49,11 +51,12 @@ class DiffusionPipeline(ConditionedPipeline):
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
     is left at its end; `prediction` is "eps", "v", "x0" or "flow"; `class_names` are the numbers of the classes if not
     given; `text_encoder` is that of the texts it was trained with: an opened one, or its name and digest, by which it
-    is opened when it is needed.
+    is opened when it is needed. With a `codec` it is latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
     """
 
     package = "diffusion_baseline"
-    parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
+    parts = {"unet": UNet, "codec": LatentCodec}  # noqa: RUF012 (read by the mixin, never changed)
+    optional = frozenset({"codec"})
     _noisiest = 1.0
 
     def __init__(
@@ -66,12 +69,15 @@ class DiffusionPipeline(ConditionedPipeline):
         prediction: str = "v",
         class_names: Sequence[str] | None = None,
         text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
+        codec: LatentCodec | None = None,
     ) -> None:
-        self.unet = unet
+        self.unet, self.codec = unet, codec
         self._reader = Reader(text_encoder)
         num_classes = self._network().config.num_classes
         names = checked_class_names(class_names, num_classes)
         unet.eval()
+        if (codec := self._codec()) is not None:
+            codec.eval().requires_grad_(False)
         self.schedule = named_schedule(schedule, num_timesteps, zero_terminal=zero_terminal)
         self.prediction: Prediction = chosen(prediction, PREDICTIONS, "prediction")
         if self.schedule.ends_in_noise and prediction == "eps":
@@ -105,6 +111,32 @@ class DiffusionPipeline(ConditionedPipeline):
     def _network(self) -> UNet:
         """The network as it is now, without what compilation or distributed training wrapped around it."""
         return plain_model(self.unet, UNet, "unet")
+
+    def _codec(self) -> LatentCodec | None:
+        """The codec, if there is one, where the network is; raises `UserError` unless both are of the same latents."""
+        if self.codec is None:
+            return None
+        codec = plain_model(self.codec, LatentCodec, "codec")
+        check_fits(codec, self._network().config)
+        return codec if codec.scale.device == self.device else codec.to(self.device)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        config = self._network().config
+        return (config.image_channels, *config.size) if self.codec is None else self.codec.image_shape
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """What is diffused of images in [-1, 1]: their latents, or themselves."""
+        codec = self._codec()
+        return images if codec is None else codec.encode(images)
+
+    @torch.no_grad()
+    def decode(self, diffused: Tensor) -> Tensor:
+        """The images of what `encode` gives."""
+        codec = self._codec()
+        return diffused if codec is None else codec.decode(diffused)
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
@@ -144,21 +176,24 @@ class DiffusionPipeline(ConditionedPipeline):
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
-        receives the step's index, its timestep and x after it. Raises `UserError` for requests that make no sense,
-        and where the network computes NaN or infinity.
+        receives the step's index, its timestep and x after it, a latent where there is a codec. Raises `UserError` for
+        requests that make no sense, and where the network computes NaN or infinity.
         """
         network = self._network()
         check_callback(callback_on_step_end)
         check_switches(return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         settings = updated(sampling, SamplingSettings, given, DiffusionPipeline.__call__)
+        check_range(settings, self._codec())
         sample, options = self._sampler(settings)
         count = count_images(class_labels, num_images, seeds, vectors, prompt)
         generators, seeds = random_streams(count, generator, seeds)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
-        format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
+        format_images(
+            torch.empty(0, *self.image_shape), output_type
+        )  # a wrong output_type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
         finite = Finite("generation needs finite predictions", "look at the network's weights")
@@ -178,10 +213,12 @@ class DiffusionPipeline(ConditionedPipeline):
         finite.checked(x)  # steps may leave the range although no prediction did
         finite.settle()
         return DiffusionOutput(
-            images=format_images(x, output_type),
+            images=format_images(self.decode(x), output_type),
             labels=condition.classes(network.config.num_classes),
             seeds=seeds,
-            intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
+            intermediates=None
+            if predicted is None
+            else [format_images(self.decode(each), output_type) for each in predicted],
         )
 
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:

@@ -5,9 +5,11 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from diffusion_baseline.diffusion import simplified_loss
+from diffusion_baseline.diffusion import add_noise, simplified_loss
 from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.super_resolution import Enlarging, shrunken
 from var import checks
+from var.conditions import Condition
 from var.data.batches import Batch
 from var.training.task import Numbers
 
@@ -24,12 +26,23 @@ class DiffusionTask:
 
     def loss(self, model: torch.nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
         """Return the simplified loss, with timesteps, noise and what is dropped drawn from `generator`."""
-        images, schedule = batch.images, self.pipeline.schedule
+        images, schedule = self.pipeline.encode(batch.images), self.pipeline.schedule
         device = images.device
         timesteps = torch.randint(schedule.num_timesteps, (len(images),), generator=generator, device=device)
         noise = torch.randn(images.shape, generator=generator, device=device)
-        condition = batch.condition.dropped(self.label_drop, generator)
+        condition = self._shown(images, batch.condition.dropped(self.label_drop, generator), generator)
 
         denoise = partial(model, shown=condition)
         losses = simplified_loss(denoise, images, noise, timesteps, schedule, self.pipeline.prediction)
         return losses.mean(), {}
+
+    def _shown(self, images: Tensor, condition: Condition, generator: Generator) -> Condition:
+        """The condition, beside small images with noise where the network enlarges such (Ho et al. 2022, Alg. 1)."""
+        config, schedule = self.model.config, self.pipeline.schedule
+        if not config.small_size:
+            return condition
+        small = shrunken(images, config.small)
+        most, device = round(config.small_noise * schedule.num_timesteps), images.device
+        levels = torch.randint(most + 1, (len(small),), generator=generator, device=device)
+        noise = torch.randn(small.shape, generator=generator, device=device)
+        return Enlarging.made_of(condition, add_noise(small, noise, levels - 1, schedule), levels)
