@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -11,9 +11,10 @@ from torch import Tensor
 
 from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, NoiseSchedule, Timesteps
 
-# The noise, the velocity of Salimans & Ho 2022, the clean image, or the velocity eps - x_0 of flow matching.
-Prediction = Literal["eps", "v", "x0", "flow"]
-PREDICTIONS: dict[str, Prediction] = {"eps": "eps", "v": "v", "x0": "x0", "flow": "flow"}
+# The noise, the velocity of Salimans & Ho 2022, the clean image, or the velocity eps - x_0 of flow matching, there or
+# on the average of a step.
+Prediction = Literal["eps", "v", "x0", "flow", "meanflow"]
+PREDICTIONS: dict[str, Prediction] = {name: name for name in get_args(Prediction)}
 
 
 def add_noise(images: Images, noise: Images, timesteps: Timesteps, schedule: NoiseLevels) -> Images:
@@ -30,7 +31,7 @@ def training_target(
         return noise
     if prediction == "x0":
         return images
-    if prediction == "flow":
+    if prediction in ("flow", "meanflow"):
         return noise - images  # Lipman et al. 2023, Eq. 23; Liu et al. 2023, Eq. 1
     # Salimans & Ho 2022, Section 4: the v-target has unit variance at every noise level.
     alpha, sigma = schedule.signal_and_noise(timesteps, images)
@@ -46,7 +47,7 @@ def image_and_noise(
     alpha, sigma = schedule.signal_and_noise(timesteps, x)
     if prediction == "x0":
         return Estimate(output, (x - alpha * output) / sigma)
-    if prediction == "flow":
+    if prediction in ("flow", "meanflow"):
         total = alpha + sigma  # 1 on a straight path
         return Estimate((x - sigma * output) / total, (x + alpha * output) / total)
     return Estimate(alpha * x - sigma * output, sigma * x + alpha * output)

@@ -88,7 +88,13 @@ class DiffusionJob(Job[DiffusionRun]):
         exact = DiffusionTask(pipeline, label_drop=0.0)
         options = settings.sampling.keywords()
         return Prepared(
-            task=DiffusionTask(pipeline, label_drop=settings.label_drop),
+            task=DiffusionTask(
+                pipeline,
+                settings.label_drop,
+                loss_weight=settings.loss_weight,
+                timestep_density=settings.timestep_density,
+                interval_share=settings.interval_share,
+            ),
             data=data,
             evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: pipeline, options),
         )

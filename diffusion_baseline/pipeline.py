@@ -11,9 +11,11 @@ from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
 from diffusion_baseline.guidance import guided_in_one_call
+from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
+from diffusion_baseline.spacings import SPACINGS
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.conditions import Condition
@@ -44,9 +46,9 @@ class DiffusionPipeline(ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
-    is left at its end; `prediction` is "eps", "v", "x0" or "flow"; `class_names` are the numbers of the classes if not
-    given; `text_encoder` is that of the texts it was trained with: an opened one, or its name and digest, by which it
-    is opened when it is needed.
+    is left at its end; `prediction` is "eps", "v", "x0", "flow" or "meanflow", the last for a network that is told an
+    interval; `class_names` are the numbers of the classes if not given; `text_encoder` is that of the texts it was
+    trained with: an opened one, or its name and digest, by which it is opened when it is needed.
     """
 
     package = "diffusion_baseline"
@@ -75,6 +77,7 @@ class DiffusionPipeline(ConditionedPipeline):
                 "at the end of this schedule nothing is left of the image, and the noise does not tell it, got "
                 "prediction='eps'; predict v, x0 or flow"
             )
+        check_interval(prediction, schedule, self._network().config.interval)
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
         self._schedule_name, self._zero_terminal = schedule, zero_terminal
 
@@ -195,7 +198,12 @@ class DiffusionPipeline(ConditionedPipeline):
             scale = 0  # there is nothing to guide towards: one prediction is enough
         # A compiled network is called as such; what runs on several devices cannot divide a condition among them.
         compiled = hasattr(self.unet, "_orig_mod")
-        predict = guided_in_one_call(self.unet if compiled else self._network(), condition, scale)
+        network = self.unet if compiled else self._network()
+        if self.prediction == "meanflow" and settings.sampler in ALONG_STEPS and not settings.eta:
+            steps = self._sampler(settings)[1]["steps"]
+            walk = SPACINGS[settings.spacing](steps, self.schedule.num_timesteps)
+            network = along_walk(network, walk, self.schedule.num_timesteps)
+        predict = guided_in_one_call(network, condition, scale)
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor | Estimate:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
