@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, NoiseSchedule, Timesteps
+from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, NoiseSchedule, Timesteps, broadcast
 
 # The noise, the velocity of Salimans & Ho 2022, the clean image, or the velocity eps - x_0 of flow matching, there or
 # on the average of a step.
@@ -51,6 +51,16 @@ def image_and_noise(
         total = alpha + sigma  # 1 on a straight path
         return Estimate((x - sigma * output) / total, (x + alpha * output) / total)
     return Estimate(alpha * x - sigma * output, sigma * x + alpha * output)
+
+
+def thresholded(images: Images, quantile: float) -> Images:
+    """Clip each image at the `quantile` of its absolute values, if above 1, and divide by that.
+
+    So it comes into [-1, 1] without being saturated (Saharia et al. 2022, Section 2.3).
+    """
+    limits = torch.stack([image.abs().flatten().float().quantile(quantile) for image in images]).clamp(min=1)
+    limits = broadcast(limits.to(images), images)
+    return torch.minimum(torch.maximum(images, -limits), limits) / limits
 
 
 def simplified_loss(

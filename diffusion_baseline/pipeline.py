@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
+from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
 from diffusion_baseline.guidance import guided_in_one_call
 from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
@@ -137,7 +137,7 @@ class DiffusionPipeline(ConditionedPipeline):
         T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
         "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest
         timestep however few the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image
-        in [-1, 1] at every step.
+        in [-1, 1] at every step, `dynamic_threshold` brings it there by that quantile of each image's values.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -209,8 +209,12 @@ class DiffusionPipeline(ConditionedPipeline):
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             output = finite.checked(predict(x, timesteps))
             image, eps = image_and_noise(output, x, timesteps, self.schedule, self.prediction)
+            if settings.dynamic_threshold:
+                image = thresholded(image, settings.dynamic_threshold)
             if settings.clip_sample:
-                image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
+                image = image.clamp(-1, 1)
+            if settings.dynamic_threshold or settings.clip_sample:
+                image, eps = image_and_noise(image, x, timesteps, self.schedule, "x0")
             if predicted is not None:
                 predicted.append(image)
             return Estimate(image, eps) if self.schedule.ends_in_noise else eps
