@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, NoiseSchedule, Timesteps, broadcast
+from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, Timesteps, broadcast
+from diffusion_baseline.stepping import Generators, normal
 
 # The noise, the velocity of Salimans & Ho 2022, the clean image, or the velocity eps - x_0 of flow matching, there or
 # on the average of a step.
@@ -79,31 +80,37 @@ def simplified_loss(
 
 @torch.no_grad()
 def variational_bound(
-    denoise: Denoiser, images: Images, schedule: NoiseSchedule, *, generator: torch.Generator, levels: int = 256
+    denoise: Denoiser, images: Images, schedule: NoiseLevels, *, generator: Generators, levels: int = 256
 ) -> Float[Tensor, " batch"]:
     """Return an upper bound on each image's negative log2-likelihood, in bits per value (Ho et al. 2020, Eq. 5 and 13).
 
     `denoise` is called once per timestep, with noise from `generator`; the reverse process is that of
     `ddpm_step`. Values are `levels` evenly spaced ones from -1 to 1.
     """
-    alpha_bar, betas = schedule.alphas_cumprod, schedule.betas
-    before = schedule.alpha_bar(torch.arange(-1, schedule.num_timesteps - 1))
-    variance = (1 - before) / (1 - alpha_bar) * betas  # of the posterior; 0 at t = 0
-    weights = betas**2 / (2 * variance * (1 - betas) * (1 - alpha_bar))  # Eq. 12
-    last = alpha_bar[-1].item()
-    nats = 0.5 * (last * images**2 - last - math.log1p(-last))  # L_T: from q(x_T | x_0) to the standard normal
+    # From the clean image on, whose place is 0.
+    signals, noises = schedule.levels(torch.arange(-1, schedule.num_timesteps))
+    ratio = (signals / noises) ** 2
+    last, spread = signals[-1].item() ** 2, noises[-1].item() ** 2
+    nats = 0.5 * (last * images**2 + spread - 1 - math.log(spread))  # L_T: from q(x_T | x_0) to the standard normal
     for t in range(schedule.num_timesteps):
-        noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
-        noise = noise.to(images.device)
+        noise = normal(images.shape, generator, images)
         x = add_noise(images, noise, t, schedule)
-        image, eps = schedule.estimate(denoise(x, torch.full((len(x),), t, device=x.device)), x, t)
+        image = schedule.estimate(denoise(x, torch.full((len(x),), t, device=x.device)), x, t).image
         if t > 0:
-            nats = nats + weights[t].item() * (eps - noise) ** 2
+            # Between normals of one variance, in terms of the images they lead to (Kingma et al. 2021, Eq. 13).
+            nats = nats + 0.5 * (ratio[t] - ratio[t + 1]).item() * (image - images) ** 2
         else:
             # The decoder has no variance of its own at t = 0; as in Ho et al.'s code, that of t = 1 stands in.
-            deviation = variance[min(1, schedule.num_timesteps - 1)].sqrt().item()
-            nats = nats - _log_probability(images, image, deviation, levels)
+            second = min(1, schedule.num_timesteps - 1)
+            nats = nats - _log_probability(images, image, _posterior_deviation(schedule, second), levels)
     return nats.flatten(1).mean(1) / math.log(2)
+
+
+def _posterior_deviation(schedule: NoiseLevels, t: int) -> float:
+    """Of q(x_{t-1} | x_t, x_0)."""
+    (signal, noise), (signal_before, noise_before) = schedule.levels(t), schedule.levels(t - 1)
+    added = noise**2 - (signal / signal_before * noise_before) ** 2
+    return (noise_before / noise * added.sqrt()).item()
 
 
 def _log_probability(values: Tensor, mean: Tensor, deviation: float, levels: int) -> Tensor:

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
 from diffusion_baseline.guidance import guided_in_one_call
+from diffusion_baseline.likelihood import METHODS, check_levels
 from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
@@ -21,7 +23,8 @@ from diffusion_baseline.unet import UNet, UNetConfig
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.images import format_images
+from var.images import check_images, format_images
+from var.sampling import labels
 from var.sampling.finite import Finite
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
@@ -176,6 +179,48 @@ class DiffusionPipeline(ConditionedPipeline):
             seeds=seeds,
             intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
         )
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def bits_per_dimension(
+        self,
+        images: Float[Tensor, "batch c h w"],
+        class_labels: ClassLabels = None,
+        *,
+        prompt: Prompt = None,
+        vectors: Vectors = None,
+        method: str = "bound",
+        levels: int = 256,
+        steps: int | None = None,
+        generator: Generators = None,
+        seeds: GivenSeeds = None,
+    ) -> Float[Tensor, " batch"]:
+        """Bits per value of each image, given what it shows or (None) without: an upper bound, or in its mean one.
+
+        Images are in [-1, 1] and hold `levels` evenly spaced values only. `method`: "bound", the variational bound,
+        which calls the network at every timestep; or "ode", the likelihood under the probability-flow ODE with uniform
+        dequantisation, in so many `steps` (None: 50 at most). Randomness is that of a call; an image's number depends
+        on its own seed only. Raises `UserError` for what makes no sense.
+        """
+        bits = chosen(method, METHODS, "method")
+        if labels.asks_for_random(class_labels, self.class_names):
+            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+        config = self._network().config
+        check_images(images, channels=config.image_channels, size=config.size)
+        check_levels(images, levels)
+        if steps is not None and method == "bound":
+            raise UserError(f"the bound takes every timestep, got steps={steps}; leave them out, or ask for 'ode'")
+        generators, seeds = random_streams(len(images), generator, seeds)
+        condition = self._condition(class_labels, prompt, vectors, len(images), seeds)
+        finite = Finite("a likelihood needs finite predictions", "look at the network's weights")
+        # By a sampler that asks for velocities at an instant.
+        settings = SamplingSettings(guidance_scale=1, sampler="ddpm")
+        denoise = self._denoiser(condition.to(self.device), settings, finite, None)
+        with eval_mode(self.unet):
+            options = {"steps": steps} if method == "ode" else {}
+            found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
+        finite.settle()
+        return found
 
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
