@@ -7,23 +7,28 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from diffusion_baseline.classifier.guiding import steering
-from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
+from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.latent import check_fits, check_range
+from diffusion_baseline.likelihood import METHODS, check_levels
+from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
+from diffusion_baseline.spacings import SPACINGS
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.images import format_images
+from var.images import check_images, format_images
+from var.sampling import labels
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
@@ -49,9 +54,10 @@ class DiffusionPipeline(ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
-    is left at its end; `prediction` is "eps", "v", "x0" or "flow"; `class_names` are the numbers of the classes if not
-    given; `text_encoder` is that of the texts it was trained with: an opened one, or its name and digest, by which it
-    is opened when it is needed. With a `codec` it is latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
+    is left at its end; `prediction` is "eps", "v", "x0", "flow" or "meanflow", the last for a network that is told an
+    interval; `class_names` are the numbers of the classes if not given; `text_encoder` is that of the texts it was
+    trained with: an opened one, or its name and digest, by which it is opened when it is needed. With a `codec` it is
+    latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
     """
 
     package = "diffusion_baseline"
@@ -85,6 +91,7 @@ class DiffusionPipeline(ConditionedPipeline):
                 "at the end of this schedule nothing is left of the image, and the noise does not tell it, got "
                 "prediction='eps'; predict v, x0 or flow"
             )
+        check_interval(prediction, schedule, self._network().config.interval)
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
         self._schedule_name, self._zero_terminal = schedule, zero_terminal
 
@@ -172,7 +179,7 @@ class DiffusionPipeline(ConditionedPipeline):
         for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
         ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
         the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image in [-1, 1] at every
-        step.
+        step, `dynamic_threshold` brings it there by that quantile of each image's values.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -221,6 +228,48 @@ class DiffusionPipeline(ConditionedPipeline):
             else [format_images(self.decode(each), output_type) for each in predicted],
         )
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def bits_per_dimension(
+        self,
+        images: Float[Tensor, "batch c h w"],
+        class_labels: ClassLabels = None,
+        *,
+        prompt: Prompt = None,
+        vectors: Vectors = None,
+        method: str = "bound",
+        levels: int = 256,
+        steps: int | None = None,
+        generator: Generators = None,
+        seeds: GivenSeeds = None,
+    ) -> Float[Tensor, " batch"]:
+        """Bits per value of each image, given what it shows or (None) without: an upper bound, or in its mean one.
+
+        Images are in [-1, 1] and hold `levels` evenly spaced values only. `method`: "bound", the variational bound,
+        which calls the network at every timestep; or "ode", the likelihood under the probability-flow ODE with uniform
+        dequantisation, in so many `steps` (None: 50 at most). Randomness is that of a call; an image's number depends
+        on its own seed only. Raises `UserError` for what makes no sense.
+        """
+        bits = chosen(method, METHODS, "method")
+        if labels.asks_for_random(class_labels, self.class_names):
+            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+        config = self._network().config
+        check_images(images, channels=config.image_channels, size=config.size)
+        check_levels(images, levels)
+        if steps is not None and method == "bound":
+            raise UserError(f"the bound takes every timestep, got steps={steps}; leave them out, or ask for 'ode'")
+        generators, seeds = random_streams(len(images), generator, seeds)
+        condition = self._condition(class_labels, prompt, vectors, len(images), seeds)
+        finite = Finite("a likelihood needs finite predictions", "look at the network's weights")
+        # By a sampler that asks for velocities at an instant.
+        settings = SamplingSettings(guidance_scale=1, sampler="ddpm")
+        denoise = self._denoiser(condition.to(self.device), settings, finite, None)
+        with eval_mode(self.unet):
+            options = {"steps": steps} if method == "ode" else {}
+            found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
+        finite.settle()
+        return found
+
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
         sample = find_sampler(settings.sampler)
@@ -258,8 +307,12 @@ class DiffusionPipeline(ConditionedPipeline):
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             output = finite.checked(predict(x, timesteps))
             image, eps = steer(image_and_noise(output, x, timesteps, self.schedule, self.prediction), x, timesteps)
+            if settings.dynamic_threshold:
+                image = thresholded(image, settings.dynamic_threshold)
             if settings.clip_sample:
-                image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
+                image = image.clamp(-1, 1)
+            if settings.dynamic_threshold or settings.clip_sample:
+                image, eps = image_and_noise(image, x, timesteps, self.schedule, "x0")
             if predicted is not None:
                 predicted.append(image)
             return Estimate(image, eps) if self.schedule.ends_in_noise else eps
@@ -271,8 +324,8 @@ class DiffusionPipeline(ConditionedPipeline):
 
         def guided_by(scale: float) -> Predictor:
             if weaker is None:
-                return guided_in_one_call(self._called(), condition, scale)
-            mine, theirs = self._called(), weaker._called()
+                return guided_in_one_call(self._called(settings), condition, scale)
+            mine, theirs = self._called(settings), weaker._called(settings)
             return guided(lambda x, t: mine(x, t, condition), lambda x, t: theirs(x, t, condition), scale)
 
         if weaker is None and not condition.given.any():
@@ -281,6 +334,11 @@ class DiffusionPipeline(ConditionedPipeline):
             return guided_by(settings.guidance_scale)
         return guided_by_step(lambda t: settings.guidance_at(self.schedule.levels(t)[1].item()), guided_by)
 
-    def _called(self) -> Any:
+    def _called(self, settings: SamplingSettings) -> Any:
         """What is called: a compiled network as such; one on several devices cannot divide a condition among them."""
-        return self.unet if hasattr(self.unet, "_orig_mod") else self._network()
+        network = self.unet if hasattr(self.unet, "_orig_mod") else self._network()
+        if self.prediction != "meanflow" or settings.sampler not in ALONG_STEPS or settings.eta:
+            return network
+        steps = self._sampler(settings)[1]["steps"]
+        walk = SPACINGS[settings.spacing](steps, self.schedule.num_timesteps)
+        return along_walk(network, walk, self.schedule.num_timesteps)
