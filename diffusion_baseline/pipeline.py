@@ -10,6 +10,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
+from diffusion_baseline.editing import Edit
 from diffusion_baseline.guidance import guided_in_one_call
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
@@ -20,6 +21,7 @@ from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.images import format_images
+from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks
 from var.sampling.finite import Finite
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
@@ -115,6 +117,7 @@ class DiffusionPipeline(ConditionedPipeline):
         *,
         prompt: Prompt = None,
         vectors: Vectors = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -129,12 +132,12 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for); `num_inference_steps`, 1 to
-        T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
-        "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest
-        timestep however few the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image
-        in [-1, 1] at every step.
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The
+        walk is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0
+        ignores what is asked for); `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler`
+        "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`;
+        the `spacing` "trailing", which begins at the noisiest timestep however few the steps are, or "leading", that of
+        before; `clip_sample` keeps the predicted clean image in [-1, 1] at every step.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -146,11 +149,13 @@ class DiffusionPipeline(ConditionedPipeline):
         check_switches(return_intermediates=return_intermediates, progress=progress)
         settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
         sample, options = self._sampler(settings)
-        count = count_images(class_labels, num_images, seeds, vectors, prompt)
+        count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
+        if edit is not None:
+            sample, options = edit.around(sample, options, self.schedule, seeds)
         format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
@@ -173,6 +178,47 @@ class DiffusionPipeline(ConditionedPipeline):
             seeds=seeds,
             intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
         )
+
+    def edit(
+        self,
+        images: GivenImages,
+        masks: GivenMasks,
+        class_labels: ClassLabels = None,
+        *,
+        strength: float = 1.0,
+        resampling: int = 1,
+        jump: int = 1,
+        **call: Any,
+    ) -> DiffusionOutput:
+        """Redraw what is True in the masks, and keep the rest of the images as it is (Lugmayr et al. 2022).
+
+        For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
+        at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
+        it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
+        which takes as many times the work. The rest of the `call` is that of the pipeline; without jumps a mask of all
+        True is a call without an image. Raises `UserError` as that does, and for what does not fit the model.
+        """
+        start = Edit(
+            images=self._given(images),
+            masks=given_masks(masks, size=self._network().config.size),
+            strength=strength,
+            resampling=resampling,
+            jump=jump,
+        )
+        return self(class_labels, edit=start, **call)
+
+    def variations(
+        self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
+    ) -> DiffusionOutput:
+        """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
+
+        That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
+        """
+        return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
+
+    def _given(self, images: GivenImages) -> Tensor:
+        config = self._network().config
+        return given_images(images, channels=config.image_channels, size=config.size)
 
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
