@@ -186,7 +186,7 @@ class DiffusionPipeline(ConditionedPipeline):
         class_labels: ClassLabels = None,
         *,
         strength: float = 1.0,
-        resampling: int = 1,
+        resampling: int = 4,
         jump: int = 1,
         **call: Any,
     ) -> DiffusionOutput:
