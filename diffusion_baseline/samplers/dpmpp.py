@@ -31,7 +31,7 @@ class Multistep:
         if self.image is not None and self.arrived == t:
             direction = torch.lerp(self.image, image, 1 + length / self.length / 2)  # D_i with r_i = h_{i-1} / h_i
         self.image, self.length, self.arrived = image, length, previous
-        # Eq. 9 without its second order: exact if the predicted image is linear in log-SNR.
+        # Eq. 9 with D_i for the image: what is left out is of third order in the step.
         x = noise_before / noise * x - signal_before * math.expm1(-length) * direction
         return x, torch.zeros(())
 

@@ -85,6 +85,8 @@ class Contender(ABC):
     other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
     alike: ClassVar[tuple[str, ...]]  # what rows share that a line in plots joins
     order: ClassVar[str]  # along that line
+    density: ClassVar[str] = "none"  # what is known of an image's probability: "exact", "bound", "of tokens" or "none"
+    cannot: ClassVar[str]  # what the family does not give, after "it"
 
     @abstractmethod
     def presets(self) -> Collection[str]:
@@ -142,9 +144,24 @@ class Contender(ABC):
     def about(self, row: Row, report: Any) -> str:
         """How an image comes about, in a sentence."""
 
-    @abstractmethod
-    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Html:
-        """A figure of how images come about."""
+    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Html | None:
+        """A figure of how images come about, where they do in several steps."""
+        return None
+
+    def likelihoods(
+        self,
+        pipeline: Any,
+        images: Float[Tensor, "n c h w"],
+        labels: Int64[Tensor, " n"],
+        levels: int,
+        generator: torch.Generator,
+    ) -> dict[str, Float[Tensor, " n"]]:
+        """Bits per value of images of so many grey levels, in [-1, 1], by kinds of likelihood, that of `density` first.
+
+        Continuous densities are those of images with uniform noise as wide as a level; a likelihood "of tokens" is not
+        one of pixels.
+        """
+        return {}
 
     def controls(
         self, pipeline: Any, images: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"], per_class: int, seed: int
