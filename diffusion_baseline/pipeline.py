@@ -217,6 +217,10 @@ class DiffusionPipeline(ConditionedPipeline):
         return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
 
     def _given(self, images: GivenImages) -> Tensor:
+        if getattr(self, "codec", None) is not None:
+            raise UserError(
+                "images are edited where pixels are diffused, got a model of latents; use one without a codec"
+            )
         config = self._network().config
         return given_images(images, channels=config.image_channels, size=config.size)
 

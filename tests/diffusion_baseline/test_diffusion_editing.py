@@ -15,7 +15,7 @@ from diffusion_baseline.stepping import Walk
 from var.errors import UserError
 from var.images import format_images, to_pil
 
-QUIET = {"output_type": "pt", "progress": False, "num_inference_steps": 5}
+QUIET = {"output_type": "pt", "progress": False, "num_inference_steps": 2}
 ALL = torch.ones(4, 8, dtype=torch.bool)
 NONE = ~ALL
 
@@ -75,8 +75,14 @@ def painted(sampler, covariance, kept, schedule, *, steps, count=3000, **setting
     return x[0, 0, :, len(kept) :]
 
 
-@pytest.mark.parametrize("schedule", [cosine_schedule(200), StraightSchedule(200)], ids=["curved", "straight"])
-@pytest.mark.parametrize("sampler", sorted(SAMPLERS))
+CURVED, STRAIGHT = cosine_schedule(200), StraightSchedule(200)
+
+
+@pytest.mark.parametrize(
+    ("sampler", "schedule"),
+    [("ddpm", STRAIGHT), ("ddim", CURVED), ("dpmpp", CURVED), ("heun", STRAIGHT), ("euler", STRAIGHT)],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
 def test_what_is_painted_has_the_conditional_moments(sampler, schedule):
     places = torch.arange(4, dtype=torch.float64)
     covariance = 0.3**2 * 0.9 ** (places[:, None] - places).abs()
@@ -84,9 +90,9 @@ def test_what_is_painted_has_the_conditional_moments(sampler, schedule):
     slopes = covariance[2:, :2] @ torch.linalg.inv(covariance[:2, :2])
     mean = slopes @ kept  # .27 and .243; without regard to what is kept it is 0
     deviation = (covariance[2:, 2:] - slopes @ covariance[:2, 2:]).diag().sqrt()  # .131 and .176; without it .3
-    x = painted(sampler, covariance, kept, schedule, steps=40, resampling=4)
+    x = painted(sampler, covariance, kept, schedule, steps=25, resampling=4)
     # Five standard errors of 3000 draws are .016 of the mean and 6 % of the deviation. The rest is that resampling has
-    # not settled after 4 times, and that there are 40 steps.
+    # not settled after 4 times, and that there are 25 steps.
     torch.testing.assert_close(x.mean(0), mean, atol=0.016 + 0.03, rtol=0)
     torch.testing.assert_close(x.std(0), deviation, atol=0, rtol=0.06 + 0.2)
 
@@ -100,18 +106,17 @@ def test_resampling_brings_the_mean_nearer():
     assert errors[0] > 1.5 * errors[1] > 1.5 * errors[2]
 
 
-@pytest.mark.parametrize("settings", [{}, {"sampler": "ddpm"}, {"eta": 0.5}, {"sampler": "dpmpp"}, {"sampler": "heun"}])
+@pytest.mark.parametrize("settings", [{}, {"sampler": "ddpm"}, {"sampler": "dpmpp"}])
 def test_a_whole_mask_is_a_call_without_an_image(pipe, settings):
     call = {**QUIET, **settings, "seeds": [5, 6]}
     expected = pipe([1, 2], **call).images
-    for resampling in (1, 3):
-        assert torch.equal(pipe.edit(images(), ALL, [1, 2], resampling=resampling, **call).images, expected)
+    assert torch.equal(pipe.edit(images(), ALL, [1, 2], **call).images, expected)
     # Beside an image of which something is kept.
     masks = torch.stack([ALL, half()[0]])
-    both = pipe.edit(images(), masks, [1, 2], resampling=3, **call)
+    both = pipe.edit(images(), masks, [1, 2], **call)
     assert torch.equal(both.images[0], expected[0])
     assert (both.labels.tolist(), both.seeds, both.intermediates) == ([1, 2], [5, 6], None)
-    alone = pipe.edit(images()[1:], masks[1:], [2], resampling=3, **{**call, "seeds": [6]})
+    alone = pipe.edit(images()[1:], masks[1:], [2], **{**call, "seeds": [6]})
     torch.testing.assert_close(alone.images[0], both.images[1], atol=2e-5, rtol=0)
 
 
@@ -121,7 +126,6 @@ def test_what_is_kept_comes_out_as_it_was_given(pipe, straight, sampler):
     for model, strength in ((pipe, 1.0), (straight, 0.4)):
         call = {
             **QUIET,
-            "num_inference_steps": 3,
             "seeds": [1, 2, 3],
             "strength": strength,
             "resampling": 2,
@@ -140,7 +144,7 @@ def test_every_form_of_images_comes_back(pipe):
     pictures = to_pil(levels / 127.5 - 1)
     for given in (levels, shares, array, levels.permute(0, 2, 3, 1).numpy(), pictures):
         for masks in (NONE.numpy(), half(2)):
-            call = {**QUIET, "num_inference_steps": 1, "seeds": [1, 2]}
+            call = {**QUIET, "num_inference_steps": 1, "resampling": 1, "seeds": [1, 2]}
             kept = (slice(None), slice(None), slice(None), slice(0, 4))
             assert torch.equal(pipe.edit(given, masks, **call).images[kept], shares[kept])
             drawn = pipe.edit(given, masks, **{**call, "output_type": "np"}).images
@@ -179,10 +183,7 @@ def test_a_variation_begins_at_the_level_that_it_says(pipe, straight, monkeypatc
 def test_variations_at_full_strength_are_calls_without_images(pipe):
     call = {**QUIET, "seeds": [5, 6]}
     assert torch.equal(pipe.variations(images(), [1, 2], strength=1, **call).images, pipe([1, 2], **call).images)
-    # The weaker, the nearer; one step from the least noise is left at the least strength.
-    target, steps = format_images(images(), "pt"), []
-    far = [(pipe.variations(images(), strength=s, **call).images - target).norm() for s in (0.01, 0.3, 0.9)]
-    assert far[0] < far[1] < far[2]
+    steps = []  # one step from the least noise is left at the least strength
     pipe.variations(images(), strength=0.01, callback_on_step_end=lambda index, t, x: steps.append(t), **call)
     assert steps == [0]
 
@@ -284,6 +285,12 @@ def test_a_model_without_classes_is_asked_for_none():
     with pytest.raises(UserError, match="the model takes no class labels and vectors of width 3, got class labels"):
         pipe.edit(images(), half(), 1, progress=False)
     assert pipe.edit(images(), half(), vectors=[1.0, 0.0, 0.0], **QUIET).images.shape == (2, 1, 4, 8)
+
+
+def test_a_model_of_latents_is_refused(pipe, monkeypatch):
+    monkeypatch.setattr(pipe, "codec", object(), raising=False)
+    with pytest.raises(UserError, match="images are edited where pixels are diffused, got a model of latents; use one"):
+        pipe.variations(images(), **QUIET)
 
 
 def test_a_sampler_without_a_place_for_it_is_refused_by_name(pipe, monkeypatch):

@@ -9,8 +9,8 @@ from diffusion_baseline.imagic import ImagicSettings, Told, imagic
 from var.conditions import ClassEmbedding, Condition
 from var.errors import UserError
 
-QUIET = {"output_type": "pt", "progress": False, "num_inference_steps": 5, "guidance_scale": 1}
-FEW = ImagicSettings(embedding_steps=3, network_steps=3, batch_size=4)
+QUIET = {"output_type": "pt", "progress": False, "num_inference_steps": 3, "guidance_scale": 1}
+FEW = ImagicSettings(embedding_steps=2, network_steps=2, batch_size=4)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def picture():
 
 def test_an_image_is_learned_and_left_again(pipe):
     before = {name: part.clone() for name, part in pipe.unet.state_dict().items()}
-    settings = ImagicSettings(embedding_steps=20, network_steps=120, network_lr=5e-3, batch_size=8)
+    settings = ImagicSettings(embedding_steps=10, embedding_lr=0.1, network_steps=60, network_lr=1e-2, batch_size=8)
     edit = imagic(pipe, picture(), "cat", settings=settings, progress=False)
     errors = []
     for eta in (0, 0.5, 1):
@@ -36,14 +36,14 @@ def test_an_image_is_learned_and_left_again(pipe):
         errors.append((2 * out.images - 1 - picture()).pow(2).mean().item())
     drawn = 2 * pipe("cat", seeds=[1, 2, 3], **QUIET).images - 1
     start = (drawn - picture()).pow(2).mean().item()
-    assert errors[0] < 0.1 * start  # the image is found in other noise than that of the training
+    assert errors[0] < 0.2 * start  # the image is found in other noise than that of the training
     assert errors[0] < errors[1] < errors[2]
     assert all(torch.equal(part, before[name]) for name, part in pipe.unet.state_dict().items())
     assert all(part.requires_grad for part in pipe.unet.parameters())
 
 
 def test_only_what_is_told_moves_where_the_network_stays(pipe):
-    settings = ImagicSettings(embedding_steps=20, network_steps=0, embedding_lr=0.05)
+    settings = ImagicSettings(embedding_steps=5, network_steps=0, embedding_lr=0.1)
     edit = imagic(pipe, picture(), 2, settings=settings, progress=False)
     call = {"seeds": [1, 2], **QUIET}
     # At 1 the network is told what it was before.
@@ -59,7 +59,7 @@ def test_equal_settings_give_the_same(pipe):
         imagic(pipe, picture(), 1, settings=FEW, progress=False)(0, 2, seeds=[4, 5], **QUIET) for _ in "ab"
     )
     assert torch.equal(first.images, second.images)
-    other = ImagicSettings(embedding_steps=3, network_steps=3, batch_size=4, seed=1)
+    other = ImagicSettings(embedding_steps=2, network_steps=2, batch_size=4, seed=1)
     assert not torch.equal(
         imagic(pipe, picture(), 1, settings=other, progress=False)(0, seeds=[4, 5], **QUIET).images, first.images
     )
@@ -126,6 +126,6 @@ def test_wrong_settings_are_refused(pipe):
     for eta in (-0.1, 1.1, float("nan")):
         with pytest.raises(UserError, match="eta must"):
             edit(eta, **QUIET)
-    wild = ImagicSettings(embedding_steps=20, embedding_lr=1e30, batch_size=2)
+    wild = ImagicSettings(embedding_steps=3, embedding_lr=1e30, batch_size=2)
     with pytest.raises(UserError, match="an image is learned by finite losses, got NaN or infinite ones; lower emb"):
         imagic(pipe, picture(), 1, settings=wild, progress=False)
