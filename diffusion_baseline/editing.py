@@ -54,10 +54,7 @@ class Edit:
 
         Raises `UserError` for masks if the other one takes no `Walk`.
         """
-        schedule = schedule.first(max(1, round(self.strength * schedule.num_timesteps)))
-        steps = max(1, round(self.strength * options["steps"]))
-        pairs = timestep_pairs(steps, schedule.num_timesteps, options.get("spacing", "trailing"))
-        levels = [*(t for t, _ in pairs), -1]
+        schedule, levels = self.descent(options, schedule)
 
         def begin(noise: Tensor) -> Tensor:
             if self.strength == 1:
@@ -69,7 +66,7 @@ class Edit:
             def vary(denoise: Denoiser, noise: Tensor, _: NoiseLevels, **others: Any) -> Tensor:
                 return sample(denoise, begin(noise), schedule, **others)
 
-            return vary, {**options, "steps": steps}
+            return vary, {**options, "steps": len(levels) - 1}
         if "spacing" not in inspect.signature(sample).parameters:
             raise UserError(
                 f"in-painting changes the image between steps, for which {sample.__name__} has no place; choose ddim "
@@ -89,6 +86,13 @@ class Edit:
             return x
 
         return paint, {**options, "steps": sum(len(path) - 1 for path, _ in walks)}
+
+    def descent(self, options: Mapping[str, Any], schedule: NoiseLevels) -> tuple[NoiseLevels, list[int]]:
+        """The part of the schedule that is gone through, and the timesteps visited in it, to -1 for the clean image."""
+        schedule = schedule.first(max(1, round(self.strength * schedule.num_timesteps)))
+        steps = max(1, round(self.strength * options["steps"]))
+        pairs = timestep_pairs(steps, schedule.num_timesteps, options.get("spacing", "trailing"))
+        return schedule, [*(t for t, _ in pairs), -1]
 
     def _walks(self, levels: list[int]) -> list[tuple[list[int], Bool[Tensor, "masks 1 h w"]]]:
         """The paths that are walked, and what is drawn by each."""
