@@ -176,8 +176,9 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The
+        walk is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0
+        ignores what is asked for), at the noise levels of
         `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
         for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
         ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
@@ -202,6 +203,11 @@ class DiffusionPipeline(ConditionedPipeline):
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
         if edit is not None:
+            if self.prediction == "meanflow" and settings.sampler in ALONG_STEPS and edit.strength < 1:
+                raise UserError(
+                    f"average velocities are those of whole descents, got strength={edit.strength}; choose the sampler "
+                    "heun, which takes those at an instant"
+                )
             sample, options = edit.around(sample, options, self.schedule, seeds)
         format_images(torch.empty(0, *self.image_shape), output_type)  # a wrong type is found now, not after the work
 
@@ -289,8 +295,8 @@ class DiffusionPipeline(ConditionedPipeline):
         For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
         at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
         it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
-        which takes as many times the work. The rest of the `call` is that of the pipeline; without jumps a mask of all
-        True is a call without an image. Raises `UserError` as that does, and for what does not fit the model.
+        which takes as many times the work. The rest of the `call` is that of the pipeline; a mask of all True is a call
+        without an image. Raises `UserError` as that does, and for what does not fit the model.
         """
         start = Edit(
             images=self._given(images),
@@ -311,7 +317,7 @@ class DiffusionPipeline(ConditionedPipeline):
         return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
 
     def _given(self, images: GivenImages) -> Tensor:
-        if getattr(self, "codec", None) is not None:
+        if self.codec is not None:
             raise UserError(
                 "images are edited where pixels are diffused, got a model of latents; use one without a codec"
             )
