@@ -12,6 +12,7 @@ from diffusion_baseline.schedules import MOST_TIMESTEPS
 from diffusion_baseline.unet import UNet, UNetConfig
 from diffusion_baseline.weighting import DENSITIES, LOSS_WEIGHTS
 from var import checks
+from var.autoencoder import LatentCodec
 from var.configs import added
 from var.errors import chosen
 from var.randomness import keyed_global_stream
@@ -32,6 +33,7 @@ class DiffusionRun(GeneratorSettings):
     interval_share: float = added(0.25)  # of the images, for prediction "meanflow": told more than one instant
     guidance_scale: float = 1.5  # with which samples are drawn
     sampling_steps: int = 50  # of DDIM, with which samples are drawn in between
+    latent: bool = added(False)  # whether latents of a codec are diffused, which gives the U-Net's size and channels
 
     def __post_init__(self) -> None:
         GeneratorSettings.__post_init__(self)
@@ -48,7 +50,9 @@ class DiffusionRun(GeneratorSettings):
         steps = min(self.sampling_steps, self.num_timesteps)
         return SamplingSettings(guidance_scale=self.guidance_scale, num_inference_steps=steps)
 
-    def pipeline(self, class_names: Sequence[str] | None = None, *, seed: int = 0) -> DiffusionPipeline:
+    def pipeline(
+        self, class_names: Sequence[str] | None = None, *, seed: int = 0, codec: LatentCodec | None = None
+    ) -> DiffusionPipeline:
         """Build the untrained pipeline, for these classes if they are given; its weights depend on `seed` only."""
         config = self.unet if class_names is None else replace(self.unet, num_classes=len(class_names))
         with keyed_global_stream("unet", seed):
@@ -60,4 +64,5 @@ class DiffusionRun(GeneratorSettings):
             zero_terminal=self.zero_terminal,
             prediction=self.prediction,
             class_names=class_names,
+            codec=codec,
         )

@@ -5,11 +5,13 @@ from functools import partial
 import torch
 from torch import Generator, Tensor
 
-from diffusion_baseline.diffusion import simplified_loss
+from diffusion_baseline.diffusion import add_noise, simplified_loss
 from diffusion_baseline.meanflow import mean_flow_loss
 from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.super_resolution import Enlarging, shrunken
 from diffusion_baseline.weighting import DENSITIES, LOSS_WEIGHTS, weighted
 from var import checks
+from var.conditions import Condition
 from var.data.batches import Batch
 from var.errors import chosen
 from var.training.task import Numbers
@@ -41,11 +43,12 @@ class DiffusionTask:
 
     def loss(self, model: torch.nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
         """Return the mean weighted error, with timesteps, noise and what is dropped drawn from `generator`."""
-        images, schedule, prediction = batch.images, self.pipeline.schedule, self.pipeline.prediction
+        images = self.pipeline.encode(batch.images)
+        schedule, prediction = self.pipeline.schedule, self.pipeline.prediction
         draw = partial(self._draw, len(images), schedule.num_timesteps, generator)
         timesteps = draw()
         noise = torch.randn(images.shape, generator=generator, device=images.device)
-        condition = batch.condition.dropped(self.label_drop, generator)
+        condition = self._shown(images, batch.condition.dropped(self.label_drop, generator), generator)
 
         if prediction == "meanflow":
             both = torch.stack([timesteps, draw()])
@@ -55,3 +58,14 @@ class DiffusionTask:
             denoise = partial(model, shown=condition)
             errors = simplified_loss(denoise, images, noise, timesteps, schedule, prediction)
         return weighted(self.loss_weight, errors, timesteps, schedule, prediction).mean(), {}
+
+    def _shown(self, images: Tensor, condition: Condition, generator: Generator) -> Condition:
+        """The condition, beside small images with noise where the network enlarges such (Ho et al. 2022, Alg. 1)."""
+        config, schedule = self.model.config, self.pipeline.schedule
+        if not config.small_size:
+            return condition
+        small = shrunken(images, config.small)
+        most, device = round(config.small_noise * schedule.num_timesteps), images.device
+        levels = torch.randint(most + 1, (len(small),), generator=generator, device=device)
+        noise = torch.randn(small.shape, generator=generator, device=device)
+        return Enlarging.made_of(condition, add_noise(small, noise, levels - 1, schedule), levels)

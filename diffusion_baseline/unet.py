@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from diffusion_baseline.super_resolution import enlarged
 from var import checks
 from var.conditions import ClassEmbedding, Shown, Text
 from var.configs import added
@@ -33,6 +34,8 @@ class UNetConfig:
     dropout: float = 0.0  # before the second convolution of each residual block
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
     sequence_width: int = added(0)  # of the features of texts that the levels with attention attend to; 0: not to any
+    small_size: int | tuple[int, int] = added(0)  # (height, width) of the images that the network enlarges; 0: it draws
+    small_noise: float = added(0.0)  # share of the timesteps up to whose noise small images get some in training
     interval: bool = added(False)  # told a second time, the end of a step, and smooth in both: for average velocities
 
     def __post_init__(self):
@@ -48,6 +51,12 @@ class UNetConfig:
         if self.embedding_width < 2 or self.embedding_width % 2:
             raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
         checks.probability(self, "dropout", below_1=True)
+        checks.share(self, "small_noise")
+        if self.small_size and not all(0 < few <= many for few, many in zip(self.small, self.size, strict=True)):
+            raise UserError(
+                f"small_size must be at most image_size {self.image_size}, or 0 where nothing is enlarged, "
+                f"got {self.small_size}; correct it"
+            )
         if not self.multipliers or min(self.multipliers) < 1:
             raise UserError(f"multipliers must be positive, one per level, got {self.multipliers}; correct them")
         factor = 2 ** (len(self.multipliers) - 1)
@@ -75,6 +84,11 @@ class UNetConfig:
     def size(self) -> tuple[int, int]:
         """(height, width)."""
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
+
+    @property
+    def small(self) -> tuple[int, int]:
+        """(height, width) of the images that are enlarged."""
+        return (self.small_size, self.small_size) if isinstance(self.small_size, int) else self.small_size
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -217,11 +231,13 @@ class UNet(PretrainedModel, nn.Module):
         super().__init__()
         self.config = config
         self.time = time_embedding(config.embedding_width)
+        self.small_level = time_embedding(config.embedding_width) if config.small_size else None
         self.span = time_embedding(config.embedding_width) if config.interval else None
         self.label = ClassEmbedding(
             config.num_classes, config.embedding_width, config.vector_width, config.sequence_width
         )
-        self.stem = nn.Conv2d(config.image_channels, config.widths[0], 3, padding=1)
+        seen = config.image_channels * (2 if config.small_size else 1)
+        self.stem = nn.Conv2d(seen, config.widths[0], 3, padding=1)
         self.down, self.middle, self.up = self._stages()
         self.norm = nn.GroupNorm(config.norm_groups, config.widths[0])
         self.head = zero_init(nn.Conv2d(config.widths[0], config.image_channels, 3, padding=1))
@@ -258,11 +274,16 @@ class UNet(PretrainedModel, nn.Module):
         """
         dtype = self.stem.weight.dtype
         embedding = self.label(shown) + self._embedded(self.time, timesteps)
+        seen = x
+        if self.small_level is not None:
+            small, levels = enlarged(shown, self.config.small, x)
+            seen = torch.cat([x, small], dim=1)
+            embedding = embedding + self._embedded(self.small_level, levels)
         if self.span is not None:
             embedding = embedding + self._embedded(self.span, torch.zeros_like(timesteps) if spans is None else spans)
         condition = F.silu(embedding)
         text = self.label.text(shown)
-        h = self.stem(x.to(dtype))
+        h = self.stem(seen.to(dtype))
         skips = [h]
         for stage in self.down:
             h = stage(h) if isinstance(stage, Downsample) else stage(h, condition, text)

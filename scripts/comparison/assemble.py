@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from comparison.contenders import CONTENDERS, Setting
+from comparison.contenders import Setting
 from comparison.data import real_images
+from comparison.families import FAMILIES
 from comparison.report.figures import class_grid, loss_curve
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
@@ -135,7 +136,7 @@ def write_page(
     rows = torch.tensor([len(labels) * 3 // 10, len(labels) * 8 // 10])
     details, processes = [], []
     for model, pipeline in pipelines.items():
-        contender = CONTENDERS[model]
+        contender = FAMILIES[model]
         wanted = asked(plan, plan.data.reference, pipeline, model).rows(rows)
         processes.append(contender.process(pipeline, plan.models[model].headline, {**wanted.call(), **STRIP}))
         with torch.inference_mode():
@@ -147,7 +148,7 @@ def write_page(
         details=details,
         tradeoff=tradeoff_plot(report),
         loss_curves={
-            stage: loss_curve(rows, color=CONTENDERS[model].color) for stage, (model, rows) in histories.items()
+            stage: loss_curve(rows, color=FAMILIES[model].color) for stage, (model, rows) in histories.items()
         },
     )
     write_text(output / "report.html", page(report, pictures))

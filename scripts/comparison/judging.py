@@ -7,8 +7,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from comparison.contenders import CONTENDERS, Setting
+from comparison.contenders import Setting
 from comparison.data import DataSet
+from comparison.families import FAMILIES
 from comparison.sampling import load_samples, sample_labels, sample_prompts, samples_name, sampling_jobs
 from comparison.schedule import Job, Place, carry_out
 from comparison.scoring import Evaluator, controls, health, model_controls, score_report
@@ -77,7 +78,7 @@ def _controls_stage(place: Place, judge: Stage, second: Stage, *, line: int) -> 
 
 def _parts_stage(place: Place, judge: Stage, second: Stage, trained: Stage, model: str, *, line: int) -> Stage:
     """What is found of the parts of a model: controls, and the numbers on its tokenizer."""
-    contender = CONTENDERS[model]
+    contender = FAMILIES[model]
 
     def numbers(evaluator: Evaluator) -> dict[str, Any]:
         pipeline = load_pipeline(contender, trained.folder, place.device)
@@ -124,7 +125,7 @@ def choose(place: Place, jobs: list[Job], seeds: list[int]) -> tuple[Place, dict
     """The plan with the settings of least distance on validation images, the mean over seeds; and the stages so far."""
     plan = place.plan
     grids = {
-        model: [CONTENDERS[model].setting(each, one) for each in dict.fromkeys((one.headline, *one.grid))]
+        model: [FAMILIES[model].setting(each, one) for each in dict.fromkeys((one.headline, *one.grid))]
         for model, one in plan.models.items()
     }
     tried = [setting for grid in grids.values() for setting in grid]
@@ -143,7 +144,7 @@ def choose(place: Place, jobs: list[Job], seeds: list[int]) -> tuple[Place, dict
     models = {}
     for model, one in plan.models.items():
         best = min(grids[model], key=distance).sampling
-        models[model] = replace(one, headline=best, sweep=CONTENDERS[model].around(best))
+        models[model] = replace(one, headline=best, sweep=FAMILIES[model].around(best))
     images = len(sample_labels(plan, "val"))
     chosen_on = f"{images} validation images, among {', '.join(f'{len(grid)} of {m}' for m, grid in grids.items())}"
     return replace(place, plan=replace(plan, models=models, chosen_on=chosen_on)), stages

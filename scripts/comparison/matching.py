@@ -7,8 +7,9 @@ from typing import Any
 
 import torch
 
-from comparison.contenders import CONTENDERS, shortened
+from comparison.contenders import shortened
 from comparison.data import Chosen
+from comparison.families import FAMILIES
 from comparison.settings import Comparison
 from comparison.training import counted, seeded
 
@@ -40,5 +41,5 @@ def _cost(plan: Comparison, model: str) -> dict[str, int]:
 def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, folder: Path) -> int:
     data = plan.data.part("train")
     some = Chosen(data, torch.arange(min(run.training.batch_size, len(data))))
-    job = CONTENDERS[model].job(stage, seeded(run, plan.data.source, 0), some, {})
+    job = FAMILIES[model].job(stage, seeded(run, plan.data.source, 0), some, {})
     return counted(job, folder, "cpu")["train_flops"]

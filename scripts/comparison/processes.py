@@ -7,7 +7,7 @@ from multiprocessing.context import ForkServerContext
 
 from var.errors import UserError
 
-PRELOADED = ["torch", "comparison.contenders", "var.training"]
+PRELOADED = ["torch", "comparison.families", "var.training"]
 
 
 def start_server() -> ForkServerContext:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from comparison.assemble import environment, keep_pipelines, over_seeds, result_row, write_page, write_samples
-from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from comparison.judging import choose, judging_jobs, scores_name
 from comparison.report.results import Report
 from comparison.sampling import (
@@ -140,9 +140,7 @@ def _write(output: Path, report: Report, place: Place, seeds: list[int], stages:
     samples = {model: load_samples(stages[samples_name(one, 0, seed, part)]) for model, one in heads.items()}
     write_samples(output, plan, samples)
     trained = {model: stages[model_name(place, model, seed)] for model in plan.models}
-    pipelines = {
-        model: load_pipeline(CONTENDERS[model], stage.folder, place.device) for model, stage in trained.items()
-    }
+    pipelines = {model: load_pipeline(FAMILIES[model], stage.folder, place.device) for model, stage in trained.items()}
     keep_pipelines(output, pipelines)
     histories = {
         name.partition(" #")[0]: (name.partition(" #")[2].split()[0], stage.record["history"])

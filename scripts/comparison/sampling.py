@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +13,16 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
-from comparison.contenders import CONTENDERS, Setting
+from comparison.contenders import Setting
 from comparison.data import evenly, real_images
+from comparison.families import FAMILIES
 from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage
 from comparison.trained import labels_of, reads_prompts
 from comparison.training import load_pipeline, model_name
 from var.conditions import Condition
+from var.configs import config_to_dict
 from var.data.base import condition_size, conditions_at
 from var.foreign.archives import npz_array, write_npz
 from var.images import to_uint8
@@ -38,7 +40,7 @@ LONG_SECONDS = 3.0
 
 def settings_of(plan: Comparison, model: str) -> list[Setting]:
     """The settings of a model that are compared: the headline's first, then the sweep."""
-    return CONTENDERS[model].settings(plan.models[model])
+    return FAMILIES[model].settings(plan.models[model])
 
 
 def asked_places(plan: Comparison, part: str) -> Tensor | None:
@@ -100,9 +102,9 @@ def asked(plan: Comparison, part: str, pipeline: Any, model: str) -> Asked:
         return Asked(conditions_at(data, torch.arange(len(labels)) % len(data) if places is None else places))
     prompts = sample_prompts(plan, part) if reads_prompts(pipeline) else None
     shown = None
-    if not prompts or getattr(pipeline, CONTENDERS[model].network).config.num_classes:
+    if not prompts or getattr(pipeline, FAMILIES[model].network).config.num_classes:
         trained = plan.models[model].trained
-        shown = labels_of(CONTENDERS[model], pipeline, data, trained)[labels] if trained else labels
+        shown = labels_of(FAMILIES[model], pipeline, data, trained)[labels] if trained else labels
     return Asked(shown, tuple(prompts) if prompts else None)
 
 
@@ -164,7 +166,7 @@ def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, se
 
 def _key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]:
     """What every stage that draws depends on."""
-    way = {"sampling": asdict(setting.sampling), "steps": setting.steps}
+    way = {"sampling": config_to_dict(setting.sampling), "steps": setting.steps}
     return {"code": CODE_VERSION, "model": trained.key, "setting": way, "device": device}
 
 
@@ -178,7 +180,7 @@ def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads:
     plan, model = place.plan, settings[0].model
 
     def work(folder: Path) -> dict[str, Any]:
-        pipeline = load_pipeline(CONTENDERS[model], trained.folder, place.device)
+        pipeline = load_pipeline(FAMILIES[model], trained.folder, place.device)
         wanted = asked(plan, plan.data.reference, pipeline, model)
         if plan.per_class is None:
             rows = torch.arange(plan.timing_images) % len(wanted)
@@ -229,7 +231,7 @@ def _seconds_per_1000(pipeline: Any, setting: Setting, wanted: Asked, repeats: i
 
 
 def _shortest(setting: Setting) -> Setting:
-    return replace(setting, sampling=CONTENDERS[setting.model].shortest(setting.sampling))
+    return replace(setting, sampling=FAMILIES[setting.model].shortest(setting.sampling))
 
 
 def _draw_timed(pipeline: Any, setting: Setting, wanted: Asked) -> float:
@@ -246,4 +248,4 @@ def network_evaluations(setting: Setting) -> int:
 
 @lru_cache(maxsize=2)
 def _cached_pipeline(model: str, folder: str, device: str) -> Any:
-    return load_pipeline(CONTENDERS[model], Path(folder), device)
+    return load_pipeline(FAMILIES[model], Path(folder), device)

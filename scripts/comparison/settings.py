@@ -4,8 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from comparison.contenders import CONTENDERS, ModelPlan, chosen_models, shortened
+from comparison.contenders import ModelPlan, chosen_models, shortened
 from comparison.data import DataSet, places_in_memory
+from comparison.families import FAMILIES
 from var.errors import chosen
 from var.evaluation.features.classifier import ClassifierConfig
 from var.runs.evaluation import data_name, judge_config
@@ -26,7 +27,7 @@ class Comparison:
 
     data: DataSet
     reference: str  # in words: what distances are measured to
-    models: dict[str, ModelPlan]  # by their keys in `CONTENDERS`
+    models: dict[str, ModelPlan]  # by their keys in `FAMILIES`
     judge: ClassifierConfig  # the network whose features give the distance
     second_judge: ClassifierConfig  # of another shape, used for no choice: does it agree?
     judge_steps: int
@@ -78,17 +79,17 @@ def comparison(
     Raises `UserError` for unknown data, presets and models, and for a size that the preset does not make.
     """
     keys = chosen_models(models)
-    known = {name: name for name in CONTENDERS[keys[0]].presets() if all(name in CONTENDERS[k].presets() for k in keys)}
+    known = {name: name for name in FAMILIES[keys[0]].presets() if all(name in FAMILIES[k].presets() for k in keys)}
     preset = chosen(preset or usual_preset(source, size, known), known, "preset of all models that are compared")
-    _, height, width = CONTENDERS[keys[0]].preset_shape(preset)
+    _, height, width = FAMILIES[keys[0]].preset_shape(preset)
     data = DataSet(
         source=source,
         size=(height, width) if size is None else (size, size),
         validated=validated,
-        captions=any(CONTENDERS[key].shows_captions(preset) for key in keys),
+        captions=any(FAMILIES[key].shows_captions(preset) for key in keys),
     )
     train = data.part("train")
-    plan = judged(data, {key: CONTENDERS[key].plan(preset, train) for key in keys}, preset=preset)
+    plan = judged(data, {key: FAMILIES[key].plan(preset, train) for key in keys}, preset=preset)
     return quickened(plan) if quick else plan
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from comparison.contenders import CONTENDERS, Contender
+from comparison.contenders import Contender
+from comparison.families import FAMILIES
 from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage
@@ -100,7 +101,7 @@ def judge_stage(place: Place, config: ClassifierConfig, *, line: int) -> Stage:
 def model_stage(place: Place, *needed: Any, line: int) -> Stage:
     """A stage of a model, trained as `var train` does: killed at any time, it goes on inside the training."""
     *before, model, stage, seed = needed
-    contender, plan = CONTENDERS[model], place.plan.models[model]
+    contender, plan = FAMILIES[model], place.plan.models[model]
     run = seeded(plan.runs[stage], place.plan.data.source, seed)
 
     def work(folder: Path) -> dict[str, Any]:
@@ -182,7 +183,7 @@ def given_stage(place: Place, model: str, *, line: int) -> Stage:
     """A model that was trained elsewhere, as it is."""
     from comparison.trained import load_trained, weights_digest
 
-    contender, source = CONTENDERS[model], place.plan.models[model].trained
+    contender, source = FAMILIES[model], place.plan.models[model].trained
 
     def work(folder: Path) -> dict[str, Any]:
         pipeline = load_trained(contender, source)[0]

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from comparison.contenders import CONTENDERS, Contender, chosen_models
+from comparison.families import FAMILIES
 
 from var.errors import UserError
 from var.recipes.transformer.presets import transformer_run
 
 COMPARISON = Path(__file__).parents[2] / "scripts" / "comparison"
-FILES = sorted(path for path in COMPARISON.rglob("*.py") if path.parent.name != "contenders")
+FILES = sorted(path for path in COMPARISON.rglob("*.py") if path.parent.name not in ("contenders", "families"))
 WORD = re.compile(r"(?<![A-Za-z])(?:VAR|diffusion|ddim|ddpm|next-scale|u-?net|transformer)(?![a-z])", re.IGNORECASE)
 
 
@@ -36,7 +37,7 @@ def test_it_names_no_model(path):
 
 
 def test_every_entry_is_whole():
-    for key, contender in CONTENDERS.items():
+    for key, contender in FAMILIES.items():
         assert isinstance(contender, Contender)
         assert contender.key == key
         assert contender.title.lower() == contender.word.lower()

@@ -1,6 +1,6 @@
-"""The families of models that are compared: a file for each, and an entry in the table."""
+"""The families of models that are compared unless more are asked for: a file for each, and an entry in the table."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from comparison.contenders.contender import Contender, ModelPlan, Setting, shortened
 from comparison.contenders.diffusion import DiffusionContender
@@ -11,16 +11,16 @@ CONTENDERS: dict[str, Contender] = {each.key: each for each in (VARContender(), 
 """By the name that `--models` and reports call them; the first one that is compared sets the measure of the others."""
 
 
-def chosen_models(names: Sequence[str]) -> list[str]:
-    """The keys of the families `names`, in the table's order, all of them for none.
+def chosen_models(names: Sequence[str], table: Mapping[str, Contender] = CONTENDERS) -> list[str]:
+    """The keys of the families `names`, in the order of the `table`, all of them for none.
 
     Raises `UserError` for an unknown one and for one twice.
     """
     for name in names:
-        chosen(name, CONTENDERS, "model")
+        chosen(name, table, "model")
     if len(set(names)) < len(names):
         raise UserError(f"each model may be named once, got {','.join(names)}; leave one out")
-    return [key for key in CONTENDERS if not names or key in names]
+    return [key for key in table if not names or key in names]
 
 
 __all__ = ["CONTENDERS", "Contender", "ModelPlan", "Setting", "chosen_models", "shortened"]

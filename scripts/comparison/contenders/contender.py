@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from comparison.stages import settings_key
+from var.configs import config_to_dict
 from var.data.base import ImageData
 from var.evaluation.report.html import Html
 from var.runs.job import Job, shown_size
@@ -50,7 +51,7 @@ class Setting:
     @property
     def key(self) -> str:
         """What the names of its stages end in; no two settings share it."""
-        return f"{self.model} {settings_key(self.title, asdict(self.sampling))}"
+        return f"{self.model} {settings_key(self.title, config_to_dict(self.sampling))}"
 
     @property
     def guidance_scale(self) -> float:
@@ -85,6 +86,8 @@ class Contender(ABC):
     other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
     alike: ClassVar[tuple[str, ...]]  # what rows share that a line in plots joins
     order: ClassVar[str]  # along that line
+    density: ClassVar[str] = "none"  # what is known of an image's probability: "exact", "bound", "of tokens" or "none"
+    cannot: ClassVar[str]  # what the family does not give, after "it"
 
     @abstractmethod
     def presets(self) -> Collection[str]:
@@ -142,9 +145,24 @@ class Contender(ABC):
     def about(self, row: Row, report: Any) -> str:
         """How an image comes about, in a sentence."""
 
-    @abstractmethod
-    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Html:
-        """A figure of how images come about."""
+    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Html | None:
+        """A figure of how images come about, where they do in several steps."""
+        return None
+
+    def likelihoods(
+        self,
+        pipeline: Any,
+        images: Float[Tensor, "n c h w"],
+        labels: Int64[Tensor, " n"],
+        levels: int,
+        generator: torch.Generator,
+    ) -> dict[str, Float[Tensor, " n"]]:
+        """Bits per value of images of so many grey levels, in [-1, 1], by kinds of likelihood, that of `density` first.
+
+        Continuous densities are those of images with uniform noise as wide as a level; a likelihood "of tokens" is not
+        one of pixels.
+        """
+        return {}
 
     def controls(
         self, pipeline: Any, images: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"], per_class: int, seed: int

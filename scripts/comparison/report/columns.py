@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from var.evaluation.table import Score, titled
 from var.quantities import quantity, significant
 
-MODELS = {key: contender.title for key, contender in CONTENDERS.items()}
-COLORS = {key: contender.color for key, contender in CONTENDERS.items()}
+MODELS = {key: contender.title for key, contender in FAMILIES.items()}
+COLORS = {key: contender.color for key, contender in FAMILIES.items()}
 CONTROLS = {
     "real_test": "Real test images",
     "real_images": "Real images",
@@ -70,4 +70,4 @@ def control_title(name: str) -> str:
 
 def setting(row: Mapping[str, Any]) -> str:
     """The sampler setting of a row, its guidance scale g at the end: 1 means off."""
-    return CONTENDERS[row["model"]].row_title(row)
+    return FAMILIES[row["model"]].row_title(row)

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from comparison.report.columns import MODELS
 from comparison.report.picture_sections import Pictures, samples, tradeoff, training
 from comparison.report.results import Report
@@ -67,7 +67,7 @@ def _compared(report: Report) -> list[Html]:
     )
     guidance = listed([f"{row['guidance_scale']:g} for {word(model)}" for model, row in rows.items()])
     told = [
-        *((MODELS[model], f"{CONTENDERS[model].about(row, report)} {_cost(row)}.") for model, row in rows.items()),
+        *((MODELS[model], f"{FAMILIES[model].about(row, report)} {_cost(row)}.") for model, row in rows.items()),
         (
             "Guidance",
             f"The step from the unconditional prediction towards the class is stretched by g: {guidance}; 1 is off.",

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
 from var.errors import UserError, suggestion
 from var.evaluation import table
@@ -178,7 +178,7 @@ class Report:
 def _check_row(row: Mapping[str, Any], where: str) -> None:
     scores = [score.key for score in table.TABLE]
     _check_keys(row, ("model", "sampler", *COUNTS, *_NUMBERS, *_COSTS, *SCORES), where, optional=(*_OPTIONAL, *scores))
-    samplers = [sampler for contender in CONTENDERS.values() for sampler in contender.samplers]
+    samplers = [sampler for contender in FAMILIES.values() for sampler in contender.samplers]
     for key, known in (("model", MODELS), ("sampler", samplers)):
         if row[key] not in known:
             raise UserError(f"{where}.{key}: unknown {row[key]!r}; {suggestion(str(row[key]), known)}")

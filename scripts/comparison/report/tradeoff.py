@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from comparison.report.columns import COLORS, MODELS, REAL, control_title, setting
 from comparison.report.fairness import Row, equal_distance, front
 from comparison.report.results import Report
@@ -56,7 +56,7 @@ def _color(row: Row) -> str:
 
 
 def _mark(row: Row) -> str:
-    contender = CONTENDERS[row["model"]]
+    contender = FAMILIES[row["model"]]
     return contender.samplers.get(row["sampler"], contender.other_mark)
 
 
@@ -67,8 +67,8 @@ def _mark_style(model: str, face: str) -> dict[str, Any]:
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that a line joins, as their family says."""
     families: dict[tuple[Any, ...], list[Row]] = {}
-    for row in sorted(rows, key=lambda row: row[CONTENDERS[row["model"]].order]):
-        families.setdefault((row["model"], *map(row.get, CONTENDERS[row["model"]].alike)), []).append(row)
+    for row in sorted(rows, key=lambda row: row[FAMILIES[row["model"]].order]):
+        families.setdefault((row["model"], *map(row.get, FAMILIES[row["model"]].alike)), []).append(row)
     return list(families.values())
 
 
@@ -162,7 +162,7 @@ def _label_settings(axes: "Axes", rows: Sequence[Row], taken: list[Box]) -> None
 
 
 def _label(row: Row, head: bool) -> str:
-    return setting(row) if head else CONTENDERS[row["model"]].mark_title(row)
+    return setting(row) if head else FAMILIES[row["model"]].mark_title(row)
 
 
 def _xy(row: Row) -> Point:
@@ -195,7 +195,7 @@ def _legend(axes: "Axes", report: Report) -> None:
     marks = []
     for model, row in {(row["model"], row["sampler"]): row for row in report.results}.items():
         model, sampler = model
-        several = len(CONTENDERS[model].samplers) > 1
+        several = len(FAMILIES[model].samplers) > 1
         name = f"{MODELS[model]}, {sampler.upper()}" if several else MODELS[model]
         face = LIGHT[COLORS[model]]
         marks.append(Line2D([], [], linestyle="", marker=_mark(row), label=name, **_mark_style(model, face)))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from comparison.report.columns import setting
 from var.quantities import fixed
 
@@ -16,7 +16,7 @@ distance = fixed(3)
 
 def word(model: str) -> str:
     """The name of a model within a sentence."""
-    return CONTENDERS[model].word
+    return FAMILIES[model].word
 
 
 def in_words(row: Mapping[str, Any]) -> str:

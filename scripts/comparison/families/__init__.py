@@ -1,0 +1,6 @@
+"""Every family of generative models: a file for each, and an entry in the table."""
+
+from comparison.contenders import CONTENDERS, Contender
+
+FAMILIES: dict[str, Contender] = {each.key: each for each in (*CONTENDERS.values(),)}
+"""By the name that `--models` and reports call them; without `--families`, those of `CONTENDERS` are compared."""
