@@ -111,7 +111,13 @@ class DiffusionJob(Job[DiffusionRun]):
         draw = partial(_enlarge_shown, pipeline, judged, settings.evaluation.samples)
         draw = draw if settings.unet.small_size else pipeline
         return Prepared(
-            task=DiffusionTask(pipeline, label_drop=settings.label_drop),
+            task=DiffusionTask(
+                pipeline,
+                settings.label_drop,
+                loss_weight=settings.loss_weight,
+                timestep_density=settings.timestep_density,
+                interval_share=settings.interval_share,
+            ),
             data=data,
             evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: draw, options),
         )

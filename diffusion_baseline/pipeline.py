@@ -2,27 +2,37 @@
 
 import inspect
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
-from diffusion_baseline.guidance import guided_in_one_call
+from diffusion_baseline.classifier.guiding import steering
+from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
+from diffusion_baseline.editing import Edit
+from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.latent import check_fits, check_range
+from diffusion_baseline.likelihood import METHODS, check_levels
+from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
+from diffusion_baseline.spacings import SPACINGS
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.images import format_images
+from var.images import check_images, format_images
+from var.sampling import labels
+from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks
 from var.sampling.finite import Finite
+from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
@@ -46,14 +56,16 @@ class DiffusionPipeline(ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
-    is left at its end; `prediction` is "eps", "v", "x0" or "flow"; `class_names` are the numbers of the classes if not
-    given; `text_encoder` is that of the texts it was trained with: an opened one, or its name and digest, by which it
-    is opened when it is needed. With a `codec` it is latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
+    is left at its end; `prediction` is "eps", "v", "x0", "flow" or "meanflow", the last for a network that is told an
+    interval; `class_names` are the numbers of the classes if not given; `text_encoder` is that of the texts it was
+    trained with: an opened one, or its name and digest, by which it is opened when it is needed. With a `codec` it is
+    latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
     """
 
     package = "diffusion_baseline"
     parts = {"unet": UNet, "codec": LatentCodec}  # noqa: RUF012 (read by the mixin, never changed)
     optional = frozenset({"codec"})
+    _noisiest = 1.0
 
     def __init__(
         self,
@@ -81,6 +93,7 @@ class DiffusionPipeline(ConditionedPipeline):
                 "at the end of this schedule nothing is left of the image, and the noise does not tell it, got "
                 "prediction='eps'; predict v, x0 or flow"
             )
+        check_interval(prediction, schedule, self._network().config.interval)
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
         self._schedule_name, self._zero_terminal = schedule, zero_terminal
 
@@ -147,6 +160,8 @@ class DiffusionPipeline(ConditionedPipeline):
         *,
         prompt: Prompt = None,
         vectors: Vectors = None,
+        guidance: Guidance | None = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -161,12 +176,13 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for); `num_inference_steps`, 1 to
-        T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1,
-        "ddpm", which is ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest
-        timestep however few the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image
-        in [-1, 1] at every step.
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The walk is said by `sampling`, by its fields as keywords, or
+        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
+        `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
+        for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
+        ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
+        the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image in [-1, 1] at every
+        step, `dynamic_threshold` brings it there by that quantile of each image's values.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -176,23 +192,27 @@ class DiffusionPipeline(ConditionedPipeline):
         network = self._network()
         check_callback(callback_on_step_end)
         check_switches(return_intermediates=return_intermediates, progress=progress)
-        settings = updated(sampling, SamplingSettings, keywords, DiffusionPipeline.__call__)
+        guidance, given = self._guided(guidance, keywords)
+        settings = updated(sampling, SamplingSettings, given, DiffusionPipeline.__call__)
         check_range(settings, self._codec())
         sample, options = self._sampler(settings)
-        count = count_images(class_labels, num_images, seeds, vectors, prompt)
+        count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
-        format_images(
-            torch.empty(0, *self.image_shape), output_type
-        )  # a wrong output_type is found now, not after the work
+        if edit is not None:
+            sample, options = edit.around(sample, options, self.schedule, seeds)
+        format_images(torch.empty(0, *self.image_shape), output_type)  # a wrong type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
         finite = Finite("generation needs finite predictions", "look at the network's weights")
-        denoise = self._denoiser(condition.to(self.device), settings, finite, predicted)
+        denoise = self._denoiser(condition.to(self.device), settings, finite, predicted, guidance)
         bar = tqdm(total=options["steps"], desc=settings.sampler, leave=False, disable=not progress)
-        with eval_mode(self.unet), bar:
+        with ExitStack() as models, bar:
+            for model in (self.unet, guidance.classifier, guidance.weaker and guidance.weaker.unet):
+                if model is not None:
+                    models.enter_context(eval_mode(model))
 
             def on_step(index: int, timestep: int, x: Tensor) -> None:
                 bar.update()
@@ -211,6 +231,93 @@ class DiffusionPipeline(ConditionedPipeline):
             else [format_images(self.decode(each), output_type) for each in predicted],
         )
 
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def bits_per_dimension(
+        self,
+        images: Float[Tensor, "batch c h w"],
+        class_labels: ClassLabels = None,
+        *,
+        prompt: Prompt = None,
+        vectors: Vectors = None,
+        method: str = "bound",
+        levels: int = 256,
+        steps: int | None = None,
+        generator: Generators = None,
+        seeds: GivenSeeds = None,
+    ) -> Float[Tensor, " batch"]:
+        """Bits per value of each image, given what it shows or (None) without: an upper bound, or in its mean one.
+
+        Images are in [-1, 1] and hold `levels` evenly spaced values only. `method`: "bound", the variational bound,
+        which calls the network at every timestep; or "ode", the likelihood under the probability-flow ODE with uniform
+        dequantisation, in so many `steps` (None: 50 at most). Randomness is that of a call; an image's number depends
+        on its own seed only. Raises `UserError` for what makes no sense.
+        """
+        bits = chosen(method, METHODS, "method")
+        if labels.asks_for_random(class_labels, self.class_names):
+            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+        config = self._network().config
+        check_images(images, channels=config.image_channels, size=config.size)
+        check_levels(images, levels)
+        if steps is not None and method == "bound":
+            raise UserError(f"the bound takes every timestep, got steps={steps}; leave them out, or ask for 'ode'")
+        generators, seeds = random_streams(len(images), generator, seeds)
+        condition = self._condition(class_labels, prompt, vectors, len(images), seeds)
+        finite = Finite("a likelihood needs finite predictions", "look at the network's weights")
+        # By a sampler that asks for velocities at an instant.
+        settings = SamplingSettings(guidance_scale=1, sampler="ddpm")
+        denoise = self._denoiser(condition.to(self.device), settings, finite, None)
+        with eval_mode(self.unet):
+            options = {"steps": steps} if method == "ode" else {}
+            found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
+        finite.settle()
+        return found
+
+    def edit(
+        self,
+        images: GivenImages,
+        masks: GivenMasks,
+        class_labels: ClassLabels = None,
+        *,
+        strength: float = 1.0,
+        resampling: int = 4,
+        jump: int = 1,
+        **call: Any,
+    ) -> DiffusionOutput:
+        """Redraw what is True in the masks, and keep the rest of the images as it is (Lugmayr et al. 2022).
+
+        For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
+        at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
+        it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
+        which takes as many times the work. The rest of the `call` is that of the pipeline; without jumps a mask of all
+        True is a call without an image. Raises `UserError` as that does, and for what does not fit the model.
+        """
+        start = Edit(
+            images=self._given(images),
+            masks=given_masks(masks, size=self._network().config.size),
+            strength=strength,
+            resampling=resampling,
+            jump=jump,
+        )
+        return self(class_labels, edit=start, **call)
+
+    def variations(
+        self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
+    ) -> DiffusionOutput:
+        """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
+
+        That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
+        """
+        return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
+
+    def _given(self, images: GivenImages) -> Tensor:
+        if getattr(self, "codec", None) is not None:
+            raise UserError(
+                "images are edited where pixels are diffused, got a model of latents; use one without a codec"
+            )
+        config = self._network().config
+        return given_images(images, channels=config.image_channels, size=config.size)
+
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
         sample = find_sampler(settings.sampler)
@@ -223,25 +330,63 @@ class DiffusionPipeline(ConditionedPipeline):
             raise UserError(f"eta is a number of ddim, got {settings.eta} for {settings.sampler}; leave it out")
         return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
+    def _facts(self) -> dict[str, Any]:
+        config, own = self._network().config, self.settings()
+        noise = {name: own.get(name, False) for name in ("schedule", "num_timesteps", "zero_terminal", "prediction")}
+        images = {"image_size": config.size, "image_channels": config.image_channels}
+        numbered = tuple(map(str, range(config.num_classes)))  # nobody has named the classes
+        names = None if self.class_names == numbered else self.class_names
+        return {**super()._facts(), "class_names": names, **images, **noise}
+
     def _denoiser(
-        self, condition: Condition, settings: SamplingSettings, finite: Finite, predicted: list[Tensor] | None
+        self,
+        condition: Condition,
+        settings: SamplingSettings,
+        finite: Finite,
+        predicted: list[Tensor] | None,
+        guidance: Guidance | None = None,
     ) -> Denoiser:
         """Wrap the network into what samplers call; the clean images that it predicts are appended to `predicted`."""
-        scale = settings.guidance_scale
-        if not condition.given.any():
-            scale = 0  # there is nothing to guide towards: one prediction is enough
-        # A compiled network is called as such; what runs on several devices cannot divide a condition among them.
-        compiled = hasattr(self.unet, "_orig_mod")
-        predict = guided_in_one_call(self.unet if compiled else self._network(), condition, scale)
+        guidance = guidance or Guidance()
+        predict = self._predictor(condition, settings, guidance.weaker)
+        steer = steering(guidance.classifier, self._facts(), condition, settings, self.schedule, finite)
 
         def denoise(x: Tensor, timesteps: Tensor) -> Tensor | Estimate:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             output = finite.checked(predict(x, timesteps))
-            image, eps = image_and_noise(output, x, timesteps, self.schedule, self.prediction)
+            image, eps = steer(image_and_noise(output, x, timesteps, self.schedule, self.prediction), x, timesteps)
+            if settings.dynamic_threshold:
+                image = thresholded(image, settings.dynamic_threshold)
             if settings.clip_sample:
-                image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
+                image = image.clamp(-1, 1)
+            if settings.dynamic_threshold or settings.clip_sample:
+                image, eps = image_and_noise(image, x, timesteps, self.schedule, "x0")
             if predicted is not None:
                 predicted.append(image)
             return Estimate(image, eps) if self.schedule.ends_in_noise else eps
 
         return denoise
+
+    def _predictor(self, condition: Condition, settings: SamplingSettings, weaker: Any) -> Predictor:
+        """The network, guided away from what it predicts without the condition, or from what the `weaker` one does."""
+
+        def guided_by(scale: float) -> Predictor:
+            if weaker is None:
+                return guided_in_one_call(self._called(settings), condition, scale)
+            mine, theirs = self._called(settings), weaker._called(settings)
+            return guided(lambda x, t: mine(x, t, condition), lambda x, t: theirs(x, t, condition), scale)
+
+        if weaker is None and not condition.given.any():
+            return guided_by(0)  # there is nothing to guide towards: one prediction is enough
+        if settings.guides_everywhere and settings.guidance_schedule == "constant":
+            return guided_by(settings.guidance_scale)
+        return guided_by_step(lambda t: settings.guidance_at(self.schedule.levels(t)[1].item()), guided_by)
+
+    def _called(self, settings: SamplingSettings) -> Any:
+        """What is called: a compiled network as such; one on several devices cannot divide a condition among them."""
+        network = self.unet if hasattr(self.unet, "_orig_mod") else self._network()
+        if self.prediction != "meanflow" or settings.sampler not in ALONG_STEPS or settings.eta:
+            return network
+        steps = self._sampler(settings)[1]["steps"]
+        walk = SPACINGS[settings.spacing](steps, self.schedule.num_timesteps)
+        return along_walk(network, walk, self.schedule.num_timesteps)

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from annotations import SETTINGS
 
+from diffusion_baseline.classifier.model import NoisyClassifierConfig
+from diffusion_baseline.classifier.settings import NoisyClassifierRun
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSampling
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
@@ -52,6 +54,8 @@ WHOLE = {
     TransformerRun: {"training": TRAINING},
     DiffusionRun: {"training": TRAINING, "unet": UNetConfig(**UNET)},
     ClassifierConfig: {},
+    NoisyClassifierConfig: {"num_classes": 2},
+    NoisyClassifierRun: {"training": TRAINING, "classifier": NoisyClassifierConfig(num_classes=2)},
     CheckpointPolicy: {"folder": Path("x"), "every": 1},
 }
 """All classes of settings, with the fields that they need."""
