@@ -176,13 +176,14 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
-        `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
-        for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
-        ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
-        the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image in [-1, 1] at every
-        step, `dynamic_threshold` brings it there by that quantile of each image's values.
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The
+        walk is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0
+        ignores what is asked for), at the noise levels of `guidance_interval`, or all that and more in an object
+        `guidance`; `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the
+        default), with randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; the `spacing`
+        "trailing", which begins at the noisiest timestep however few the steps are, or "leading", that of before;
+        `clip_sample` keeps the predicted clean image in [-1, 1] at every step, `dynamic_threshold` brings it there by
+        that quantile of each image's values.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -257,6 +258,8 @@ class DiffusionPipeline(ConditionedPipeline):
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         config = self._network().config
+        if self.codec is not None:
+            raise UserError("a likelihood is that of pixels, got a model of latents; use one without a codec")
         check_images(images, channels=config.image_channels, size=config.size)
         check_levels(images, levels)
         if steps is not None and method == "bound":
@@ -311,7 +314,7 @@ class DiffusionPipeline(ConditionedPipeline):
         return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
 
     def _given(self, images: GivenImages) -> Tensor:
-        if getattr(self, "codec", None) is not None:
+        if self.codec is not None:
             raise UserError(
                 "images are edited where pixels are diffused, got a model of latents; use one without a codec"
             )
