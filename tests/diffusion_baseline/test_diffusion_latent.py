@@ -92,7 +92,7 @@ def test_another_codec_is_refused(latent, pixels):
 
 @pytest.mark.parametrize("setting", [{"clip_sample": True}, {"dynamic_threshold": 0.9}])
 def test_latents_are_not_kept_in_the_range_of_pixels(latent, setting):
-    with pytest.raises(UserError, match="range, which latents have not"):
+    with pytest.raises(UserError, match="a range latents have not, got a model of these; leave it out"):
         latent([0], **setting, **QUIET)
 
 
