@@ -6,13 +6,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser
 from var import conditions
 from var.conditions import Condition
 
+Predictor = Callable[[Tensor, Tensor], Tensor]
+"""(x_t, timesteps (batch,)) -> any kind of prediction in the shape of x_t."""
 
-def guided(cond: Denoiser, null: Denoiser, scale: float) -> Denoiser:
-    """Wrap a conditional and an unconditional denoiser into a guided one; scale 1 is exactly `cond`, 0 `null`."""
+
+def guided(cond: Predictor, null: Predictor, scale: float) -> Predictor:
+    """Wrap a conditional and an unconditional predictor into a guided one; scale 1 is exactly `cond`, 0 `null`."""
     if scale == 1:
         return cond
     if scale == 0:
@@ -22,7 +24,7 @@ def guided(cond: Denoiser, null: Denoiser, scale: float) -> Denoiser:
 
 def guided_in_one_call(
     predict: Callable[[Tensor, Tensor, Condition], Tensor], condition: Condition, scale: float
-) -> Denoiser:
+) -> Predictor:
     """Guide a network `predict(x, t, condition)` as `guided` does, in one call of twice the batch."""
     if scale in (0, 1):
         null = condition.null()

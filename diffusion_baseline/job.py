@@ -49,11 +49,11 @@ class DiffusionJob(Job[DiffusionRun]):
         start = None
         if arguments.init is not None:
             start = DiffusionPipeline.from_pretrained(arguments.init)
-            saved = start.settings()
+            saved, fixed = start.settings(), ("schedule", "num_timesteps", "zero_terminal", "prediction")
             run = replace(
                 run,
                 unet=replace(start.unet.config, dropout=run.unet.dropout),
-                **{name: saved[name] for name in ("schedule", "num_timesteps", "prediction")},
+                **{name: saved[name] for name in fixed if name in saved},
             )
         # What decides on the shape of the images may be overridden, so it is read before the data are.
         preset, run = run.unet, configured(run, arguments)

@@ -13,7 +13,7 @@ from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_nois
 from diffusion_baseline.guidance import guided_in_one_call
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
-from diffusion_baseline.schedules import Denoiser, named_schedule
+from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.conditions import Condition
@@ -43,9 +43,10 @@ class DiffusionOutput:
 class DiffusionPipeline(ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
-    `schedule` is "cosine" or "linear", `num_timesteps` its T; `prediction` is "eps", "v" or "x0"; `class_names` are the
-    numbers of the classes if not given; `text_encoder` is that of the texts it was trained with: an opened one, or its
-    name and digest, by which it is opened when it is needed.
+    `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
+    is left at its end; `prediction` is "eps", "v", "x0" or "flow"; `class_names` are the numbers of the classes if not
+    given; `text_encoder` is that of the texts it was trained with: an opened one, or its name and digest, by which it
+    is opened when it is needed.
     """
 
     package = "diffusion_baseline"
@@ -57,6 +58,7 @@ class DiffusionPipeline(ConditionedPipeline):
         *,
         schedule: str = "cosine",
         num_timesteps: int = 1000,
+        zero_terminal: bool = False,
         prediction: str = "v",
         class_names: Sequence[str] | None = None,
         text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
@@ -66,16 +68,22 @@ class DiffusionPipeline(ConditionedPipeline):
         num_classes = self._network().config.num_classes
         names = checked_class_names(class_names, num_classes)
         unet.eval()
-        self.schedule = named_schedule(schedule, num_timesteps)
+        self.schedule = named_schedule(schedule, num_timesteps, zero_terminal=zero_terminal)
         self.prediction: Prediction = chosen(prediction, PREDICTIONS, "prediction")
+        if self.schedule.ends_in_noise and prediction == "eps":
+            raise UserError(
+                "at the end of this schedule nothing is left of the image, and the noise does not tell it, got "
+                "prediction='eps'; predict v, x0 or flow"
+            )
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
-        self._schedule_name = schedule
+        self._schedule_name, self._zero_terminal = schedule, zero_terminal
 
     def settings(self) -> dict[str, Any]:
         """What is saved besides the network: the constructor's other arguments."""
         return {
             "schedule": self._schedule_name,
             "num_timesteps": self.schedule.num_timesteps,
+            **({"zero_terminal": True} if self._zero_terminal else {}),
             "prediction": self.prediction,
             "class_names": list(self.class_names or ()),
             **super().settings(),
@@ -189,7 +197,7 @@ class DiffusionPipeline(ConditionedPipeline):
         compiled = hasattr(self.unet, "_orig_mod")
         predict = guided_in_one_call(self.unet if compiled else self._network(), condition, scale)
 
-        def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
+        def denoise(x: Tensor, timesteps: Tensor) -> Tensor | Estimate:
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             output = finite.checked(predict(x, timesteps))
             image, eps = image_and_noise(output, x, timesteps, self.schedule, self.prediction)
@@ -197,6 +205,6 @@ class DiffusionPipeline(ConditionedPipeline):
                 image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
             if predicted is not None:
                 predicted.append(image)
-            return eps
+            return Estimate(image, eps) if self.schedule.ends_in_noise else eps
 
         return denoise

@@ -10,6 +10,7 @@ from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import MOST_TIMESTEPS
 from diffusion_baseline.unet import UNet, UNetConfig
 from var import checks
+from var.configs import added
 from var.randomness import keyed_global_stream
 from var.runs.settings import GeneratorSettings
 
@@ -19,8 +20,9 @@ class DiffusionRun(GeneratorSettings):
     """Everything that training and sampling need to know: the settings of a run."""
 
     unet: UNetConfig
-    schedule: Literal["cosine", "linear"] = "cosine"
+    schedule: Literal["cosine", "linear", "straight"] = "cosine"
     num_timesteps: int = 1000
+    zero_terminal: bool = added(False)  # nothing of the image is left at the end of the schedule
     prediction: Prediction = "v"
     guidance_scale: float = 1.5  # with which samples are drawn
     sampling_steps: int = 50  # of DDIM, with which samples are drawn in between
@@ -45,6 +47,7 @@ class DiffusionRun(GeneratorSettings):
             unet,
             schedule=self.schedule,
             num_timesteps=self.num_timesteps,
+            zero_terminal=self.zero_terminal,
             prediction=self.prediction,
             class_names=class_names,
         )

@@ -8,7 +8,7 @@ from numbers import Integral
 import torch
 from torch import Generator, Tensor
 
-from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule
+from diffusion_baseline.schedules import Denoiser, Images, NoiseLevels
 from diffusion_baseline.spacings import SPACINGS
 from var.errors import UserError, chosen
 from var.sampling.finite import check_finite
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 Generators = Generator | Sequence[Generator]  # one for the batch, or one per sample
 OnStep = Callable[[int, int, Tensor], None]  # (step index, timestep, x after the step)
-Step = Callable[..., tuple[Tensor, Tensor]]  # (x, eps, t, previous=an earlier t) -> (mean, variance)
+Step = Callable[..., tuple[Tensor, Tensor]]  # (x, eps or estimate, t, previous=an earlier t) -> (mean, variance)
 
 
 def normal(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ def take_steps(
     step: Step,
     denoise: Denoiser,
     noise: Images,
-    schedule: NoiseSchedule,
+    schedule: NoiseLevels,
     steps: int,
     spacing: str,
     generator: Generators | None,

@@ -1,9 +1,10 @@
 """From noise to images: every module here is a sampler, and a new one is a module.
 
 A module NAME has the function `sample_NAME(denoise, noise, schedule, *, steps, generator, on_step)`. Its denoiser
-returns eps: guidance, kinds of prediction and clipping are wrapped into it by the caller. The default of `steps` is
-what the pipeline takes, None being one for each timestep; further keywords are filled from the sampling settings of the
-same name, such as `eta` and `spacing`.
+returns eps, or an `Estimate` where the schedule ends in noise: guidance, kinds of prediction and clipping are wrapped
+into it by the caller. Where a step is not one call of it, `evaluations(steps)` says how many there are. The default of
+`steps` is what the pipeline takes, None being one for each timestep; further keywords are filled from the sampling
+settings of the same name, such as `eta` and `spacing`.
 """
 
 from collections.abc import Callable
@@ -19,9 +20,16 @@ if TYPE_CHECKING:
     from diffusion_baseline.samplers.ddim import sample_ddim as sample_ddim
     from diffusion_baseline.samplers.ddpm import ddpm_step as ddpm_step
     from diffusion_baseline.samplers.ddpm import sample_ddpm as sample_ddpm
+    from diffusion_baseline.samplers.dpmpp import sample_dpmpp as sample_dpmpp
+    from diffusion_baseline.samplers.euler import sample_euler as sample_euler
+    from diffusion_baseline.samplers.heun import heun_step as heun_step
+    from diffusion_baseline.samplers.heun import sample_heun as sample_heun
 
 SAMPLERS = {module.name: f"{__name__}.{module.name}" for module in iter_modules(__path__)}
 """Where each sampler lives; only the one that is used is imported, so that command lines may know the names."""
+
+STEPS = ("ddim", "ddpm", "heun")
+"""Samplers whose single step, `NAME_step`, is public too."""
 
 
 def find_sampler(name: str) -> Callable[..., Any]:
@@ -29,6 +37,15 @@ def find_sampler(name: str) -> Callable[..., Any]:
     return getattr(import_module(chosen(name, SAMPLERS, "sampler")), f"sample_{name}")
 
 
+def network_evaluations(name: str, steps: int) -> int:
+    """Calls of the denoiser in so many steps of the sampler `name`."""
+    return getattr(import_module(SAMPLERS[name]), "evaluations", lambda steps: steps)(steps)
+
+
 __getattr__, __dir__, __all__ = lazy_names(
-    __name__, {module: f"{name}_step sample_{name}" for name, module in SAMPLERS.items()}, "SAMPLERS", "find_sampler"
+    __name__,
+    {module: f"sample_{name}" + f" {name}_step" * (name in STEPS) for name, module in SAMPLERS.items()},
+    "SAMPLERS",
+    "find_sampler",
+    "network_evaluations",
 )

@@ -5,37 +5,38 @@ from functools import partial
 from jaxtyping import Float
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule, Timesteps, broadcast
+from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, Timesteps, broadcast
 from diffusion_baseline.stepping import Generators, OnStep, take_steps
 from var.errors import UserError
 
 
 def ddim_step(
     x: Images,
-    eps: Images,
+    eps: Images | Estimate,
     t: Timesteps,
-    schedule: NoiseSchedule,
+    schedule: NoiseLevels,
     *,
     previous: Timesteps | None = None,
     eta: float = 0.0,
 ) -> tuple[Images, Float[Tensor, "..."]]:
     """Return mean and variance of the step from x_t to x_previous (Song et al. 2021, Eq. 12 and 16); eta 0 has none."""
-    now = schedule.alpha_bar(t)
-    before = schedule.alpha_bar(t - 1 if previous is None else previous)
-    variance = eta**2 * (1 - before) / (1 - now) * (1 - now / before)
-    # x_previous = sqrt(before) x_0 + sqrt(1 - before - variance) eps, with x_0 = (x - sqrt(1 - now) eps) / sqrt(now)
-    keep = (before / now).sqrt()
-    renoise = (1 - before - variance).clamp(min=0).sqrt() - keep * (1 - now).sqrt()
-    if not now.ndim:  # one timestep for all: numbers, which take on any dtype and device
-        return keep.item() * x + renoise.item() * eps, variance
-    keep, renoise, variance = (broadcast(each, x).to(x) for each in (keep, renoise, variance))
-    return keep * x + renoise * eps, variance
+    image, noise = schedule.estimate(eps, x, t)
+    signal, spread = schedule.levels(t)
+    signal_before, spread_before = schedule.levels(t - 1 if previous is None else previous)
+    # Of q(x_t | x_previous) the variance is that of x_t less what it has from x_previous.
+    added = spread**2 - (signal / signal_before * spread_before) ** 2
+    variance = eta**2 * (spread_before / spread) ** 2 * added
+    renoise = (spread_before**2 - variance).clamp(min=0).sqrt()
+    if not signal.ndim:  # one timestep for all: numbers, which take on any dtype and device
+        return signal_before.item() * image + renoise.item() * noise, variance
+    signal_before, renoise, variance = (broadcast(each, x).to(x) for each in (signal_before, renoise, variance))
+    return signal_before * image + renoise * noise, variance
 
 
 def sample_ddim(
     denoise: Denoiser,
     noise: Images,
-    schedule: NoiseSchedule,
+    schedule: NoiseLevels,
     *,
     steps: int = 50,
     eta: float = 0.0,

@@ -6,12 +6,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_baseline.samplers.ddim import ddim_step
-from diffusion_baseline.schedules import Denoiser, Images, NoiseSchedule, Timesteps
+from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, Timesteps
 from diffusion_baseline.stepping import Generators, OnStep, take_steps
 
 
 def ddpm_step(
-    x: Images, eps: Images, t: Timesteps, schedule: NoiseSchedule, *, previous: Timesteps | None = None
+    x: Images, eps: Images | Estimate, t: Timesteps, schedule: NoiseLevels, *, previous: Timesteps | None = None
 ) -> tuple[Images, Float[Tensor, "..."]]:
     """Return mean and (small) variance of q(x_previous | x_t, x_0) at the predicted x_0 (Ho et al. 2020, Eq. 7).
 
@@ -24,7 +24,7 @@ def ddpm_step(
 def sample_ddpm(
     denoise: Denoiser,
     noise: Images,
-    schedule: NoiseSchedule,
+    schedule: NoiseLevels,
     *,
     steps: int | None = None,
     spacing: str = "trailing",

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import pytest
 import torch
+from mixtures import Mixture
 from safetensors.torch import load_file
 
 from diffusion_baseline.samplers import ddim_step, ddpm_step, sample_ddim, sample_ddpm
@@ -25,21 +26,6 @@ def toy(x, t):
     return 0.3 * x + 0.1 * x.sin()
 
 
-def mixture_denoiser(schedule, weights, means, deviations):
-    """Exact E[eps | x_t] for data from a mixture of Gaussians in one dimension."""
-    weights, means, deviations = (torch.tensor(values, dtype=torch.float64) for values in (weights, means, deviations))
-
-    def denoise(x, t):
-        alpha_bar = schedule.alphas_cumprod[t][:, None]
-        variance = alpha_bar * deviations**2 + 1 - alpha_bar  # of x_t within each component: (batch, components)
-        distance = x - alpha_bar.sqrt() * means
-        share = (weights.log() - 0.5 * variance.log() - 0.5 * distance**2 / variance).softmax(dim=1)
-        image = means + alpha_bar.sqrt() * deviations**2 / variance * distance
-        return (x - alpha_bar.sqrt() * (share * image).sum(dim=1, keepdim=True)) / (1 - alpha_bar).sqrt()
-
-    return denoise
-
-
 SCHEDULES = pytest.mark.parametrize(
     "schedule", [linear_schedule(500, 2e-4, 0.04), cosine_schedule(250)], ids=["linear", "cosine"]
 )
@@ -47,7 +33,7 @@ SCHEDULES = pytest.mark.parametrize(
 
 @SCHEDULES
 def test_ddim_carries_noise_to_gaussian_data_exactly(schedule):
-    denoise = mixture_denoiser(schedule, [1.0], [0.4], [0.25])
+    denoise = Mixture([1.0], [0.4], [0.25]).denoiser(schedule)
     # With this denoiser every step is affine: noise z must arrive at mean + deviation z.
     noise = torch.tensor([[-1.0], [0.0], [2.0]], dtype=torch.float64)
     samples = sample_ddim(denoise, noise, schedule, steps=250)
@@ -56,7 +42,7 @@ def test_ddim_carries_noise_to_gaussian_data_exactly(schedule):
 
 @SCHEDULES
 def test_ddpm_steps_carry_noise_to_gaussian_moments_exactly(schedule):
-    denoise = mixture_denoiser(schedule, [1.0], [0.4], [0.25])
+    denoise = Mixture([1.0], [0.4], [0.25]).denoiser(schedule)
     mean, variance = torch.zeros(1, 1, dtype=torch.float64), 1.0
     for t in reversed(range(schedule.num_timesteps)):
         # The step is affine in x: its slope is the difference between the means at x = mean + 1 and x = mean.
@@ -72,7 +58,7 @@ def test_ddpm_steps_carry_noise_to_gaussian_moments_exactly(schedule):
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim", "ddim eta 0.5"])
 def test_samples_of_a_mixture_have_its_weights_means_and_deviations(sampler):
     count, schedule = 8_000, cosine_schedule(200)
-    denoise = mixture_denoiser(schedule, [0.3, 0.7], [-0.6, 0.5], [0.1, 0.2])
+    denoise = Mixture([0.3, 0.7], [-0.6, 0.5], [0.1, 0.2]).denoiser(schedule)
     noise, generator = draw(count, 1), torch.Generator().manual_seed(1)
     if sampler == "ddpm":
         samples = sample_ddpm(denoise, noise, schedule, generator=generator)
@@ -183,7 +169,7 @@ def test_leading_steps_that_begin_far_from_the_noise_are_told(caplog):
 @pytest.mark.parametrize("sampler", [sample_ddim, sample_ddpm])
 def test_few_of_many_steps_carry_noise_to_gaussian_data(sampler):
     schedule = cosine_schedule(1000)
-    denoise = mixture_denoiser(schedule, [1.0], [0.4], [0.25])
+    denoise = Mixture([1.0], [0.4], [0.25]).denoiser(schedule)
     for steps in (334, 501, 600):
         samples = sampler(denoise, draw(4000, 1), schedule, steps=steps, generator=torch.Generator().manual_seed(1))
         assert samples.mean().item() == pytest.approx(0.4, abs=0.02)

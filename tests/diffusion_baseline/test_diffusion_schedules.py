@@ -15,10 +15,17 @@ from diffusion_baseline.diffusion import (
     training_target,
     variational_bound,
 )
-from diffusion_baseline.schedules import NoiseSchedule, cosine_schedule, linear_schedule, named_schedule
+from diffusion_baseline.schedules import (
+    Estimate,
+    NoiseSchedule,
+    StraightSchedule,
+    cosine_schedule,
+    linear_schedule,
+    named_schedule,
+)
 from var.errors import UserError
 
-PREDICTIONS = ["eps", "v", "x0"]
+PREDICTIONS = ["eps", "v", "x0", "flow"]
 
 
 @pytest.fixture
@@ -192,3 +199,57 @@ def test_unknown_names_get_a_suggestion():
         named_schedule("cosin", 10)
     with pytest.raises(UserError, match=r"unknown prediction 'epsilon'.*'eps'"):
         DiffusionPipeline(tiny_unet(), prediction="epsilon")
+
+
+@pytest.mark.parametrize("make", [linear_schedule, cosine_schedule])
+def test_a_zero_terminal_schedule_keeps_its_beginning_and_holds_nothing_at_its_end(make):
+    before, after = make(100), make(100).zero_terminal()
+    assert (after.alphas_cumprod[-1], after.betas[-1]) == (0, 1)
+    assert after.ends_in_noise
+    assert not before.ends_in_noise
+    signal, rescaled = before.alphas_cumprod.sqrt(), after.alphas_cumprod.sqrt()
+    torch.testing.assert_close(rescaled[0], signal[0])
+    torch.testing.assert_close(rescaled, (signal - signal[-1]) * signal[0] / (signal[0] - signal[-1]))
+
+
+def test_a_straight_path_is_the_line_from_image_to_noise():
+    schedule, images, noise = StraightSchedule(4), draw(4, 2), draw(4, 2, seed=1)
+    share = torch.tensor([0.25, 0.5, 0.75, 1.0], dtype=torch.float64)[:, None]
+    x = add_noise(images, noise, torch.arange(4), schedule)
+    torch.testing.assert_close(x, (1 - share) * images + share * noise)
+    assert torch.equal(x[3], noise[3])
+    assert schedule.ends_in_noise
+    assert [level.item() for level in schedule.levels(-1)] == [1, 0]
+    velocity = training_target(images, noise, torch.arange(4), schedule, "flow")
+    torch.testing.assert_close(
+        add_noise(images, noise, 3, schedule) - add_noise(images, noise, 0, schedule), 0.75 * velocity
+    )
+
+
+@pytest.mark.parametrize("schedule", [cosine_schedule(20).zero_terminal(), StraightSchedule(20)])
+@pytest.mark.parametrize("prediction", ["v", "x0", "flow"])
+def test_where_nothing_is_left_the_output_still_tells_the_image(schedule, prediction):
+    images, noise = draw(2, 3), draw(2, 3, seed=1)
+    target = training_target(images, noise, 19, schedule, prediction)
+    found = image_and_noise(target, noise, 19, schedule, prediction)
+    torch.testing.assert_close(found, Estimate(images, noise))
+
+
+def test_schedules_that_end_in_noise_are_no_place_for_eps():
+    for settings in ({"schedule": "straight"}, {"zero_terminal": True}):
+        with pytest.raises(UserError, match="got prediction='eps'; predict v, x0 or flow"):
+            DiffusionPipeline(tiny_unet(), prediction="eps", **settings)
+    with pytest.raises(UserError, match="zero_terminal needs 2 timesteps or more, got 1"):
+        named_schedule("linear", 1, zero_terminal=True)
+    assert named_schedule("straight", 1, zero_terminal=True).ends_in_noise
+
+
+@pytest.mark.parametrize("settings", [{"schedule": "straight", "prediction": "flow"}, {"zero_terminal": True}])
+def test_a_pipeline_that_ends_in_noise_samples_and_is_saved(settings, tmp_path):
+    pipe = DiffusionPipeline(tiny_unet(), num_timesteps=20, **settings)
+    pipe.save_pretrained(tmp_path)
+    again = DiffusionPipeline.from_pretrained(tmp_path)
+    assert again.settings() == pipe.settings()
+    call = {"seeds": [1, 2], "num_inference_steps": 3, "output_type": "pt", "progress": False}
+    for sampler in ("dpmpp", "heun"):
+        assert torch.equal(again([0, 1], sampler=sampler, **call).images, pipe([0, 1], sampler=sampler, **call).images)

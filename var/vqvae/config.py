@@ -4,11 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from var import checks
+from var.autoencoder.config import check_levels
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side, check_scales
-
-MOST_LEVELS = 12
-"""Each halves the picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,21 +44,9 @@ class VQVAEConfig:
         checks.not_negative(self, "commitment")
         checks.share(self, "phi_ratio")
         check_scales(self.schedule)
-        if len(self.channel_multipliers) > MOST_LEVELS:
-            raise UserError(
-                f"channel_multipliers must be at most {MOST_LEVELS}, got {len(self.channel_multipliers)}; lower them"
-            )
         if self.vocabulary < 2:
             raise UserError(f"vocabulary must hold at least 2 codes, got {self.vocabulary}; raise it")
-        if not self.channel_multipliers or min(self.channel_multipliers) < 1:
-            raise UserError(f"channel_multipliers must be positive, one per level, got {self.channel_multipliers}")
-        if self.norm_groups < 0:
-            raise UserError(f"norm_groups must be 0 (no normalisation) or more, got {self.norm_groups}; correct it")
-        odd = [c for c in (self.base_channels, *self.level_channels) if self.norm_groups and c % self.norm_groups]
-        if odd:
-            raise UserError(
-                f"channels must be divisible by norm_groups={self.norm_groups}, got {odd[0]}; change base_channels"
-            )
+        check_levels(self)
         if self.phi != "per-scale" and not 1 <= self.phi <= 2**10:
             raise UserError(f"phi must be at least 1 or 'per-scale', got {self.phi!r}; {2**10} are the most")
         checks.share(self, "scale_dropout", "dropout", "codebook_decay")

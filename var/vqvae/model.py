@@ -2,19 +2,20 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from var.autoencoder import Autoencoder, AutoencoderConfig
+from var.autoencoder.initialization import initialize
+from var.autoencoder.networks import Decoder, Encoder
 from var.errors import UserError
 from var.images import check_images
 from var.sampling.finite import check_finite
 from var.tokenizer import Tokenizer
-from var.vqvae.autoencoder import Decoder, Encoder
 from var.vqvae.config import VQVAEConfig
-from var.vqvae.initialization import initialize
 from var.vqvae.quantizer import MultiScaleQuantizer, Quantized
 
 
@@ -111,6 +112,18 @@ class VQVAE(Tokenizer):
             usage=usage,
             perplexity=perplexity,
         )
+
+    def codec(self) -> Autoencoder:
+        """The encoder and the decoder alone, around the continuous latent, with copies of the weights.
+
+        A diffusion model then works in the latent space that the tokens of this one are of.
+        """
+        shared = {field.name for field in fields(AutoencoderConfig)} & {field.name for field in fields(self.config)}
+        chosen = {name: getattr(self.config, name) for name in shared}
+        codec = Autoencoder(AutoencoderConfig(image_size=self.config.image_size, variational=False, **chosen))
+        weights = self.state_dict()
+        codec.load_state_dict({name: weights.get(name, value) for name, value in codec.state_dict().items()})
+        return codec.to(self.device).eval()
 
     def continue_from(self, trained: "VQVAE") -> None:
         """Take up the weights of a tokenizer of the same shape, which may have learnt its codes in another way.

@@ -1,10 +1,10 @@
-"""How a tokenizer begins: what it is shown reaches its latent, its codes and its reconstruction undiminished."""
+"""How an autoencoder begins: what it is shown reaches its latent, its codes and its reconstruction undiminished."""
 
 from collections.abc import Iterable
 
 from torch import nn
 
-from var.vqvae.autoencoder import AttentionBlock, ResidualBlock
+from var.autoencoder.networks import AttentionBlock, ResidualBlock
 
 
 def initialize(network: nn.Module, phis: Iterable[nn.Module], *, zero_init: bool) -> None:

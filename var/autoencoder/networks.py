@@ -1,4 +1,4 @@
-"""The convolutional encoder and decoder around the quantiser (the layout of the published VAR tokenizer)."""
+"""The convolutional encoder and decoder (the layout of Rombach et al. 2022, arXiv 2112.10752, and of VAR after it)."""
 
 from itertools import pairwise
 
@@ -8,10 +8,10 @@ from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from var.vqvae.config import VQVAEConfig
+from var.autoencoder.config import Convolutions
 
 
-def _norm(config: VQVAEConfig, channels: int) -> nn.Module:
+def _norm(config: Convolutions, channels: int) -> nn.Module:
     return nn.GroupNorm(config.norm_groups, channels, eps=1e-6) if config.norm_groups else nn.Identity()
 
 
@@ -33,7 +33,7 @@ def _added(branch: Tensor, x: Tensor) -> Tensor:
 class ResidualBlock(nn.Module):
     """Twice norm, SiLU, 3x3 convolution, added to the input (through a 1x1 convolution where channels change)."""
 
-    def __init__(self, config: VQVAEConfig, channels_in: int, channels_out: int) -> None:
+    def __init__(self, config: Convolutions, channels_in: int, channels_out: int) -> None:
         super().__init__()
         self.norm1 = _norm(config, channels_in)
         self.conv1 = _conv3(channels_in, channels_out)
@@ -52,7 +52,7 @@ class ResidualBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Single-head self-attention over all positions of a feature map, added to the input."""
 
-    def __init__(self, config: VQVAEConfig, channels: int) -> None:
+    def __init__(self, config: Convolutions, channels: int) -> None:
         super().__init__()
         self.norm = _norm(config, channels)
         self.qkv = nn.Conv2d(channels, 3 * channels, 1)
@@ -68,7 +68,7 @@ class AttentionBlock(nn.Module):
 class Level(nn.Module):
     """The residual blocks of one resolution, each followed by attention at the lowest one."""
 
-    def __init__(self, config: VQVAEConfig, channels: list[int], *, attention: bool) -> None:
+    def __init__(self, config: Convolutions, channels: list[int], *, attention: bool) -> None:
         super().__init__()
         pairs = list(pairwise(channels))
         self.blocks = nn.ModuleList(ResidualBlock(config, *pair) for pair in pairs)
@@ -83,7 +83,7 @@ class Level(nn.Module):
         return x
 
 
-def _levels(config: VQVAEConfig, before: int, widths: list[int], blocks: int, *, lowest: int) -> nn.ModuleList:
+def _levels(config: Convolutions, before: int, widths: list[int], blocks: int, *, lowest: int) -> nn.ModuleList:
     """Per width, a level of so many blocks, the first of which takes over the channels of the level before."""
     channels = [[before] + [width] * blocks for before, width in pairwise([before, *widths])]
     return nn.ModuleList(
@@ -94,7 +94,7 @@ def _levels(config: VQVAEConfig, before: int, widths: list[int], blocks: int, *,
 class Middle(nn.Sequential):
     """Residual block, attention, residual block at the lowest resolution."""
 
-    def __init__(self, config: VQVAEConfig, channels: int) -> None:
+    def __init__(self, config: Convolutions, channels: int) -> None:
         super().__init__()
         self.block1 = ResidualBlock(config, channels, channels)
         if config.attention:
@@ -129,7 +129,7 @@ class Upsample(nn.Module):
 class Encoder(nn.Module):
     """Images to latents: a level of residual blocks for each channel multiplier, halving the resolution between."""
 
-    def __init__(self, config: VQVAEConfig) -> None:
+    def __init__(self, config: Convolutions) -> None:
         super().__init__()
         widths = config.level_channels
         self.conv_in = _conv3(config.in_channels, config.base_channels)
@@ -140,7 +140,7 @@ class Encoder(nn.Module):
         self.conv_out = _conv3(widths[-1], config.width)
 
     def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch width _h _w"]:
-        """Latents (before the convolution that precedes quantisation) of images in [-1, 1]."""
+        """Latents (before the convolution that follows the encoder) of images in [-1, 1]."""
         x = self.conv_in(images)
         for index, level in enumerate(self.levels):
             x = level(x)
@@ -152,7 +152,7 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Latents to images: the encoder mirrored, with one more residual block per level. Levels are lowest first."""
 
-    def __init__(self, config: VQVAEConfig) -> None:
+    def __init__(self, config: Convolutions) -> None:
         super().__init__()
         widths = config.level_channels[::-1]
         self.conv_in = _conv3(config.width, widths[0])
@@ -163,7 +163,7 @@ class Decoder(nn.Module):
         self.conv_out = _conv3(widths[-1], config.in_channels)
 
     def forward(self, latents: Float[Tensor, "batch width _h _w"]) -> Float[Tensor, "batch c h w"]:
-        """Images, not clamped, of latents after the convolution that follows quantisation."""
+        """Images, not clamped, of latents after the convolution that precedes the decoder."""
         x = self.middle(self.conv_in(latents))
         for index, level in enumerate(self.levels):
             x = level(x)
