@@ -39,7 +39,8 @@ class Setting:
     model: str
     sampling: Any  # the settings of its pipeline
     sampler: str  # what the report calls the way to the image
-    steps: int  # network steps; maps of tokens count as such
+    steps: int  # of the sampler; maps of tokens count as such
+    calls: int = 0  # of the network for an image without guidance; 0: one for each step
     headline: bool = False
 
     @property
@@ -124,6 +125,10 @@ class Contender(ABC):
     def steps(self, sampling: Any, plan: ModelPlan) -> int:
         """Network steps of an image."""
 
+    def calls(self, sampling: Any, plan: ModelPlan) -> int:
+        """Evaluations of the network for an image without guidance, where a step is not one of them."""
+        return self.steps(sampling, plan)
+
     @abstractmethod
     def around(self, sampling: Any) -> tuple[Any, ...]:
         """The settings that are shown beside `sampling`."""
@@ -192,8 +197,9 @@ class Contender(ABC):
 
     def setting(self, sampling: Any, plan: ModelPlan, *, headline: bool = False) -> Setting:
         """One of the settings of a plan."""
-        steps, sampler = self.steps(sampling, plan), self.sampler(sampling)
-        return Setting(model=self.key, sampling=sampling, sampler=sampler, steps=steps, headline=headline)
+        how = {"sampler": self.sampler(sampling), "steps": self.steps(sampling, plan)}
+        calls = self.calls(sampling, plan)
+        return Setting(model=self.key, sampling=sampling, **how, calls=calls, headline=headline)
 
 
 def shortened(run: Any, steps: int) -> Any:

@@ -15,6 +15,7 @@ from comparison.contenders.contender import Contender, ModelPlan, Row
 from comparison.contenders.var import VARContender
 from comparison.data import grey_levels
 from comparison.families.job import FamilyJob, FamilyRun, FamilyTask
+from comparison.families.job import trained as trained
 from comparison.families.model import FamilyNetwork, ImageConfig, Sampling
 from comparison.families.pipeline import FamilyPipeline
 from var.data.base import ImageData, condition_size
@@ -22,9 +23,6 @@ from var.errors import UserError
 from var.runs.job import Job
 from var.runs.settings import CheckpointSettings
 from var.training import Task, TrainingConfig
-
-STEPS = 1000
-"""Of a run whose seconds are not given; averaging windows are meant for so many."""
 
 PRESETS = VARContender()
 """Whose presets say the shape of the images; what they say of models is not for these families."""
@@ -162,9 +160,3 @@ class Family(Contender):
         if self.density == "none":
             return {}
         return {self.density: pipeline.bits_per_dimension(images, labels, generator)}
-
-
-def trained(**changes: Any) -> TrainingConfig:
-    """Small networks on a CPU: Muon, batches of 64, an average over the last steps."""
-    usual: dict[str, Any] = {"batch_size": 64, "optimizer": "muon", "learning_rate": 5e-3, "ema_decay": 0.998}
-    return TrainingConfig(steps=STEPS, **{**usual, **changes})

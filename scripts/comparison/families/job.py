@@ -15,8 +15,11 @@ from var.runs.job import Job, Prepared
 from var.runs.plan import Plan
 from var.runs.session import Session
 from var.runs.settings import GeneratorSettings
-from var.training import Task
+from var.training import Task, TrainingConfig
 from var.training.task import Numbers
+
+STEPS = 1000
+"""Of a run whose seconds are not given; averaging windows are meant for so many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,3 +65,9 @@ class FamilyJob(Job[FamilyRun]):
         """Save the pipeline."""
         self.family.pipeline_of(task.model, self.shown_classes, self.before).save_pretrained(folder, card=self.card())
         return f"saved a {self.family.pipeline.__name__}"
+
+
+def trained(**changes: Any) -> TrainingConfig:
+    """Small networks on a CPU: Muon, batches of 64, an average over the last steps."""
+    usual: dict[str, Any] = {"batch_size": 64, "optimizer": "muon", "learning_rate": 5e-3, "ema_decay": 0.998}
+    return TrainingConfig(steps=STEPS, **{**usual, **changes})
