@@ -7,6 +7,7 @@ from var.command_line.frame import run
 COMMANDS = {
     "generate": "diffusion_baseline.commands.generate",
     "train": "diffusion_baseline.commands.train",
+    "train-classifier": "diffusion_baseline.commands.train_classifier",
     "sample-set": "diffusion_baseline.commands.sample_set",
 }
 """Where each command lives: a module with HELP, add_arguments and run."""

@@ -1,6 +1,7 @@
 """Classifier-free guidance (Ho & Salimans 2022): null + scale (cond - null), so that a scale of 1 means off."""
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float, Int
@@ -35,3 +36,12 @@ def guided_in_one_call(
         return conditions.guided(predict(torch.cat([x, x]), torch.cat([t, t]), both), scale)
 
     return denoise
+
+
+def guided_by_step(scale_of: Callable[[int], float], guided_by: Callable[[float], Predictor]) -> Predictor:
+    """Guide each step by the scale of its timestep, which is the same for the whole batch.
+
+    On other devices than a CPU a step then waits for the one before, to read its timestep.
+    """
+    guided_by = lru_cache(maxsize=2)(guided_by)  # most often one scale in the interval, and 1 outside
+    return lambda x, t: guided_by(scale_of(int(t[0])))(x, t)

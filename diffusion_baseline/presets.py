@@ -5,12 +5,16 @@
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
 | shapes-text-32 | yes, on a CPU, for 7 minutes: too little, outlines are rough (README) | partly found here |
 | emoji-32 | yes, on a CPU; the README has the results | those of shapes-32; its guidance was not chosen |
+| digits-latent, shapes-latent-32 | yes, on a CPU, once, behind the autoencoder of the same data | found here |
+| emoji-latent-32 | no | those of shapes-latent-32 |
+| shapes-super-32 | no | those of shapes-32 |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """
 
 from dataclasses import replace
+from typing import Any
 
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
@@ -63,25 +67,40 @@ _EMOJI_32 = replace(
     guidance_scale=2.0,
     evaluation=EvaluationSettings(every=2100, judge_steps=900),
 )
+_DIGITS = DiffusionRun(
+    unet=UNetConfig(
+        num_classes=10,
+        image_size=8,
+        image_channels=1,
+        base_channels=32,
+        multipliers=(1, 2),
+        residual_blocks=1,
+        attention_levels=(),
+        head_width=32,
+        embedding_width=64,
+        norm_groups=8,
+    ),
+    training=_ON_A_CPU,
+    guidance_scale=1.1,
+    evaluation=EvaluationSettings(every=600, samples=500),
+)
+
+
+def _latent(run: DiffusionRun, **unet: Any) -> DiffusionRun:
+    """The run in the latent space of the autoencoder for the same images, which has 4 channels."""
+    return replace(run, latent=True, unet=replace(run.unet, image_channels=4, **unet))
+
+
+# A 16th of the positions of 32 px.
+_LATENT_32 = {"image_size": 8, "base_channels": 48, "multipliers": (1, 2), "attention_levels": (1,)}
 
 PRESETS: dict[str, DiffusionRun] = {
-    "digits": DiffusionRun(
-        unet=UNetConfig(
-            num_classes=10,
-            image_size=8,
-            image_channels=1,
-            base_channels=32,
-            multipliers=(1, 2),
-            residual_blocks=1,
-            attention_levels=(),
-            head_width=32,
-            embedding_width=64,
-            norm_groups=8,
-        ),
-        training=_ON_A_CPU,
-        guidance_scale=1.1,
-        evaluation=EvaluationSettings(every=600, samples=500),
-    ),
+    "digits": _DIGITS,
+    "digits-latent": _latent(_DIGITS, image_size=4),
+    # The first half of a cascade is shapes-32 with unet.image_size=16.
+    "shapes-super-32": replace(_SHAPES_32, unet=replace(_SHAPES_32.unet, small_size=16, small_noise=0.5)),
+    "shapes-latent-32": _latent(_SHAPES_32, **_LATENT_32),
+    "emoji-latent-32": _latent(_EMOJI_32, **_LATENT_32),
     "shapes-32": _SHAPES_32,
     "shapes-text-32": DiffusionRun(
         data=DataSettings(text="minilm", class_labels=False),

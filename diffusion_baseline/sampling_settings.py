@@ -1,12 +1,15 @@
 """How noise becomes images: the one owner of these settings, for calls, command lines and comparisons alike."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
 from diffusion_baseline.samplers import SAMPLERS
 from diffusion_baseline.spacings import SPACINGS
 from var import checks
-from var.errors import chosen
+from var.configs import added, config_to_dict
+from var.errors import UserError, chosen
+from var.sampling.guidance import SCHEDULES, ramped
 from var.sampling.numbers import check_guidance
 
 
@@ -31,18 +34,48 @@ class SamplingSettings:
     )
     eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
+    guidance_schedule: str = added("constant", help="constant, or linear, from 1 in pure noise", words=SCHEDULES)
+    guidance_interval: tuple[float, float] = added(
+        (0.0, 1.0), help="noise levels with guidance, 0 being the image and 1 pure noise", metavar="LEVEL"
+    )
+    classifier_scale: float = added(1.0, help="how far a classifier guides")
+    dynamic_threshold: float = added(
+        0.0, help="bring predicted images into range by this quantile of each, such as 0.995; 0: as they are"
+    )
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        check_guidance(self.guidance_scale)
+        check_guidance((self.guidance_scale, self.classifier_scale))
+        chosen(self.guidance_schedule, dict.fromkeys(SCHEDULES), "guidance_schedule")
+        low, high = self.guidance_interval
+        if not 0 <= low <= high <= 1:
+            raise UserError(
+                f"guidance_interval must be two noise levels in [0, 1], the lower one first, got {low} and {high}; "
+                "correct it"
+            )
         chosen(self.sampler, SAMPLERS, "sampler")
         chosen(self.spacing, SPACINGS, "spacing")
+        checks.share(self, "dynamic_threshold")
         if self.num_inference_steps is not None:
             checks.at_least(1, self, "num_inference_steps")
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them."""
-        return asdict(self)
+        return config_to_dict(self)
+
+    def guides_at(self, level: float) -> bool:
+        """Whether guidance is on at this share of noise in x_t, from 0 to 1."""
+        low, high = self.guidance_interval
+        return low < level <= high  # half open as the interval of Kynkaanniemi et al. 2024, Eq. 3
+
+    def guidance_at(self, level: float) -> float:
+        """The guidance scale there; 1 means off."""
+        return ramped(self.guidance_scale, self.guidance_schedule, 1 - level, 1) if self.guides_at(level) else 1.0
+
+    @property
+    def guides_everywhere(self) -> bool:
+        """Whether the interval is all levels."""
+        return self.guidance_interval == (0, 1)
 
 
 class SamplingKeywords(TypedDict, total=False):
@@ -54,3 +87,7 @@ class SamplingKeywords(TypedDict, total=False):
     spacing: str
     eta: float
     clip_sample: bool
+    guidance_schedule: str
+    guidance_interval: Sequence[float]
+    classifier_scale: float
+    dynamic_threshold: float

@@ -9,15 +9,20 @@ import numpy as np
 import pytest
 from annotations import SETTINGS
 
+from diffusion_baseline.classifier.model import NoisyClassifierConfig
+from diffusion_baseline.classifier.settings import NoisyClassifierRun
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSampling
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
 from var import checks
+from var.autoencoder import AutoencoderConfig
 from var.errors import UserError
 from var.evaluation.features.classifier import ClassifierConfig
 from var.generation.sampling_settings import SamplingSettings
+from var.recipes.autoencoder.losses import AutoencoderLosses
+from var.recipes.autoencoder.settings import AutoencoderRun
 from var.recipes.transformer.settings import TokenSettings, TransformerRun
-from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.losses import ReconstructionLosses, VQVAELosses
 from var.recipes.vqvae.settings import VQVAERun
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings, GeneratorSettings
 from var.training import CheckpointPolicy, TrainingConfig
@@ -33,6 +38,9 @@ WHOLE = {
     VQVAEConfig: {},
     VARConfig: {},
     UNetConfig: UNET,
+    AutoencoderConfig: {},
+    AutoencoderLosses: {},
+    ReconstructionLosses: {},
     VQVAELosses: {},
     SamplingSettings: {},
     DiffusionSampling: {},
@@ -41,10 +49,13 @@ WHOLE = {
     EvaluationSettings: {},
     CheckpointSettings: {},
     GeneratorSettings: {"training": TRAINING},
+    AutoencoderRun: {"training": TRAINING},
     VQVAERun: {"training": TRAINING},
     TransformerRun: {"training": TRAINING},
     DiffusionRun: {"training": TRAINING, "unet": UNetConfig(**UNET)},
     ClassifierConfig: {},
+    NoisyClassifierConfig: {"num_classes": 2},
+    NoisyClassifierRun: {"training": TRAINING, "classifier": NoisyClassifierConfig(num_classes=2)},
     CheckpointPolicy: {"folder": Path("x"), "every": 1},
 }
 """All classes of settings, with the fields that they need."""

@@ -15,6 +15,7 @@ from var.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from var.generation import VARPipeline as VARPipeline
+    from var.sampling.guidance import Guidance as Guidance
     from var.scales import ScaleSchedule as ScaleSchedule
     from var.transformer import VAR as VAR
     from var.transformer import VARConfig as VARConfig
@@ -25,6 +26,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "var.generation": "VARPipeline",
+        "var.sampling.guidance": "Guidance",
         "var.scales": "ScaleSchedule",
         "var.transformer": "VAR VARConfig",
         "var.vqvae": "VQVAE VQVAEConfig",

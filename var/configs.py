@@ -15,12 +15,12 @@ Config = TypeVar("Config")
 _ADDED = "added"
 
 
-def added(default: Any) -> Any:
+def added(default: Any, **metadata: Any) -> Any:
     """A field that a config got after configs were saved: at its default it is not told, so that all stays as it was.
 
     Whatever names a model, a run or a stage by its config takes that from `config_to_dict` or `config_to_text`.
     """
-    return dataclasses.field(default=default, metadata={_ADDED: True})
+    return dataclasses.field(default=default, metadata={_ADDED: True, **metadata})
 
 
 def _told(config: Any) -> Iterator[dataclasses.Field[Any]]:

@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from comparison.stages import Stage
 from comparison.trained import labels_of, reads_prompts
 from comparison.training import load_pipeline, model_name
 from var.conditions import Condition
+from var.configs import config_to_dict
 from var.data.base import condition_size, conditions_at
 from var.foreign.archives import npz_array, write_npz
 from var.images import to_uint8
@@ -165,7 +166,7 @@ def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, se
 
 def _key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]:
     """What every stage that draws depends on."""
-    way = {"sampling": asdict(setting.sampling), "steps": setting.steps}
+    way = {"sampling": config_to_dict(setting.sampling), "steps": setting.steps}
     return {"code": CODE_VERSION, "model": trained.key, "setting": way, "device": device}
 
 

@@ -26,4 +26,6 @@ class _Pass:
         nothing = model.position.new_zeros(len(self.shown), 0, model.config.code_width)
         known = [part.repeat(1 + self.guide, 1, 1) for part in self.inputs]
         logits = model(self.shown, torch.cat([nothing, *known], dim=1))[:, list(model.scales.slices())[scale]]
+        if self.guide and guidance is None:
+            return logits.chunk(2)[0]
         return guided(logits, guidance) if self.guide else logits

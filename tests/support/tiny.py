@@ -6,6 +6,7 @@ Seed the global stream first where weights matter.
 import torch
 
 from diffusion_baseline import DiffusionPipeline, UNet, UNetConfig
+from diffusion_baseline.classifier.model import NoisyClassifier, NoisyClassifierConfig
 from var import VAR, VQVAE, VARConfig, VARPipeline, VQVAEConfig
 
 NAMES = ["ant", "bee", "cat, felis catus", "dog", "eel"]
@@ -68,3 +69,11 @@ def tiny_diffusion_pipeline(class_names=None, timesteps=20, **changes):
     torch.manual_seed(0)
     unet = spread(tiny_unet(**{"num_classes": 5, **changes}))
     return DiffusionPipeline(unet, num_timesteps=timesteps, class_names=class_names)
+
+
+def tiny_classifier(**changes):
+    """A classifier of the noisy images of `tiny_diffusion_pipeline`, always the same."""
+    torch.manual_seed(3)
+    size = {"num_classes": 5, "image_size": (4, 8), "image_channels": 1, "num_timesteps": 20}
+    shape = {"base_channels": 8, "multipliers": (1, 2), "embedding_width": 16, "norm_groups": 4}
+    return spread(NoisyClassifier(NoisyClassifierConfig(**{**size, **shape, **changes}))).eval()

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable, Mapping
 from dataclasses import fields
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from var.command_line.frame import number, one_of, whole_number
 
@@ -14,7 +14,7 @@ def add_field_options(parser: argparse.ArgumentParser, settings_class: type) -> 
     """An option for every field, with the "help" of its metadata, named after the field or by "option" there.
 
     A bool becomes a flag, and "words" are all that is allowed; an int counts from 0, or from 1 if it may be left out;
-    all else is a number.
+    a tuple takes as many values as it has; all else is a number.
     """
     hints = get_type_hints(settings_class)
     for field in fields(settings_class):
@@ -24,9 +24,12 @@ def add_field_options(parser: argparse.ArgumentParser, settings_class: type) -> 
         if hint is bool:
             given |= {"action": "store_true"}
         else:
-            default = f"{field.default:g}" if isinstance(field.default, float) else field.default
-            given |= {"type": _type_of(hint, about), "default": field.default}
-            if default is not None:
+            several = get_args(hint) if get_origin(hint) is tuple else ()
+            given |= {"type": _type_of(several[0] if several else hint, about), "default": field.default}
+            if several:
+                given |= {"nargs": len(several), "metavar": about["metavar"]}
+            elif field.default is not None:
+                default = f"{field.default:g}" if isinstance(field.default, float) else field.default
                 given["help"] += f" (default {default})"
             if "words" in about:
                 given["metavar"] = f"{{{','.join(about['words'])}}}"

@@ -24,6 +24,15 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", help="for example cpu, cuda or cuda:1 (default: cuda where there is one)")
 
 
+def add_weaker_argument(parser: argparse.ArgumentParser) -> None:
+    """The option that says which weaker model guides the one that draws."""
+    parser.add_argument(
+        "--weaker",
+        metavar="PATH-OR-ID",
+        help="weaker model of the same kind, from which guidance leads away instead of from images of nothing",
+    )
+
+
 def add_drawing_arguments(parser: argparse.ArgumentParser) -> None:
     """Options that say which images to draw, and where to."""
     parser.add_argument(

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from var.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from var.generation.pipeline import VAROutput as VAROutput
+    from var.generation.output import VAROutput as VAROutput
     from var.generation.pipeline import VARPipeline as VARPipeline
 
-__getattr__, __dir__, __all__ = lazy_names(__name__, {"var.generation.pipeline": "VAROutput VARPipeline"})
+__getattr__, __dir__, __all__ = lazy_names(
+    __name__, {"var.generation.output": "VAROutput", "var.generation.pipeline": "VARPipeline"}
+)

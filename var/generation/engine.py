@@ -5,6 +5,7 @@ computed once per call; keys and values lie in storage that a call allocates onc
 modules is the truth that this is tested against.
 """
 
+import copy
 import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -163,6 +164,12 @@ class KVCache:
         known = self.storage[:, :, :, :, : where.stop]
         return self.storage[:, :, :, :, where].unbind(), known[:, 0].unbind(), known[:, 1].unbind()
 
+    def first(self, rows: int) -> "KVCache":
+        """That of the first rows, in the same memory."""
+        part = copy.copy(self)
+        part.storage = self.storage[:, :, :rows]
+        return part
+
 
 class Constants(NamedTuple):
     """What the condition contributes to a call, as the engine computes with it."""
@@ -176,6 +183,11 @@ class Constants(NamedTuple):
         """All of it."""
         return [self.start, self.modulation, self.head, *chain.from_iterable(self.texts)]
 
+    def first(self, rows: int) -> "Constants":
+        """Those of the first rows, in the same memory."""
+        texts = tuple(KeysValues(*(each[:rows] for each in text)) for text in self.texts)
+        return Constants(self.start[:rows], self.modulation[:, :, :rows], self.head[:, :rows], texts)
+
 
 class EnginePass:
     """One call of an `Engine`, with the storage that it fills."""
@@ -184,7 +196,7 @@ class EnginePass:
         self.engine, self.constants, self.guide = engine, constants, guide
         start = constants.start
         self.cache = KVCache(engine.config, len(engine.layers), len(start), engine.attention_type, start.device)
-        self.recorded: dict[int, Callable[[Tensor], Tensor]] = {}
+        self.recorded: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}  # by scale and number of rows
 
     def renew(self, constants: Constants, *, guide: bool) -> bool:
         """Begin anew at the same addresses; False where there are other numbers of rows or of keys."""
@@ -197,45 +209,51 @@ class EnginePass:
         return True
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None
     ) -> Float[Tensor, "batch new vocabulary"]:
-        """Logits of the tokens of `scale`, guided where the call is.
+        """Logits of the tokens of `scale`, guided where the call is; with None of the half that shows the condition.
 
         Guidance is linear and so is the head: mixing before it halves its work.
         """
-        x = self.constants.start if latent is None else self._embed(latent, scale)
-        if self.engine.graphs and scale not in self.recorded:
-            self.recorded[scale] = record(lambda x: self._hidden(scale, x), x)
-        hidden = self.recorded[scale](x) if self.engine.graphs else self._hidden(scale, x)
-        if self.guide:
+        start = self.constants.start
+        rows = len(start) // 2 if self.guide and guidance is None else len(start)
+        x = start[:rows] if latent is None else self._embed(latent, scale, rows)
+        place = scale, rows
+        if self.engine.graphs and place not in self.recorded:
+            self.recorded[place] = record(lambda x: self._hidden(scale, x), x)
+        hidden = self.recorded[place](x) if self.engine.graphs else self._hidden(scale, x)
+        if self.guide and guidance is not None:
             hidden = guided(hidden, guidance)
         logits = self.engine.head(hidden).float()
         if self.engine.graphs and scale + 1 == len(self.engine.places):
             self.engine.kept = self  # the call is done with it
         return logits
 
-    def _embed(self, latent: Tensor, scale: int) -> Tensor:
+    def _embed(self, latent: Tensor, scale: int, rows: int) -> Tensor:
         """Embedded inputs of a scale after the first, (rows, new, width)."""
         engine = self.engine
         inputs = engine.accumulator.shrink(latent, scale).flatten(2).mT
         x = engine.embedding(inputs) + engine.place[:, engine.places[scale]]
-        return x.expand(2, *x.shape).flatten(0, 1) if self.guide else x
+        return x.expand(rows // len(x), *x.shape).flatten(0, 1)
 
     def _hidden(self, scale: int, x: Tensor) -> Tensor:
         """The blocks, and the norm before the head: (rows, new, width) float32."""
-        stored, keys, values = self.cache.views(self.engine.places[scale])
+        cache, constants = self.cache, self.constants
+        if len(x) < len(constants.start):
+            cache, constants = cache.first(len(x)), constants.first(len(x))
+        stored, keys, values = cache.views(self.engine.places[scale])
         for index, layer in enumerate(self.engine.layers):
-            gamma1, gamma2, scale1, scale2, shift1, shift2 = self.constants.modulation[index].unbind()
+            gamma1, gamma2, scale1, scale2, shift1, shift2 = constants.modulation[index].unbind()
             hidden = torch.addcmul(shift1, _norm(x), scale1)
             query = self._attended(layer, hidden, stored[index])
             hidden = attend(query, keys[index], values[index], None, layer.fixed_scale)
             hidden = layer.projection(hidden.transpose(1, 2).flatten(2))
             x = torch.addcmul(x, hidden.to(x.dtype), gamma1)
             if layer.cross:
-                x = x + self._crossed(layer, _norm(x), self.constants.texts[index])
+                x = x + self._crossed(layer, _norm(x), constants.texts[index])
             hidden = layer.fc2(layer.fc1(torch.addcmul(shift2, _norm(x), scale2)))
             x = torch.addcmul(x, hidden.to(x.dtype), gamma2)
-        head = self.constants.head
+        head = constants.head
         return torch.addcmul(head[1], _norm(x), head[0])
 
     def _attended(self, layer: Layer, hidden: Tensor, stored: Tensor) -> Tensor:

@@ -24,9 +24,12 @@ class Pass(Protocol):
     """A transformer on its way through the scales of one call."""
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None
     ) -> Float[Tensor, "batch new vocabulary"]:
-        """Logits of the tokens of `scale`, given the latent accumulated before it (None at the first scale)."""
+        """Logits of the tokens of `scale`, given the latent accumulated before it (None at the first scale).
+
+        `guidance` None is 1 for good: from there on the model need not be run without the condition.
+        """
         ...
 
 
@@ -64,20 +67,22 @@ def generate(
 ) -> Generated:
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
-    `guidance` holds a guidance scale for every scale; where all are 1 the null half is not computed at all. `scales`
+    `guidance` holds a guidance scale for every scale; from where on all are 1 the null half is not computed. `scales`
     may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity, before
     anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
     shapes = accumulator.scales.shapes
-    started = forward.begin(condition, guide=any(scale != 1 for scale in guidance))
+    guided = max((scale + 1 for scale, each in enumerate(guidance) if each != 1), default=0)  # from there on all are 1
+    started = forward.begin(condition, guide=guided > 0)
     token_maps: list[Tensor] = []
     latents: list[Tensor] = []
     remedy = "use dtype float32 or bfloat16, or look at the model's weights"
     finite = Finite("generation needs finite logits", remedy)
     ended = Finite("generation needs finite latents", remedy)
     for scale in range(len(shapes)) if scales is None else scales:
-        logits = finite.checked(started.logits(scale, latents[-1] if latents else None, guidance[scale]))
+        strength = guidance[scale] if scale < guided else None
+        logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
         choice = candidates(logits, sampling)
         token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
         if sampling.smooth:

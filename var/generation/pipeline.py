@@ -1,7 +1,6 @@
 """Both stages joined for users: labels in, images out."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, Unpack
 
@@ -14,8 +13,10 @@ from tqdm.auto import tqdm
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
 from var.eval_mode import eval_mode
+from var.generation.autoguidance import Autoguided
 from var.generation.draws import draws_of_each, official_draws
 from var.generation.loop import generate
+from var.generation.output import VAROutput
 from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub.placement import DType, check_placement, chosen_dtype
@@ -26,28 +27,19 @@ from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
 from var.sampling.finite import check_finite
+from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count
 from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
 from var.sampling.pipelines import ConditionedPipeline
 from var.sampling.prompts import Prompt, Reader
+from var.sampling.record import fingerprint
 from var.sampling.streams import Generators, GivenSeeds
 from var.sampling.vectors import Vectors
 from var.scales import Side
 from var.tokenizer import Tokenizer
 from var.transformer.config import VARConfig, check_pair
 from var.transformer.model import VAR
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VAROutput:
-    """Images and how they came about."""
-
-    images: Any  # as `output_type` says: list of PIL images, float tensor NCHW or float array NHWC in [0, 1]
-    tokens: list[Tensor]  # K token maps (batch, side, side), coarse to fine
-    labels: Tensor  # (batch,); num_classes is the null label
-    seeds: list[int]  # of every image; passing it as `seeds` with the other settings repeats the image
-    intermediates: list[Any] | None = None  # the images after every scale, in the same form, if asked for
 
 
 class VARPipeline(ConditionedPipeline):
@@ -159,6 +151,12 @@ class VARPipeline(ConditionedPipeline):
     def _takes(self) -> VARConfig:
         return self._models()[1].config
 
+    def _facts(self) -> dict[str, Any]:
+        vqvae, transformer = self._models()
+        config = transformer.config
+        tokens = {"sides": config.sides, "vocabulary": config.vocabulary, "image_size": vqvae.config.image_size}
+        return {**super()._facts(), **tokens, "tokenizer": fingerprint(vqvae.accumulator())}
+
     def compile(self) -> "VARPipeline":
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.
 
@@ -201,6 +199,7 @@ class VARPipeline(ConditionedPipeline):
         *,
         prompt: Prompt = None,
         vectors: Vectors = None,
+        guidance: Guidance | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -218,7 +217,8 @@ class VARPipeline(ConditionedPipeline):
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
         those and all others that were trained on vectors. How tokens are drawn is said by `sampling`, by its fields
         as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
-        "constant", or one number per scale; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
+        "constant", or one number per scale, at the scales of `guidance_interval`; or by `guidance`, an object
+        of all that and more, such as a weaker model; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
         Gumbel-softmax.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
@@ -234,9 +234,10 @@ class VARPipeline(ConditionedPipeline):
         format_images(torch.empty(0, vqvae.config.in_channels, 1, 1), output_type)
         check_callback(callback_on_step_end)
         check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
-        sampling = updated(sampling, SamplingSettings, keywords, VARPipeline.__call__)
+        guidance, given = self._guided(guidance, keywords)
+        sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
         scales = len(transformer.scales)
-        guidance = sampling.guidance_scales(scales)
+        strengths = sampling.guidance_scales(scales)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
         if official_stream:
             unseeded = labels.asks_for_random(class_labels, self.class_names)
@@ -245,11 +246,13 @@ class VARPipeline(ConditionedPipeline):
             draws, seeds = draws_of_each(count, generator, seeds, self.device)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         engine, decode = self._prepare()
+        weaker = guidance.weaker
+        forward = engine if weaker is None else Autoguided(engine, weaker._prepare().engine)
         with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
             result = generate(
-                engine,
+                forward,
                 condition.to(self.device),
-                guidance=guidance if condition.given.any() else [1.0] * scales,
+                guidance=strengths if weaker or condition.given.any() else [1.0] * scales,
                 sampling=sampling,
                 draws=draws,
                 scales=bar,

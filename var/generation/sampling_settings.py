@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Self, TypedDict, Unpack
 
 from var import checks
+from var.configs import added
 from var.errors import UserError, chosen
+from var.sampling.guidance import SCHEDULES, ramped
 from var.sampling.numbers import check_guidance, updated
 
-SCHEDULES = ("linear", "constant")
 LEAST_TEMPERATURE = 1e-6
 """Below it logits that are divided by it leave the range of float32, or lose all difference in its rounding."""
 
@@ -29,6 +30,9 @@ class SamplingSettings:
     guidance_schedule: str = field(
         default="linear", metadata={"help": "linear, from 1 at the first scale, or constant", "words": SCHEDULES}
     )
+    guidance_interval: tuple[int, int | None] = added(
+        (0, None), help="scales with guidance, counted from 0: the first one, and the first without", metavar="SCALE"
+    )
     temperature: float = field(default=1.0, metadata={"help": "divides the logits"})
     top_k: int = field(default=0, metadata={"help": "draw among the k likeliest codes; 0: all"})
     top_p: float = field(default=0.0, metadata={"help": "draw among the likeliest codes of this probability; 0: all"})
@@ -41,6 +45,12 @@ class SamplingSettings:
         checks.fields(self)
         chosen(self.guidance_schedule, dict.fromkeys(SCHEDULES), "guidance_schedule")
         check_guidance(self.guidance_scale)
+        start, stop = self.guidance_interval
+        if start < 0 or (stop is not None and stop <= start):
+            raise UserError(
+                f"guidance_interval must be a scale from 0 on and a later one, got {start} and {stop}; for no guidance "
+                "give guidance_scale=1"
+            )
         if not self.temperature >= LEAST_TEMPERATURE:
             raise UserError(
                 f"temperature must be positive, got {self.temperature}; take {LEAST_TEMPERATURE:g} or more, and for "
@@ -57,9 +67,18 @@ class SamplingSettings:
     def guidance_scales(self, scales: int) -> list[float]:
         """Guidance scale of every scale: `constant`, or `linear` from 1 as 1 + (gamma - 1) k / (K - 1); or as listed.
 
-        1 means off. The official `cfg=c` is `1 + c` with the linear schedule. Raises `UserError` for a list of another
-        length than the number of scales.
+        1 means off, and stands for all scales outside the interval. The official `cfg=c` is `1 + c` with the linear
+        schedule. Raises `UserError` for a list of another length than the number of scales, and an interval beyond it.
         """
+        start, stop = self.guidance_interval
+        if max(start + 1, stop or 0) > scales:
+            raise UserError(
+                f"guidance_interval must lie within {scales} scales, got {start} and {stop}; at most 0 and {scales}"
+            )
+        guided = range(scales)[start:stop]
+        return [each if scale in guided else 1.0 for scale, each in enumerate(self._by_scale(scales))]
+
+    def _by_scale(self, scales: int) -> list[float]:
         scale = self.guidance_scale
         if isinstance(scale, Sequence):
             if len(scale) != scales:
@@ -67,9 +86,7 @@ class SamplingSettings:
                     f"a list of guidance scales needs one for each of {scales} scales, got {len(scale)}; give {scales}"
                 )
             return list(scale)
-        if self.guidance_schedule == "constant":
-            return [float(scale)] * scales
-        return [1 + (scale - 1) * k / max(scales - 1, 1) for k in range(scales)]
+        return [ramped(scale, self.guidance_schedule, k, max(scales - 1, 1)) for k in range(scales)]
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them.
@@ -85,6 +102,7 @@ class SamplingKeywords(TypedDict, total=False):
 
     guidance_scale: float | Sequence[float]
     guidance_schedule: str
+    guidance_interval: Sequence[int | None]
     temperature: float
     top_k: int
     top_p: float

@@ -3,7 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,6 +15,7 @@ from var.names import shown
 from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
 from var.quantities import count
+from var.sampling.guidance import Guidance
 from var.sampling.seeds import Seeds, parse_seeds
 from var.sampling.work import MANIFEST, WorkList, class_folder, prompt_folder
 from var.text.lines import one_line, texts_in
@@ -41,10 +42,18 @@ class LoadedModel:
     record: Mapping[str, Any]  # what the records of images say of it
     text_encoder: Mapping[str, str] | None = None  # name and digest of what reads prompts
 
+    guides: Mapping[str, Any] = field(default_factory=dict)  # other models, by the names that `Guidance` has for them
+
     @property
     def names(self) -> Sequence[str]:
         """A name for every class: its number where it has no other."""
         return self.class_names or [str(label) for label in range(self.num_classes)]
+
+    def guided(self, **guides: tuple[Any, str]) -> "LoadedModel":
+        """The same, guided by other models too, each beside its fingerprint, which records tell."""
+        digests = {name: digest for name, (_, digest) in guides.items()}
+        models = {name: model for name, (model, _) in guides.items()}
+        return replace(self, guides={**self.guides, **models}, record={**self.record, **digests})
 
 
 class SamplingSettings(Protocol):
@@ -53,6 +62,17 @@ class SamplingSettings(Protocol):
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of the pipeline's call, and as records list them."""
         ...
+
+
+def guided_by(
+    loaded: LoadedModel, arguments: argparse.Namespace, load: Callable[[argparse.Namespace], LoadedModel]
+) -> LoadedModel:
+    """What was `loaded`, guided by the weaker model that the option names, if it does; it is loaded as the other."""
+    if arguments.weaker is None:
+        return loaded
+    own = {"model": arguments.weaker, "revision": None, "variant": None}
+    weaker = load(argparse.Namespace(**{**vars(arguments), **own}))
+    return loaded.guided(weaker=(weaker.pipeline, weaker.record["fingerprint"]))
 
 
 AddArguments = Callable[[argparse.ArgumentParser], None]
@@ -132,7 +152,8 @@ def draw_work(
 
     def draw(labels: list[int] | None, seeds: list[int], *prompts: list[str]) -> Sequence[Any]:
         asked = {"seeds": seeds} | ({"prompt": prompts[0]} if prompts else {})
-        images = model.pipeline(labels, **asked, progress=False, output_type="pt", **options).images
+        guided = {"guidance": Guidance(**model.guides)} if model.guides else {}
+        images = model.pipeline(labels, **asked, **guided, progress=False, output_type="pt", **options).images
         return to_pil(images * 2 - 1, rounding)  # loses nothing: levels are made of x + 1, which "pt" holds exactly
 
     drawn = draw_image_set(

@@ -1,7 +1,7 @@
 """What pipelines of both paradigms share: how they are told what to show."""
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Protocol
 
 import torch
 
@@ -9,6 +9,7 @@ from var.conditions import Condition
 from var.errors import UserError
 from var.hub import PretrainedPipeline
 from var.sampling.conditions import resolve_condition
+from var.sampling.guidance import Guidance, check_same
 from var.sampling.labels import ClassLabels
 from var.sampling.prompts import Prompt, Reader
 from var.sampling.vectors import Vectors
@@ -42,6 +43,8 @@ class ConditionedPipeline(PretrainedPipeline):
 
     class_names: tuple[str, ...] | None
     _reader: Reader
+    _noisiest: ClassVar[float | None] = None
+    """The noise level at which images begin; None where they do not come out of noise."""
 
     @property
     def device(self) -> torch.device:
@@ -80,6 +83,39 @@ class ConditionedPipeline(PretrainedPipeline):
     def settings(self) -> dict[str, Any]:
         """The encoder's name and digest, where there is one."""
         return self._reader.settings()
+
+    def _facts(self) -> dict[str, Any]:
+        """What pipelines must have in common so that their predictions can be mixed; None where one does not know."""
+        takes = self._takes
+        return {
+            "num_classes": takes.num_classes,
+            "class_names": self.class_names,
+            "vector_width": takes.vector_width,
+            "sequence_width": takes.sequence_width,
+            "text_encoder": self.settings().get("text_encoder"),
+            "device": str(self.device),
+        }
+
+    def _guided(self, guidance: Guidance | None, keywords: Mapping[str, Any]) -> tuple[Guidance, dict[str, Any]]:
+        """The guidance of a call, and its `keywords` with what that says.
+
+        Raises `UserError` for what contradicts itself or does not fit this pipeline.
+        """
+        guidance = Guidance() if guidance is None else guidance
+        if not isinstance(guidance, Guidance):
+            raise UserError(f"guidance must be a Guidance, got {guidance!r:.100}; a number is guidance_scale")
+        if self._noisiest is None and (guidance.classifier, guidance.classifier_scale) != (None, None):
+            raise UserError("a classifier guides images that come out of noise, got one for others; leave it out")
+        if guidance.weaker is not None:
+            self._check_alike(guidance.weaker)
+        return guidance, guidance.joined(keywords, self._noisiest)
+
+    def _check_alike(self, weaker: Any) -> None:
+        """Raise `UserError` unless what `weaker` predicts can be mixed with what this pipeline does."""
+        if not isinstance(weaker, ConditionedPipeline) or weaker.parts != self.parts:
+            name = type(self).__name__
+            raise UserError(f"weaker must be a {name}, as what it guides, got {type(weaker).__name__}; load one")
+        check_same("weaker", weaker._facts(), self._facts())
 
     def _condition(
         self,

@@ -46,6 +46,7 @@ class Recipe:
 
     def __post_init__(self) -> None:
         told = {name: value for name, value in self.settings.items() if (name, value) not in UNSAID.items()}
+        told = {name: list(value) if isinstance(value, tuple) else value for name, value in told.items()}  # as JSON
         object.__setattr__(self, "settings", told)
 
     def record(self, item: Item) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
@@ -12,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from comparison.stages import settings_key
+from var.configs import config_to_dict
 from var.data.base import ImageData
 from var.evaluation.report.html import Html
 from var.runs.job import Job, shown_size
@@ -51,7 +52,7 @@ class Setting:
     @property
     def key(self) -> str:
         """What the names of its stages end in; no two settings share it."""
-        return f"{self.model} {settings_key(self.title, asdict(self.sampling))}"
+        return f"{self.model} {settings_key(self.title, config_to_dict(self.sampling))}"
 
     @property
     def guidance_scale(self) -> float:

@@ -102,9 +102,8 @@ class DiffusionContender(Contender):
         return DiffusionJob(settings=run, data=data, encoder=encoder_of(run.data.text))
 
     def image_shape(self, pipeline: DiffusionPipeline) -> tuple[int, int, int]:
-        """Of the U-Net."""
-        config = pipeline.unet.config
-        return config.image_channels, *config.size
+        """Of the pipeline."""
+        return pipeline.image_shape
 
     def sampler(self, sampling: SamplingSettings) -> str:
         """By its own name."""
