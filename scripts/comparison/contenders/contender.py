@@ -87,7 +87,9 @@ class Contender(ABC):
     other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
     alike: ClassVar[tuple[str, ...]]  # what rows share that a line in plots joins
     order: ClassVar[str]  # along that line
-    density: ClassVar[str] = "none"  # what is known of an image's probability: "exact", "bound", "of tokens" or "none"
+    density: ClassVar[str] = (
+        "none"  # what is known of an image's probability: "exact", "bound", "by ODE", "of tokens", "none"
+    )
     cannot: ClassVar[str]  # what the family does not give, after "it"
 
     @abstractmethod

@@ -12,14 +12,12 @@ from torch import Tensor
 
 from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by
 from comparison.report.figures import stage_strip
-from diffusion_baseline.diffusion import image_and_noise, variational_bound
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
 from diffusion_baseline.samplers import SAMPLERS, network_evaluations
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
-from var.conditions import Condition
 from var.data.base import ImageData
 from var.evaluation.report.html import Html, figure
 from var.runs.job import Job
@@ -53,13 +51,15 @@ class DiffusionContender(Contender):
     cannot = "cannot draw in one step, and a step of its network costs the more, the more pixels there are"
     prefix: ClassVar[str] = ""  # of what rows are called
     changes: ClassVar[Mapping[str, Any]] = {}  # of the preset's run
+    network_changes: ClassVar[Mapping[str, Any]] = {}  # of its U-Net
+    methods: ClassVar[Mapping[str, str]] = {"bound": "bound", "by ODE": "ode"}  # kind of likelihood -> who tells it
     first: ClassVar[tuple[str, int]] = ("ddim", STEPS)  # sampler and steps of the headline
     fewer: ClassVar[tuple[int, ...]] = FEWER  # steps of the same sampler
     solved: ClassVar[tuple[tuple[str, int], ...]] = SOLVED  # other samplers, unguided and guided
 
     def presets(self) -> Collection[str]:
-        """All."""
-        return list(PRESETS)
+        """Those of pixels."""
+        return [name for name, run in PRESETS.items() if not run.latent]
 
     def shows_captions(self, preset: str) -> bool:
         """As its run says."""
@@ -75,8 +75,8 @@ class DiffusionContender(Contender):
         run = diffusion_run(preset)
         channels, *size = data.shape
         side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
-        given = {"image_channels": channels, "image_size": side, **given_by(data, run.data)}
-        run = replace(run, unet=replace(run.unet, **given), **self.changes)
+        given = {"image_channels": channels, "image_size": side, **given_by(data, run.data), **self.network_changes}
+        run = replace(run, **self.changes, unet=replace(run.unet, **given))
         headline = self._headline(run.guidance_scale, run.num_timesteps)
         sweep = self.around(headline)
         if preset in UNGUIDED:
@@ -116,10 +116,8 @@ class DiffusionContender(Contender):
     def around(self, sampling: SamplingSettings) -> tuple[SamplingSettings, ...]:
         """Fewer steps, and other samplers, with guidance and without."""
         most = sampling.num_inference_steps or STEPS
-        ways = [(sampling.sampler, steps) for steps in self.fewer] + [*self.solved]
-        guided = [
-            replace(sampling, sampler=sampler, num_inference_steps=steps) for sampler, steps in ways if steps < most
-        ]
+        ways = [(sampling.sampler, steps) for steps in self.fewer if steps < most] + [*self.solved]
+        guided = [replace(sampling, sampler=sampler, num_inference_steps=steps) for sampler, steps in ways]
         return tuple(dict.fromkeys([*guided, *(replace(each, guidance_scale=1.0) for each in guided)]))
 
     def calls(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
@@ -145,16 +143,11 @@ class DiffusionContender(Contender):
     def likelihoods(
         self, pipeline: DiffusionPipeline, images: Tensor, labels: Tensor, levels: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
-        """The variational bound."""
-        condition = Condition.of(labels).to(pipeline.device)
-
-        def denoise(x: Tensor, timesteps: Tensor) -> Tensor:
-            output = pipeline.unet(x, timesteps, condition)
-            return image_and_noise(output, x, timesteps, pipeline.schedule, pipeline.prediction)[1]
-
-        images = images.to(pipeline.device)
+        """By each of the methods."""
+        options: dict[str, Any] = {"levels": levels, "generator": generator}
         return {
-            "bound": variational_bound(denoise, images, pipeline.schedule, generator=generator, levels=levels).cpu()
+            kind: pipeline.bits_per_dimension(images, labels, method=method, **options).cpu()
+            for kind, method in self.methods.items()
         }
 
     def process(self, pipeline: DiffusionPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
