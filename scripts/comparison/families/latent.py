@@ -26,7 +26,7 @@ from var.runs.job import Job
 class LatentDiffusion(DiffusionContender):
     """Diffusion of latents."""
 
-    key, title, word, color = "latent", "Latent diffusion", "latent diffusion", "red"
+    key, title, word, color = "latent", "Latent diffusion", "latent diffusion", "cyan"
     prefix = "latent-"
     density, methods = "none", {}
     cannot = "cannot draw in one step, nor tell a likelihood of pixels, and is no better than its autoencoder decodes"

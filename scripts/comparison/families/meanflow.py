@@ -6,7 +6,7 @@ from comparison.contenders.diffusion import DiffusionContender
 class MeanFlow(DiffusionContender):
     """A step along the average velocity leads all the way to its end."""
 
-    key, title, word, color = "meanflow", "MeanFlow", "MeanFlow", "brown"
+    key, title, word, color = "meanflow", "MeanFlow", "MeanFlow", "indigo"
     prefix = "mean-"
     changes = {  # noqa: RUF012 (never changed)
         "schedule": "straight",
