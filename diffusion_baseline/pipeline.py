@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 
 from diffusion_baseline.classifier.guiding import steering
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
+from diffusion_baseline.editing import Edit
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.latent import check_fits, check_range
 from diffusion_baseline.likelihood import METHODS, check_levels
@@ -29,6 +30,7 @@ from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.images import check_images, format_images
 from var.sampling import labels
+from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
@@ -159,6 +161,7 @@ class DiffusionPipeline(ConditionedPipeline):
         prompt: Prompt = None,
         vectors: Vectors = None,
         guidance: Guidance | None = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -173,7 +176,7 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. The walk is said by `sampling`, by its fields as keywords, or
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The walk is said by `sampling`, by its fields as keywords, or
         both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
         `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
         for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
@@ -193,14 +196,14 @@ class DiffusionPipeline(ConditionedPipeline):
         settings = updated(sampling, SamplingSettings, given, DiffusionPipeline.__call__)
         check_range(settings, self._codec())
         sample, options = self._sampler(settings)
-        count = count_images(class_labels, num_images, seeds, vectors, prompt)
+        count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
-        format_images(
-            torch.empty(0, *self.image_shape), output_type
-        )  # a wrong output_type is found now, not after the work
+        if edit is not None:
+            sample, options = edit.around(sample, options, self.schedule, seeds)
+        format_images(torch.empty(0, *self.image_shape), output_type)  # a wrong type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
         finite = Finite("generation needs finite predictions", "look at the network's weights")
@@ -269,6 +272,51 @@ class DiffusionPipeline(ConditionedPipeline):
             found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
         finite.settle()
         return found
+
+    def edit(
+        self,
+        images: GivenImages,
+        masks: GivenMasks,
+        class_labels: ClassLabels = None,
+        *,
+        strength: float = 1.0,
+        resampling: int = 4,
+        jump: int = 1,
+        **call: Any,
+    ) -> DiffusionOutput:
+        """Redraw what is True in the masks, and keep the rest of the images as it is (Lugmayr et al. 2022).
+
+        For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
+        at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
+        it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
+        which takes as many times the work. The rest of the `call` is that of the pipeline; without jumps a mask of all
+        True is a call without an image. Raises `UserError` as that does, and for what does not fit the model.
+        """
+        start = Edit(
+            images=self._given(images),
+            masks=given_masks(masks, size=self._network().config.size),
+            strength=strength,
+            resampling=resampling,
+            jump=jump,
+        )
+        return self(class_labels, edit=start, **call)
+
+    def variations(
+        self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
+    ) -> DiffusionOutput:
+        """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
+
+        That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
+        """
+        return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
+
+    def _given(self, images: GivenImages) -> Tensor:
+        if getattr(self, "codec", None) is not None:
+            raise UserError(
+                "images are edited where pixels are diffused, got a model of latents; use one without a codec"
+            )
+        config = self._network().config
+        return given_images(images, channels=config.image_channels, size=config.size)
 
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
