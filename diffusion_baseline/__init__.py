@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from var.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from diffusion_baseline.cascade import CascadePipeline as CascadePipeline
     from diffusion_baseline.classifier.model import NoisyClassifier as NoisyClassifier
     from diffusion_baseline.pipeline import DiffusionPipeline as DiffusionPipeline
     from diffusion_baseline.unet import UNet as UNet
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "diffusion_baseline.cascade": "CascadePipeline",
         "diffusion_baseline.classifier.model": "NoisyClassifier",
         "diffusion_baseline.pipeline": "DiffusionPipeline",
         "diffusion_baseline.unet": "UNet UNetConfig",

@@ -2,18 +2,20 @@
 
 import math
 from collections.abc import Callable
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, NoiseSchedule, Timesteps
+from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, Timesteps, broadcast
+from diffusion_baseline.stepping import Generators, normal
 
-# The noise, the velocity of Salimans & Ho 2022, the clean image, or the velocity eps - x_0 of flow matching.
-Prediction = Literal["eps", "v", "x0", "flow"]
-PREDICTIONS: dict[str, Prediction] = {"eps": "eps", "v": "v", "x0": "x0", "flow": "flow"}
+# The noise, the velocity of Salimans & Ho 2022, the clean image, or the velocity eps - x_0 of flow matching, there or
+# on the average of a step.
+Prediction = Literal["eps", "v", "x0", "flow", "meanflow"]
+PREDICTIONS: dict[str, Prediction] = {name: name for name in get_args(Prediction)}
 
 
 def add_noise(images: Images, noise: Images, timesteps: Timesteps, schedule: NoiseLevels) -> Images:
@@ -30,7 +32,7 @@ def training_target(
         return noise
     if prediction == "x0":
         return images
-    if prediction == "flow":
+    if prediction in ("flow", "meanflow"):
         return noise - images  # Lipman et al. 2023, Eq. 23; Liu et al. 2023, Eq. 1
     # Salimans & Ho 2022, Section 4: the v-target has unit variance at every noise level.
     alpha, sigma = schedule.signal_and_noise(timesteps, images)
@@ -46,10 +48,20 @@ def image_and_noise(
     alpha, sigma = schedule.signal_and_noise(timesteps, x)
     if prediction == "x0":
         return Estimate(output, (x - alpha * output) / sigma)
-    if prediction == "flow":
+    if prediction in ("flow", "meanflow"):
         total = alpha + sigma  # 1 on a straight path
         return Estimate((x - sigma * output) / total, (x + alpha * output) / total)
     return Estimate(alpha * x - sigma * output, sigma * x + alpha * output)
+
+
+def thresholded(images: Images, quantile: float) -> Images:
+    """Clip each image at the `quantile` of its absolute values, if above 1, and divide by that.
+
+    So it comes into [-1, 1] without being saturated (Saharia et al. 2022, Section 2.3).
+    """
+    limits = torch.stack([image.abs().flatten().float().quantile(quantile) for image in images]).clamp(min=1)
+    limits = broadcast(limits.to(images), images)
+    return torch.minimum(torch.maximum(images, -limits), limits) / limits
 
 
 def simplified_loss(
@@ -68,31 +80,37 @@ def simplified_loss(
 
 @torch.no_grad()
 def variational_bound(
-    denoise: Denoiser, images: Images, schedule: NoiseSchedule, *, generator: torch.Generator, levels: int = 256
+    denoise: Denoiser, images: Images, schedule: NoiseLevels, *, generator: Generators, levels: int = 256
 ) -> Float[Tensor, " batch"]:
     """Return an upper bound on each image's negative log2-likelihood, in bits per value (Ho et al. 2020, Eq. 5 and 13).
 
     `denoise` is called once per timestep, with noise from `generator`; the reverse process is that of
     `ddpm_step`. Values are `levels` evenly spaced ones from -1 to 1.
     """
-    alpha_bar, betas = schedule.alphas_cumprod, schedule.betas
-    before = schedule.alpha_bar(torch.arange(-1, schedule.num_timesteps - 1))
-    variance = (1 - before) / (1 - alpha_bar) * betas  # of the posterior; 0 at t = 0
-    weights = betas**2 / (2 * variance * (1 - betas) * (1 - alpha_bar))  # Eq. 12
-    last = alpha_bar[-1].item()
-    nats = 0.5 * (last * images**2 - last - math.log1p(-last))  # L_T: from q(x_T | x_0) to the standard normal
+    # From the clean image on, whose place is 0.
+    signals, noises = schedule.levels(torch.arange(-1, schedule.num_timesteps))
+    ratio = (signals / noises) ** 2
+    last, spread = signals[-1].item() ** 2, noises[-1].item() ** 2
+    nats = 0.5 * (last * images**2 + spread - 1 - math.log(spread))  # L_T: from q(x_T | x_0) to the standard normal
     for t in range(schedule.num_timesteps):
-        noise = torch.randn(images.shape, generator=generator, dtype=images.dtype, device=generator.device)
-        noise = noise.to(images.device)
+        noise = normal(images.shape, generator, images)
         x = add_noise(images, noise, t, schedule)
-        image, eps = schedule.estimate(denoise(x, torch.full((len(x),), t, device=x.device)), x, t)
+        image = schedule.estimate(denoise(x, torch.full((len(x),), t, device=x.device)), x, t).image
         if t > 0:
-            nats = nats + weights[t].item() * (eps - noise) ** 2
+            # Between normals of one variance, in terms of the images they lead to (Kingma et al. 2021, Eq. 13).
+            nats = nats + 0.5 * (ratio[t] - ratio[t + 1]).item() * (image - images) ** 2
         else:
             # The decoder has no variance of its own at t = 0; as in Ho et al.'s code, that of t = 1 stands in.
-            deviation = variance[min(1, schedule.num_timesteps - 1)].sqrt().item()
-            nats = nats - _log_probability(images, image, deviation, levels)
+            second = min(1, schedule.num_timesteps - 1)
+            nats = nats - _log_probability(images, image, _posterior_deviation(schedule, second), levels)
     return nats.flatten(1).mean(1) / math.log(2)
+
+
+def _posterior_deviation(schedule: NoiseLevels, t: int) -> float:
+    """Of q(x_{t-1} | x_t, x_0)."""
+    (signal, noise), (signal_before, noise_before) = schedule.levels(t), schedule.levels(t - 1)
+    added = noise**2 - (signal / signal_before * noise_before) ** 2
+    return (noise_before / noise * added.sqrt()).item()
 
 
 def _log_probability(values: Tensor, mean: Tensor, deviation: float, levels: int) -> Tensor:

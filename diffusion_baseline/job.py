@@ -1,17 +1,26 @@
 """`python -m diffusion_baseline train`: from the command line's options to a run."""
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
-from diffusion_baseline.pipeline import DiffusionPipeline
+from diffusion_baseline.cascade import enlarge
+from diffusion_baseline.codecs import check_codec, encoding_cost, latent_size, measure, open_codec
+from diffusion_baseline.pipeline import DiffusionOutput, DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.settings import DiffusionRun
+from diffusion_baseline.super_resolution import Enlarging, shrunken
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet
+from var.autoencoder import LatentCodec
 from var.conditions import Condition
+from var.data.base import ImageData
+from var.data.loading import load_images
 from var.errors import UserError
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
@@ -32,9 +41,11 @@ class DiffusionJob(Job[DiffusionRun]):
 
     kind = "diffusion"
     start: DiffusionPipeline | None = None
+    codec: LatentCodec | None = None
 
     def __post_init__(self) -> None:
         unet = self.settings.unet
+        check_codec(self.codec, unet, latent=self.settings.latent)
         check_encoder(self.start.settings().get("text_encoder") if self.start else None, self.encoder)
         for name, wanted in self.shown._asdict().items():
             if (found := getattr(unet, name)) != wanted:
@@ -55,27 +66,37 @@ class DiffusionJob(Job[DiffusionRun]):
                 unet=replace(start.unet.config, dropout=run.unet.dropout),
                 **{name: saved[name] for name in fixed if name in saved},
             )
+            run = replace(run, latent=start.codec is not None)
         # What decides on the shape of the images may be overridden, so it is read before the data are.
         preset, run = run.unet, configured(run, arguments)
-        data = open_training_data(arguments, (run.unet.image_channels, *run.unet.size), run.data)
+        codec = _codec(getattr(arguments, "codec", None), start, run)
+        shape = (run.unet.image_channels, *run.unet.size) if codec is None else codec.image_shape
+        data = open_training_data(arguments, shape, run.data)
         encoder = open_text_encoder(arguments, run.data)
-        size = shown_size(data, run.data, encoder)._asdict()
+        size = shown_size(data, run.data, encoder)._asdict() | ({} if codec is None else latent_size(codec))
         # What the user gives stays, to be refused if it is wrong.
         size = {name: each for name, each in size.items() if getattr(run.unet, name) == getattr(preset, name)}
         run = replace(run, unet=replace(run.unet, **size))
-        return cls(settings=run, data=data, start=start, init=arguments.init, encoder=encoder)
+        return cls(settings=run, data=data, start=start, codec=codec, init=arguments.init, encoder=encoder)
+
+    def facts(self) -> dict[str, Any]:
+        """The codec, by a digest of its weights, and where the training started."""
+        return {**super().facts(), **({} if self.codec is None else {"codec": self.codec.digest})}
 
     def plan(self, processes: int) -> Plan:
         """The run in numbers."""
         settings = self.settings
         with torch.device("meta"):
             unet = UNet(settings.unet)
+        cost, codecs = unet_cost(unet, settings), ()
+        if self.codec is not None:
+            cost, codecs = cost + encoding_cost(self.codec), (Network.of("autoencoder", self.codec, trained=False),)
         return Plan(
             kind=self.kind,
             settings=settings,
             data=self.data,
-            networks=(Network.of("U-Net", unet),),
-            image_cost=unet_cost(unet, settings),
+            networks=(Network.of("U-Net", unet), *codecs),
+            image_cost=cost,
             optimizer_flops=optimizer_flops(unet, settings.training),
             processes=processes,
         )
@@ -87,15 +108,26 @@ class DiffusionJob(Job[DiffusionRun]):
         data, judged = self.with_texts(session)
         exact = DiffusionTask(pipeline, label_drop=0.0)
         options = settings.sampling.keywords()
+        draw = partial(_enlarge_shown, pipeline, judged, settings.evaluation.samples)
+        draw = draw if settings.unet.small_size else pipeline
         return Prepared(
-            task=DiffusionTask(pipeline, label_drop=settings.label_drop),
+            task=DiffusionTask(
+                pipeline,
+                settings.label_drop,
+                loss_weight=settings.loss_weight,
+                timestep_density=settings.timestep_density,
+                interval_share=settings.interval_share,
+            ),
             data=data,
-            evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: pipeline, options),
+            evaluation=generator_evaluation(settings, data, judged, session, exact, lambda _: draw, options),
         )
 
     def _pipeline(self, session: Session) -> DiffusionPipeline:
         names = self.shown_classes
-        pipeline = self.settings.pipeline(names, seed=self.settings.training.seed)
+        codec = None if self.codec is None else self.codec.to(session.processes.device)
+        if codec is not None and self.start is None:  # a trained network knows the scale that it was trained with
+            measure(codec, self.data)
+        pipeline = self.settings.pipeline(names, seed=self.settings.training.seed, codec=codec)
         if self.encoder is not None:
             pipeline.text_encoder = self.encoder
         if self.start is not None:
@@ -116,4 +148,41 @@ def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
     image = torch.zeros(1, config.image_channels, *config.size, device="meta")
     timestep = torch.zeros(1, dtype=torch.long, device="meta")
     shown = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
+    if config.small_size:
+        shown = Enlarging.made_of(shown, torch.zeros(1, config.image_channels, *config.small, device="meta"), timestep)
     return cost_of(unet, lambda: unet(image, timestep, shown).square().mean())
+
+
+def _enlarge_shown(
+    pipeline: DiffusionPipeline,
+    data: ImageData,
+    count: int,
+    shown: list[int] | Condition,
+    *,
+    seeds: Sequence[int],
+    **keywords: Any,
+) -> DiffusionOutput:
+    """Enlarge images of `data` that show what is asked for, without noise, to judge a network that enlarges.
+
+    Beside a label stands the image of its class that the seed counts to; beside a condition the one that it is of,
+    where `count` of them are spread over the data. `keywords` and errors as for `DiffusionPipeline`.
+    """
+    if isinstance(shown, Condition):
+        places = torch.linspace(0, len(data) - 1, count).long()[list(seeds)]
+    else:
+        of_class = [(data.labels == label).nonzero().flatten() for label in range(len(data.classes))]
+        mine = [of_class[label] for label in shown]
+        places = torch.stack([some[seed % len(some)] for some, seed in zip(mine, seeds, strict=True)])
+    small = shrunken(load_images(data, places), pipeline.unet.config.small)
+    return enlarge(pipeline, small, shown, augmentation=0.0, seeds=seeds, **keywords)
+
+
+def _codec(source: str | None, start: DiffusionPipeline | None, run: DiffusionRun) -> LatentCodec | None:
+    """The codec of the weights to start from, or the one that `source` names, before the data are opened."""
+    started_with = start.codec if start else None
+    if source is not None and started_with is not None:
+        raise UserError(f"the weights to start from bring their codec, got --codec {source} too; leave it out")
+    codec = started_with if source is None else open_codec(source)
+    if (codec is None) == run.latent:
+        check_codec(codec, run.unet, latent=run.latent)
+    return codec

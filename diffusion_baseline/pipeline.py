@@ -11,17 +11,24 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from diffusion_baseline.classifier.guiding import steering
-from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise
+from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
+from diffusion_baseline.editing import Edit
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
+from diffusion_baseline.latent import check_fits, check_range
+from diffusion_baseline.likelihood import Likelihoods
+from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, named_schedule
+from diffusion_baseline.spacings import SPACINGS
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.unet import UNet, UNetConfig
+from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.images import format_images
+from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
@@ -43,17 +50,19 @@ class DiffusionOutput:
     intermediates: list[Any] | None = None  # the clean images predicted at every step, in the same form, if asked for
 
 
-class DiffusionPipeline(ConditionedPipeline):
+class DiffusionPipeline(Likelihoods, ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
-    is left at its end; `prediction` is "eps", "v", "x0" or "flow"; `class_names` are the numbers of the classes if not
-    given; `text_encoder` is that of the texts it was trained with: an opened one, or its name and digest, by which it
-    is opened when it is needed.
+    is left at its end; `prediction` is "eps", "v", "x0", "flow" or "meanflow", the last for a network that is told an
+    interval; `class_names` are the numbers of the classes if not given; `text_encoder` is that of the texts it was
+    trained with: an opened one, or its name and digest, by which it is opened when it is needed. With a `codec` it is
+    latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
     """
 
     package = "diffusion_baseline"
-    parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
+    parts = {"unet": UNet, "codec": LatentCodec}  # noqa: RUF012 (read by the mixin, never changed)
+    optional = frozenset({"codec"})
     _noisiest = 1.0
 
     def __init__(
@@ -66,12 +75,15 @@ class DiffusionPipeline(ConditionedPipeline):
         prediction: str = "v",
         class_names: Sequence[str] | None = None,
         text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
+        codec: LatentCodec | None = None,
     ) -> None:
-        self.unet = unet
+        self.unet, self.codec = unet, codec
         self._reader = Reader(text_encoder)
         num_classes = self._network().config.num_classes
         names = checked_class_names(class_names, num_classes)
         unet.eval()
+        if (codec := self._codec()) is not None:
+            codec.eval().requires_grad_(False)
         self.schedule = named_schedule(schedule, num_timesteps, zero_terminal=zero_terminal)
         self.prediction: Prediction = chosen(prediction, PREDICTIONS, "prediction")
         if self.schedule.ends_in_noise and prediction == "eps":
@@ -79,6 +91,7 @@ class DiffusionPipeline(ConditionedPipeline):
                 "at the end of this schedule nothing is left of the image, and the noise does not tell it, got "
                 "prediction='eps'; predict v, x0 or flow"
             )
+        check_interval(prediction, schedule, self._network().config.interval)
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
         self._schedule_name, self._zero_terminal = schedule, zero_terminal
 
@@ -106,6 +119,32 @@ class DiffusionPipeline(ConditionedPipeline):
         """The network as it is now, without what compilation or distributed training wrapped around it."""
         return plain_model(self.unet, UNet, "unet")
 
+    def _codec(self) -> LatentCodec | None:
+        """The codec, if there is one, where the network is; raises `UserError` unless both are of the same latents."""
+        if self.codec is None:
+            return None
+        codec = plain_model(self.codec, LatentCodec, "codec")
+        check_fits(codec, self._network().config)
+        return codec if codec.scale.device == self.device else codec.to(self.device)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        config = self._network().config
+        return (config.image_channels, *config.size) if self.codec is None else self.codec.image_shape
+
+    @torch.no_grad()
+    def encode(self, images: Tensor) -> Tensor:
+        """What is diffused of images in [-1, 1]: their latents, or themselves."""
+        codec = self._codec()
+        return images if codec is None else codec.encode(images)
+
+    @torch.no_grad()
+    def decode(self, diffused: Tensor) -> Tensor:
+        """The images of what `encode` gives."""
+        codec = self._codec()
+        return diffused if codec is None else codec.decode(diffused)
+
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return label_of(name, self._network().config.num_classes, self.class_names)
@@ -120,6 +159,7 @@ class DiffusionPipeline(ConditionedPipeline):
         prompt: Prompt = None,
         vectors: Vectors = None,
         guidance: Guidance | None = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -134,31 +174,40 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
-        `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
-        for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
-        ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
-        the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image in [-1, 1] at every
-        step.
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The
+        walk is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0
+        ignores what is asked for), at the noise levels of `guidance_interval`, or all that and more in an object
+        `guidance`; `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the
+        default), with randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; the `spacing`
+        "trailing", which begins at the noisiest timestep however few the steps are, or "leading", that of before;
+        `clip_sample` keeps the predicted clean image in [-1, 1] at every step, `dynamic_threshold` brings it there by
+        that quantile of each image's values.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
-        receives the step's index, its timestep and x after it. Raises `UserError` for requests that make no sense,
-        and where the network computes NaN or infinity.
+        receives the step's index, its timestep and x after it, a latent where there is a codec. Raises `UserError` for
+        requests that make no sense, and where the network computes NaN or infinity.
         """
         network = self._network()
         check_callback(callback_on_step_end)
         check_switches(return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         settings = updated(sampling, SamplingSettings, given, DiffusionPipeline.__call__)
+        check_range(settings, self._codec())
         sample, options = self._sampler(settings)
-        count = count_images(class_labels, num_images, seeds, vectors, prompt)
+        count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
-        format_images(noise[:0], output_type)  # a wrong output_type is found now, not after the work
+        if edit is not None:
+            if self.prediction == "meanflow" and settings.sampler in ALONG_STEPS and edit.strength < 1:
+                raise UserError(
+                    f"average velocities are those of whole descents, got strength={edit.strength}; choose the sampler "
+                    "heun, which takes those at an instant"
+                )
+            sample, options = edit.around(sample, options, self.schedule, seeds)
+        format_images(torch.empty(0, *self.image_shape), output_type)  # a wrong type is found now, not after the work
 
         predicted: list[Tensor] | None = [] if return_intermediates else None
         finite = Finite("generation needs finite predictions", "look at the network's weights")
@@ -178,11 +227,58 @@ class DiffusionPipeline(ConditionedPipeline):
         finite.checked(x)  # steps may leave the range although no prediction did
         finite.settle()
         return DiffusionOutput(
-            images=format_images(x, output_type),
+            images=format_images(self.decode(x), output_type),
             labels=condition.classes(network.config.num_classes),
             seeds=seeds,
-            intermediates=None if predicted is None else [format_images(each, output_type) for each in predicted],
+            intermediates=None
+            if predicted is None
+            else [format_images(self.decode(each), output_type) for each in predicted],
         )
+
+    def edit(
+        self,
+        images: GivenImages,
+        masks: GivenMasks,
+        class_labels: ClassLabels = None,
+        *,
+        strength: float = 1.0,
+        resampling: int = 4,
+        jump: int = 1,
+        **call: Any,
+    ) -> DiffusionOutput:
+        """Redraw what is True in the masks, and keep the rest of the images as it is (Lugmayr et al. 2022).
+
+        For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
+        at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
+        it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
+        which takes as many times the work. The rest of the `call` is that of the pipeline; a mask of all True is a call
+        without an image. Raises `UserError` as that does, and for what does not fit the model.
+        """
+        start = Edit(
+            images=self._given(images),
+            masks=given_masks(masks, size=self._network().config.size),
+            strength=strength,
+            resampling=resampling,
+            jump=jump,
+        )
+        return self(class_labels, edit=start, **call)
+
+    def variations(
+        self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
+    ) -> DiffusionOutput:
+        """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
+
+        That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
+        """
+        return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
+
+    def _given(self, images: GivenImages) -> Tensor:
+        if self.codec is not None:
+            raise UserError(
+                "images are edited where pixels are diffused, got a model of latents; use one without a codec"
+            )
+        config = self._network().config
+        return given_images(images, channels=config.image_channels, size=config.size)
 
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
@@ -221,8 +317,12 @@ class DiffusionPipeline(ConditionedPipeline):
             # Guidance may act on any kind of prediction: given x_t, all of them are linear in each other.
             output = finite.checked(predict(x, timesteps))
             image, eps = steer(image_and_noise(output, x, timesteps, self.schedule, self.prediction), x, timesteps)
+            if settings.dynamic_threshold:
+                image = thresholded(image, settings.dynamic_threshold)
             if settings.clip_sample:
-                image, eps = image_and_noise(image.clamp(-1, 1), x, timesteps, self.schedule, "x0")
+                image = image.clamp(-1, 1)
+            if settings.dynamic_threshold or settings.clip_sample:
+                image, eps = image_and_noise(image, x, timesteps, self.schedule, "x0")
             if predicted is not None:
                 predicted.append(image)
             return Estimate(image, eps) if self.schedule.ends_in_noise else eps
@@ -234,8 +334,8 @@ class DiffusionPipeline(ConditionedPipeline):
 
         def guided_by(scale: float) -> Predictor:
             if weaker is None:
-                return guided_in_one_call(self._called(), condition, scale)
-            mine, theirs = self._called(), weaker._called()
+                return guided_in_one_call(self._called(settings), condition, scale)
+            mine, theirs = self._called(settings), weaker._called(settings)
             return guided(lambda x, t: mine(x, t, condition), lambda x, t: theirs(x, t, condition), scale)
 
         if weaker is None and not condition.given.any():
@@ -244,6 +344,11 @@ class DiffusionPipeline(ConditionedPipeline):
             return guided_by(settings.guidance_scale)
         return guided_by_step(lambda t: settings.guidance_at(self.schedule.levels(t)[1].item()), guided_by)
 
-    def _called(self) -> Any:
+    def _called(self, settings: SamplingSettings) -> Any:
         """What is called: a compiled network as such; one on several devices cannot divide a condition among them."""
-        return self.unet if hasattr(self.unet, "_orig_mod") else self._network()
+        network = self.unet if hasattr(self.unet, "_orig_mod") else self._network()
+        if self.prediction != "meanflow" or settings.sampler not in ALONG_STEPS or settings.eta:
+            return network
+        steps = self._sampler(settings)[1]["steps"]
+        walk = SPACINGS[settings.spacing](steps, self.schedule.num_timesteps)
+        return along_walk(network, walk, self.schedule.num_timesteps)

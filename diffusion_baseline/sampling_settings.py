@@ -39,6 +39,9 @@ class SamplingSettings:
         (0.0, 1.0), help="noise levels with guidance, 0 being the image and 1 pure noise", metavar="LEVEL"
     )
     classifier_scale: float = added(1.0, help="how far a classifier guides")
+    dynamic_threshold: float = added(
+        0.0, help="bring predicted images into range by this quantile of each, such as 0.995; 0: as they are"
+    )
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -52,6 +55,7 @@ class SamplingSettings:
             )
         chosen(self.sampler, SAMPLERS, "sampler")
         chosen(self.spacing, SPACINGS, "spacing")
+        checks.share(self, "dynamic_threshold")
         if self.num_inference_steps is not None:
             checks.at_least(1, self, "num_inference_steps")
 
@@ -86,3 +90,4 @@ class SamplingKeywords(TypedDict, total=False):
     guidance_schedule: str
     guidance_interval: Sequence[float]
     classifier_scale: float
+    dynamic_threshold: float

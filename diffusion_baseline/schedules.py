@@ -69,6 +69,20 @@ class NoiseLevels:
         signal, noise = self._tables.to(like.dtype).to(timesteps.device)[:, timesteps].to(like.device)
         return broadcast(signal, like), broadcast(noise, like)
 
+    def transition(
+        self, earlier: int | Int[Tensor, "*batch"], later: int | Int[Tensor, "*batch"]
+    ) -> tuple[Float64[Tensor, "*batch"], Float64[Tensor, "*batch"]]:
+        """Ratio and variance of q(x_later | x_earlier) = N(ratio x_earlier, variance), which adds noise."""
+        (signal, noise), (signal_before, noise_before) = self.levels(later), self.levels(earlier)
+        ratio = signal / signal_before
+        return ratio, noise**2 - (ratio * noise_before) ** 2
+
+    def first(self, timesteps: int) -> "NoiseLevels":
+        """The levels of so many timesteps from the image on, which end before there is nothing but noise."""
+        levels = NoiseLevels(*self._tables[:, :timesteps])
+        levels.straight = self.straight
+        return levels
+
     def estimate(self, found: Images | Estimate, x: Images, timesteps: Timesteps) -> Estimate:
         """What a denoiser said of x_t = `x`, both parts."""
         if isinstance(found, Estimate):

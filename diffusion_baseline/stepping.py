@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from numbers import Integral
 
@@ -18,6 +19,21 @@ logger = logging.getLogger(__name__)
 Generators = Generator | Sequence[Generator]  # one for the batch, or one per sample
 OnStep = Callable[[int, int, Tensor], None]  # (step index, timestep, x after the step)
 Step = Callable[..., tuple[Tensor, Tensor]]  # (x, eps or estimate, t, previous=an earlier t) -> (mean, variance)
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """A walk that is no plain descent: the timesteps it visits, -1 for the clean image, and what is done at each.
+
+    Where a timestep is above the one before, x is noised up to it (Lugmayr et al. 2022, Section 4.2).
+    """
+
+    timesteps: Sequence[int]
+    arrived: Callable[[Tensor, int], Tensor]  # (x, its timestep) -> the x to go on with
+
+
+Spacing = str | Walk
+"""Which timesteps are visited: by the name of a rule, or one by one."""
 
 
 def normal(shape: Sequence[int], generator: Generators, like: Tensor) -> Tensor:
@@ -63,24 +79,33 @@ def take_steps(
     noise: Images,
     schedule: NoiseLevels,
     steps: int,
-    spacing: str,
+    spacing: Spacing,
     generator: Generators | None,
     on_step: OnStep | None,
 ) -> Images:
     """Go from `noise` to the clean image in so many `steps`, by the mean and the variance of each `step`.
 
-    Raises `UserError` where NaN or infinity come out.
+    A `Walk` knows its steps itself. Raises `UserError` where NaN or infinity come out.
     """
-    pairs = timestep_pairs(steps, schedule.num_timesteps, spacing)
+    if isinstance(spacing, Walk):
+        pairs, arrived = pairwise(spacing.timesteps), spacing.arrived
+    else:
+        pairs, arrived = timestep_pairs(steps, schedule.num_timesteps, spacing), None
     if generator is None:
         generator = Generator()
         generator.seed()  # fresh entropy; the global generator is not touched
     x = noise
     for index, (t, previous) in enumerate(pairs):
-        timesteps = torch.full((len(x),), t, device=x.device)
-        x, variance = step(x, denoise(x, timesteps), t, previous=previous)
+        if previous > t:
+            ratio, variance = schedule.transition(t, previous)
+            x = ratio.item() * x
+        else:
+            timesteps = torch.full((len(x),), t, device=x.device)
+            x, variance = step(x, denoise(x, timesteps), t, previous=previous)
         if variance > 0:  # on the CPU, as the schedule is: no wait for the device
             x = x + float(variance) ** 0.5 * normal(x.shape, generator, x)
+        if arrived is not None:
+            x = arrived(x, previous)
         if on_step is not None:
             on_step(index, t, x)
     check_finite(x, "sampling needs finite images", "look at what predicts the noise")

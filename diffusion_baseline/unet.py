@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from diffusion_baseline.super_resolution import enlarged
 from var import checks
 from var.conditions import ClassEmbedding, Shown, Text
 from var.configs import added
@@ -33,6 +34,9 @@ class UNetConfig:
     dropout: float = 0.0  # before the second convolution of each residual block
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
     sequence_width: int = added(0)  # of the features of texts that the levels with attention attend to; 0: not to any
+    small_size: int | tuple[int, int] = added(0)  # (height, width) of the images that the network enlarges; 0: it draws
+    small_noise: float = added(0.0)  # share of the timesteps up to whose noise small images get some in training
+    interval: bool = added(False)  # told a second time, the end of a step, and smooth in both: for average velocities
 
     def __post_init__(self):
         checks.fields(self)
@@ -47,6 +51,12 @@ class UNetConfig:
         if self.embedding_width < 2 or self.embedding_width % 2:
             raise UserError(f"embedding_width must be even and at least 2, got {self.embedding_width}; change it")
         checks.probability(self, "dropout", below_1=True)
+        checks.share(self, "small_noise")
+        if self.small_size and not all(0 < few <= many for few, many in zip(self.small, self.size, strict=True)):
+            raise UserError(
+                f"small_size must be at most image_size {self.image_size}, or 0 where nothing is enlarged, "
+                f"got {self.small_size}; correct it"
+            )
         if not self.multipliers or min(self.multipliers) < 1:
             raise UserError(f"multipliers must be positive, one per level, got {self.multipliers}; correct them")
         factor = 2 ** (len(self.multipliers) - 1)
@@ -76,16 +86,33 @@ class UNetConfig:
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
 
     @property
+    def small(self) -> tuple[int, int]:
+        """(height, width) of the images that are enlarged."""
+        return (self.small_size, self.small_size) if isinstance(self.small_size, int) else self.small_size
+
+    @property
     def widths(self) -> tuple[int, ...]:
         """Channels of each level."""
         return tuple(self.base_channels * multiplier for multiplier in self.multipliers)
 
 
-def timestep_features(timesteps: Int[Tensor, " batch"], width: int) -> Float[Tensor, "batch width"]:
+Times = Int[Tensor, " batch"] | Float[Tensor, " batch"]
+"""Timesteps; whoever differentiates by them makes them floating."""
+
+SMOOTH = 0.016
+"""What timesteps are multiplied by where their derivative is learnt: 1000 of them turn the fastest sine 2.5 times."""
+
+
+def timestep_features(timesteps: Times, width: int) -> Float[Tensor, "batch width"]:
     """Sines and cosines of the timestep at `width / 2` frequencies, 1 to 1/10000 (Vaswani et al. 2017, Sec. 3.5)."""
     octaves = torch.arange(width // 2, device=timesteps.device, dtype=torch.float32) / (width // 2)
     angles = timesteps[:, None].float() * torch.exp(-math.log(10000) * octaves)
     return torch.cat([angles.sin(), angles.cos()], dim=1)
+
+
+def time_embedding(width: int) -> nn.Sequential:
+    """What maps features of a time to its embedding."""
+    return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, width))
 
 
 def zero_init(layer: nn.Conv2d) -> nn.Conv2d:
@@ -191,7 +218,7 @@ class Upsample(nn.Conv2d):
 
 
 class UNet(PretrainedModel, nn.Module):
-    """Predict eps, v or x_0 (what it is trained for) from the noisy image x_t, the timestep and the condition.
+    """Predict eps, v, x_0 or a velocity, what it is trained for, from the noisy image x_t, timestep and condition.
 
     Labels are 0 to `num_classes`, where `num_classes` is the null label of classifier-free guidance.
     """
@@ -203,15 +230,14 @@ class UNet(PretrainedModel, nn.Module):
     def __init__(self, config: UNetConfig):
         super().__init__()
         self.config = config
-        self.time = nn.Sequential(
-            nn.Linear(config.embedding_width, config.embedding_width),
-            nn.SiLU(),
-            nn.Linear(config.embedding_width, config.embedding_width),
-        )
+        self.time = time_embedding(config.embedding_width)
+        self.small_level = time_embedding(config.embedding_width) if config.small_size else None
+        self.span = time_embedding(config.embedding_width) if config.interval else None
         self.label = ClassEmbedding(
             config.num_classes, config.embedding_width, config.vector_width, config.sequence_width
         )
-        self.stem = nn.Conv2d(config.image_channels, config.widths[0], 3, padding=1)
+        seen = config.image_channels * (2 if config.small_size else 1)
+        self.stem = nn.Conv2d(seen, config.widths[0], 3, padding=1)
         self.down, self.middle, self.up = self._stages()
         self.norm = nn.GroupNorm(config.norm_groups, config.widths[0])
         self.head = zero_init(nn.Conv2d(config.widths[0], config.image_channels, 3, padding=1))
@@ -240,14 +266,24 @@ class UNet(PretrainedModel, nn.Module):
         return nn.ModuleList(down), nn.ModuleList(middle), nn.ModuleList(up)
 
     def forward(
-        self, x: Float[Tensor, "batch c h w"], timesteps: Int[Tensor, " batch"], shown: Shown
+        self, x: Float[Tensor, "batch c h w"], timesteps: Times, shown: Shown, spans: Times | None = None
     ) -> Float[Tensor, "batch c h w"]:
-        """Return the prediction for x_t = `x` under a condition, or labels, in its shape and dtype."""
+        """Return the prediction for x_t = `x` under a condition, or labels, in its shape and dtype.
+
+        `spans` are the timesteps from the end of the step, for a network that is told an interval; None is 0 of them.
+        """
         dtype = self.stem.weight.dtype
-        features = timestep_features(timesteps, self.config.embedding_width).to(dtype)
-        condition = F.silu(self.time(features) + self.label(shown))
+        embedding = self.label(shown) + self._embedded(self.time, timesteps)
+        seen = x
+        if self.small_level is not None:
+            small, levels = enlarged(shown, self.config.small, x)
+            seen = torch.cat([x, small], dim=1)
+            embedding = embedding + self._embedded(self.small_level, levels)
+        if self.span is not None:
+            embedding = embedding + self._embedded(self.span, torch.zeros_like(timesteps) if spans is None else spans)
+        condition = F.silu(embedding)
         text = self.label.text(shown)
-        h = self.stem(x.to(dtype))
+        h = self.stem(seen.to(dtype))
         skips = [h]
         for stage in self.down:
             h = stage(h) if isinstance(stage, Downsample) else stage(h, condition, text)
@@ -257,3 +293,7 @@ class UNet(PretrainedModel, nn.Module):
         for stage in self.up:
             h = stage(h) if isinstance(stage, Upsample) else stage(torch.cat([h, skips.pop()], dim=1), condition, text)
         return self.head(F.silu(self.norm(h))).to(x.dtype)
+
+    def _embedded(self, embed: nn.Sequential, times: Times) -> Float[Tensor, "batch _"]:
+        times = SMOOTH * times if self.config.interval else times
+        return embed(timestep_features(times, self.config.embedding_width).to(self.stem.weight.dtype))

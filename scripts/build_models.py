@@ -188,7 +188,7 @@ def _store(
         pipeline.save_pretrained(temporary)
         write_text(temporary / CARD, card_text(card, type(pipeline), f"{OWNER}/{name}"))
         _check_size(options.output, replaced=folder)
-    numbers = sum(weight.numel() for part in pipeline.parts for weight in getattr(pipeline, part).parameters())
+    numbers = sum(weight.numel() for part in pipeline.models().values() for weight in part.parameters())
     print(f"{folder}: {numbers:,} parameters, {_size(folder):,} bytes")
 
 

@@ -1,6 +1,7 @@
 """Train families of models on the same data, judge all the same way, and write the report.
 
     python scripts/compare.py DATA [--preset NAME] [--size 32] [--models var,diffusion] [--seeds 3] [--sweep]
+    python scripts/compare.py DATA --families [--seconds 100]
     python scripts/compare.py --runs RUN... --reference DATA
     either: [--quick] [--equal-flops] [--seed 0] [--output DIR] [--device cpu] [--fresh]
 
@@ -17,6 +18,9 @@ from pathlib import Path
 
 from var.command_line.frame import CommandParser, file_path, guarded, whole_number
 from var.errors import UserError
+
+SECONDS = 100
+"""Of the training of each family."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +39,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--preset", help="of all models (default: that of the data's name, or small models for 32 pixels)")
     add("--size", type=whole_number(least=1), help="side of the images in pixels (default: the preset's)")
     add("--models", default="", help="families, by commas (default: all)")
+    add("--families", action="store_true", help="compare every family of generative model, each trained equally long")
+    add("--seconds", type=whole_number(least=1), help=f"with --families: of each training (default {SECONDS})")
     add("--runs", nargs="+", default=[], metavar="RUN", help="folders of trained models, which are compared instead")
     add("--reference", metavar="DATA", help="with --runs: the images that they are judged by")
     add("--sweep", action="store_true", help="choose guidance and steps on validation images first")
@@ -66,8 +72,13 @@ def _check(options: argparse.Namespace) -> None:
         raise UserError(f"either DATA or --runs says what is compared, got {given}; give one of them")
     only = {"--preset": options.preset, "--size": options.size, "--models": options.models}
     only |= {"--equal-flops": options.equal_flops, "--quick": options.quick, "--seeds": options.seeds > 1}
+    only |= {"--families": options.families}
     if options.runs and (name := next((name for name, value in only.items() if value), None)):
         raise UserError(f"{name} is about training, and with --runs nothing is trained; leave it out")
+    if options.seconds is not None and not options.families:
+        raise UserError(f"--seconds is for --families, got {options.seconds} without; add --families, or leave it out")
+    if options.families and options.equal_flops:
+        raise UserError("trainings are equal in one way, got --families, of equal seconds, and --equal-flops; drop one")
     if options.reference and not options.runs:
         raise UserError("--reference is for --runs, got none; leave it out, DATA is the reference")
 
@@ -93,7 +104,9 @@ def _compare(options: argparse.Namespace) -> int:
     else:
         models = [name for name in options.models.split(",") if name]
         sizes = {"preset": options.preset, "size": options.size}
-        plan = comparison(options.data, **sizes, models=models, validated=options.sweep, quick=options.quick)
+        how = {"validated": options.sweep, "quick": options.quick}
+        how |= {"seconds": float(options.seconds or SECONDS)} if options.families else {}
+        plan = comparison(options.data, **sizes, models=models, **how)
     check_batches(plan)
     if options.equal_flops:
         from comparison.matching import equal_flops
@@ -115,7 +128,12 @@ def _compare(options: argparse.Namespace) -> int:
 def _usual_output(options: argparse.Namespace) -> Path:
     source = options.data or options.reference
     name = re.sub(r"[^A-Za-z0-9-]+", "-", Path(source).name).strip("-") or "data"
-    parts = {"-runs": options.runs, "-quick": options.quick, "-equal-flops": options.equal_flops}
+    parts = {
+        "-runs": options.runs,
+        "-families": options.families,
+        "-quick": options.quick,
+        "-equal-flops": options.equal_flops,
+    }
     return Path("outputs") / (name + "".join(part for part, given in parts.items() if given))
 
 

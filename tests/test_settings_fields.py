@@ -15,11 +15,14 @@ from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSa
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
 from var import checks
+from var.autoencoder import AutoencoderConfig
 from var.errors import UserError
 from var.evaluation.features.classifier import ClassifierConfig
 from var.generation.sampling_settings import SamplingSettings
+from var.recipes.autoencoder.losses import AutoencoderLosses
+from var.recipes.autoencoder.settings import AutoencoderRun
 from var.recipes.transformer.settings import TokenSettings, TransformerRun
-from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.losses import ReconstructionLosses, VQVAELosses
 from var.recipes.vqvae.settings import VQVAERun
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings, GeneratorSettings
 from var.training import CheckpointPolicy, TrainingConfig
@@ -35,6 +38,9 @@ WHOLE = {
     VQVAEConfig: {},
     VARConfig: {},
     UNetConfig: UNET,
+    AutoencoderConfig: {},
+    AutoencoderLosses: {},
+    ReconstructionLosses: {},
     VQVAELosses: {},
     SamplingSettings: {},
     DiffusionSampling: {},
@@ -43,6 +49,7 @@ WHOLE = {
     EvaluationSettings: {},
     CheckpointSettings: {},
     GeneratorSettings: {"training": TRAINING},
+    AutoencoderRun: {"training": TRAINING},
     VQVAERun: {"training": TRAINING},
     TransformerRun: {"training": TRAINING},
     DiffusionRun: {"training": TRAINING, "unet": UNetConfig(**UNET)},

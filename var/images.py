@@ -138,7 +138,8 @@ def format_images(images: Float[Tensor, "batch c h w"], output_type: str) -> Any
     """Images in [-1, 1] as users ask for them: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1])."""
     if output_type == "pil":
         return to_pil(images)
-    unit = (images.float().clamp(-1, 1) + 1) / 2
+    wide = images if images.dtype == torch.float64 else images.float()
+    unit = ((wide.clamp(-1, 1) + 1) / 2).float()
     if output_type == "pt":
         return unit
     if output_type == "np":

@@ -18,14 +18,14 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         "pipeline": type(pipeline).__name__,
         "model": arguments.model,
         "revision": arguments.revision,
-        "fingerprint": fingerprint(pipeline.unet, settings=pipeline.settings()),
+        "fingerprint": fingerprint(*pipeline.models().values(), settings=pipeline.settings()),
         "dtype": str(pipeline.unet.stem.weight.dtype).removeprefix("torch."),
         "device": pipeline.device.type,
     }
     return LoadedModel(
         pipeline=pipeline,
         num_classes=pipeline.unet.config.num_classes,
-        image_shape=(pipeline.unet.config.image_channels, *pipeline.unet.config.size),
+        image_shape=pipeline.image_shape,
         class_names=pipeline.class_names,
         record=record,
         text_encoder=pipeline.settings().get("text_encoder"),

@@ -12,6 +12,9 @@ __all__ = ["HELP", "RESUMES", "add_arguments", "run"]
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     add_run_arguments(parser, "digits, shapes-32, unet-64")
+    parser.add_argument(
+        "--codec", metavar="MODEL", help="the trained autoencoder whose latents are diffused, for presets with latent"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, Timesteps, broadcast
-from diffusion_baseline.stepping import Generators, OnStep, take_steps
+from diffusion_baseline.stepping import Generators, OnStep, Spacing, take_steps
 from var.errors import UserError
 
 
@@ -21,13 +21,12 @@ def ddim_step(
 ) -> tuple[Images, Float[Tensor, "..."]]:
     """Return mean and variance of the step from x_t to x_previous (Song et al. 2021, Eq. 12 and 16); eta 0 has none."""
     image, noise = schedule.estimate(eps, x, t)
-    signal, spread = schedule.levels(t)
-    signal_before, spread_before = schedule.levels(t - 1 if previous is None else previous)
-    # Of q(x_t | x_previous) the variance is that of x_t less what it has from x_previous.
-    added = spread**2 - (signal / signal_before * spread_before) ** 2
+    previous = t - 1 if previous is None else previous
+    (_, spread), (signal_before, spread_before) = schedule.levels(t), schedule.levels(previous)
+    _, added = schedule.transition(previous, t)
     variance = eta**2 * (spread_before / spread) ** 2 * added
     renoise = (spread_before**2 - variance).clamp(min=0).sqrt()
-    if not signal.ndim:  # one timestep for all: numbers, which take on any dtype and device
+    if not spread.ndim:  # one timestep for all: numbers, which take on any dtype and device
         return signal_before.item() * image + renoise.item() * noise, variance
     signal_before, renoise, variance = (broadcast(each, x).to(x) for each in (signal_before, renoise, variance))
     return signal_before * image + renoise * noise, variance
@@ -40,7 +39,7 @@ def sample_ddim(
     *,
     steps: int = 50,
     eta: float = 0.0,
-    spacing: str = "trailing",
+    spacing: Spacing = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffusion_baseline.samplers.ddim import ddim_step
 from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels, Timesteps
-from diffusion_baseline.stepping import Generators, OnStep, take_steps
+from diffusion_baseline.stepping import Generators, OnStep, Spacing, take_steps
 
 
 def ddpm_step(
@@ -27,7 +27,7 @@ def sample_ddpm(
     schedule: NoiseLevels,
     *,
     steps: int | None = None,
-    spacing: str = "trailing",
+    spacing: Spacing = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:

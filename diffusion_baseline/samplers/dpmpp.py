@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels
-from diffusion_baseline.stepping import Generators, OnStep, take_steps
+from diffusion_baseline.stepping import Generators, OnStep, Spacing, take_steps
 
 
 class Multistep:
@@ -15,6 +15,7 @@ class Multistep:
     def __init__(self, schedule: NoiseLevels) -> None:
         self.schedule = schedule
         self.image: Tensor | None = None  # predicted in the step before
+        self.arrived: int | None = None  # where that step led
         self.length = 0.0  # of the step before, in log-SNR / 2
 
     def __call__(self, x: Images, found: Images | Estimate, t: int, *, previous: int) -> tuple[Images, Tensor]:
@@ -27,9 +28,9 @@ class Multistep:
             return image, torch.zeros(())
         length = math.inf if not signal else math.log(signal_before / noise_before) - math.log(signal / noise)
         direction = image
-        if self.image is not None:
+        if self.image is not None and self.arrived == t:
             direction = torch.lerp(self.image, image, 1 + length / self.length / 2)  # D_i with r_i = h_{i-1} / h_i
-        self.image, self.length = image, length
+        self.image, self.length, self.arrived = image, length, previous
         # Eq. 9 with D_i for the image: what is left out is of third order in the step.
         x = noise_before / noise * x - signal_before * math.expm1(-length) * direction
         return x, torch.zeros(())
@@ -41,7 +42,7 @@ def sample_dpmpp(
     schedule: NoiseLevels,
     *,
     steps: int = 10,
-    spacing: str = "trailing",
+    spacing: Spacing = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:

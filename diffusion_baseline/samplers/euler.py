@@ -4,7 +4,7 @@ from functools import partial
 
 from diffusion_baseline.samplers.ddim import ddim_step
 from diffusion_baseline.schedules import Denoiser, Images, NoiseLevels
-from diffusion_baseline.stepping import Generators, OnStep, take_steps
+from diffusion_baseline.stepping import Generators, OnStep, Spacing, take_steps
 
 
 def sample_euler(
@@ -13,7 +13,7 @@ def sample_euler(
     schedule: NoiseLevels,
     *,
     steps: int = 20,
-    spacing: str = "trailing",
+    spacing: Spacing = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:

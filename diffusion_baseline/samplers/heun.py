@@ -7,7 +7,7 @@ from torch import Tensor
 
 from diffusion_baseline.samplers.ddim import ddim_step
 from diffusion_baseline.schedules import Denoiser, Estimate, Images, NoiseLevels
-from diffusion_baseline.stepping import Generators, OnStep, take_steps
+from diffusion_baseline.stepping import Generators, OnStep, Spacing, take_steps
 
 MOST_NOISE = 200.0
 """Noise over signal from which a step is of first order: the slope turns near its end, the mean of both is worse."""
@@ -52,7 +52,7 @@ def sample_heun(
     schedule: NoiseLevels,
     *,
     steps: int = 10,
-    spacing: str = "trailing",
+    spacing: Spacing = "trailing",
     generator: Generators | None = None,
     on_step: OnStep | None = None,
 ) -> Images:

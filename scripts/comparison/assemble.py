@@ -138,7 +138,8 @@ def write_page(
     for model, pipeline in pipelines.items():
         contender = FAMILIES[model]
         wanted = asked(plan, plan.data.reference, pipeline, model).rows(rows)
-        processes.append(contender.process(pipeline, plan.models[model].headline, {**wanted.call(), **STRIP}))
+        if strip := contender.process(pipeline, plan.models[model].headline, {**wanted.call(), **STRIP}):
+            processes.append(strip)
         with torch.inference_mode():
             details += contender.details(pipeline, from_uint8(test.images[:16]), report)
     pictures = Pictures(

@@ -1,6 +1,7 @@
 """The comparison from beginning to end: train, choose, sample, judge, time, report."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from comparison.assemble import environment, keep_pipelines, over_seeds, result_row, write_page, write_samples
 from comparison.families import FAMILIES
 from comparison.judging import choose, judging_jobs, scores_name
+from comparison.likelihood import likelihood_jobs
 from comparison.report.results import Report
 from comparison.sampling import (
     load_samples,
@@ -17,6 +19,7 @@ from comparison.sampling import (
     timing_stage,
 )
 from comparison.schedule import Place, carry_out
+from comparison.seconds import equal_seconds
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from comparison.training import JUDGES, load_pipeline, model_name, training_cost, training_jobs
@@ -60,6 +63,8 @@ def _run(plan: Comparison, output: Path, *, seeds: list[int], device: str | None
     StageStore(place.root).sweep(everything=fresh)
     for note in (*([f"trained by the preset {plan.preset!r}"] if plan.preset else []), *plan.data.notes):
         print(note, file=sys.stderr)
+    if plan.seconds is not None:
+        place = replace(place, plan=equal_seconds(place))
     jobs, stages = training_jobs(place, seeds), dict[str, Stage]()
     if sweep:
         place, stages = choose(place, jobs, seeds)
@@ -67,6 +72,7 @@ def _run(plan: Comparison, output: Path, *, seeds: list[int], device: str | None
     settings = [setting for model in place.plan.models for setting in settings_of(place.plan, model)]
     part = place.plan.data.reference
     jobs += [*sampling_jobs(place, settings, seeds, part), *judging_jobs(place, settings, seeds)]
+    jobs += likelihood_jobs(place, seeds) if plan.seconds is not None else []
     stages = carry_out(jobs, place, stages)
     # The processes have ended: nothing else runs here while the samplers are timed.
     for seed in seeds:
@@ -91,7 +97,9 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
             for index, setting in enumerate(settings_of(plan, model)):
                 sampling = {key: values[index] for key, values in times.items()}
                 if setting.headline:
+                    likely = stages.get(f"likelihood of {model} #{seed}")
                     scores = _mean_of_sets(_returned(stages[f"report on {model} #{seed}"]))
+                    scores |= {} if likely is None else _returned(likely)
                 else:
                     scores = _returned(stages[scores_name(setting, seed, part)])
                 mine.append(result_row(setting, scores, sampling, cost, seed))
@@ -142,13 +150,20 @@ def _write(output: Path, report: Report, place: Place, seeds: list[int], stages:
     trained = {model: stages[model_name(place, model, seed)] for model in plan.models}
     pipelines = {model: load_pipeline(FAMILIES[model], stage.folder, place.device) for model, stage in trained.items()}
     keep_pipelines(output, pipelines)
-    histories = {
-        name.partition(" #")[0]: (name.partition(" #")[2].split()[0], stage.record["history"])
-        for name, stage in stages.items()
-        if stage.record.get("history") and name.endswith(f" {seed}")
-    }
+    histories = _histories(plan, seed, stages)
     write_page(output, report, plan, pipelines, samples, histories)
     report.to_json(output / "report.json")
+
+
+def _histories(plan: Comparison, seed: int, stages: dict[str, Stage]) -> dict[str, tuple[str, list[dict[str, float]]]]:
+    """The model and the losses of each training, by what the page calls it: its stage, of every family with its key."""
+    histories = {}
+    for name, stage in stages.items():
+        if stage.record.get("history") and name.endswith(f" {seed}"):
+            model = name.partition(" #")[2].split()[0]
+            title = _kind(name) if plan.seconds is None else f"{model}: {_kind(name)}"
+            histories[title] = model, stage.record["history"]
+    return histories
 
 
 def _kind(name: str) -> str:

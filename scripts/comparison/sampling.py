@@ -243,7 +243,7 @@ def _draw_timed(pipeline: Any, setting: Setting, wanted: Asked) -> float:
 
 def network_evaluations(setting: Setting) -> int:
     """Network evaluations of an image (NFE): guidance takes two a step."""
-    return setting.steps * (1 if setting.guidance_scale in (0, 1) else 2)
+    return (setting.calls or setting.steps) * (1 if setting.guidance_scale in (0, 1) else 2)
 
 
 @lru_cache(maxsize=2)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from comparison.contenders import ModelPlan, chosen_models, shortened
+from comparison.contenders import CONTENDERS, ModelPlan, chosen_models, shortened
 from comparison.data import DataSet, places_in_memory
 from comparison.families import FAMILIES
 from var.errors import chosen
@@ -39,6 +39,7 @@ class Comparison:
     timing_repeats: int = 3
     preset: str = ""  # of the models; "" of trained ones
     equal: str = "training seconds on the machine of the presets"  # what the trainings cost alike
+    seconds: float | None = None  # of each training, all its stages together; None: as many steps as the presets say
     chosen_on: str = ""  # in words: the images on which the headline settings were chosen; "" is beforehand
 
     def settings(self) -> dict[str, Any]:
@@ -73,12 +74,15 @@ def comparison(
     models: Sequence[str] = (),
     validated: bool = False,
     quick: bool = False,
+    seconds: float | None = None,
 ) -> Comparison:
     """The comparison on the data `source`, trained by a preset; with a part to validate on if it is `validated`.
 
+    With `seconds` it is one of every family, each of which is trained for so long.
+
     Raises `UserError` for unknown data, presets and models, and for a size that the preset does not make.
     """
-    keys = chosen_models(models)
+    keys = chosen_models(models, CONTENDERS if seconds is None else FAMILIES)
     known = {name: name for name in FAMILIES[keys[0]].presets() if all(name in FAMILIES[k].presets() for k in keys)}
     preset = chosen(preset or usual_preset(source, size, known), known, "preset of all models that are compared")
     _, height, width = FAMILIES[keys[0]].preset_shape(preset)
@@ -89,7 +93,8 @@ def comparison(
         captions=any(FAMILIES[key].shows_captions(preset) for key in keys),
     )
     train = data.part("train")
-    plan = judged(data, {key: FAMILIES[key].plan(preset, train) for key in keys}, preset=preset)
+    changes = {} if seconds is None else {"seconds": seconds, "equal": f"{seconds:g} training seconds on this machine"}
+    plan = judged(data, {key: FAMILIES[key].plan(preset, train) for key in keys}, preset=preset, **changes)
     return quickened(plan) if quick else plan
 
 
@@ -139,5 +144,11 @@ def quickened(plan: Comparison) -> Comparison:
         )
         for key, model in plan.models.items()
     }
-    fewer = {"judge_steps": max(1, plan.judge_steps * 3 // 10), "timing_images": 20, "most_samples": 200}
+    seconds = None if plan.seconds is None else plan.seconds / QUICK
+    fewer = {
+        "seconds": seconds,
+        "judge_steps": max(1, plan.judge_steps * 3 // 10),
+        "timing_images": 20,
+        "most_samples": 200,
+    }
     return replace(plan, models=models, per_class=None if plan.per_class is None else plan.per_class // 5, **fewer)

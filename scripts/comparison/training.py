@@ -80,7 +80,7 @@ def training_jobs(place: Place, seeds: list[int]) -> list[Job]:
     return [*sorted(jobs, key=lambda job: job.name.split()[-1]), *judge_jobs(place)]
 
 
-def _base(place: Place) -> dict[str, Any]:
+def base(place: Place) -> dict[str, Any]:
     return {"code": CODE_VERSION, "torch": torch.__version__, "data": place.data_digest, "device": place.device}
 
 
@@ -94,7 +94,7 @@ def judge_stage(place: Place, config: ClassifierConfig, *, line: int) -> Stage:
         judge.save_pretrained(folder / MODEL)
         return {"digest": judge.digest, "test_accuracy": judge.to("cpu").accuracy(plan.data.part("test"))}
 
-    settings = _base(place) | {"config": config_to_dict(config), "steps": plan.judge_steps}
+    settings = base(place) | {"config": config_to_dict(config), "steps": plan.judge_steps}
     return place.stage(f"judge-{config.name}", settings, work)
 
 
@@ -109,7 +109,7 @@ def model_stage(place: Place, *needed: Any, line: int) -> Stage:
         job = contender.job(stage, run, place.plan.data.part("train"), folders)
         return _trained(job, folder, place.device, line)
 
-    settings = _base(place) | {"before": [each.key for each in before], "run": told(run)}
+    settings = base(place) | {"before": [each.key for each in before], "run": told(run)}
     made = place.stage(stage, settings, work, resumes=True)
     for left in (made.folder / MODEL / name for name in ("checkpoints", "tokens")):
         if left.exists():  # nothing goes on from there any more

@@ -9,6 +9,7 @@ import torch
 from tiny import unet_config
 
 from diffusion_baseline import DiffusionPipeline, UNet
+from diffusion_baseline.diffusion import thresholded
 from diffusion_baseline.samplers import sample_ddim, sample_ddpm
 from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
@@ -181,6 +182,24 @@ def test_clipping_keeps_every_predicted_image_in_range(pipe):
     assert x[9].abs().max() <= 1
 
 
+def test_a_dynamic_threshold_brings_each_image_into_range_by_its_own_quantile(pipe):
+    ramp = torch.linspace(0, 4, 101, dtype=torch.float64)
+    images_ = torch.stack([ramp, -ramp / 2, ramp / 8])[:, None, None]
+    found = thresholded(images_, 0.75)
+    torch.testing.assert_close(found[0, 0, 0], (ramp / 3).clamp(max=1))
+    torch.testing.assert_close(found[1, 0, 0], -(ramp / 3).clamp(max=1))
+    assert torch.equal(found[2], images_[2])  # it is in range
+    assert torch.equal(thresholded(images_[:1], 0.75), found[:1])
+    with torch.no_grad():
+        pipe.unet.head.bias += 3
+    x = []
+    images(pipe, [0, 1], seeds=[1, 2], dynamic_threshold=0.9, callback_on_step_end=lambda index, t, now: x.append(now))
+    assert x[-1].abs().max() <= 1
+    assert x[-1].abs().flatten(1).mean(1).max() < 0.95  # not all of it at the limit
+    assert "dynamic_threshold" not in SamplingSettings().keywords()  # images of before were made so
+    assert SamplingSettings(dynamic_threshold=0.9).keywords()["dynamic_threshold"] == 0.9
+
+
 def test_progress_bar_can_be_turned_off(pipe, capsys):
     pipe(0, num_inference_steps=2, progress=False)
     assert capsys.readouterr().err == ""
@@ -229,6 +248,7 @@ def test_save_and_load_is_bit_identical(pipe, tmp_path):
         ({"output_type": "pill"}, "unknown output_type 'pill'; did you mean 'pil'"),
         ({"num_inference_steps": 21}, "1 to 20 steps with this schedule, got 21"),
         ({"num_inference_steps": 0}, "got 0"),
+        ({"dynamic_threshold": 1.5}, r"dynamic_threshold is a share and must lie in \[0, 1\], got 1.5"),
         ({"eta": -0.1}, "eta must be between 0"),
         ({"eta": 0.5, "sampler": "ddpm"}, "eta is a number of ddim, got 0.5 for ddpm; leave it out"),
         ({"num_images": 3, "generator": [torch.Generator()]}, "each of 3 images, got 1"),

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from mixtures import Mixture
 from safetensors.torch import load_file
 from tiny import tiny_unet
 
@@ -143,23 +144,23 @@ def test_loss_is_the_squared_distance_to_the_target(prediction):
     torch.testing.assert_close(losses.double(), offset**2, rtol=1e-5, atol=1e-6)
 
 
-def test_bound_of_gaussian_data_is_its_closed_form_and_above_the_entropy():
-    schedule, deviation, levels, count = cosine_schedule(100), 0.25, 8193, 4000
+@pytest.mark.parametrize(
+    "schedule", [cosine_schedule(100), cosine_schedule(100).zero_terminal(), StraightSchedule(100)]
+)
+def test_bound_of_gaussian_data_is_its_closed_form_and_above_the_entropy(schedule):
+    deviation, levels, count = 0.25, 8193, 4000
     bin_width = 2 / (levels - 1)
     images = ((draw(count, 1) * deviation).clamp(-1, 1) / bin_width).round() * bin_width
-
-    def denoise(x, t):  # the exact E[eps | x_t]
-        alpha_bar = schedule.alphas_cumprod[t][:, None]
-        return (1 - alpha_bar).sqrt() * x / (alpha_bar * deviation**2 + 1 - alpha_bar)
-
+    denoise = Mixture([1.0], [0.0], [deviation]).denoiser(schedule)
     bits = variational_bound(denoise, images, schedule, generator=torch.Generator().manual_seed(1), levels=levels)
     # In terms of the signal-to-noise ratio (Kingma et al. 2021, Eq. 13), with the error of the exact denoiser.
-    alpha_bar = schedule.alphas_cumprod
-    ratio = alpha_bar / (1 - alpha_bar)
+    signal, noise = schedule.levels(torch.arange(100))
+    ratio = (signal / noise) ** 2
     error = deviation**2 / (1 + ratio * deviation**2)
     steps = 0.5 * ((ratio[:-1] - ratio[1:]) * error[1:]).sum()
-    last, variance = alpha_bar[-1], (1 - alpha_bar[0]) / (1 - alpha_bar[1]) * schedule.betas[1]
-    prior = 0.5 * (last * deviation**2 - last - torch.log1p(-last))
+    last, spread = signal[-1] ** 2, noise[-1] ** 2
+    prior = 0.5 * (last * deviation**2 + spread - 1 - spread.log())
+    variance = (noise[0] / noise[1]) ** 2 * (noise[1] ** 2 - (signal[1] / signal[0] * noise[0]) ** 2)
     decoder = 0.5 * (2 * math.pi * variance).log() + error[0] / (2 * variance) - math.log(bin_width)
     expected = (steps + prior + decoder).item() / math.log(2)
     assert bits.shape == (count,)

@@ -11,8 +11,8 @@ from var.autoencoder.config import AutoencoderConfig
 from var.autoencoder.initialization import initialize
 from var.autoencoder.networks import Decoder, Encoder
 
-LOG_VARIANCES = (-30.0, 20.0)
-"""Between which those of the encoder are kept, so that none overflows."""
+LIMITS = (-30.0, 20.0)
+"""Of the logarithms of variances, so that none overflows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,7 +65,7 @@ class Autoencoder(LatentCodec):
         if not self.config.variational:
             return latents, None
         mean, log_variance = latents.float().chunk(2, dim=1)
-        return mean, log_variance.clamp(*LOG_VARIANCES)
+        return mean, log_variance.clamp(*LIMITS)
 
     def compress(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch width _h _w"]:
         """The means."""

@@ -1,10 +1,10 @@
-"""`var train`: the tokenizer, then the transformer, on one's own images."""
+"""`var train`: the tokenizer, then the transformer, or an autoencoder, on one's own images."""
 
 import argparse
 
 from var.command_line.run_options import RESUMES, add_run_arguments
 
-HELP = "train a tokenizer or a transformer, or go on with it"
+HELP = "train a tokenizer, a transformer or an autoencoder, or go on with it"
 
 __all__ = ["HELP", "RESUMES", "add_arguments", "run"]
 
@@ -14,6 +14,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     stages = parser.add_subparsers(dest="stage", required=True, metavar="STAGE")
     text = "train the multi-scale tokenizer"
     add_run_arguments(stages.add_parser("vqvae", help=text, description=text), "digits, shapes-32, imagenet-256")
+    text = "train an autoencoder, in whose latent space others diffuse"
+    add_run_arguments(stages.add_parser("autoencoder", help=text, description=text), "digits, shapes-32")
     text = "train the transformer on the tokens of a trained tokenizer"
     transformer = stages.add_parser("transformer", help=text, description=text)
     add_run_arguments(transformer, "digits, shapes-32, d16")
@@ -32,6 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.stage == "vqvae":
         from var.recipes.vqvae.job import VQVAEJob as StageJob
+    elif arguments.stage == "autoencoder":
+        from var.recipes.autoencoder.job import AutoencoderJob as StageJob
     else:
         from var.recipes.transformer.job import TransformerJob as StageJob
     train_command(arguments, StageJob.of)

@@ -23,7 +23,7 @@ class Score:
     key: str  # in `Scores` and in saved reports
     title: str  # "{distance}" stands for FID or FD-name
     better: Literal["lower", "higher"] | None
-    show: Callable[[float], str]
+    show: Callable[[Any], str]
     meaning: str
     _: KW_ONLY
     find: Callable[[Any], Any] | None = None  # from `Evidence` to the score; None where `evaluate` does not measure it
@@ -32,7 +32,7 @@ class Score:
     thorough: bool = False  # found by a thorough evaluation only
     unit: str = ""
 
-    def cell(self, value: float | None) -> str:
+    def cell(self, value: float | str | None) -> str:
         """The value as it stands in tables; "-" for what is not known."""
         return "-" if value is None else self.show(value)
 

@@ -2,13 +2,12 @@
 
 import inspect
 import types
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, Self, TypeVar, Union, Unpack, get_args, get_origin, get_type_hints
 
 import torch
-from torch import nn
 
 from var.configs import to_json
 from var.devices import check_device
@@ -40,19 +39,28 @@ def save_pipeline(pipeline: "PretrainedPipeline", directory: Path | str, *, max_
     `save_model`.
     """
     limit = parse_size(max_shard_size)
-    forms = {name: checked_model(getattr(pipeline, name), part) for name, part in pipeline.parts.items()}
-    names = {name: type(unwrapped(getattr(pipeline, name))).__name__ for name in forms}
-    settings = pipeline.settings()
-    text = to_json({"class": type(pipeline).__name__, "parts": names, "settings": settings})
-    folder = expanded(directory)
+    with _written(pipeline, expanded(directory), limit):
+        pass
+
+
+@contextmanager
+def _written(pipeline: "PretrainedPipeline", folder: Path, limit: int) -> Iterator[None]:
+    """Write a pipeline into `folder` under temporary names, which become final when the block ends."""
+    models = pipeline.models()
+    forms = {name: checked_model(each, pipeline.parts[name]) for name, each in models.items() if not _nested(each)}
+    names = {name: type(unwrapped(each)).__name__ for name, each in models.items()}
+    text = to_json({"class": type(pipeline).__name__, "parts": names, "settings": pipeline.settings()})
     with new_folder(folder), FolderLock(folder) as lock, ExitStack() as stack:
         if (folder / CONFIG).exists():
             raise UserError(
                 f"{folder} holds a single model, which a pipeline must not be mixed with; save into another one"
             )
         stack.enter_context(atomic_text(folder / PIPELINE_INDEX, text))
-        for name, form in forms.items():
-            stack.enter_context(written_model(form, folder / name, limit))
+        for name, part in models.items():
+            place = folder / name
+            written = _written(part, place, limit) if _nested(part) else written_model(forms[name], place, limit)
+            stack.enter_context(written)
+        yield
         lock.hold()
         sweep(folder, lambda name: name == PIPELINE_INDEX)
         (folder / PIPELINE_INDEX).unlink(missing_ok=True)  # an older index must not stand beside new parts
@@ -71,25 +79,49 @@ def load_pipeline(
     """The pipeline of class `cls` saved in a folder or on the Hub; arguments and errors as for `load_model`."""
     kind = chosen_dtype(dtype, torch_dtype)
     check_placement(device)
-    folder = find_folder(path_or_id, tuple(cls.parts), cls.package, **source)
-    kind = kind or packaged_type(folder, cls.package)
+    folder = find_folder(path_or_id, tuple(_places(cls)), cls.package, **source)
+    return with_page(_load_folder(cls, folder, kind or packaged_type(folder, cls.package), device), folder)
+
+
+def _load_folder(
+    cls: type[Pipeline], folder: Path, dtype: torch.dtype | None, device: torch.device | str | None
+) -> Pipeline:
+    """The pipeline in a local folder; see `load_pipeline`."""
     path = folder / PIPELINE_INDEX
 
     def read() -> tuple[type[Pipeline], dict[str, Any], dict[str, Any]]:
-        saved, settings = _read_index(cls, path)
-        parts = {name: load_folder(part, folder / name, kind, device) for name, part in saved.parts.items()}
+        saved, names, settings = _read_index(cls, path)
+        kinds = {name: saved.parts[name] for name in names}
+        parts = {
+            name: (_load_folder if _nested(part) else load_folder)(part, folder / name, dtype, device)
+            for name, part in kinds.items()
+        }
         return saved, parts, settings
 
     saved, parts, settings = read_whole(path, read)
     with usual_types():
         try:
-            return with_page(saved(**parts, **settings), folder)
+            return saved(**parts, **settings)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
 
 
-def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[str, Any]]:
-    """The class and the settings in a pipeline's index, after everything in it has been compared with the class."""
+def _nested(part: Any) -> bool:
+    """Whether a part, or the class of one, is a pipeline itself."""
+    return issubclass(part if isinstance(part, type) else type(part), PretrainedPipeline)
+
+
+def _places(cls: "type[PretrainedPipeline]") -> Iterator[str]:
+    """The folders of the models of a pipeline, those of pipelines within it too."""
+    for name, part in cls.parts.items():
+        if _nested(part):
+            yield from (f"{name}/{place}" for place in _places(part))
+        else:
+            yield name
+
+
+def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], list[str], dict[str, Any]]:
+    """Class, names of parts and settings in a pipeline's index, after everything in it was compared with the class."""
     if not path.exists() and (path.parent / CONFIG).exists():
         raise UserError(
             f"{path.parent} must hold a {cls.__name__}, but it holds a single model; load that with its own class"
@@ -101,15 +133,15 @@ def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], dict[s
         odd = next(iter(index))
         raise UserError(f"{path}: unknown key {odd!r}; {suggestion(odd, ('parts', 'settings'))}")
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
-    if not isinstance(parts, dict) or parts.keys() != wanted.keys():
+    if not isinstance(parts, dict) or not wanted.keys() - cls.optional <= parts.keys() <= wanted.keys():
         found = shown(parts)
         raise UserError(f"{path}: {cls.__name__} has the parts {wanted}, got {found}; load the class that was saved")
-    for name, part in cls.parts.items():
-        saved_class(part, parts[name], path)
+    for name in parts:
+        saved_class(cls.parts[name], parts[name], path)
     if not isinstance(settings, dict):
         found = shown(repr(settings))
         raise UserError(f"{path}: 'settings' must be a JSON object, got {found}; save the pipeline again")
-    return cls, _checked_settings(cls, settings, path)
+    return cls, list(parts), _checked_settings(cls, settings, path)
 
 
 def _checked_settings(cls: type[Any], settings: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -143,8 +175,16 @@ class PretrainedPipeline(Publishable):
     The constructor takes each of the `parts` by its name, and every one of the `settings()`, as keywords.
     """
 
-    parts: ClassVar[Mapping[str, type[nn.Module]]]
-    """The class of each part, by the name of its attribute, constructor argument and folder."""
+    parts: ClassVar[Mapping[str, type[Any]]]
+    """The class of each part, by the name of its attribute, constructor argument and folder: models, or pipelines."""
+
+    optional: ClassVar[frozenset[str]] = frozenset()
+    """Names of parts that may be None."""
+
+    def models(self) -> dict[str, Any]:
+        """The parts that are there, by name."""
+        found = {name: getattr(self, name) for name in self.parts}
+        return {name: part for name, part in found.items() if not (part is None and name in self.optional)}
 
     def settings(self) -> dict[str, Any]:
         """What the constructor takes besides the parts, fit for JSON; nothing unless overridden."""
@@ -158,8 +198,8 @@ class PretrainedPipeline(Publishable):
         for place in (*args, kwargs.get("device")):
             if isinstance(place, str | torch.device):
                 check_device(place)
-        for name in self.parts:
-            getattr(self, name).to(*args, **kwargs)
+        for part in self.models().values():
+            part.to(*args, **kwargs)
         return self
 
     _noun = "pipeline"

@@ -39,14 +39,19 @@ def count_images(
     seeds: GivenSeeds,
     vectors: Vectors = None,
     prompt: Prompt = None,
+    **others: int | None,
 ) -> int:
-    """Number of images that a call asks for; raises `UserError` where its arguments disagree or say nothing."""
+    """Number of images that a call asks for; raises `UserError` where its arguments disagree or say nothing.
+
+    `others` are the numbers of what else it was given, by name; None for what leaves it open.
+    """
     counts = {
         "class_labels": _count_labels(class_labels),
         "prompt": count_prompts(prompt),
         "vectors": count_vectors(vectors),
         "num_images": None if num_images is None else whole(num_images, "num_images"),
         "seeds": None if seeds is None else _length(listed_values(seeds, "seeds")),
+        **others,
     }
     given = {name: count for name, count in counts.items() if count is not None}
     if not given:

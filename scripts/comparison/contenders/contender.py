@@ -40,7 +40,8 @@ class Setting:
     model: str
     sampling: Any  # the settings of its pipeline
     sampler: str  # what the report calls the way to the image
-    steps: int  # network steps; maps of tokens count as such
+    steps: int  # of the sampler; maps of tokens count as such
+    calls: int = 0  # of the network for an image without guidance; 0: one for each step
     headline: bool = False
 
     @property
@@ -86,7 +87,9 @@ class Contender(ABC):
     other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
     alike: ClassVar[tuple[str, ...]]  # what rows share that a line in plots joins
     order: ClassVar[str]  # along that line
-    density: ClassVar[str] = "none"  # what is known of an image's probability: "exact", "bound", "of tokens" or "none"
+    density: ClassVar[str] = (
+        "none"  # what is known of an image's probability: "exact", "bound", "by ODE", "of tokens", "none"
+    )
     cannot: ClassVar[str]  # what the family does not give, after "it"
 
     @abstractmethod
@@ -124,6 +127,10 @@ class Contender(ABC):
     @abstractmethod
     def steps(self, sampling: Any, plan: ModelPlan) -> int:
         """Network steps of an image."""
+
+    def calls(self, sampling: Any, plan: ModelPlan) -> int:
+        """Evaluations of the network for an image without guidance, where a step is not one of them."""
+        return self.steps(sampling, plan)
 
     @abstractmethod
     def around(self, sampling: Any) -> tuple[Any, ...]:
@@ -193,8 +200,9 @@ class Contender(ABC):
 
     def setting(self, sampling: Any, plan: ModelPlan, *, headline: bool = False) -> Setting:
         """One of the settings of a plan."""
-        steps, sampler = self.steps(sampling, plan), self.sampler(sampling)
-        return Setting(model=self.key, sampling=sampling, sampler=sampler, steps=steps, headline=headline)
+        how = {"sampler": self.sampler(sampling), "steps": self.steps(sampling, plan)}
+        calls = self.calls(sampling, plan)
+        return Setting(model=self.key, sampling=sampling, **how, calls=calls, headline=headline)
 
 
 def shortened(run: Any, steps: int) -> Any:

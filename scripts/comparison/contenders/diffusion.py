@@ -4,9 +4,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by
@@ -14,7 +15,7 @@ from comparison.report.figures import stage_strip
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
-from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.samplers import SAMPLERS, network_evaluations
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
 from var.data.base import ImageData
@@ -27,11 +28,14 @@ FEWER = (5, 10, 20)
 UNGUIDED = ("digits",)
 """Presets whose fewer steps go without guidance, which doubles the time and gains little there."""
 
+SOLVED = (("dpmpp", 5), ("dpmpp", 8), ("dpmpp", 10), ("heun", 3), ("heun", 5))
+"""Samplers of higher order, with the few steps that they are made for."""
+
 STRIP_COLUMNS = 10
 
 
 class DiffusionContender(Contender):
-    """DDPM with classifier-free guidance."""
+    """DDPM with classifier-free guidance; a subclass may change its run, and the samplers that are tried."""
 
     key = "diffusion"
     title = "Diffusion"
@@ -43,10 +47,19 @@ class DiffusionContender(Contender):
     samplers = dict.fromkeys(SAMPLERS, Contender.other_mark) | {"ddim": "s", "ddpm": "^"}
     alike = ("sampler", "guidance_scale", "eta")
     order = "steps"
+    density = "bound"
+    cannot = "cannot draw in one step, and a step of its network costs the more, the more pixels there are"
+    prefix: ClassVar[str] = ""  # of what rows are called
+    changes: ClassVar[Mapping[str, Any]] = {}  # of the preset's run
+    network_changes: ClassVar[Mapping[str, Any]] = {}  # of its U-Net
+    methods: ClassVar[Mapping[str, str]] = {"bound": "bound", "by ODE": "ode"}  # kind of likelihood -> who tells it
+    first: ClassVar[tuple[str, int]] = ("ddim", STEPS)  # sampler and steps of the headline
+    fewer: ClassVar[tuple[int, ...]] = FEWER  # steps of the same sampler
+    solved: ClassVar[tuple[tuple[str, int], ...]] = SOLVED  # other samplers, unguided and guided
 
     def presets(self) -> Collection[str]:
-        """All."""
-        return list(PRESETS)
+        """Those of pixels."""
+        return [name for name, run in PRESETS.items() if not run.latent]
 
     def shows_captions(self, preset: str) -> bool:
         """As its run says."""
@@ -62,19 +75,26 @@ class DiffusionContender(Contender):
         run = diffusion_run(preset)
         channels, *size = data.shape
         side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
-        given = {"image_channels": channels, "image_size": side, **given_by(data, run.data)}
-        run = replace(run, unet=replace(run.unet, **given))
-        headline = _ddim(STEPS, run.guidance_scale, most=run.num_timesteps)
-        sweep = tuple(_ddim(steps, 1.0) for steps in FEWER) if preset in UNGUIDED else self.around(headline)
+        given = {"image_channels": channels, "image_size": side, **given_by(data, run.data), **self.network_changes}
+        run = replace(run, **self.changes, unet=replace(run.unet, **given))
+        headline = self._headline(run.guidance_scale, run.num_timesteps)
+        sweep = self.around(headline)
+        if preset in UNGUIDED:
+            sweep = tuple(each for each in sweep if each.guidance_scale == 1 or each.sampler != headline.sampler)
         return ModelPlan(
             runs={"diffusion": run}, steps=run.num_timesteps, headline=headline, sweep=sweep, grid=_grid(headline)
         )
+
+    def _headline(self, guidance_scale: float, timesteps: int) -> SamplingSettings:
+        sampler, steps = self.first
+        steps = min(steps, timesteps)
+        return SamplingSettings(sampler=sampler, num_inference_steps=steps, guidance_scale=guidance_scale)
 
     def plan_of(self, pipeline: DiffusionPipeline, run: Any) -> ModelPlan:
         """The guidance of its run, or the pipeline's own."""
         guidance = SamplingSettings().guidance_scale if run is None else run.guidance_scale
         most = pipeline.schedule.num_timesteps
-        headline = _ddim(STEPS, guidance, most=most)
+        headline = self._headline(guidance, most)
         return ModelPlan(steps=most, headline=headline, sweep=self.around(headline), grid=_grid(headline))
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
@@ -82,9 +102,8 @@ class DiffusionContender(Contender):
         return DiffusionJob(settings=run, data=data, encoder=encoder_of(run.data.text))
 
     def image_shape(self, pipeline: DiffusionPipeline) -> tuple[int, int, int]:
-        """Of the U-Net."""
-        config = pipeline.unet.config
-        return config.image_channels, *config.size
+        """Of the pipeline."""
+        return pipeline.image_shape
 
     def sampler(self, sampling: SamplingSettings) -> str:
         """By its own name."""
@@ -95,10 +114,15 @@ class DiffusionContender(Contender):
         return sampling.num_inference_steps or plan.steps
 
     def around(self, sampling: SamplingSettings) -> tuple[SamplingSettings, ...]:
-        """Fewer steps, with guidance and without."""
-        fewer = [steps for steps in FEWER if steps < (sampling.num_inference_steps or STEPS)]
-        guided = [replace(sampling, num_inference_steps=steps) for steps in fewer]
-        return (*guided, *(replace(each, guidance_scale=1.0) for each in guided[1:]))
+        """Fewer steps, and other samplers, with guidance and without."""
+        most = sampling.num_inference_steps or STEPS
+        ways = [(sampling.sampler, steps) for steps in self.fewer if steps < most] + [*self.solved]
+        guided = [replace(sampling, sampler=sampler, num_inference_steps=steps) for sampler, steps in ways]
+        return tuple(dict.fromkeys([*guided, *(replace(each, guidance_scale=1.0) for each in guided)]))
+
+    def calls(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
+        """As the sampler says."""
+        return network_evaluations(sampling.sampler, self.steps(sampling, plan))
 
     def shortest(self, sampling: SamplingSettings) -> SamplingSettings:
         """Two steps."""
@@ -106,7 +130,7 @@ class DiffusionContender(Contender):
 
     def row_title(self, row: Row) -> str:
         """As in "DDIM-50 g=1.5"."""
-        return f"{row['sampler'].upper()}-{row['steps']} g={row['guidance_scale']:g}"
+        return f"{self.prefix}{_in_letters(row['sampler'])}-{row['steps']} g={row['guidance_scale']:g}"
 
     def mark_title(self, row: Row) -> str:
         """Steps and guidance scale, of samplers other than DDIM with their names."""
@@ -114,7 +138,17 @@ class DiffusionContender(Contender):
 
     def about(self, row: Row, report: Any) -> str:
         """Steps from noise."""
-        return f"A U-Net removes noise in {row['steps']} steps ({row['sampler'].upper()})."
+        return f"A U-Net removes noise in {row['steps']} steps ({_in_letters(row['sampler'])})."
+
+    def likelihoods(
+        self, pipeline: DiffusionPipeline, images: Tensor, labels: Tensor, levels: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """By each of the methods."""
+        options: dict[str, Any] = {"levels": levels, "generator": generator}
+        return {
+            kind: pipeline.bits_per_dimension(images, labels, method=method, **options).cpu()
+            for kind, method in self.methods.items()
+        }
 
     def process(self, pipeline: DiffusionPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
         """The image on its way from noise."""
@@ -135,9 +169,8 @@ class DiffusionContender(Contender):
         )
 
 
-def _ddim(steps: int, guidance_scale: float, most: int | None = None) -> SamplingSettings:
-    steps = steps if most is None else min(steps, most)
-    return SamplingSettings(sampler="ddim", num_inference_steps=steps, guidance_scale=guidance_scale)
+def _in_letters(sampler: str) -> str:
+    return sampler.upper().replace("PP", "++")
 
 
 def _grid(headline: SamplingSettings) -> tuple[SamplingSettings, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
-from math import log2
+from math import log, log2
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from var.recipes.vqvae.job import VQVAEJob
 from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.recipes.vqvae.presets import vqvae_run
 from var.runs.job import Job
+from var.tokenizer import Tokenizer
 from var.vqvae import VQVAE
 
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
@@ -49,6 +50,8 @@ class VARContender(Contender):
     samplers = {"next-scale": "o"}  # noqa: RUF012 (never changed)
     alike = ("steps", "temperature", "top_k", "top_p")
     order = "guidance_scale"
+    density = "of tokens"
+    cannot = "tells no likelihood of pixels, only of tokens, and is no better than its tokenizer decodes"
 
     def presets(self) -> Collection[str]:
         """Those of both stages."""
@@ -106,12 +109,15 @@ class VARContender(Contender):
             return VQVAEJob(settings=run, data=data)
         encoder = encoder_of(run.data.text)
         if before:
-            vqvae = VQVAE.from_pretrained(before["tokenizer"])
-            return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder)
+            return TransformerJob(settings=run, data=data, vqvae=self.tokenizer(before["tokenizer"]), encoder=encoder)
         model = run.transformer
         planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.sides == model.sides)
         vqvae = VQVAE(replace(planned, in_channels=data.shape[0], vocabulary=model.vocabulary, width=model.code_width))
         return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder)
+
+    def tokenizer(self, folder: Path) -> Tokenizer:
+        """The trained tokenizer in a folder."""
+        return VQVAE.from_pretrained(folder)
 
     def image_shape(self, pipeline: VARPipeline) -> tuple[int, int, int]:
         """As the tokenizer decodes them."""
@@ -120,7 +126,7 @@ class VARContender(Contender):
 
     def sampler(self, sampling: SamplingSettings) -> str:
         """There is one."""
-        return "next-scale"
+        return next(iter(self.samplers))
 
     def steps(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
         """A pass for each scale."""
@@ -132,7 +138,7 @@ class VARContender(Contender):
 
     def row_title(self, row: Row) -> str:
         """As in "VAR g=1.5"."""
-        return f"VAR g={row['guidance_scale']:g}"
+        return f"{self.title.replace(' ', '-')} g={row['guidance_scale']:g}"
 
     def mark_title(self, row: Row) -> str:
         """The guidance scale."""
@@ -167,6 +173,13 @@ class VARContender(Contender):
         drawn = token_marginals(maps, labels, int(labels.max()) + 1, per_class, seed)
         parts = zip(*(tokens.to(pipeline.device).split(200) for tokens in drawn), strict=True)
         return {"token_marginals": torch.cat([pipeline.vqvae.decode(list(part)).cpu() for part in parts])}
+
+    def likelihoods(
+        self, pipeline: VARPipeline, images: Tensor, labels: Tensor, levels: int, generator: torch.Generator
+    ) -> dict[str, Tensor]:
+        """Of the tokens of an image, by the number of its values."""
+        nats = pipeline.log_likelihood(images, labels)
+        return {self.density: -nats.cpu() / images[0].numel() / log(2)}
 
     def health(
         self, pipeline: VARPipeline, train: Tensor, test: Tensor, scores: Callable[[Tensor], Mapping[str, Any]]

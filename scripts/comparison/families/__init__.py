@@ -1,6 +1,13 @@
 """Every family of generative models: a file for each, and an entry in the table."""
 
 from comparison.contenders import CONTENDERS, Contender
+from comparison.families.flow_matching import FlowMatching
+from comparison.families.latent import LatentDiffusion
+from comparison.families.meanflow import MeanFlow
+from comparison.families.pixels import PixelFamily
+from comparison.families.raster import RasterContender
 
-FAMILIES: dict[str, Contender] = {each.key: each for each in (*CONTENDERS.values(),)}
+_MORE = (RasterContender(), PixelFamily(), FlowMatching(), MeanFlow(), LatentDiffusion())
+
+FAMILIES: dict[str, Contender] = {each.key: each for each in (*CONTENDERS.values(), *_MORE)}
 """By the name that `--models` and reports call them; without `--families`, those of `CONTENDERS` are compared."""

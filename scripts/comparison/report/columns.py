@@ -5,7 +5,7 @@ from typing import Any
 
 from comparison.families import FAMILIES
 from var.evaluation.table import Score, titled
-from var.quantities import quantity, significant
+from var.quantities import fixed, quantity, significant
 
 MODELS = {key: contender.title for key, contender in FAMILIES.items()}
 COLORS = {key: contender.color for key, contender in FAMILIES.items()}
@@ -34,11 +34,31 @@ _COSTS = (
 )
 
 
-def score_columns(distance_name: str) -> list[Score]:
-    """The scores in the order in which they are shown, what an image costs among them; `distance_name` is FD-name."""
+_TRAINING = (
+    Score("train_seconds", "Training", "lower", significant, "seconds of all stages", unit="s"),
+    Score("parameters", "Parameters", "lower", quantity, "of all stages"),
+)
+_LIKELIHOOD = (
+    Score("likelihood", "Density", None, str, "whether the probability of an image is exact, bounded or unknown"),
+    Score(
+        *("bits_per_dimension", "Bits per value", "lower", fixed(2)),
+        "negative log2-likelihood of unseen images of these grey levels, with uniform noise where the density is "
+        "continuous, by the number of their values; of tokens it is none of pixels",
+    ),
+    Score("bits_estimate", "Bits by ODE", "lower", fixed(2), "the same along the probability-flow ODE, no bound"),
+)
+
+
+def score_columns(distance_name: str, *, families: bool = False) -> list[Score]:
+    """The scores in the order in which they are shown, what an image costs among them; `distance_name` is FD-name.
+
+    Of every family also what its training cost, and the likelihood.
+    """
     scores = [score for score in titled(distance_name) if not score.thorough]
     quality = [score for score in scores if score.key.startswith("fd")]
-    return [_IMAGES, *quality, _TIME, *(score for score in scores if score not in quality), *_COSTS]
+    first, second = (_TRAINING, _LIKELIHOOD) if families else ((), ())
+    rest = [score for score in scores if score not in quality]
+    return [_IMAGES, *first, *quality, _TIME, *second, *rest, *_COSTS]
 
 
 def headings(distance_name: str) -> dict[str, tuple[str, str]]:

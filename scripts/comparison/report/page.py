@@ -5,6 +5,7 @@ from typing import Any
 
 from comparison.families import FAMILIES
 from comparison.report.columns import MODELS
+from comparison.report.families import is_of_families
 from comparison.report.picture_sections import Pictures, samples, tradeoff, training
 from comparison.report.results import Report
 from comparison.report.score_sections import results, tiles
@@ -21,7 +22,8 @@ def page(report: Report, pictures: Pictures) -> str:
     `report.settings["data"]` and `["reference"]`, if given, say in words what was learnt and what was compared with.
     """
     names = [MODELS[model] if place == 0 else word(model) for place, model in enumerate(report.models)]
-    title = f"{listed(names)} on {report.settings.get('data', report.settings['extractor'])}"
+    subject = "Every family of generative models" if is_of_families(report) else listed(names)
+    title = f"{subject} on {report.settings.get('data', report.settings['extractor'])}"
     bodies = {key: fill(report, pictures) for key, (_, fill) in SECTIONS.items()}
     shown = {key: (SECTIONS[key][0], body) for key, body in bodies.items() if body}
     header = element(

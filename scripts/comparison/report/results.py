@@ -23,6 +23,7 @@ _COSTS = ("train_seconds",)  # None of models that were trained elsewhere
 _SHARES = ("precision", "recall", "class_consistency")
 # In every row, but these may be None: without labels there is no class to be consistent with, for example.
 SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
+_LIKELY = ("likelihood", "bits_per_dimension", "bits_error", "bits_estimate")  # of every family
 _OPTIONAL = ("headline", "spread", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
 _ADDED = ("scores", "by_seed")  # older reports lack them
 BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
@@ -177,7 +178,9 @@ class Report:
 
 def _check_row(row: Mapping[str, Any], where: str) -> None:
     scores = [score.key for score in table.TABLE]
-    _check_keys(row, ("model", "sampler", *COUNTS, *_NUMBERS, *_COSTS, *SCORES), where, optional=(*_OPTIONAL, *scores))
+    _check_keys(
+        row, ("model", "sampler", *COUNTS, *_NUMBERS, *_COSTS, *SCORES), where, optional=(*_OPTIONAL, *_LIKELY, *scores)
+    )
     samplers = [sampler for contender in FAMILIES.values() for sampler in contender.samplers]
     for key, known in (("model", MODELS), ("sampler", samplers)):
         if row[key] not in known:

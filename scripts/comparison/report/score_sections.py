@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from comparison.report.columns import COLORS, MODELS, control_title, real_control, score_columns, setting
+from comparison.report.families import is_of_families
 from comparison.report.results import Report
 from comparison.report.verdict import winners
 from var.evaluation.report.html import Html, element, explained, score_rows
@@ -64,7 +65,7 @@ def results(report: Report) -> list[Html]:
         "token marginals (each token drawn on its own, given the class) are what a model must beat. "
         f"{report.distance_name} shrinks as the number of images grows, so compare rows of equal size."
     )
-    columns = score_columns(report.distance_name)
+    columns = score_columns(report.distance_name, families=is_of_families(report))
     rest = [row for row in report.results if not row.get("headline")]
     rows = sorted(rest, key=lambda row: (list(MODELS).index(row["model"]), row["sampler"], row["steps"]))
     every = _score_table(columns, {"": [(setting(row), row) for row in rows]})

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 _SHOWN_CONTROLS = {**dict.fromkeys(REAL, "-"), "class_gaussian": "--"}
 _LETTER, _LINE = 6.2, 14.0  # about the size of a letter at 11 pixels, in pixels
 
+MANY = 3
+"""Models beyond which the legend tells them by their colours alone, in rows."""
+
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]  # left, bottom, right, top, in pixels
 
@@ -192,10 +195,12 @@ def _note(axes: "Axes", text: str, point: Point, offset: Point, align: str, **st
 def _legend(axes: "Axes", report: Report) -> None:
     from matplotlib.lines import Line2D
 
-    marks = []
-    for model, row in {(row["model"], row["sampler"]): row for row in report.results}.items():
-        model, sampler = model
-        several = len(FAMILIES[model].samplers) > 1
+    marks, many = [], len(report.models) > MANY
+    shown: dict[tuple[str, str], Row] = {}
+    for row in report.results:
+        shown.setdefault((row["model"], "" if many else row["sampler"]), row)
+    for (model, sampler), row in shown.items():
+        several = len(FAMILIES[model].samplers) > 1 and not many
         name = f"{MODELS[model]}, {sampler.upper()}" if several else MODELS[model]
         face = LIGHT[COLORS[model]]
         marks.append(Line2D([], [], linestyle="", marker=_mark(row), label=name, **_mark_style(model, face)))
@@ -206,7 +211,7 @@ def _legend(axes: "Axes", report: Report) -> None:
         handles=marks,
         loc="lower left",
         bbox_to_anchor=(0, 1.0),
-        ncols=len(marks),
+        ncols=5 if many else len(marks),
         frameon=False,
         fontsize=12,
         labelcolor=LIGHT["ink"],

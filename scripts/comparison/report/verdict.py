@@ -7,6 +7,7 @@ from itertools import combinations
 from comparison.report.columns import MODELS, real_control
 from comparison.report.even_terms import TIME, budget, front_of, on_even_terms
 from comparison.report.fairness import Row
+from comparison.report.families import is_of_families, said_of_families
 from comparison.report.results import Report
 from comparison.report.wording import LEVEL_RATIO, distance, factor, in_words, listed, times, word
 from var.errors import UserError
@@ -38,6 +39,9 @@ def verdict(report: Report) -> list[str]:
     none.
     """
     rows = report.headlines()
+    if is_of_families(report):
+        checked = [_unbeaten(report, model) for model in rows] + [_copying(report, model) for model in rows]
+        return [*said_of_families(report), *(sentence for sentence in checked if sentence), *budget(rows)]
     won = winners(report)
     sentences = [
         _summary(report, rows, won),
@@ -175,6 +179,11 @@ def _controls(report: Report, model: str) -> str:
         verb = "does not beat"
         consequence = "; a model without any learning of how pixels or tokens hang together does as well"
     return f"{MODELS[model]} {verb} the controls: it scores {distance(fd)}, {numbers}{consequence}."
+
+
+def _unbeaten(report: Report, model: str) -> str:
+    """Of many models, those that do not beat the controls are told of alone."""
+    return _controls(report, model) if unbeaten_controls(report, model) else ""
 
 
 def _control_score(report: Report, name: str) -> str:

@@ -32,6 +32,14 @@ PALETTE = {
     "blue": ("#0069a9", "#58b2f0"),
     "orange": ("#c44e09", "#f59a5b"),
     "violet": ("#6f5a9e", "#b7a3e6"),
+    "green": ("#3d7a1f", "#8ac46a"),
+    "red": ("#b3261e", "#f28b82"),
+    "teal": ("#00776f", "#3fc1b4"),
+    "gold": ("#856100", "#e0b64a"),
+    "pink": ("#b0267c", "#f08cc6"),
+    "brown": ("#7d5033", "#cf9f80"),
+    "cyan": ("#00708d", "#5cc4de"),
+    "indigo": ("#4a4fc4", "#a0a6f5"),
 }
 """Colours on light and on dark paper. Colour-blind readers tell blue from orange; marks differ in shape too."""
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 from var.errors import UserError
-from var.evaluation.report.drawing import style_variables
+from var.evaluation.report.drawing import PALETTE, style_variables
 from var.evaluation.table import Score
 from var.names import shown
 from var.nested import leaves
@@ -37,7 +37,8 @@ def joined(children: Iterable[str]) -> Html:
 
 def document(title: str, *children: str) -> Html:
     """A whole page with the report's style inside and no reference to the outside."""
-    style = style_variables() + files("var.evaluation.report").joinpath("page.css").read_text(encoding="utf-8")
+    words = "".join(f".{name} {{ color: var(--{name}); }}" for name in PALETTE)
+    style = style_variables() + words + files("var.evaluation.report").joinpath("page.css").read_text(encoding="utf-8")
     head = element(
         "head",
         element("meta", charset="utf-8"),

@@ -140,6 +140,8 @@ def _saved_model(subfolder: str, parts: Sequence[str] | None) -> _Wanted:
     folders = [top, f"{top}*/"] if parts is None else [f"{top}{part}/" for part in parts] or [top]
     keys = [top + name for name in KEYS if (parts is None or (name == KEYS[1]) == bool(parts))]
     allowed = [folder + name for folder in folders for name in MODEL_FILES] + keys
+    inner = [part.rpartition("/")[0] for part in parts or () if "/" in part]  # pipelines within the pipeline
+    allowed += [f"{top}{part}/{KEYS[1]}" for part in dict.fromkeys(inner)]
     ignored = [] if parts is None else [folder + "*/*" for folder in folders]
     remedy = "give the id of a model that was saved by this package, the class that was saved, or a part of it as"
     return _Wanted(keys, allowed, ignored, f"must hold {' or '.join(keys)}", f"{remedy} subfolder")

@@ -5,6 +5,7 @@ from torch import Tensor
 
 from var.evaluation.metrics.lpips import LPIPS
 from var.recipes.vqvae.discriminator import PatchGAN
+from var.recipes.vqvae.losses import ReconstructionLosses
 from var.recipes.vqvae.settings import VQVAERun
 from var.runs.cost import Cost, cost_of
 from var.runs.plan import Network
@@ -37,29 +38,33 @@ def quantizer_cost(config: VQVAEConfig) -> Cost:
 
 
 def loss_networks(settings: VQVAERun) -> tuple[list[Network], Cost]:
-    """The networks that judge reconstructions, and what they cost per image.
+    """The networks that judge a tokenizer's reconstructions, see `judging_networks`."""
+    config = settings.vqvae
+    return judging_networks((config.in_channels, *config.image_size), settings.losses)
+
+
+def judging_networks(shape: tuple[int, int, int], losses: ReconstructionLosses) -> tuple[list[Network], Cost]:
+    """The networks that judge reconstructions of images of `shape`, and what they cost per image.
 
     A DINO discriminator is named without its numbers: its backbone is made with its weights only.
     """
-    config, losses = settings.vqvae, settings.losses
     networks: list[Network] = []
     cost = Cost(flops=0, kept=0)
-    shape = (1, config.in_channels, *config.image_size)
     with torch.device("meta"):
-        image, reconstruction = torch.zeros(shape), torch.zeros(shape, requires_grad=True)
+        image, reconstruction = torch.zeros(1, *shape), torch.zeros(1, *shape, requires_grad=True)
         if losses.perceptual:
             lpips = LPIPS()
             networks.append(Network.of("LPIPS", lpips, trained=False))
             cost += cost_of(lpips, lambda: lpips(image, reconstruction).sum())
         if losses.adversarial and losses.discriminator == "patchgan":
             discriminator = PatchGAN(
-                config.in_channels, channels=losses.patch_channels, layers=losses.patch_layers, norm=losses.patch_norm
+                shape[0], channels=losses.patch_channels, layers=losses.patch_layers, norm=losses.patch_norm
             )
             networks.append(Network.of("discriminator", discriminator))
             learning = cost_of(discriminator, lambda: discriminator(image).mean())
             judging = cost_of(discriminator.requires_grad_(False), lambda: discriminator(reconstruction).mean())
             # It learns from an image and its reconstruction; their activations are not kept at the same time as the
-            # tokenizer's.
+            # autoencoder's.
             cost += Cost(flops=judging.flops + 2 * learning.flops, kept=judging.kept)
         elif losses.adversarial:
             networks.append(Network(name="DINO discriminator (cost not counted)", parameters=0))

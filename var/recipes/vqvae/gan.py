@@ -1,4 +1,4 @@
-"""The tokenizer's opponent in training: a discriminator that sees augmented images and what it makes of them."""
+"""An autoencoder's opponent in training: a discriminator that sees augmented images and what it makes of them."""
 
 from contextlib import nullcontext
 
@@ -11,15 +11,15 @@ from var.randomness import keyed_global_stream
 from var.recipes.vqvae.diffaugment import diff_augment
 from var.recipes.vqvae.discriminator import FeatureDiscriminator, PatchGAN, dino_backbone
 from var.recipes.vqvae.gan_losses import adaptive_weight, discriminator_loss, generator_loss, lecam_penalty, r1_penalty
-from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.losses import ReconstructionLosses
 from var.training.task import Numbers
 from var.vqvae.all_gather import gathered
 
 
 class Adversary:
-    """Judges reconstructions for the autoencoder, and learns to tell them from images; see `VQVAELosses`."""
+    """Judges reconstructions for the autoencoder, and learns to tell them from images; see `ReconstructionLosses`."""
 
-    def __init__(self, losses: VQVAELosses, discriminator: nn.Module) -> None:
+    def __init__(self, losses: ReconstructionLosses, discriminator: nn.Module) -> None:
         self.losses = losses
         self.discriminator = discriminator
         self.means = torch.zeros(2)  # of its logits for real images and for reconstructions, over recent steps
@@ -81,7 +81,7 @@ class Adversary:
         return penalty
 
 
-def build_adversary(losses: VQVAELosses, in_channels: int, seed: int) -> Adversary:
+def build_adversary(losses: ReconstructionLosses, in_channels: int, seed: int) -> Adversary:
     """The adversary that `losses` asks for; its weights depend on `seed` only. Raises `UserError` for missing files."""
     with keyed_global_stream("discriminator", seed):
         if losses.discriminator == "patchgan":

@@ -1,4 +1,4 @@
-"""What the tokenizer is trained on besides its quantisation loss, and with how much weight."""
+"""What an autoencoder is trained on, and with how much weight."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -9,18 +9,14 @@ from var.recipes.vqvae.diffaugment import Policy
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VQVAELosses:
-    """Weights of the tokenizer's losses (0 leaves one out) and how its discriminator is made and trained."""
+class ReconstructionLosses:
+    """Weights of what judges reconstructions (0 leaves one out), and how the discriminator is made and trained."""
 
     l1: float = 0.0  # of the absolute error
     l2: float = 1.0  # of the squared error
     perceptual: float = 0.0  # of LPIPS
     lpips_vgg16: str | None = None  # file of torchvision's VGG16; None looks in torch's cache, then downloads
     lpips_heads: str | None = None  # file of LPIPS' linear heads, likewise
-    quantize_from: int = 0  # step from which latents are quantised; before it the autoencoder learns alone
-    entropy: float = 0.0  # of the entropy of each choice of a code less the entropy of all choices
-    entropy_temperature: float = 1.0  # softness of the choices; see `Codebook.entropies`
-    entropy_diversity: float = 1.0  # weight of the entropy of all choices, against that of each
 
     adversarial: float = 0.0  # of the discriminator's judgement
     gan_loss: Literal["hinge", "non-saturating"] = "hinge"
@@ -47,12 +43,12 @@ class VQVAELosses:
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        weights = ("l1", "l2", "perceptual", "entropy", "entropy_diversity", "adversarial", "r1", "lecam")
-        steps = ("quantize_from", "adversarial_start", "adversarial_lead", "adversarial_warmup")
+        weights = ("l1", "l2", "perceptual", "adversarial", "r1", "lecam")
+        steps = ("adversarial_start", "adversarial_lead", "adversarial_warmup")
         checks.not_negative(self, *weights, *steps, "discriminator_weight_decay")
-        positive = ("entropy_temperature", "adaptive_limit", "patch_channels", "patch_layers", "dino_size")
+        positive = ("adaptive_limit", "patch_channels", "patch_layers", "dino_size")
         checks.positive(self, *positive, "discriminator_learning_rate", "discriminator_clip_norm")
-        checks.at_most(10**9, self, *weights, *steps, "adaptive_limit", "entropy_temperature")
+        checks.at_most(10**9, self, *weights, *steps, "adaptive_limit")
         checks.at_most(10**3, self, "discriminator_learning_rate", "discriminator_weight_decay")
         checks.at_most(2**13, self, "patch_channels", "dino_size", "dino_blocks")
         checks.at_most(10, self, "patch_layers")  # each halves the picture
@@ -71,3 +67,20 @@ class VQVAELosses:
         if heard <= 0:
             return 0.0
         return self.adversarial * min(1.0, heard / max(self.adversarial_warmup, 1))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VQVAELosses(ReconstructionLosses):
+    """The tokenizer's losses besides that of its quantisation."""
+
+    quantize_from: int = 0  # step from which latents are quantised; before it the autoencoder learns alone
+    entropy: float = 0.0  # of the entropy of each choice of a code less the entropy of all choices
+    entropy_temperature: float = 1.0  # softness of the choices; see `Codebook.entropies`
+    entropy_diversity: float = 1.0  # weight of the entropy of all choices, against that of each
+
+    def __post_init__(self) -> None:
+        ReconstructionLosses.__post_init__(self)
+        weights = ("quantize_from", "entropy", "entropy_diversity")
+        checks.not_negative(self, *weights)
+        checks.positive(self, "entropy_temperature")
+        checks.at_most(10**9, self, *weights, "entropy_temperature")
