@@ -177,7 +177,7 @@ class Edits:
 
 
 def images_for(pipeline: Any, images: GivenImages) -> Tensor:
-    """Images to edit, in the shape that the pipeline draws; raises `UserError` for others, and where it draws latents."""
+    """Images to edit, as the pipeline draws them; raises `UserError` for others, and where it diffuses latents."""
     if pipeline.codec is not None:
         raise UserError("images are edited where pixels are diffused, got a model of latents; use one without a codec")
     config = pipeline._network().config
