@@ -9,6 +9,8 @@
 | digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |
 | shapes-super-32 | no | those of shapes-32 |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
+| digits-flow, digits-meanflow | yes, on a CPU | those of digits; velocities on a straight path, average ones |
+| those of shapes-32, emoji-32 | no | likewise |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """
@@ -146,6 +148,24 @@ PRESETS: dict[str, DiffusionRun] = {
     ),
 }
 """The run of each diffusion model, by its name."""
+
+
+def _flow(run: DiffusionRun) -> DiffusionRun:
+    """The same run by flow matching: velocities on a straight path, in its middle more often (Esser et al. 2024)."""
+    return replace(run, schedule="straight", prediction="flow", timestep_density="logit-normal")
+
+
+def _mean_flow(run: DiffusionRun) -> DiffusionRun:
+    """The same run by average velocities, for samples of one to four steps (Geng et al. 2025)."""
+    flow = replace(_flow(run), sampling_steps=2)
+    return replace(flow, prediction="meanflow", unet=replace(run.unet, interval=True), loss_weight="adaptive")
+
+
+PRESETS |= {
+    f"{name}-{kind}": varied(PRESETS[name])
+    for name in ("digits", "shapes-32", "emoji-32")
+    for kind, varied in (("flow", _flow), ("meanflow", _mean_flow))
+}
 
 
 def diffusion_run(name: str) -> DiffusionRun:
