@@ -141,6 +141,9 @@ def small(plan):
         run = replace(run, training=replace(run.training, batch_size=8))
         if hasattr(run, "tokens"):
             run = replace(run, tokens=replace(run.tokens, variants=1))
+            run = replace(run, transformer=replace(run.transformer, depth=1, width=32, heads=2))
+        if hasattr(run, "vqvae"):
+            run = replace(run, vqvae=replace(run.vqvae, base_channels=8))
         network = getattr(run, "network", None)
         return replace(run, network=replace(network, hidden=8, layers=2)) if hasattr(network, "hidden") else run
 
