@@ -17,6 +17,7 @@ from var.errors import UserError
 from var.hub import PretrainedPipeline
 from var.images import check_images, format_images
 from var.randomness import keyed_generator, keyed_seed
+from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, count_images
 from var.sampling.prompts import Prompt
 from var.sampling.streams import Generators, GivenSeeds, random_streams
@@ -77,6 +78,7 @@ class CascadePipeline(PretrainedPipeline):
         *,
         prompt: Prompt = None,
         vectors: Vectors = None,
+        guidance: Guidance | None = None,
         sampling: SamplingSettings | None = None,
         small_sampling: SamplingSettings | None = None,
         augmentation: float | None = None,
@@ -90,14 +92,14 @@ class CascadePipeline(PretrainedPipeline):
     ) -> CascadeOutput:
         """Generate images; arguments and errors as for `DiffusionPipeline`, both of which are told the same.
 
-        `sampling` and the keywords are for both, unless the small images have a `small_sampling` of their own.
-        `augmentation` is as `enlarge` takes it. `callback_on_step_end` and intermediates are of the enlarging.
+        `guidance`, `sampling` and the keywords are for both, unless the small images have a `small_sampling` of their
+        own. `augmentation` is as `enlarge` takes it. `callback_on_step_end` and intermediates are of the enlarging.
         """
         format_images(torch.empty(0, *self.image_shape), output_type)
         count = count_images(class_labels, num_images, seeds, vectors, prompt)
         _, seeds = random_streams(count, generator, seeds)
         shown: dict[str, Any] = {"prompt": prompt, "vectors": vectors, "seeds": seeds, "progress": progress}
-        own: dict[str, Any] = {"sampling": sampling, **keywords}
+        own: dict[str, Any] = {"guidance": guidance, "sampling": sampling, **keywords}
         _share(augmentation, self.super_resolution)  # refused before the small images are drawn
         first: dict[str, Any] = {"sampling": small_sampling} if small_sampling is not None else own
         small = self.base(class_labels, output_type="pt", **shown, **first).images * 2 - 1

@@ -20,5 +20,8 @@ def check_fits(codec: LatentCodec, unet: UNetConfig) -> None:
 
 def check_range(settings: SamplingSettings, codec: LatentCodec | None) -> None:
     """Raise `UserError` for settings that keep latents in the range of pixels."""
-    if codec is not None and settings.clip_sample:
-        raise UserError("clip_sample keeps images in [-1, 1], and latents have no such range, got true; leave it out")
+    odd = [name for name in ("clip_sample", "dynamic_threshold") if getattr(settings, name)]
+    if codec is not None and odd:
+        raise UserError(
+            f"{odd[0]} keeps pixels in [-1, 1], a range latents have not, got a model of these; leave it out"
+        )

@@ -3,17 +3,27 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_baseline.diffusion import variational_bound
+from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Images, NoiseLevels
 from diffusion_baseline.stepping import Generators, normal
 from var import checks
-from var.errors import UserError
-from var.sampling.finite import check_finite
+from var.errors import UserError, chosen
+from var.eval_mode import eval_mode
+from var.images import check_images
+from var.sampling import labels
+from var.sampling.finite import Finite, check_finite
+from var.sampling.labels import ClassLabels
+from var.sampling.prompts import Prompt
+from var.sampling.streams import Generators as Streams
+from var.sampling.streams import GivenSeeds, random_streams
+from var.sampling.vectors import Vectors
 
 MOST_USUAL = 50
 """Steps of the ODE that are taken where no number is asked for."""
@@ -92,3 +102,51 @@ def _drift(denoise: Denoiser, x: Images, t: int, schedule: NoiseLevels, probe: I
 
 METHODS: dict[str, Callable[..., Tensor]] = {"bound": variational_bound, "ode": ode_bits_per_dimension}
 """(denoise, images, schedule, *, generator, levels) -> bits per dimension of each image, by name."""
+
+
+class Likelihoods:
+    """The part of a pipeline that tells what images cost."""
+
+    @torch.inference_mode(False)
+    @torch.no_grad()
+    def bits_per_dimension(
+        self: Any,  # the pipeline
+        images: Float[Tensor, "batch c h w"],
+        class_labels: ClassLabels = None,
+        *,
+        prompt: Prompt = None,
+        vectors: Vectors = None,
+        method: str = "bound",
+        levels: int = 256,
+        steps: int | None = None,
+        generator: Streams = None,
+        seeds: GivenSeeds = None,
+    ) -> Float[Tensor, " batch"]:
+        """Bits per value of each image, given what it shows or (None) without: an upper bound, or in its mean one.
+
+        Images are in [-1, 1] and hold `levels` evenly spaced values only. `method`: "bound", the variational bound,
+        which calls the network at every timestep; or "ode", the likelihood under the probability-flow ODE with uniform
+        dequantisation, in so many `steps` (None: 50 at most). Randomness is that of a call; an image's number depends
+        on its own seed only. Raises `UserError` for what makes no sense.
+        """
+        bits = chosen(method, METHODS, "method")
+        if getattr(self, "codec", None) is not None:
+            raise UserError("bits per dimension are those of pixels, got a model of latents; use one without a codec")
+        if labels.asks_for_random(class_labels, self.class_names):
+            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+        config = self._network().config
+        check_images(images, channels=config.image_channels, size=config.size)
+        check_levels(images, levels)
+        if steps is not None and method == "bound":
+            raise UserError(f"the bound takes every timestep, got steps={steps}; leave them out, or ask for 'ode'")
+        generators, seeds = random_streams(len(images), generator, seeds)
+        condition = self._condition(class_labels, prompt, vectors, len(images), seeds)
+        finite = Finite("a likelihood needs finite predictions", "look at the network's weights")
+        # By a sampler that asks for velocities at an instant.
+        settings = SamplingSettings(guidance_scale=1, sampler="ddpm")
+        denoise = self._denoiser(condition.to(self.device), settings, finite, None)
+        with eval_mode(self.unet):
+            options = {"steps": steps} if method == "ode" else {}
+            found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
+        finite.settle()
+        return found

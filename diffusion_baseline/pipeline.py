@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -16,7 +15,7 @@ from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_nois
 from diffusion_baseline.editing import Edit
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.latent import check_fits, check_range
-from diffusion_baseline.likelihood import METHODS, check_levels
+from diffusion_baseline.likelihood import Likelihoods
 from diffusion_baseline.meanflow import ALONG_STEPS, along_walk, check_interval
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
@@ -28,8 +27,7 @@ from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.images import check_images, format_images
-from var.sampling import labels
+from var.images import format_images
 from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
@@ -52,7 +50,7 @@ class DiffusionOutput:
     intermediates: list[Any] | None = None  # the clean images predicted at every step, in the same form, if asked for
 
 
-class DiffusionPipeline(ConditionedPipeline):
+class DiffusionPipeline(Likelihoods, ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
@@ -176,13 +174,14 @@ class DiffusionPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The walk is said by `sampling`, by its fields as keywords, or
-        both: `guidance_scale` (default 1.5; 1 means off, 0 ignores what is asked for), at the noise levels of
-        `guidance_interval`, or all that and more in an object `guidance`; `num_inference_steps`, 1 to T, None being 50
-        for DDIM and T for DDPM; the `sampler` "ddim" (the default), with randomness `eta` from 0 to 1, "ddpm", which is
-        ancestral, or another of `samplers`; the `spacing` "trailing", which begins at the noisiest timestep however few
-        the steps are, or "leading", that of before; `clip_sample` keeps the predicted clean image in [-1, 1] at every
-        step, `dynamic_threshold` brings it there by that quantile of each image's values.
+        those and all others that were trained on vectors. `edit` is what the methods `edit` and `variations` make. The
+        walk is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default 1.5; 1 means off, 0
+        ignores what is asked for), at the noise levels of `guidance_interval`, or all that and more in an object
+        `guidance`; `num_inference_steps`, 1 to T, None being 50 for DDIM and T for DDPM; the `sampler` "ddim" (the
+        default), with randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of `samplers`; the `spacing`
+        "trailing", which begins at the noisiest timestep however few the steps are, or "leading", that of before;
+        `clip_sample` keeps the predicted clean image in [-1, 1] at every step, `dynamic_threshold` brings it there by
+        that quantile of each image's values.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -202,6 +201,11 @@ class DiffusionPipeline(ConditionedPipeline):
         like = torch.empty(0, device=self.device)
         noise = normal((count, network.config.image_channels, *network.config.size), generators, like)
         if edit is not None:
+            if self.prediction == "meanflow" and settings.sampler in ALONG_STEPS and edit.strength < 1:
+                raise UserError(
+                    f"average velocities are those of whole descents, got strength={edit.strength}; choose the sampler "
+                    "heun, which takes those at an instant"
+                )
             sample, options = edit.around(sample, options, self.schedule, seeds)
         format_images(torch.empty(0, *self.image_shape), output_type)  # a wrong type is found now, not after the work
 
@@ -231,48 +235,6 @@ class DiffusionPipeline(ConditionedPipeline):
             else [format_images(self.decode(each), output_type) for each in predicted],
         )
 
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def bits_per_dimension(
-        self,
-        images: Float[Tensor, "batch c h w"],
-        class_labels: ClassLabels = None,
-        *,
-        prompt: Prompt = None,
-        vectors: Vectors = None,
-        method: str = "bound",
-        levels: int = 256,
-        steps: int | None = None,
-        generator: Generators = None,
-        seeds: GivenSeeds = None,
-    ) -> Float[Tensor, " batch"]:
-        """Bits per value of each image, given what it shows or (None) without: an upper bound, or in its mean one.
-
-        Images are in [-1, 1] and hold `levels` evenly spaced values only. `method`: "bound", the variational bound,
-        which calls the network at every timestep; or "ode", the likelihood under the probability-flow ODE with uniform
-        dequantisation, in so many `steps` (None: 50 at most). Randomness is that of a call; an image's number depends
-        on its own seed only. Raises `UserError` for what makes no sense.
-        """
-        bits = chosen(method, METHODS, "method")
-        if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
-        config = self._network().config
-        check_images(images, channels=config.image_channels, size=config.size)
-        check_levels(images, levels)
-        if steps is not None and method == "bound":
-            raise UserError(f"the bound takes every timestep, got steps={steps}; leave them out, or ask for 'ode'")
-        generators, seeds = random_streams(len(images), generator, seeds)
-        condition = self._condition(class_labels, prompt, vectors, len(images), seeds)
-        finite = Finite("a likelihood needs finite predictions", "look at the network's weights")
-        # By a sampler that asks for velocities at an instant.
-        settings = SamplingSettings(guidance_scale=1, sampler="ddpm")
-        denoise = self._denoiser(condition.to(self.device), settings, finite, None)
-        with eval_mode(self.unet):
-            options = {"steps": steps} if method == "ode" else {}
-            found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
-        finite.settle()
-        return found
-
     def edit(
         self,
         images: GivenImages,
@@ -289,8 +251,8 @@ class DiffusionPipeline(ConditionedPipeline):
         For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
         at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
         it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
-        which takes as many times the work. The rest of the `call` is that of the pipeline; without jumps a mask of all
-        True is a call without an image. Raises `UserError` as that does, and for what does not fit the model.
+        which takes as many times the work. The rest of the `call` is that of the pipeline; a mask of all True is a call
+        without an image. Raises `UserError` as that does, and for what does not fit the model.
         """
         start = Edit(
             images=self._given(images),
@@ -311,7 +273,7 @@ class DiffusionPipeline(ConditionedPipeline):
         return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
 
     def _given(self, images: GivenImages) -> Tensor:
-        if getattr(self, "codec", None) is not None:
+        if self.codec is not None:
             raise UserError(
                 "images are edited where pixels are diffused, got a model of latents; use one without a codec"
             )

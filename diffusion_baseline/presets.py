@@ -5,10 +5,12 @@
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
 | shapes-text-32 | yes, on a CPU, for 7 minutes: too little, outlines are rough (README) | partly found here |
 | emoji-32 | yes, on a CPU; the README has the results | those of shapes-32; its guidance was not chosen |
-| digits-latent, shapes-latent-32 | yes, on a CPU, once, behind the autoencoder of the same data | found here |
-| emoji-latent-32 | no | those of shapes-latent-32 |
+| shapes-latent-32 | a few hundred steps | those of shapes-32 |
+| digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |
 | shapes-super-32 | no | those of shapes-32 |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
+| digits-flow, digits-meanflow | yes, on a CPU | those of digits; velocities on a straight path, average ones |
+| those of shapes-32, emoji-32 | no | likewise |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """
@@ -86,21 +88,24 @@ _DIGITS = DiffusionRun(
 )
 
 
-def _latent(run: DiffusionRun, **unet: Any) -> DiffusionRun:
+def _latent(run: DiffusionRun, steps: int, **unet: Any) -> DiffusionRun:
     """The run in the latent space of the autoencoder for the same images, which has 4 channels."""
-    return replace(run, latent=True, unet=replace(run.unet, image_channels=4, **unet))
+    unet = {"image_channels": 4, **unet}
+    training, evaluation = replace(run.training, steps=steps), replace(run.evaluation, every=steps // 2)
+    return replace(run, latent=True, unet=replace(run.unet, **unet), training=training, evaluation=evaluation)
 
 
-# A 16th of the positions of 32 px.
+# A 16th of the positions. By the operations of their steps, so many of them and the autoencoder's training take as long
+# together as the run in pixels does.
 _LATENT_32 = {"image_size": 8, "base_channels": 48, "multipliers": (1, 2), "attention_levels": (1,)}
 
 PRESETS: dict[str, DiffusionRun] = {
     "digits": _DIGITS,
-    "digits-latent": _latent(_DIGITS, image_size=4),
+    "digits-latent": _latent(_DIGITS, 3700, image_size=4),
     # The first half of a cascade is shapes-32 with unet.image_size=16.
     "shapes-super-32": replace(_SHAPES_32, unet=replace(_SHAPES_32.unet, small_size=16, small_noise=0.5)),
-    "shapes-latent-32": _latent(_SHAPES_32, **_LATENT_32),
-    "emoji-latent-32": _latent(_EMOJI_32, **_LATENT_32),
+    "shapes-latent-32": _latent(_SHAPES_32, 3200, **_LATENT_32),
+    "emoji-latent-32": _latent(_EMOJI_32, 10800, **_LATENT_32),
     "shapes-32": _SHAPES_32,
     "shapes-text-32": DiffusionRun(
         data=DataSettings(text="minilm", class_labels=False),
@@ -143,6 +148,24 @@ PRESETS: dict[str, DiffusionRun] = {
     ),
 }
 """The run of each diffusion model, by its name."""
+
+
+def _flow(run: DiffusionRun) -> DiffusionRun:
+    """The same run by flow matching: velocities on a straight path, in its middle more often (Esser et al. 2024)."""
+    return replace(run, schedule="straight", prediction="flow", timestep_density="logit-normal")
+
+
+def _mean_flow(run: DiffusionRun) -> DiffusionRun:
+    """The same run by average velocities, for samples of one to four steps (Geng et al. 2025)."""
+    flow = replace(_flow(run), sampling_steps=2)
+    return replace(flow, prediction="meanflow", unet=replace(run.unet, interval=True), loss_weight="adaptive")
+
+
+PRESETS |= {
+    f"{name}-{kind}": varied(PRESETS[name])
+    for name in ("digits", "shapes-32", "emoji-32")
+    for kind, varied in (("flow", _flow), ("meanflow", _mean_flow))
+}
 
 
 def diffusion_run(name: str) -> DiffusionRun:

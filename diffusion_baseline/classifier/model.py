@@ -79,6 +79,7 @@ class NoisyClassifier(PretrainedModel, nn.Module):
         self.down = nn.ModuleList(down)
         self.norm = nn.GroupNorm(trunk.norm_groups, now)
         self.head = nn.Linear(now, config.num_classes)
+        self.levels = config.levels
         self.to(memory_format=torch.channels_last)  # the layout in which convolutions are fastest
 
     def facts(self) -> dict[str, Any]:
@@ -98,4 +99,8 @@ class NoisyClassifier(PretrainedModel, nn.Module):
         h = self.stem(x.to(dtype))
         for stage in self.down:
             h = stage(h) if isinstance(stage, Downsample) else stage(h, condition)
-        return self.head(F.silu(self.norm(h)).mean(dim=(2, 3)))
+        features = F.silu(self.norm(h)).mean(dim=(2, 3))
+        # log p(y | x_t) depends on x_t by the signal in it. A gradient that did not vanish with the signal would be as
+        # much as it is too large in the predicted image: on a cosine schedule, thousands of times in the first step.
+        signal, _ = self.levels.signal_and_noise(timesteps, features)
+        return signal * F.linear(features, self.head.weight) + self.head.bias

@@ -20,6 +20,8 @@ from diffusion_baseline.unet import UNet
 from var.conditions import Condition
 from var.data.batches import Batch
 from var.errors import UserError
+from var.hub.pipelines import _places
+from var.hub.remote.downloads import _saved_model
 
 QUIET = {"output_type": "pt", "progress": False, "num_inference_steps": 3}
 NAMES = ["a", "b", "c"]
@@ -126,6 +128,16 @@ def test_it_is_saved_whole(cascade, tmp_path):
     (tmp_path / "super_resolution" / "pipeline_index.json").unlink()
     with pytest.raises(UserError, match="super_resolution"):
         CascadePipeline.from_pretrained(tmp_path)
+
+
+def test_of_the_hub_the_files_of_all_parts_are_fetched():
+    """Those of the pipelines within the pipeline too, and nothing else that lies there."""
+    names = [
+        f"{place}/{file}" for place in ("base/unet", "super_resolution/codec") for file in ("config.json", "x.bin")
+    ]
+    names += ["pipeline_index.json", "base/pipeline_index.json", "base/notes.txt", "other/config.json"]
+    found = _saved_model("", list(_places(CascadePipeline))).among(names)
+    assert set(found) == {name for name in names if not name.startswith("other") and name.endswith("json")}
 
 
 def test_what_does_not_go_together_is_refused(cascade):

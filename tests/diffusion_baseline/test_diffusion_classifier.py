@@ -120,6 +120,13 @@ def test_the_scale_the_interval_and_the_seed_hold_for_it_too():
     torch.testing.assert_close(made(5.0)[:1], made(5.0, labels=[1]), atol=1e-5, rtol=1e-5)
 
 
+def test_its_gradient_vanishes_with_the_signal():
+    classifier = tiny_classifier(schedule="straight")
+    x, labels = torch.randn(2, 1, 4, 8), torch.tensor([1, 4])
+    sizes = [class_gradient(classifier, x, torch.full((2,), t), labels).abs().max().item() for t in (19, 18, 5)]
+    assert sizes[0] == 0 < 5 * sizes[1] < sizes[2]
+
+
 def test_it_is_saved_and_loaded_strictly(tmp_path):
     classifier = tiny_classifier(class_names=list("abcde"))
     classifier.save_pretrained(tmp_path)

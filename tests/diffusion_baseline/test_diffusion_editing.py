@@ -288,9 +288,18 @@ def test_a_model_without_classes_is_asked_for_none():
 
 
 def test_a_model_of_latents_is_refused(pipe, monkeypatch):
-    monkeypatch.setattr(pipe, "codec", object(), raising=False)
+    monkeypatch.setattr(pipe, "codec", object())
     with pytest.raises(UserError, match="images are edited where pixels are diffused, got a model of latents; use one"):
         pipe.variations(images(), **QUIET)
+
+
+def test_average_velocities_are_those_of_whole_descents():
+    pipe = DiffusionPipeline(tiny_unet(interval=True), schedule="straight", num_timesteps=20, prediction="meanflow")
+    with pytest.raises(UserError, match=r"average velocities are those of whole descents, got strength=0\.5; c"):
+        pipe.variations(images(), **QUIET)
+    call = {**QUIET, "seeds": [1, 2]}
+    assert torch.equal(pipe.edit(images(), ALL, **call).images, pipe(**call).images)
+    assert pipe.variations(images(), sampler="heun", **call).images.shape == (2, 1, 4, 8)
 
 
 def test_a_sampler_without_a_place_for_it_is_refused_by_name(pipe, monkeypatch):

@@ -90,9 +90,15 @@ def test_another_codec_is_refused(latent, pixels):
         latent([0], **QUIET)
 
 
-def test_latents_are_not_clipped(latent):
-    with pytest.raises(UserError, match="latents have no such range"):
-        latent([0], clip_sample=True, **QUIET)
+@pytest.mark.parametrize("setting", [{"clip_sample": True}, {"dynamic_threshold": 0.9}])
+def test_latents_are_not_kept_in_the_range_of_pixels(latent, setting):
+    with pytest.raises(UserError, match="a range latents have not, got a model of these; leave it out"):
+        latent([0], **setting, **QUIET)
+
+
+def test_pixels_have_a_likelihood_and_latents_none(latent):
+    with pytest.raises(UserError, match="a likelihood is that of pixels, got a model of latents"):
+        latent.bits_per_dimension(torch.zeros(1, 1, 8, 8))
 
 
 TINY = {
