@@ -115,7 +115,8 @@ def _compare(options: argparse.Namespace) -> int:
     output = options.output or _usual_output(options)
     seeds = list(range(options.seed, options.seed + options.seeds))
     report = run(plan, output, seeds=seeds, device=options.device, fresh=options.fresh, sweep=options.sweep)
-    print(f"\n{report.table()}\n\n{text(report.score_reports())}\n")
+    # All scores of so many models side by side are for the page.
+    print(f"\n{report.table()}\n" + ("" if options.families else f"\n{text(report.score_reports())}\n"))
     for sentence in verdict(report):
         print(f"- {sentence}")
     for name in ("licence", "attribution"):

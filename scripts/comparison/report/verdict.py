@@ -41,7 +41,7 @@ def verdict(report: Report) -> list[str]:
     rows = report.headlines()
     if is_of_families(report):
         checked = [_unbeaten(report, model) for model in rows] + [_copying(report, model) for model in rows]
-        return [*said_of_families(report), *(sentence for sentence in checked if sentence), *budget(rows)]
+        return [*said_of_families(report), *(sentence for sentence in checked if sentence), budget(rows)[0]]
     won = winners(report)
     sentences = [
         _summary(report, rows, won),
