@@ -141,7 +141,7 @@ class Flow(FamilyNetwork):
 class FlowFamily(Family):
     """Glow with a class."""
 
-    key, title, word, color = "flow", "Normalising flow", "normalising flow", "indigo"
+    key, title, word, color = "flow", "Normalising flow", "normalising flow", "brown"
     network_class = Flow
     density = "exact"
     how = "An invertible network turns normal noise into an image."

@@ -84,7 +84,7 @@ class VAE(FamilyNetwork):
 class VAEFamily(Family):
     """A conditional VAE."""
 
-    key, title, word, color = "vae", "VAE", "VAE", "violet"
+    key, title, word, color = "vae", "VAE", "VAE", "pink"
     network_class = VAE
     density = "bound"
     how = "A decoder turns normal latents into distributions of the pixels, each drawn for itself."
