@@ -16,7 +16,7 @@ from var.data.loading import load_images
 from var.randomness import keyed_generator
 
 NUMBERS = 2**15  # values of all images that are looked at, for a bound takes as many evaluations as there are timesteps
-LEAST, MOST = 16, 200
+LEAST, MOST = 16, 64
 
 
 def likelihood_jobs(place: Place, seeds: list[int]) -> list[Job]:

@@ -155,7 +155,7 @@ class DiffusionContender(Contender):
         states: list[tuple[int, Tensor]] = []
 
         def keep(_index: int, timestep: int, x: Tensor) -> None:
-            states.append((timestep, x.cpu().clamp(-1, 1)))
+            states.append((timestep, pipeline.decode(x).cpu().clamp(-1, 1)))
 
         pipeline(sampling=sampling, callback_on_step_end=keep, **call)
         chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
