@@ -15,7 +15,8 @@ from diffusion_baseline.stepping import Walk, normal, timestep_pairs
 from var import checks
 from var.errors import UserError
 from var.randomness import keyed_generator
-from var.sampling.editing import one_for_all
+from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks, one_for_all
+from var.sampling.labels import ClassLabels
 
 Sampler = Callable[..., Tensor]
 
@@ -132,3 +133,52 @@ def stretches(levels: Sequence[int], jump: int, times: int) -> list[int]:
         stretch = levels[start : start + jump + 1]
         path += [*stretch[1:], *(times - 1) * [*stretch]]
     return path
+
+
+class Edits:
+    """The part of a pipeline that begins at images; what it gives is what a call gives."""
+
+    def edit(
+        self: Any,  # the pipeline
+        images: GivenImages,
+        masks: GivenMasks,
+        class_labels: ClassLabels = None,
+        *,
+        strength: float = 1.0,
+        resampling: int = 4,
+        jump: int = 1,
+        **call: Any,
+    ) -> Any:
+        """Redraw what is True in the masks, and keep the rest of the images as it is (Lugmayr et al. 2022).
+
+        For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
+        at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
+        it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
+        which takes as many times the work. The rest of the `call` is that of the pipeline; a mask of all True is a call
+        without an image. Raises `UserError` as that does, and for what does not fit the model.
+        """
+        start = Edit(
+            images=images_for(self, images),
+            masks=given_masks(masks, size=self._network().config.size),
+            strength=strength,
+            resampling=resampling,
+            jump=jump,
+        )
+        return self(class_labels, edit=start, **call)
+
+    def variations(
+        self: Any, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
+    ) -> Any:
+        """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
+
+        That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
+        """
+        return self(class_labels, edit=Edit(images=images_for(self, images), strength=strength), **call)
+
+
+def images_for(pipeline: Any, images: GivenImages) -> Tensor:
+    """Images to edit, as the pipeline draws them; raises `UserError` for others, and where it diffuses latents."""
+    if pipeline.codec is not None:
+        raise UserError("images are edited where pixels are diffused, got a model of latents; use one without a codec")
+    config = pipeline._network().config
+    return given_images(images, channels=config.image_channels, size=config.size)

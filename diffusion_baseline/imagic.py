@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import simplified_loss
+from diffusion_baseline.editing import images_for
 from diffusion_baseline.pipeline import DiffusionOutput, DiffusionPipeline
 from diffusion_baseline.unet import UNet
 from var import checks
@@ -88,7 +89,7 @@ def imagic(
     """
     settings = settings or ImagicSettings()
     check_switches(progress=progress)
-    images = pipeline._given(image)
+    images = images_for(pipeline, image)
     if len(images) != 1:
         raise UserError(f"a network learns one image, got {len(images)}; call for each of them")
     condition = pipeline._condition(class_labels, prompt, vectors, 1, [settings.seed]).to(pipeline.device)

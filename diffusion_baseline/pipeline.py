@@ -12,7 +12,7 @@ from tqdm.auto import tqdm
 
 from diffusion_baseline.classifier.guiding import steering
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction, image_and_noise, thresholded
-from diffusion_baseline.editing import Edit
+from diffusion_baseline.editing import Edit, Edits
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.latent import check_fits, check_range
 from diffusion_baseline.likelihood import Likelihoods
@@ -28,7 +28,6 @@ from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.images import format_images
-from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
@@ -50,7 +49,7 @@ class DiffusionOutput:
     intermediates: list[Any] | None = None  # the clean images predicted at every step, in the same form, if asked for
 
 
-class DiffusionPipeline(Likelihoods, ConditionedPipeline):
+class DiffusionPipeline(Edits, Likelihoods, ConditionedPipeline):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
@@ -234,51 +233,6 @@ class DiffusionPipeline(Likelihoods, ConditionedPipeline):
             if predicted is None
             else [format_images(self.decode(each), output_type) for each in predicted],
         )
-
-    def edit(
-        self,
-        images: GivenImages,
-        masks: GivenMasks,
-        class_labels: ClassLabels = None,
-        *,
-        strength: float = 1.0,
-        resampling: int = 4,
-        jump: int = 1,
-        **call: Any,
-    ) -> DiffusionOutput:
-        """Redraw what is True in the masks, and keep the rest of the images as it is (Lugmayr et al. 2022).
-
-        For `images` and `masks`, one each or one for all, see `given_images` and `given_masks`. What is kept is put in
-        at every step, noised to its level. `strength`, in (0, 1], says how much of what is redrawn may change: below 1
-        it begins as in `variations`. For a better fit each stretch of `jump` steps is gone through `resampling` times,
-        which takes as many times the work. The rest of the `call` is that of the pipeline; a mask of all True is a call
-        without an image. Raises `UserError` as that does, and for what does not fit the model.
-        """
-        start = Edit(
-            images=self._given(images),
-            masks=given_masks(masks, size=self._network().config.size),
-            strength=strength,
-            resampling=resampling,
-            jump=jump,
-        )
-        return self(class_labels, edit=start, **call)
-
-    def variations(
-        self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
-    ) -> DiffusionOutput:
-        """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
-
-        That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
-        """
-        return self(class_labels, edit=Edit(images=self._given(images), strength=strength), **call)
-
-    def _given(self, images: GivenImages) -> Tensor:
-        if self.codec is not None:
-            raise UserError(
-                "images are edited where pixels are diffused, got a model of latents; use one without a codec"
-            )
-        config = self._network().config
-        return given_images(images, channels=config.image_channels, size=config.size)
 
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""

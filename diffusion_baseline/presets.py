@@ -9,8 +9,8 @@
 | digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |
 | shapes-super-32 | no | those of shapes-32 |
 | emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
-| digits-flow, digits-meanflow | yes, on a CPU | those of digits; velocities on a straight path, average ones |
-| those of shapes-32, emoji-32 | no | likewise |
+| NAME-flow of digits, shapes-32, emoji-32 | digits, with all timesteps alike | those of NAME; velocities |
+| NAME-meanflow of the same | a few steps of digits only | those of NAME; average velocities |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 11, two thirds as wide |
 """

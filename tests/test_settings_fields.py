@@ -11,6 +11,7 @@ from annotations import SETTINGS
 
 from diffusion_baseline.classifier.model import NoisyClassifierConfig
 from diffusion_baseline.classifier.settings import NoisyClassifierRun
+from diffusion_baseline.imagic import ImagicSettings
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSampling
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
@@ -44,6 +45,7 @@ WHOLE = {
     VQVAELosses: {},
     SamplingSettings: {},
     DiffusionSampling: {},
+    ImagicSettings: {},
     TokenSettings: {},
     DataSettings: {},
     EvaluationSettings: {},

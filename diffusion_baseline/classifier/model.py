@@ -47,7 +47,8 @@ class NoisyClassifierConfig:
     @property
     def levels(self) -> NoiseLevels:
         """The noise schedule."""
-        return named_schedule(self.schedule, self.num_timesteps, zero_terminal=self.zero_terminal)
+        with torch.device("cpu"):  # a plan is made with all else on the meta device
+            return named_schedule(self.schedule, self.num_timesteps, zero_terminal=self.zero_terminal)
 
     @property
     def trunk(self) -> UNetConfig:

@@ -97,7 +97,7 @@ def test_latents_are_not_kept_in_the_range_of_pixels(latent, setting):
 
 
 def test_pixels_have_a_likelihood_and_latents_none(latent):
-    with pytest.raises(UserError, match="a likelihood is that of pixels, got a model of latents"):
+    with pytest.raises(UserError, match="those of pixels, got a model of latents; use one without a codec"):
         latent.bits_per_dimension(torch.zeros(1, 1, 8, 8))
 
 

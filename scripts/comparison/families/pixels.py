@@ -14,6 +14,7 @@ from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
 from comparison.families.family import Family, trained
+from comparison.families.logistic import LEAST_LOG_SCALE, drawn_levels, log_mass
 from comparison.families.model import FamilyNetwork, ImageConfig, Sampling, uniform_draws
 from var.conditions import ClassEmbedding, Condition
 
@@ -91,20 +92,15 @@ class PixelCNN(FamilyNetwork):
             x = layer.beside(x, seen, label)  # pyright: ignore[reportCallIssue]
         logits, rest = self.head(F.elu(x)).tensor_split([config.mixtures], dim=1)
         rest = rest.unflatten(1, (config.mixtures, 2 + config.channels, config.channels))
-        return logits, rest[:, :, 0], rest[:, :, 1].clamp(min=-7), rest[:, :, 2:]
+        return logits, rest[:, :, 0], rest[:, :, 1].clamp(min=LEAST_LOG_SCALE), rest[:, :, 2:]
 
     def forward(self, images: Tensor, shown: Condition, generator: Generator) -> Float[Tensor, " batch"]:
         """Nats per value of images of the config's grey levels."""
-        label, half = self.label(shown), 1 / (self.config.levels - 1)
+        label = self.label(shown)
         logits, means, log_scales, slopes = self.beside(images, self.above(images, label), label)
         before = torch.ones(2 * [images.shape[1]], device=images.device, dtype=images.dtype).tril(-1)
         means = means + torch.einsum("bmijhw,ij,bjhw->bmihw", slopes, before, images)
-        values, inverse = images[:, None], torch.exp(-log_scales)
-        upper, lower = (values - means + half) * inverse, (values - means - half) * inverse
-        # log(s(upper) - s(lower)) for the logistic s, as a sum without cancellation; the outermost levels have tails.
-        levels = F.logsigmoid(upper) + F.logsigmoid(-lower) + torch.log(-torch.expm1(-2 * half * inverse))
-        levels = torch.where(values < half - 1, F.logsigmoid(upper), levels)
-        levels = torch.where(values > 1 - half, F.logsigmoid(-lower), levels)
+        levels = log_mass(images[:, None], means, log_scales, self.config.levels)
         return -(logits.log_softmax(1) + levels.sum(2)).logsumexp(1).flatten(1).sum(1) / images[0].numel()
 
     def bits_per_dimension(self, images: Tensor, labels: Tensor, generator: Generator) -> Float[Tensor, " batch"]:
@@ -132,11 +128,10 @@ class PixelCNN(FamilyNetwork):
         shares = (mixture[0] / max(temperature, 1e-3)).softmax(1).cumsum(1)
         chosen = (shares < drawn[:, :1]).sum(1).clamp(max=shares.shape[1] - 1)
         means, log_scales, slopes = (part[torch.arange(len(part)), chosen] for part in mixture[1:])
-        spread = temperature * log_scales.exp() * torch.logit(drawn[:, 1:], eps=1e-6)
-        steps, pixel = (self.config.levels - 1) / 2, torch.zeros_like(means)
+        scales, pixel = temperature * log_scales.exp(), torch.zeros_like(means)
         for channel in range(self.config.channels):
             mean = means[:, channel] + (slopes[:, channel, :channel] * pixel[:, :channel]).sum(1)
-            pixel[:, channel] = (((mean + spread[:, channel]).clamp(-1, 1) + 1) * steps).round() / steps - 1
+            pixel[:, channel] = drawn_levels(mean, scales[:, channel], drawn[:, 1 + channel], self.config.levels)
         return pixel
 
 

@@ -2,8 +2,8 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32 | yes, on a CPU | those of the tokenizers; the weight of the divergence found here |
-| emoji-32 | no | those of shapes-32 |
+| shapes-32 | yes, on a CPU, one seed: 39.4 dB on held-out images | those of the tokenizer |
+| digits, emoji-32 | a few steps only; no | those of the tokenizers |
 """
 
 from dataclasses import replace
