@@ -137,6 +137,6 @@ def weights_digest(contender: Contender, source: str) -> str:
     """What a model's weights and settings are, for the key of its stage."""
     pipeline, _ = load_trained(contender, source)
     digest = hashlib.sha256(repr((contender.key, pipeline.settings())).encode())
-    for part in sorted(pipeline.parts):
-        add_to_digest(digest.update, sorted(getattr(pipeline, part).state_dict().items()))
+    for _, part in sorted(pipeline.models().items()):
+        add_to_digest(digest.update, sorted(part.state_dict().items()))
     return digest.hexdigest()

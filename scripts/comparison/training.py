@@ -188,7 +188,7 @@ def given_stage(place: Place, model: str, *, line: int) -> Stage:
     def work(folder: Path) -> dict[str, Any]:
         pipeline = load_trained(contender, source)[0]
         pipeline.save_pretrained(folder / MODEL)
-        parameters = sum(weight.numel() for part in pipeline.parts for weight in getattr(pipeline, part).parameters())
+        parameters = sum(weight.numel() for part in pipeline.models().values() for weight in part.parameters())
         return {"parameters": parameters, "train_seconds": None, "train_flops": None, "history": []}
 
     return place.stage(f"given-{model}", {"code": CODE_VERSION, "weights": weights_digest(contender, source)}, work)

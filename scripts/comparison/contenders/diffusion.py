@@ -155,7 +155,8 @@ class DiffusionContender(Contender):
         states: list[tuple[int, Tensor]] = []
 
         def keep(_index: int, timestep: int, x: Tensor) -> None:
-            states.append((timestep, pipeline.decode(x).cpu().clamp(-1, 1)))
+            shown = x if pipeline.codec is None else pipeline.codec.decode(x)
+            states.append((timestep, shown.cpu().clamp(-1, 1)))
 
         pipeline(sampling=sampling, callback_on_step_end=keep, **call)
         chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
