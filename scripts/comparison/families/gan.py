@@ -28,7 +28,7 @@ from var.training.task import Numbers
 
 AUGMENTATIONS: tuple[Policy, ...] = ("translation",)  # without them 1,500 digits are learnt by heart
 Loss = Literal["non-saturating", "hinge", "wasserstein"]
-ADAM = {"optimizer": "adamw", "learning_rate": 2e-3, "betas": (0.0, 0.99), "weight_decay": 0.0, "clip_norm": 10.0}
+ADAM = {"optimizer": "adamw", "learning_rate": 5e-4, "betas": (0.0, 0.99), "weight_decay": 0.0, "clip_norm": 10.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +97,7 @@ class GANTask:
         self.model, self.config = network, network.config
         with keyed_global_stream("critic", seed):
             self.opponent = Critic(self.config)
-        self.opponent_training = TrainingConfig(steps=1, **ADAM)
+        self.opponent_training = TrainingConfig(steps=1, **ADAM | {"learning_rate": 2e-3})  # two time scales
         self._drawn: dict[int, Tensor] = {}
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
