@@ -39,7 +39,7 @@ def tiny_vae(**changes):
 
 
 def tiny_gan(**changes):
-    return GAN(GANConfig(**{**SIZE, "height": 8, "width": 8, "latent": 4, "base_channels": 8, **changes}))
+    return GAN(GANConfig(**{**SIZE, "latent": 4, "hidden": 8, **changes}))
 
 
 TINY = {"flow": tiny_flow, "vae": tiny_vae, "gan": tiny_gan}
@@ -188,7 +188,7 @@ def test_gradient_penalty_of_a_linear_critic():
 
 @pytest.mark.parametrize("loss", ["non-saturating", "hinge", "wasserstein"])
 def test_gan_task_trains_both(loss):
-    network = tiny_gan(loss=loss, critic_channels=4)
+    network = tiny_gan(loss=loss)
     task = GANTask(network, seed=0)
     before = [parameter.clone() for parameter in (*network.parameters(), *task.opponent.parameters())]
     data = ArrayData(grey(8, network), torch.arange(8) % 3)

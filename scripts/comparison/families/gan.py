@@ -1,7 +1,12 @@
-"""A generative adversarial network (arXiv 1406.2661): the package's decoder and discriminator, told the class."""
+"""A generative adversarial network (arXiv 1406.2661) of plain linear layers, told the class, on the tokenizer's losses.
 
+The tokenizer's PatchGAN, shown a plane of the class, let the images of a class become one in equal seconds.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -9,7 +14,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Generator, Tensor, nn
 
-from comparison.families.decoding import LabelledDecoder, layout
+from comparison.families.decoding import LABEL
 from comparison.families.family import Family, FamilyRun, trained
 from comparison.families.model import FamilyNetwork, ImageConfig, Sampling, normal_draws
 from var import checks
@@ -17,15 +22,13 @@ from var.conditions import ClassEmbedding, Shown
 from var.data.batches import Batch
 from var.randomness import keyed_global_stream
 from var.recipes.vqvae.diffaugment import Policy, diff_augment
-from var.recipes.vqvae.discriminator import PatchGAN
 from var.recipes.vqvae.gan_losses import discriminator_loss, generator_loss, r1_penalty
 from var.training import TrainingConfig
 from var.training.task import Numbers
 
 AUGMENTATIONS: tuple[Policy, ...] = ("translation",)  # without them 1,500 digits are learnt by heart
-
 Loss = Literal["non-saturating", "hinge", "wasserstein"]
-ADAM = {"optimizer": "adamw", "learning_rate": 1e-3, "betas": (0.0, 0.99), "weight_decay": 0.0, "clip_norm": 10.0}
+ADAM = {"optimizer": "adamw", "learning_rate": 5e-4, "betas": (0.0, 0.99), "weight_decay": 0.0, "clip_norm": 10.0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,19 +36,19 @@ class GANConfig(ImageConfig):
     """The defaults are for the digits."""
 
     latent: int = 32  # normal numbers of an image
-    base_channels: int = 16  # of the decoder
-    critic_channels: int = 48  # of the PatchGAN
+    hidden: int = 256  # width of the layers of both networks
+    layers: int = 3  # so wide, in each
     loss: Loss = "non-saturating"
-    penalty: float = 0.02  # weight of R1; with the Wasserstein loss of the gradient's distance from 1, then 10
+    penalty: float = 0.3  # weight of R1; with the Wasserstein loss of the gradient's distance from 1, then 10
 
     def __post_init__(self) -> None:
         ImageConfig.__post_init__(self)
-        checks.at_least(1, self, "latent", "base_channels", "critic_channels")
+        checks.at_least(1, self, "latent", "hidden", "layers")
         checks.not_negative(self, "penalty")
 
 
 class GAN(FamilyNetwork):
-    """Normal noise and a class, decoded."""
+    """Normal noise and a class, turned into an image."""
 
     config_class = GANConfig
     config: GANConfig
@@ -53,32 +56,38 @@ class GAN(FamilyNetwork):
     def __init__(self, config: GANConfig) -> None:
         super().__init__()
         self.config = config
-        self.decoder = LabelledDecoder(layout(config, config.base_channels), config.latent, config.num_classes)
+        self.label = ClassEmbedding(config.num_classes, LABEL)
+        widths = [config.latent + LABEL, *[config.hidden] * config.layers]
+        body = [(nn.Linear(*pair), nn.LayerNorm(pair[1]), nn.SiLU()) for pair in pairwise(widths)]
+        last = nn.Linear(config.hidden, math.prod(config.shape))
+        self.body = nn.Sequential(*chain.from_iterable(body), last, nn.Tanh(), nn.Unflatten(1, config.shape))
 
     def forward(self, noise: Float[Tensor, "batch latent"], shown: Shown) -> Float[Tensor, "batch c h w"]:  # pyright: ignore
         """Images in [-1, 1]."""
-        return self.decoder(noise, shown).tanh()
+        return self.body(torch.cat((noise, self.label(shown)), dim=1))
 
     def sample(
         self, labels: Int64[Tensor, " batch"], generators: Sequence[Generator], sampling: Sampling
     ) -> Float[Tensor, "batch c h w"]:
-        """Noise, whose spread the temperature scales, decoded."""
+        """One image of noise, whose spread the temperature scales."""
         return self(sampling.temperature * normal_draws((self.config.latent,), generators, labels.device), labels)
 
 
 class Critic(nn.Module):
-    """A PatchGAN whose patches reach over the whole image, which sees a learned plane of the class beside it."""
+    """Features of an image, and how well they fit the class (arXiv 1802.05637, Eq. 3)."""
 
     def __init__(self, config: GANConfig) -> None:
         super().__init__()
-        self.label = ClassEmbedding(config.num_classes, config.height * config.width)
-        layers = max(1, min(config.height, config.width).bit_length() - 3)
-        self.judge = PatchGAN(config.channels + 1, channels=config.critic_channels, layers=layers, norm="none")
+        self.label = ClassEmbedding(config.num_classes, config.hidden)
+        widths = [math.prod(config.shape), *[config.hidden] * config.layers]
+        body = [(nn.Linear(*pair), nn.LeakyReLU(0.2)) for pair in pairwise(widths)]
+        self.body = nn.Sequential(nn.Flatten(), *chain.from_iterable(body))
+        self.last = nn.Linear(config.hidden, 1)
 
     def forward(self, images: Float[Tensor, "batch c h w"], shown: Shown) -> Float[Tensor, "batch places"]:
-        """Logits of "real"."""
-        plane = self.label(shown).view(len(images), 1, *images.shape[2:])
-        return self.judge(torch.cat((images, plane), dim=1))
+        """Logits of "real", one of each image."""
+        features = self.body(images)
+        return self.last(features) + (features * self.label(shown)).sum(1, keepdim=True) / features.shape[1] ** 0.5
 
 
 class GANTask:
@@ -88,7 +97,7 @@ class GANTask:
         self.model, self.config = network, network.config
         with keyed_global_stream("critic", seed):
             self.opponent = Critic(self.config)
-        self.opponent_training = TrainingConfig(steps=1, **ADAM)
+        self.opponent_training = TrainingConfig(steps=1, **ADAM | {"learning_rate": 2e-3})  # two time scales
         self._drawn: dict[int, Tensor] = {}
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
@@ -97,8 +106,7 @@ class GANTask:
         drawn = model(noise, batch.condition)
         self._drawn[id(batch)] = drawn.detach()
         (seen,) = diff_augment([drawn], AUGMENTATIONS, generator)
-        # Wasserstein's generator raises the mean judgement, as hinge's does.
-        kind = "hinge" if self.config.loss == "wasserstein" else self.config.loss
+        kind = "hinge" if self.config.loss == "wasserstein" else self.config.loss  # both raise the mean judgement
         return generator_loss(self.opponent(seen, batch.condition), kind), {}
 
     def opponent_loss(self, opponent: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
@@ -133,9 +141,9 @@ class GANFamily(Family):
 
     key, title, word, color = "gan", "GAN", "GAN", "red"
     network_class = GAN
-    how = "A decoder turns normal noise into an image, as a critic that learnt beside it could not tell from real ones."
+    how = "A network turns normal noise into an image, as a critic that learnt beside it could not tell from real ones."
     cannot = "cannot tell how likely an image is, and may draw one image of a class again and again"
-    training = trained(**ADAM, ema_decay=0.99)
+    training = trained(**ADAM, batch_size=128, schedule="constant", ema_decay=0.995)
 
     def task(self, network: GAN, run: FamilyRun, before: Mapping[str, Path]) -> GANTask:
         """With the critic."""
