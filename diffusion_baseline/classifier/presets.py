@@ -3,7 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits | yes, on a CPU | found here |
-| shapes-32 | a few steps only: the loss falls | those of digits, for larger images |
+| shapes-32 | no | those of digits, for larger images |
 | unet-64 | no | those for ImageNet at 64 pixels of Dhariwal & Nichol 2021, Table 12, a third as wide |
 """
 
