@@ -38,7 +38,7 @@ class GANConfig(ImageConfig):
     latent: int = 32  # normal numbers of an image
     hidden: int = 256  # width of the layers of both networks
     layers: int = 3  # so wide, in each
-    loss: Loss = "non-saturating"
+    loss: Loss = "non-saturating"  # recall on digits after 1800 steps .73; hinge .71, wasserstein .14 (3600: .28)
     penalty: float = 0.3  # weight of R1; with the Wasserstein loss of the gradient's distance from 1, then 10
 
     def __post_init__(self) -> None:
