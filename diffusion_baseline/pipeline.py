@@ -60,8 +60,8 @@ class DiffusionPipeline(Edits, Likelihoods, ConditionedPipeline):
     """
 
     package = "diffusion_baseline"
-    parts = {"unet": UNet, "codec": LatentCodec}  # noqa: RUF012 (read by the mixin, never changed)
-    optional = frozenset({"codec"})
+    parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
+    optional = {"codec": LatentCodec}  # noqa: RUF012 (likewise)
     _noisiest = 1.0
 
     def __init__(

@@ -47,7 +47,7 @@ def save_pipeline(pipeline: "PretrainedPipeline", directory: Path | str, *, max_
 def _written(pipeline: "PretrainedPipeline", folder: Path, limit: int) -> Iterator[None]:
     """Write a pipeline into `folder` under temporary names, which become final when the block ends."""
     models = pipeline.models()
-    forms = {name: checked_model(each, pipeline.parts[name]) for name, each in models.items() if not _nested(each)}
+    forms = {name: checked_model(each, pipeline.kinds()[name]) for name, each in models.items() if not _nested(each)}
     names = {name: type(unwrapped(each)).__name__ for name, each in models.items()}
     text = to_json({"class": type(pipeline).__name__, "parts": names, "settings": pipeline.settings()})
     with new_folder(folder), FolderLock(folder) as lock, ExitStack() as stack:
@@ -91,7 +91,7 @@ def _load_folder(
 
     def read() -> tuple[type[Pipeline], dict[str, Any], dict[str, Any]]:
         saved, names, settings = _read_index(cls, path)
-        kinds = {name: saved.parts[name] for name in names}
+        kinds = {name: saved.kinds()[name] for name in names}
         parts = {
             name: (_load_folder if _nested(part) else load_folder)(part, folder / name, dtype, device)
             for name, part in kinds.items()
@@ -113,7 +113,7 @@ def _nested(part: Any) -> bool:
 
 def _places(cls: "type[PretrainedPipeline]") -> Iterator[str]:
     """The folders of the models of a pipeline, those of pipelines within it too."""
-    for name, part in cls.parts.items():
+    for name, part in cls.kinds().items():
         if _nested(part):
             yield from (f"{name}/{place}" for place in _places(part))
         else:
@@ -133,11 +133,11 @@ def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], list[s
         odd = next(iter(index))
         raise UserError(f"{path}: unknown key {odd!r}; {suggestion(odd, ('parts', 'settings'))}")
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
-    if not isinstance(parts, dict) or not wanted.keys() - cls.optional <= parts.keys() <= wanted.keys():
+    if not isinstance(parts, dict) or not wanted.keys() <= parts.keys() <= cls.kinds().keys():
         found = shown(parts)
         raise UserError(f"{path}: {cls.__name__} has the parts {wanted}, got {found}; load the class that was saved")
     for name in parts:
-        saved_class(cls.parts[name], parts[name], path)
+        saved_class(cls.kinds()[name], parts[name], path)
     if not isinstance(settings, dict):
         found = shown(repr(settings))
         raise UserError(f"{path}: 'settings' must be a JSON object, got {found}; save the pipeline again")
@@ -147,7 +147,7 @@ def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], list[s
 def _checked_settings(cls: type[Any], settings: dict[str, Any], path: Path) -> dict[str, Any]:
     """The settings, of the types that the constructor's arguments have."""
     hints = get_type_hints(inspect.unwrap(cls.__init__))
-    known = set(inspect.signature(cls).parameters) - set(cls.parts)
+    known = set(inspect.signature(cls).parameters) - set(cls.kinds())
     for name, value in settings.items():
         if name not in known:
             remedy = suggestion(name, known) if known else "remove it"
@@ -178,13 +178,18 @@ class PretrainedPipeline(Publishable):
     parts: ClassVar[Mapping[str, type[Any]]]
     """The class of each part, by the name of its attribute, constructor argument and folder: models, or pipelines."""
 
-    optional: ClassVar[frozenset[str]] = frozenset()
-    """Names of parts that may be None."""
+    optional: ClassVar[Mapping[str, type[Any]]] = {}
+    """The same of parts that may be None."""
 
     def models(self) -> dict[str, Any]:
         """The parts that are there, by name."""
-        found = {name: getattr(self, name) for name in self.parts}
-        return {name: part for name, part in found.items() if not (part is None and name in self.optional)}
+        found = {name: getattr(self, name) for name in (*self.parts, *self.optional)}
+        return {name: part for name, part in found.items() if part is not None or name in self.parts}
+
+    @classmethod
+    def kinds(cls) -> dict[str, type[Any]]:
+        """The class of each part, of those too that may be None."""
+        return {**cls.parts, **cls.optional}
 
     def settings(self) -> dict[str, Any]:
         """What the constructor takes besides the parts, fit for JSON; nothing unless overridden."""
