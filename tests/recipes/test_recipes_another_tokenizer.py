@@ -99,7 +99,9 @@ def test_a_tokenizer_that_nobody_imported_is_refused(trained, tmp_path):
     trained[0].save_pretrained(tmp_path)
     index = tmp_path / "pipeline_index.json"
     index.write_text(index.read_text().replace("GreyPyramid", "Stranger"))
-    with pytest.raises(UserError, match=r"of class 'GreyPyramid'( or '\w+')* or 'VQVAE', got 'Stranger'; load .* its import"):
+    with pytest.raises(
+        UserError, match=r"of class 'GreyPyramid'( or '\w+')* or 'VQVAE', got 'Stranger'; load .* its import"
+    ):
         VARPipeline.from_pretrained(tmp_path)
 
 
