@@ -160,7 +160,8 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
     where = {"folder": run, "processes": processes, "progress": True, "workers": 0, "trackers": (), "bar_line": line}
     with StopSignals() as signals:
         carry_out(job, _Quiet(**where, started=time.perf_counter(), prepared=prepared), signals)
-    if not run.is_finished(job.settings.training.steps):
+    # A signal that comes with the last step leaves a finished run: that a pool wants its end must not be forgotten.
+    if signals.requested() or not run.is_finished(job.settings.training.steps):
         sys.exit(0)
     return {
         "train_seconds": read_json(run.finished)["seconds"] + read_json(prepared)["seconds"],
