@@ -5,7 +5,7 @@ The tokenizer's PatchGAN, shown a plane of the class, let the images of a class 
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal
@@ -97,7 +97,7 @@ class GANTask:
         self.model, self.config = network, network.config
         with keyed_global_stream("critic", seed):
             self.opponent = Critic(self.config)
-        self.opponent_training = TrainingConfig(steps=1, **ADAM | {"learning_rate": 2e-3})  # two time scales
+        self.opponent_training = replace(TrainingConfig(steps=1, **ADAM), learning_rate=2e-3)  # two time scales
         self._drawn: dict[int, Tensor] = {}
 
     def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
