@@ -199,7 +199,7 @@ def _given(vqvae: Tokenizer, shown: ConditionSize) -> tuple[tuple[str, Any, str]
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
-        ("finest_maps", vqvae.config.schedule.finest_maps, "the tokenizer"),
+        ("repeats", vqvae.config.schedule.repeats, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
         ("code_width", vqvae.config.width, "the tokenizer"),
         *((name, size, "the data") for name, size in shown._asdict().items()),
