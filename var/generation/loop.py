@@ -72,7 +72,6 @@ def generate(
     anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
-    shapes = accumulator.scales.shapes
     guided = max((scale + 1 for scale, each in enumerate(guidance) if each != 1), default=0)  # from there on all are 1
     started = forward.begin(condition, guide=guided > 0)
     token_maps: list[Tensor] = []
@@ -80,17 +79,11 @@ def generate(
     remedy = "use dtype float32 or bfloat16, or look at the model's weights"
     finite = Finite("generation needs finite logits", remedy)
     ended = Finite("generation needs finite latents", remedy)
-    for scale in range(len(shapes)) if scales is None else scales:
+    for scale in range(len(accumulator.scales)) if scales is None else scales:
         strength = guidance[scale] if scale < guided else None
         logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
-        choice = candidates(logits, sampling)
-        token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
-        if sampling.smooth:
-            ratio = scale / max(len(shapes) - 1, 1)
-            codes = draws.mixtures(choice, accumulator.codes(scale), ratio)
-            part = accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
-        else:
-            part = accumulator.contribution(token_maps[-1], scale)
+        token_map, part = drawn(logits, scale, accumulator, sampling, draws)
+        token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])
@@ -98,3 +91,20 @@ def generate(
     finite.settle()
     ended.settle()
     return Generated(token_maps, latents)
+
+
+def drawn(
+    logits: Float[Tensor, "batch new vocabulary"],
+    scale: int,
+    accumulator: Accumulator,
+    sampling: SamplingSettings,
+    draws: Draws,
+) -> tuple[Int64[Tensor, "batch _h _w"], Float[Tensor, "batch width h w"]]:
+    """A token map of `scale`, drawn from its logits, and what it adds to the latent."""
+    shapes = accumulator.scales.shapes
+    choice = candidates(logits, sampling)
+    token_map = draws.codes(choice).unflatten(1, shapes[scale])
+    if not sampling.smooth:
+        return token_map, accumulator.contribution(token_map, scale)
+    codes = draws.mixtures(choice, accumulator.codes(scale), scale / max(len(shapes) - 1, 1))
+    return token_map, accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)

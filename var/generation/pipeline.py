@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
 from var.eval_mode import eval_mode
 from var.generation.autoguidance import Autoguided
-from var.generation.draws import draws_of_each, official_draws
-from var.generation.loop import generate
+from var.generation.call import Call
+from var.generation.decoding import ImageDecoder
+from var.generation.draws import draws_of
+from var.generation.loop import Forward
 from var.generation.output import VAROutput
 from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
@@ -236,37 +237,30 @@ class VARPipeline(ConditionedPipeline):
         check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
-        scales = len(transformer.scales)
-        strengths = sampling.guidance_scales(scales)
+        strengths = sampling.guidance_scales(len(transformer.scales))
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
-        if official_stream:
-            unseeded = labels.asks_for_random(class_labels, self.class_names)
-            draws, seeds = official_draws(count, generator, seeds, transformer.config.vocabulary, self.device, unseeded)
-        else:
-            draws, seeds = draws_of_each(count, generator, seeds, self.device)
+        unseeded = labels.asks_for_random(class_labels, self.class_names)
+        vocabulary = transformer.config.vocabulary if official_stream else None
+        draws, seeds = draws_of(count, generator, seeds, self.device, official=vocabulary, unseeded=unseeded)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
-        engine, decode = self._prepare()
-        weaker = guidance.weaker
-        forward = engine if weaker is None else Autoguided(engine, weaker._prepare().engine)
-        with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
-            result = generate(
-                forward,
-                condition.to(self.device),
-                guidance=strengths if weaker or condition.given.any() else [1.0] * scales,
-                sampling=sampling,
-                draws=draws,
-                scales=bar,
-                on_scale=callback_on_step_end,
-            )
-        latents = result.latents[0 if return_intermediates else -1 :]
-        images = [format_images(decode(latent), output_type) for latent in latents]
-        return VAROutput(
-            images=images[-1],
-            tokens=result.token_maps,
-            labels=condition.classes(transformer.config.num_classes),
+        guides = guidance.weaker is not None or bool(condition.given.any())
+        call = Call(
+            condition=condition,
             seeds=seeds,
-            intermediates=images if return_intermediates else None,
+            draws=draws,
+            sampling=sampling,
+            guidance=strengths if guides else [1.0] * len(strengths),
+            output_type=output_type,
+            return_intermediates=return_intermediates,
+            on_scale=callback_on_step_end,
+            progress=progress,
         )
+        return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)
+
+    def _runs(self, weaker: "VARPipeline | None") -> tuple[Forward, ImageDecoder]:
+        """What draws token maps, guided by `weaker` where there is one, and what decodes them."""
+        engine, decode = self._prepare()
+        return engine if weaker is None else Autoguided(engine, weaker._prepare().engine), decode
 
     @torch.inference_mode(False)
     @torch.no_grad()
