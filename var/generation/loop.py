@@ -12,7 +12,7 @@ from torch import Tensor
 from var.conditions import Condition
 from var.generation.draws import Draws
 from var.generation.logits import candidates
-from var.generation.sampling_settings import SamplingSettings
+from var.generation.sampling_settings import AtScale, SamplingSettings
 from var.sampling.finite import Finite
 from var.tokenizer import Accumulator
 
@@ -72,6 +72,7 @@ def generate(
     anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
+    settings = [sampling.at(scale, len(accumulator.scales)) for scale in range(len(accumulator.scales))]
     guided = max((scale + 1 for scale, each in enumerate(guidance) if each != 1), default=0)  # from there on all are 1
     started = forward.begin(condition, guide=guided > 0)
     token_maps: list[Tensor] = []
@@ -79,10 +80,10 @@ def generate(
     remedy = "use dtype float32 or bfloat16, or look at the model's weights"
     finite = Finite("generation needs finite logits", remedy)
     ended = Finite("generation needs finite latents", remedy)
-    for scale in range(len(accumulator.scales)) if scales is None else scales:
+    for scale in range(len(settings)) if scales is None else scales:
         strength = guidance[scale] if scale < guided else None
         logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
-        token_map, part = drawn(logits, scale, accumulator, sampling, draws)
+        token_map, part = drawn(logits, scale, accumulator, settings[scale], draws)
         token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
         if on_scale is not None:
@@ -97,14 +98,14 @@ def drawn(
     logits: Float[Tensor, "batch new vocabulary"],
     scale: int,
     accumulator: Accumulator,
-    sampling: SamplingSettings,
+    settings: AtScale,
     draws: Draws,
 ) -> tuple[Int64[Tensor, "batch _h _w"], Float[Tensor, "batch width h w"]]:
     """A token map of `scale`, drawn from its logits, and what it adds to the latent."""
     shapes = accumulator.scales.shapes
-    choice = candidates(logits, sampling)
+    choice = candidates(logits, settings)
     token_map = draws.codes(choice).unflatten(1, shapes[scale])
-    if not sampling.smooth:
+    if not settings.smooth:
         return token_map, accumulator.contribution(token_map, scale)
     codes = draws.mixtures(choice, accumulator.codes(scale), scale / max(len(shapes) - 1, 1))
     return token_map, accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)

@@ -220,7 +220,7 @@ class VARPipeline(ConditionedPipeline):
         as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
         "constant", or one number per scale, at the scales of `guidance_interval`; or by `guidance`, an object
         of all that and more, such as a weaker model; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
-        Gumbel-softmax.
+        Gumbel-softmax. Each of these is one for all scales, or a list with one for each.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
         asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
@@ -237,6 +237,7 @@ class VARPipeline(ConditionedPipeline):
         check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
+        sampling.check_scales(len(transformer.scales))
         strengths = sampling.guidance_scales(len(transformer.scales))
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
         unseeded = labels.asks_for_random(class_labels, self.class_names)
