@@ -32,6 +32,14 @@ class Pass(Protocol):
         """
         ...
 
+    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+        """Take in `scale` as `logits` does, for the scales after it, and predict nothing."""
+        ...
+
+    def select(self, rows: Int64[Tensor, " chosen"]) -> "Pass":
+        """The same for some of the images only, with what was taken in of them."""
+        ...
+
 
 class Forward(Protocol):
     """A transformer as generation uses it; what a call needs is in the `Pass` that it begins."""
