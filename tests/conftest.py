@@ -1,5 +1,6 @@
 """Shape annotations are enforced while the tests run; no test may leave the global random state to chance."""
 
+import gc
 import os
 import warnings
 
@@ -16,10 +17,17 @@ annotations.install("var", "diffusion_baseline")
 def pytest_sessionstart(session):
     """Third-party imports may warn; our own code may not. Whoever only hands out tests imports nothing heavy."""
     if not session.config.getoption("numprocesses"):
+        gc.disable()  # until the tests are collected: nothing of all that is imported for them is garbage
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import accelerate  # noqa: F401
             import timm.layers  # noqa: F401
+
+
+def pytest_collection_finish():
+    """What is there now stays: no collection of garbage looks through it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):
