@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -18,6 +19,9 @@ from var.tokenizer import Accumulator
 
 OnScale = Callable[[int, Tensor, Tensor], None]
 """Called after every scale with its index, its token map and the latent accumulated so far."""
+
+Put = Callable[[int, Tensor], Tensor]
+"""Called with a scale's index and the token map that was drawn; gives the one that is taken, with what is known."""
 
 
 class Pass(Protocol):
@@ -63,12 +67,14 @@ def generate(
     sampling: SamplingSettings,
     draws: Draws,
     scales: Iterable[int] | None = None,
+    put: Put = lambda scale, drawn: drawn,
     on_scale: OnScale | None = None,
 ) -> Generated:
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; from where on all are 1 the null half is not computed. `scales`
-    may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity, before
+    may wrap the scale indices, for a progress bar; `put` may replace tokens of each map before the finer ones see it.
+    Raises `UserError` where the model computes NaN or infinity, before
     anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
@@ -84,11 +90,14 @@ def generate(
         strength = guidance[scale] if scale < guided else None
         logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
         choice = candidates(logits, sampling)
-        token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
+        token_maps.append(put(scale, draws.codes(choice).unflatten(1, shapes[scale])))
         if sampling.smooth:
             ratio = scale / max(len(shapes) - 1, 1)
-            codes = draws.mixtures(choice, accumulator.codes(scale), ratio)
-            part = accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
+            codes = draws.mixtures(choice, accumulator.codes(scale), ratio).unflatten(1, shapes[scale])
+            known = put(scale, torch.full_like(token_maps[-1], -1))  # a code where it is known, not a mixture
+            one = F.embedding(known.clamp_min(0), accumulator.codes(scale))
+            codes = torch.where((known < 0)[..., None], codes, one)
+            part = accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)
         else:
             part = accumulator.contribution(token_maps[-1], scale)
         latents.append(latents[-1] + part if latents else part)

@@ -5,28 +5,25 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.data.imagenet import CLASSES, imagenet_class_names
-from var.errors import UserError
-from var.eval_mode import eval_mode
 from var.generation.autoguidance import Autoguided
 from var.generation.draws import draws_of_each, official_draws
+from var.generation.editing import Edit, Edits
+from var.generation.likelihood import Likelihoods
 from var.generation.loop import generate
 from var.generation.output import VAROutput
 from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
-from var.images import check_images, format_images
+from var.images import format_images
 from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
-from var.sampling.finite import check_finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count
 from var.sampling.models import plain_model
@@ -42,7 +39,7 @@ from var.transformer.config import VARConfig, check_pair
 from var.transformer.model import VAR
 
 
-class VARPipeline(ConditionedPipeline):
+class VARPipeline(Edits, Likelihoods, ConditionedPipeline):
     """Next-scale generation with a tokenizer and a transformer that was trained on its tokens.
 
     `class_names`, one per label (synonyms separated by commas), let calls name their classes. `text_encoder` is that of
@@ -200,6 +197,7 @@ class VARPipeline(ConditionedPipeline):
         prompt: Prompt = None,
         vectors: Vectors = None,
         guidance: Guidance | None = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -215,7 +213,8 @@ class VARPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. How tokens are drawn is said by `sampling`, by its fields
+        those and all others that were trained on vectors. `edit` is what the methods `edit`, `variations` and `upscale`
+        make. How tokens are drawn is said by `sampling`, by its fields
         as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
         "constant", or one number per scale, at the scales of `guidance_interval`; or by `guidance`, an object
         of all that and more, such as a weaker model; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
@@ -238,13 +237,14 @@ class VARPipeline(ConditionedPipeline):
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
         scales = len(transformer.scales)
         strengths = sampling.guidance_scales(scales)
-        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
+        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         if official_stream:
             unseeded = labels.asks_for_random(class_labels, self.class_names)
             draws, seeds = official_draws(count, generator, seeds, transformer.config.vocabulary, self.device, unseeded)
         else:
             draws, seeds = draws_of_each(count, generator, seeds, self.device)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
+        known = {"put": edit.known(vqvae)} if edit else {}
         engine, decode = self._prepare()
         weaker = guidance.weaker
         forward = engine if weaker is None else Autoguided(engine, weaker._prepare().engine)
@@ -257,9 +257,11 @@ class VARPipeline(ConditionedPipeline):
                 draws=draws,
                 scales=bar,
                 on_scale=callback_on_step_end,
+                **known,
             )
         latents = result.latents[0 if return_intermediates else -1 :]
-        images = [format_images(decode(latent), output_type) for latent in latents]
+        decoded = (decode(latent) for latent in latents)
+        images = [format_images(edit.finished(each) if edit else each, output_type) for each in decoded]
         return VAROutput(
             images=images[-1],
             tokens=result.token_maps,
@@ -267,30 +269,3 @@ class VARPipeline(ConditionedPipeline):
             seeds=seeds,
             intermediates=images if return_intermediates else None,
         )
-
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def log_likelihood(
-        self,
-        images: Float[Tensor, "batch c h w"],
-        class_labels: ClassLabels = None,
-        *,
-        prompt: Prompt = None,
-        vectors: Vectors = None,
-    ) -> Float[Tensor, " batch"]:
-        """Log-probability in nats of each image's tokens, given what it shows or (None) without.
-
-        Images are in [-1, 1]. It is a bound on nothing but the tokens: the tokenizer's loss is not in it.
-        """
-        if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
-        vqvae, transformer = self._models()
-        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        count = len(images)
-        condition = self._condition(class_labels, prompt, vectors, count, [0] * count)
-        with eval_mode(vqvae), eval_mode(transformer):
-            token_maps = vqvae.encode(images.to(self.device))
-            logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))
-        check_finite(logits, "a likelihood needs finite logits", "look at the model's weights")
-        tokens = transformer.scales.flatten(token_maps)
-        return -F.cross_entropy(logits.mT, tokens, reduction="none").sum(dim=1)
