@@ -44,8 +44,8 @@ class Edit:
         masks = {} if self.masks is None else {"masks": one_for_all(self.masks)}
         return {"images": one_for_all(self.images), **masks}
 
-    def known(self, tokenizer: Tokenizer) -> "Known":
-        """The tokens that are kept; raises `UserError` for more scales than there are."""
+    def parts(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """Of a `Call` that carries it out; raises `UserError` for more scales than there are."""
         scales = tokenizer.scales
         if not 0 <= self.keep_scales <= len(scales):
             raise UserError(f"keep_scales must lie in [0, {len(scales)}], got {self.keep_scales}; correct it")
@@ -53,7 +53,8 @@ class Edit:
         redrawn = redrawn_tokens(masks, scales)
         for kept in redrawn[: self.keep_scales]:
             kept.fill_(False)
-        return Known(encoded(tokenizer, self.images), [each.to(tokenizer.device) for each in redrawn])
+        known = Known(encoded(tokenizer, self.images), [each.to(tokenizer.device) for each in redrawn])
+        return {"put": known, "finish": self.finished}
 
     def finished(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch c h w"]:
         """Decoded images, with the pixels that are kept."""

@@ -13,7 +13,7 @@ from torch import Tensor
 from var.conditions import Condition
 from var.generation.draws import Draws
 from var.generation.logits import candidates
-from var.generation.sampling_settings import SamplingSettings
+from var.generation.sampling_settings import AtScale, SamplingSettings
 from var.sampling.finite import Finite
 from var.tokenizer import Accumulator
 
@@ -22,6 +22,11 @@ OnScale = Callable[[int, Tensor, Tensor], None]
 
 Put = Callable[[int, Tensor], Tensor]
 """Called with a scale's index and the token map that was drawn; gives the one that is taken, with what is known."""
+
+
+def as_drawn(scale: int, drawn: Tensor) -> Tensor:
+    """Nothing is known but what is drawn."""
+    return drawn
 
 
 class Pass(Protocol):
@@ -67,18 +72,18 @@ def generate(
     sampling: SamplingSettings,
     draws: Draws,
     scales: Iterable[int] | None = None,
-    put: Put = lambda scale, drawn: drawn,
+    put: Put = as_drawn,
     on_scale: OnScale | None = None,
 ) -> Generated:
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; from where on all are 1 the null half is not computed. `scales`
     may wrap the scale indices, for a progress bar; `put` may replace tokens of each map before the finer ones see it.
-    Raises `UserError` where the model computes NaN or infinity, before
-    anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
+    Raises `UserError` where the model computes NaN or infinity, before anything is drawn from it; on other devices than
+    a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
-    shapes = accumulator.scales.shapes
+    settings = [sampling.at(scale, len(accumulator.scales)) for scale in range(len(accumulator.scales))]
     guided = max((scale + 1 for scale, each in enumerate(guidance) if each != 1), default=0)  # from there on all are 1
     started = forward.begin(condition, guide=guided > 0)
     token_maps: list[Tensor] = []
@@ -86,20 +91,11 @@ def generate(
     remedy = "use dtype float32 or bfloat16, or look at the model's weights"
     finite = Finite("generation needs finite logits", remedy)
     ended = Finite("generation needs finite latents", remedy)
-    for scale in range(len(shapes)) if scales is None else scales:
+    for scale in range(len(settings)) if scales is None else scales:
         strength = guidance[scale] if scale < guided else None
         logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
-        choice = candidates(logits, sampling)
-        token_maps.append(put(scale, draws.codes(choice).unflatten(1, shapes[scale])))
-        if sampling.smooth:
-            ratio = scale / max(len(shapes) - 1, 1)
-            codes = draws.mixtures(choice, accumulator.codes(scale), ratio).unflatten(1, shapes[scale])
-            known = put(scale, torch.full_like(token_maps[-1], -1))  # a code where it is known, not a mixture
-            one = F.embedding(known.clamp_min(0), accumulator.codes(scale))
-            codes = torch.where((known < 0)[..., None], codes, one)
-            part = accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)
-        else:
-            part = accumulator.contribution(token_maps[-1], scale)
+        token_map, part = drawn(logits, scale, accumulator, settings[scale], draws, put)
+        token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])
@@ -107,3 +103,26 @@ def generate(
     finite.settle()
     ended.settle()
     return Generated(token_maps, latents)
+
+
+def drawn(
+    logits: Float[Tensor, "batch new vocabulary"],
+    scale: int,
+    accumulator: Accumulator,
+    settings: AtScale,
+    draws: Draws,
+    put: Put = as_drawn,
+) -> tuple[Int64[Tensor, "batch _h _w"], Float[Tensor, "batch width h w"]]:
+    """A token map of `scale`, drawn from its logits, and what it adds to the latent."""
+    shapes = accumulator.scales.shapes
+    choice = candidates(logits, settings)
+    token_map = put(scale, draws.codes(choice).unflatten(1, shapes[scale]))
+    if not settings.smooth:
+        return token_map, accumulator.contribution(token_map, scale)
+    codes = draws.mixtures(choice, accumulator.codes(scale), scale / max(len(shapes) - 1, 1)).unflatten(
+        1, shapes[scale]
+    )
+    known = put(scale, torch.full_like(token_map, -1))  # a code where it is known, no mixture
+    one = F.embedding(known.clamp_min(0), accumulator.codes(scale))
+    codes = torch.where((known < 0)[..., None], codes, one)
+    return token_map, accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)

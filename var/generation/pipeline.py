@@ -6,14 +6,15 @@ from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.generation.autoguidance import Autoguided
-from var.generation.draws import draws_of_each, official_draws
+from var.generation.call import Call
+from var.generation.decoding import ImageDecoder
+from var.generation.draws import draws_of
 from var.generation.editing import Edit, Edits
 from var.generation.likelihood import Likelihoods
-from var.generation.loop import generate
+from var.generation.loop import Forward
 from var.generation.output import VAROutput
 from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
@@ -218,7 +219,7 @@ class VARPipeline(Edits, Likelihoods, ConditionedPipeline):
         as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
         "constant", or one number per scale, at the scales of `guidance_interval`; or by `guidance`, an object
         of all that and more, such as a weaker model; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
-        Gumbel-softmax.
+        Gumbel-softmax. Each of these is one for all scales, or a list with one for each.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
         asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
@@ -235,37 +236,29 @@ class VARPipeline(Edits, Likelihoods, ConditionedPipeline):
         check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
-        scales = len(transformer.scales)
-        strengths = sampling.guidance_scales(scales)
+        sampling.check_scales(len(transformer.scales))
+        strengths = sampling.guidance_scales(len(transformer.scales))
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
-        if official_stream:
-            unseeded = labels.asks_for_random(class_labels, self.class_names)
-            draws, seeds = official_draws(count, generator, seeds, transformer.config.vocabulary, self.device, unseeded)
-        else:
-            draws, seeds = draws_of_each(count, generator, seeds, self.device)
+        unseeded = labels.asks_for_random(class_labels, self.class_names)
+        vocabulary = transformer.config.vocabulary if official_stream else None
+        draws, seeds = draws_of(count, generator, seeds, self.device, official=vocabulary, unseeded=unseeded)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
-        known = {"put": edit.known(vqvae)} if edit else {}
-        engine, decode = self._prepare()
-        weaker = guidance.weaker
-        forward = engine if weaker is None else Autoguided(engine, weaker._prepare().engine)
-        with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
-            result = generate(
-                forward,
-                condition.to(self.device),
-                guidance=strengths if weaker or condition.given.any() else [1.0] * scales,
-                sampling=sampling,
-                draws=draws,
-                scales=bar,
-                on_scale=callback_on_step_end,
-                **known,
-            )
-        latents = result.latents[0 if return_intermediates else -1 :]
-        decoded = (decode(latent) for latent in latents)
-        images = [format_images(edit.finished(each) if edit else each, output_type) for each in decoded]
-        return VAROutput(
-            images=images[-1],
-            tokens=result.token_maps,
-            labels=condition.classes(transformer.config.num_classes),
+        guides = guidance.weaker is not None or bool(condition.given.any())
+        call = Call(
+            condition=condition,
             seeds=seeds,
-            intermediates=images if return_intermediates else None,
+            draws=draws,
+            sampling=sampling,
+            guidance=strengths if guides else [1.0] * len(strengths),
+            output_type=output_type,
+            return_intermediates=return_intermediates,
+            on_scale=callback_on_step_end,
+            progress=progress,
+            **(edit.parts(vqvae) if edit else {}),
         )
+        return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)
+
+    def _runs(self, weaker: "VARPipeline | None") -> tuple[Forward, ImageDecoder]:
+        """What draws token maps, guided by `weaker` where there is one, and what decodes them."""
+        engine, decode = self._prepare()
+        return engine if weaker is None else Autoguided(engine, weaker._prepare().engine), decode
