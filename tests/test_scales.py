@@ -41,6 +41,24 @@ def test_impossible_schedules_are_refused_in_one_line(sides, message, monkeypatc
     assert "\n" not in str(caught.value)
 
 
+def test_the_last_side_may_have_several_maps_which_are_scales_like_the_others():
+    scales = ScaleSchedule((1, (1, 2), 2), finest_maps=3)
+    assert scales.shapes == ((1, 1), (1, 2), (2, 2), (2, 2), (2, 2))
+    assert scales.maps == (1, (1, 2), 2, 2, 2)
+    assert (len(scales), scales.length) == (5, 15)
+    tokens = torch.arange(30).view(2, 15)
+    assert torch.equal(scales.flatten(scales.split(tokens)), tokens)
+    mask = block_causal_mask(scales)
+    assert not mask[7:11, 11:].any()  # the maps of one side do not see the later ones
+    assert mask[11:].all()
+
+
+@pytest.mark.parametrize("finest_maps", [0, -1, 10**6])
+def test_impossible_numbers_of_finest_maps_are_refused(finest_maps):
+    with pytest.raises(UserError, match=f"finest_maps must be .*, got {finest_maps}"):
+        ScaleSchedule((1, 2), finest_maps)
+
+
 def test_schedules_may_grow_in_one_direction_only():
     assert ScaleSchedule(((1, 1), (1, 2), (1, 5), (2, 5))).lengths == (1, 2, 5, 10)
 

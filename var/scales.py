@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
 from jaxtyping import Bool, Int64
 from torch import Tensor
 
+from var import checks
 from var.errors import UserError
 from var.typed import fit
 
@@ -22,11 +24,15 @@ Side = int | tuple[int, int]
 class ScaleSchedule:
     """Side lengths of the token maps, coarse to fine; an int is a square map, a pair is (height, width).
 
+    Of the last side there are `finest_maps` maps: each after the first quantises what is still left over, as the levels
+    of residual quantisation do (Lee et al. 2022, arXiv 2203.01941), and is a scale like the others.
+
     Raises `UserError` unless there is at least one scale, all sides are positive whole numbers, and every map is larger
     than the one before it, in neither direction smaller.
     """
 
     sides: tuple[Side, ...]
+    finest_maps: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.sides, Iterable):
@@ -34,7 +40,10 @@ class ScaleSchedule:
         object.__setattr__(self, "sides", tuple(_checked_side(side) for side in self.sides))
         if not self.sides:
             raise UserError("a scale schedule needs at least one side, got none; pass for example (1, 2, 4)")
-        for coarse, fine in zip(self.shapes, self.shapes[1:], strict=False):
+        checks.at_least(1, self, "finest_maps")
+        checks.at_most(2**10, self, "finest_maps")
+        shapes = self.shapes[: len(self.sides)]
+        for coarse, fine in pairwise(shapes):
             if fine == coarse or fine[0] < coarse[0] or fine[1] < coarse[1]:
                 raise UserError(
                     f"the scales must grow from coarse to fine, got {coarse[0]}x{coarse[1]} before {fine[0]}x{fine[1]} "
@@ -43,12 +52,17 @@ class ScaleSchedule:
 
     def __len__(self) -> int:
         """Number of scales, K."""
-        return len(self.sides)
+        return len(self.maps)
+
+    @property
+    def maps(self) -> tuple[Side, ...]:
+        """The sides of all token maps."""
+        return self.sides + self.sides[-1:] * (self.finest_maps - 1)
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of every token map."""
-        return tuple((side, side) if isinstance(side, int) else side for side in self.sides)
+        return tuple((side, side) if isinstance(side, int) else side for side in self.maps)
 
     @property
     def lengths(self) -> tuple[int, ...]:
