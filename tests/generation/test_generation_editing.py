@@ -231,3 +231,9 @@ def test_a_call_takes_an_edit_as_it_is(pipe):
     edit = Edit(images=images(1).double(), keep_scales=2)
     call = {**QUIET, "seeds": [1]}
     assert torch.equal(pipe(1, edit=edit, **call).images, pipe.variations(images(1), 1, keep_scales=2, **call).images)
+
+
+def test_two_transformers_edit(pipe):
+    both = VARPipeline.collaborate(pipe, pipe, handover=1)
+    call = {"seeds": [1, 2, 3], "output_type": "pt", "progress": False, "keep_scales": 2}
+    assert torch.equal(both.variations(images(3), 1, **call).images, pipe.variations(images(3), 1, **call).images)

@@ -119,3 +119,10 @@ def test_impossible_requests(pipe):
     vectors = tiny_pipeline(vector_width=3)
     with pytest.raises(UserError, match="images are classified by a model of class labels alone, got one of other"):
         vectors.classify(images())
+
+
+def test_two_transformers_have_none(pipe):
+    both = VARPipeline.collaborate(pipe, pipe, handover=1)
+    for ask in (both.log_likelihood, both.classify):
+        with pytest.raises(UserError, match="a likelihood is that of one transformer, got a pipeline of two; ask the"):
+            ask(images())

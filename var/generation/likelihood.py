@@ -22,6 +22,7 @@ from var.sampling.labels import ClassLabels
 from var.sampling.numbers import plain
 from var.sampling.prompts import Prompt
 from var.sampling.vectors import Vectors
+from var.tokenizer import Tokenizer
 from var.transformer.model import VAR
 
 UNITS = {"nats": 1.0, "bits": math.log(2)}
@@ -58,7 +59,7 @@ class Likelihoods:
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         nats = chosen(unit, UNITS, "unit")
-        vqvae, transformer = self._models()
+        vqvae, transformer = _alone(self)
         checks.argument("per_scale", per_scale, bool)
         check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
         condition = self._condition(class_labels, prompt, vectors, len(images), [0] * len(images))
@@ -77,7 +78,7 @@ class Likelihoods:
         Memory is that of a few passes, however many images there are. Raises `UserError` for what makes no sense, and
         for a model of other conditions than classes.
         """
-        vqvae, transformer = self._models()
+        vqvae, transformer = _alone(self)
         config = transformer.config
         if not config.num_classes or config.vector_width or config.sequence_width:
             raise UserError(
@@ -93,6 +94,13 @@ class Likelihoods:
             condition = Condition.of(torch.full((len(images),), label))
             joint.append(_by_scale(transformer, condition, inputs, tokens).sum(1))
         return (torch.stack(joint, dim=1) + log_prior).log_softmax(dim=1)
+
+
+def _alone(pipeline: Any) -> tuple[Tokenizer, VAR]:
+    """The models of a pipeline; raises `UserError` where there are two that take turns."""
+    if pipeline.finer is not None:
+        raise UserError("a likelihood is that of one transformer, got a pipeline of two; ask the large one's")
+    return pipeline._models()
 
 
 def _by_scale(

@@ -41,6 +41,14 @@ class Pass(Protocol):
         """
         ...
 
+    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+        """Take in `scale` as `logits` does, for the scales after it, and predict nothing."""
+        ...
+
+    def select(self, rows: Int64[Tensor, " chosen"]) -> "Pass":
+        """The same for some of the images only, with what was taken in of them."""
+        ...
+
 
 class Forward(Protocol):
     """A transformer as generation uses it; what a call needs is in the `Pass` that it begins."""
@@ -119,10 +127,8 @@ def drawn(
     token_map = put(scale, draws.codes(choice).unflatten(1, shapes[scale]))
     if not settings.smooth:
         return token_map, accumulator.contribution(token_map, scale)
-    codes = draws.mixtures(choice, accumulator.codes(scale), scale / max(len(shapes) - 1, 1)).unflatten(
-        1, shapes[scale]
-    )
+    codebook = accumulator.codes(scale)
+    codes = draws.mixtures(choice, codebook, scale / max(len(shapes) - 1, 1)).unflatten(1, shapes[scale])
     known = put(scale, torch.full_like(token_map, -1))  # a code where it is known, no mixture
-    one = F.embedding(known.clamp_min(0), accumulator.codes(scale))
-    codes = torch.where((known < 0)[..., None], codes, one)
+    codes = torch.where((known < 0)[..., None], codes, F.embedding(known.clamp_min(0), codebook))
     return token_map, accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)
