@@ -5,13 +5,20 @@ import pytest
 import torch
 from PIL import Image
 
+import diffusion_baseline.commands.edit
+import var.commands.edit
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
+from var.errors import UserError
 from var.images import to_pil
 from var.sampling.record import read_record
 
 PACKAGES = ("var", "diffusion_baseline")
 PIPELINES = {"var": VARPipeline, "diffusion_baseline": DiffusionPipeline}
+EDITS = {
+    "var": var.commands.edit.EditSettings,
+    "diffusion_baseline": diffusion_baseline.commands.edit.EditSettings,
+}
 SIZES = {"var": (6, 6), "diffusion_baseline": (4, 8)}  # (height, width)
 OPTIONS = {
     "var": ["--keep-scales", "1", "--keep-pixels", "--guidance", "2"],
@@ -78,7 +85,11 @@ def test_edits_are_those_of_the_pipeline(edit, saved, pictures, tmp_path, packag
     assert record.items() >= {"edit": "edit", "class_label": 2, "seed": 8, **CALLS[package]}.items()
     assert record["image"].startswith("second.png ")
     assert len(read_record(grid)["images"]) == 2
-    assert edit(package, *asked)[1] == "".join(told).replace("2 of them", "0 of them")
+    if package == "var":
+        assert edit(package, *asked)[1] == "".join(told).replace("2 of them", "0 of them")
+        # Of another image these are no edits.
+        code, _, err = edit(package, "--images", first, *asked[3:], output=out / "second")
+        assert (code, "was drawn with image = 'second.png" in err) == (2, True)
 
 
 @pytest.mark.parametrize("package", PACKAGES)
@@ -93,10 +104,6 @@ def test_without_masks_images_are_varied(edit, saved, pictures, tmp_path, packag
     with Image.open(first) as given:
         drawn = pipeline.variations(given, seeds=[0], progress=False, **call).images[0]
     np.testing.assert_array_equal(pixels(tmp_path / "out" / "0.png"), np.asarray(drawn))
-    # Of another image these are no edits.
-    code, _, err = edit(package, "--images", pictures[package][1], *option)
-    assert code == 2
-    assert "was drawn with image = 'first.png" in err
 
 
 def test_small_images_are_upscaled(edit, saved, pictures, tmp_path):
@@ -111,21 +118,10 @@ def test_small_images_are_upscaled(edit, saved, pictures, tmp_path):
 
 
 WRONG = [
-    ("var", [], "variations keep some scales of the images, got none; pass --keep-scales, or --masks"),
     ("var", ["--keep-scales", "9"], "keep_scales must lie in [0, 3], got 9; correct it"),
-    ("var", ["--keep-scales", "1", "--blend", "1"], "variations is without --blend, got both; leave one of them out"),
-    ("var", ["--upscale", "--masks", "MASK"], "upscale is without masks, got both; leave one of them out"),
-    ("var", ["--upscale"], "images to upscale must be smaller than 6x6"),
-    (
-        "var",
-        ["--masks", "MASK", "--blend", "1"],
-        "blend mixes kept pixels with others, got 1 without keep_pixels; pass",
-    ),
     ("var", ["--masks", "MASK", "MASK"], "--masks must be one for all images or one for each of 1, got 2; correct it"),
     ("var", ["--masks", "FIRST"], "masks must be binary, True or 1 where an image is redrawn, got values from "),
-    ("var", ["--masks", "none.png"], "none.png must lead to a file, but there is none; restore or remove it"),
     ("var", ["--masks", "MASK", "--grid", "MASK"], "--grid must not write over what is read or into it, got "),
-    ("diffusion_baseline", ["--jump", "2"], "variations are without --jump, got it without --masks; leave it out"),
     ("diffusion_baseline", ["--strength", "2"], "strength must lie in (0, 1], where 1 begins with noise, got 2.0; c"),
 ]
 
@@ -139,6 +135,26 @@ def test_wrong_options_are_refused(edit, pictures, tmp_path, package, options, m
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("package", "settings", "masked", "message"),
+    [
+        ("var", {}, False, "variations keep some scales of the images, got none; pass --keep-scales, or --masks"),
+        (
+            "var",
+            {"keep_scales": 1, "blend": 1},
+            False,
+            "variations is without --blend, got both; leave one",
+        ),
+        ("var", {"upscale": True}, True, "upscale is without masks, got both; leave one of them out"),
+        ("var", {"upscale": True, "keep_scales": 2}, False, "upscale is without --keep-scales, got both; leave one"),
+        ("diffusion_baseline", {"jump": 2}, False, "variations are without --jump, got it without --masks; leave it"),
+    ],
+)
+def test_options_that_contradict_each_other(package, settings, masked, message):
+    with pytest.raises(UserError, match=message):
+        EDITS[package](**settings).method(masked)
 
 
 def test_wrong_files_are_refused(edit, pictures, tmp_path):

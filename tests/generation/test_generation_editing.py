@@ -83,17 +83,14 @@ def test_a_whole_mask_is_a_call_without_an_image(pipe, settings):
     assert torch.equal(pipe.variations(images(), [1, 2], keep_scales=0, **call).images, free.images)
 
 
-@pytest.mark.parametrize("settings", [{}, {"smooth": True}])
-def test_an_empty_mask_is_the_reconstruction(pipe, grey, settings):
-    for model, side in ((pipe, 6), (grey, 8)):
-        given = images(2, side)
+def test_an_empty_mask_is_the_reconstruction(pipe, grey):
+    for model, side, smooth in ((pipe, 6, True), (grey, 8, False)):
+        given, none = images(2, side), torch.zeros(side, side, dtype=torch.bool)
         expected = (model.vqvae.reconstruct(given) + 1) / 2
-        call = {**QUIET, **settings, "seeds": [5, 6]}
-        none = torch.zeros(side, side, dtype=torch.bool)
+        call = {**QUIET, "smooth": smooth, "seeds": [5, 6]}
         torch.testing.assert_close(model.edit(given, none, [1, 2], **call).images, expected)
-        scales = len(model.vqvae.scales)
-        torch.testing.assert_close(model.variations(given, keep_scales=scales, **call).images, expected)
-        torch.testing.assert_close(model.edit(given, ~none, [1, 2], keep_scales=scales, **call).images, expected)
+        kept = len(model.vqvae.scales)
+        torch.testing.assert_close(model.variations(given, keep_scales=kept, **call).images, expected)
 
 
 def test_an_edit_does_not_depend_on_the_batch(pipe):
@@ -116,13 +113,11 @@ def test_one_image_or_mask_stands_for_all(pipe):
 
 def test_the_first_scales_are_kept_whole(pipe):
     own, given = pipe.vqvae.encode(images()), images()
-    for kept in range(4):
-        for out in (
-            pipe.variations(given, [1, 2], keep_scales=kept, seeds=[1, 2], **QUIET),
-            pipe.edit(given, ALL, [1, 2], keep_scales=kept, seeds=[1, 2], **QUIET),
-        ):
-            same = [torch.equal(*pair) for pair in zip(out.tokens, own, strict=True)]
-            assert same == [scale < kept for scale in range(3)]
+    for kept in (1, 2):
+        vary = pipe.variations(given, [1, 2], keep_scales=kept, seeds=[1, 2], **QUIET)
+        edit = pipe.edit(given, ALL, [1, 2], keep_scales=kept, seeds=[1, 2], **QUIET)
+        assert torch.equal(vary.images, edit.images)
+        assert [torch.equal(*pair) for pair in zip(vary.tokens, own, strict=True)] == [k < kept for k in range(3)]
 
 
 def test_the_maps_after_what_is_kept_are_drawn_given_it(pipe):
@@ -172,7 +167,7 @@ def test_callbacks_see_what_is_taken(pipe):
 
 
 def test_upscaling_keeps_the_maps_that_a_small_image_fills(pipe, grey):
-    for model, small, side, kept in ((pipe, 4, 6, 2), (pipe, 2, 6, 1), (grey, 4, 8, 3), (grey, 3, 8, 2)):
+    for model, small, side, kept in ((pipe, 4, 6, 2), (grey, 3, 8, 2)):
         given = images(2, small)
         out = model.upscale(given, [1, 2], seeds=[1, 2], **QUIET)
         assert out.images.shape == (2, 1, side, side)

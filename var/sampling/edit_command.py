@@ -8,8 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from PIL import Image
-
 from var.command_line.field_options import add_field_options, settings_of
 from var.command_line.frame import file_path
 from var.command_line.sampling_options import add_drawing_arguments
@@ -44,7 +42,7 @@ class Given:
     """A picture to edit, and its mask if it has one."""
 
     name: str
-    pictures: tuple[Image.Image, ...]
+    pictures: tuple[Any, ...]  # of Pillow, as all here
 
     @property
     def record(self) -> dict[str, str]:
@@ -55,7 +53,7 @@ class Given:
         }
 
 
-def digest(picture: Image.Image) -> str:
+def digest(picture: Any) -> str:
     """16 hexadecimal digits that tell pictures apart, by their pixels, in whatever file they are."""
     import hashlib
 
@@ -170,13 +168,15 @@ def _save_grid(
     about: Mapping[str, Any],
 ) -> None:
     """A row for each image: itself, its mask if it has one, and its edits."""
+    from PIL.Image import Resampling
+
     from var.sampling.grid import opened_pixels, write_grid
 
     _, height, width = model.image_shape
     rows: list[Any] = []
     for each, folder in zip(given, folders, strict=True):
         mode = each.pictures[0].mode
-        rows += [picture.convert(mode).resize((width, height), Image.Resampling.NEAREST) for picture in each.pictures]
+        rows += [picture.convert(mode).resize((width, height), Resampling.NEAREST) for picture in each.pictures]
         rows += [opened_pixels(folder / work[index].file) for index in range(work.count)]
     images = [each.record for each in given]
     write_grid(rows, len(given[0].pictures) + work.count, path, {**about, "images": images})
