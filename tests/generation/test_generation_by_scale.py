@@ -4,8 +4,8 @@ import argparse
 
 import pytest
 import torch
+from matrix_rows import OFFICIAL, Rows
 from tiny import tiny_pipeline
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from var.command_line.field_options import add_field_options, settings_of
 from var.conditions import Condition
@@ -17,7 +17,6 @@ from var.generation.sampling_settings import SamplingSettings
 from var.sampling.numbers import plain
 
 CALL = {"class_labels": [1, 4, 2], "seeds": [5, 6, 7], "output_type": "pt", "progress": False}
-OFFICIAL = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)
 RULES = [("temperature", 0.5), ("top_k", 3), ("top_p", 0.6), ("min_p", 0.3), ("smooth", True)]
 
 
@@ -89,20 +88,6 @@ def test_a_command_line_takes_them(argv, settings):
     parser = argparse.ArgumentParser()
     add_field_options(parser, SamplingSettings)
     assert settings_of(SamplingSettings, parser.parse_args(argv.split())) == SamplingSettings(**settings)
-
-
-class Rows(TorchDispatchMode):
-    """Counts the rows (positions of all images) that are multiplied by matrices of one shape."""
-
-    def __init__(self, shape):
-        super().__init__()
-        self.shape, self.seen = shape, 0
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        shapes = [tuple(each.shape) for each in args if isinstance(each, torch.Tensor)]
-        if "mm" in func.__name__ and shapes[-1] == self.shape:
-            self.seen += shapes[-2][0]
-        return func(*args, **(kwargs or {}))
 
 
 @torch.no_grad()

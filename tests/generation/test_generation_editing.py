@@ -232,3 +232,11 @@ def test_two_transformers_edit(pipe):
     both = VARPipeline.collaborate(pipe, pipe, handover=1)
     call = {"seeds": [1, 2, 3], "output_type": "pt", "progress": False, "keep_scales": 2}
     assert torch.equal(both.variations(images(3), 1, **call).images, pipe.variations(images(3), 1, **call).images)
+
+
+def test_candidates_of_an_edit_keep_what_it_keeps(pipe):
+    given, masks = images(2), torch.stack([half()[0], ~half()[0]])
+    out = pipe.edit(given, masks, [1, 2], seeds=[1, 2], candidates=3, keep_scale=1, **QUIET)
+    own = pipe.vqvae.encode(given)
+    for scale, redrawn in enumerate(redrawn_tokens(masks[:, None], pipe.vqvae.scales)):
+        assert torch.equal(out.tokens[scale][~redrawn], own[scale][~redrawn])

@@ -12,6 +12,7 @@ from var.generation.draws import Draws
 from var.generation.loop import Forward, OnScale, Put, as_drawn, generate
 from var.generation.output import VAROutput
 from var.generation.sampling_settings import SamplingSettings
+from var.generation.search import Pruning, Search
 from var.images import format_images
 
 
@@ -28,22 +29,28 @@ class Call:
     return_intermediates: bool
     on_scale: OnScale | None
     progress: bool
+    search: Search | None = None
     put: Put = as_drawn  # the tokens that are known, into those that are drawn
     finish: Callable[[Tensor], Tensor] = lambda images: images  # the pixels that are known, into decoded images
 
     def output(self, forward: Forward, decode: ImageDecoder, null: int) -> VAROutput:
         """Its images, drawn by `forward`; `null` is the label of those without a class."""
-        scales = range(len(self.guidance))
-        with tqdm(scales, desc="scales", leave=False, disable=not self.progress) as bar:
+        condition, draws = self.condition.to(forward.accumulator.codes(0).device), self.draws
+        pruning = None
+        if self.search is not None:
+            condition, draws = self.search.wide(condition), self.search.streams(draws, self.seeds)
+            pruning = Pruning(self.search, condition, draws, decode)
+        with tqdm(range(len(self.guidance)), desc="scales", leave=False, disable=not self.progress) as bar:
             result = generate(
                 forward,
-                self.condition.to(forward.accumulator.codes(0).device),
+                condition,
                 guidance=self.guidance,
                 sampling=self.sampling,
-                draws=self.draws,
+                draws=draws,
                 scales=bar,
                 put=self.put,
                 on_scale=self.on_scale,
+                prune=pruning,
             )
         latents = result.latents[0 if self.return_intermediates else -1 :]
         images = [format_images(self.finish(decode(latent)), self.output_type) for latent in latents]
@@ -53,4 +60,5 @@ class Call:
             labels=self.condition.classes(null),
             seeds=self.seeds,
             intermediates=images if self.return_intermediates else None,
+            search=None if pruning is None else pruning.search.record(pruning.rows),
         )

@@ -75,8 +75,10 @@ class Known:
     redrawn: list[Bool[Tensor, "masks _h _w"]]
 
     def __call__(self, scale: int, drawn: Int64[Tensor, "batch h w"]) -> Int64[Tensor, "batch h w"]:
-        """The token map that is taken."""
-        return torch.where(self.redrawn[scale], drawn, self.token_maps[scale])
+        """The token map that is taken, of an image or of several candidates beside each other."""
+        parts = self.redrawn[scale], self.token_maps[scale]
+        redrawn, known = (part.repeat_interleave(len(drawn) // len(part), dim=0) for part in parts)
+        return torch.where(redrawn, drawn, known)
 
 
 def redrawn_tokens(masks: Bool[Tensor, "masks 1 h w"], scales: ScaleSchedule) -> list[Bool[Tensor, "masks _h _w"]]:

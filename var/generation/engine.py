@@ -199,7 +199,7 @@ class EnginePass:
         if self.guide:
             rows = torch.cat((rows, rows + len(self.constants.start) // 2))
         part = EnginePass(self.engine, self.constants.rows(rows), guide=self.guide)
-        part.cache.storage.copy_(self.cache.storage[:, :, rows])
+        torch.index_select(self.cache.storage, 2, rows, out=part.cache.storage)
         return part
 
     def _taken_in(self, scale: int, latent: Tensor | None, guidance: float | None) -> Tensor:

@@ -29,6 +29,24 @@ def as_drawn(scale: int, drawn: Tensor) -> Tensor:
     return drawn
 
 
+class Kept(Protocol):
+    """Some of the rows of a call, and the randomness with which they go on."""
+
+    @property
+    def rows(self) -> Int64[Tensor, " chosen"]:
+        """Which ones."""
+        ...
+
+    @property
+    def draws(self) -> Draws:
+        """Their randomness."""
+        ...
+
+
+Prune = Callable[[int, Tensor, Tensor, Tensor], Kept | None]
+"""Called after every scale with its index, its logits, its token map and the latent: which rows go on; None for all."""
+
+
 class Pass(Protocol):
     """A transformer on its way through the scales of one call."""
 
@@ -82,6 +100,7 @@ def generate(
     scales: Iterable[int] | None = None,
     put: Put = as_drawn,
     on_scale: OnScale | None = None,
+    prune: Prune | None = None,
 ) -> Generated:
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
@@ -105,6 +124,9 @@ def generate(
         token_map, part = drawn(logits, scale, accumulator, settings[scale], draws, put)
         token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
+        if prune is not None and (kept := prune(scale, logits, token_map, latents[-1])) is not None:
+            started, draws = started.select(kept.rows), kept.draws
+            token_maps, latents = ([each[kept.rows] for each in made] for made in (token_maps, latents))
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])
     ended.checked(latents[-1])

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Self, Unpack
+from typing import Any, Self, Unpack
 
 import torch
 from torch import Tensor
@@ -15,7 +15,9 @@ from var.generation.editing import Edit, Edits
 from var.generation.likelihood import Likelihoods
 from var.generation.output import VAROutput
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
+from var.generation.search import Search
 from var.generation.stages import StagedPipeline
+from var.generation.verifiers import LIKELIHOOD
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
 from var.images import format_images
@@ -141,6 +143,9 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         return_intermediates: bool = False,
         callback_on_step_end: Callable[[int, Tensor, Tensor], None] | None = None,
         progress: bool = True,
+        candidates: Count = 1,
+        keep_scale: Count = None,
+        verifier: Any = LIKELIHOOD,
         **keywords: Unpack[SamplingKeywords],
     ) -> VAROutput:
         """Generate images.
@@ -160,8 +165,11 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         then one draw, so that classes must be given, and the seeds of the result, all the same, stand for it and not
         for single images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
-        receives the scale's index, its token map and the latent accumulated so far. Raises `UserError` for requests
-        that make no sense, and where the models compute NaN or infinity.
+        receives the scale's index, its token map and the latent accumulated so far.
+        With more than one of `candidates`, so many of each image draw the scales up to and with `keep_scale`, and the
+        one that `verifier` scores best is refined (see `verifier_of`); the first has the image's own stream, so that
+        one candidate is a plain call. The output says so in `search`: such images are no plain samples.
+        Raises `UserError` for requests that make no sense, and where the models compute NaN or infinity.
         """
         vqvae, transformer = self._models()
         # Refused before the work and not after it: an unknown type, or channels that no picture has.
@@ -170,8 +178,8 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
-        sampling.check_scales(len(transformer.scales))
         strengths = sampling.guidance_scales(len(transformer.scales))
+        search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         unseeded = labels.asks_for_random(class_labels, self.class_names)
         vocabulary = transformer.config.vocabulary if official_stream else None
@@ -188,6 +196,7 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
             return_intermediates=return_intermediates,
             on_scale=callback_on_step_end,
             progress=progress,
+            search=search,
             **(edit.parts(vqvae) if edit else {}),
         )
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

@@ -82,11 +82,6 @@ class SamplingSettings:
         """These settings but for the keywords of a call, in which scales may be any sequence."""
         return updated(self, type(self), keywords)
 
-    def check_scales(self, scales: int) -> None:
-        """Raise `UserError` unless the lists and the interval fit so many `scales`."""
-        self.guidance_scales(scales)
-        self.at(0, scales)
-
     def at(self, scale: int, scales: int) -> AtScale:
         """Those of `scale`, of so many `scales`; raises `UserError` for lists of another length."""
         own = {name: values[scale] for name in LISTED if (values := self._listed(name, scales)) is not None}
@@ -96,8 +91,10 @@ class SamplingSettings:
         """Guidance scale of every scale: `constant`, or `linear` from 1 as 1 + (gamma - 1) k / (K - 1); or as listed.
 
         1 means off, and stands for all scales outside the interval. The official `cfg=c` is `1 + c` with the linear
-        schedule. Raises `UserError` for a list of another length than the number of scales, and an interval beyond it.
+        schedule. Raises `UserError` for a list of another length than the number of scales, of any setting, and an
+        interval beyond it.
         """
+        self.at(0, scales)
         start, stop = self.guidance_interval
         if max(start + 1, stop or 0) > scales:
             raise UserError(

@@ -47,7 +47,7 @@ class TransformerJob(Job[TransformerRun]):
         for name, wanted, owner in _given(self.vqvae, self.shown):
             if (found := getattr(self.settings.transformer, name)) != wanted:
                 raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
-        self.settings.sampling.check_scales(len(self.vqvae.scales))
+        self.settings.sampling.guidance_scales(len(self.vqvae.scales))  # refuses what fits other scales
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
@@ -200,7 +200,7 @@ def _given(vqvae: Tokenizer, shown: ConditionSize) -> tuple[tuple[str, Any, str]
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
-        ("finest_maps", vqvae.config.schedule.finest_maps, "the tokenizer"),
+        ("repeats", vqvae.config.schedule.repeats, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
         ("code_width", vqvae.config.width, "the tokenizer"),
         *((name, size, "the data") for name, size in shown._asdict().items()),
