@@ -37,17 +37,17 @@ def tab(models: Models, made: Made) -> None:
                 take = gr.Button("Take from Generate", size="sm")
             posterior = gr.Label(label="Class", num_top_classes=5)
         with gr.Column(scale=2, min_width=260):
-            surprise = gr.HTML(elem_classes="process")
-            bits = gr.HTML()
+            surprise = gr.HTML(elem_classes="process", apply_default_css=False)
+            bits = gr.HTML(apply_default_css=False)
 
     def classified(images: Tensor):
         pipeline = model.pipeline
-        log_posterior = pipeline.classify(images)[0].cpu()  # pyright: ignore[reportFunctionMemberAccess]
+        log_posterior = pipeline.classify(images)[0].cpu()
         label = int(log_posterior.argmax())
         shares = log_posterior.exp().tolist()
         names = [f"{place} {name}".strip() for place, name in enumerate(model.names)]
         per_token = token_bits(pipeline, images, label)
-        found = pipeline.log_likelihood(images, [label], per_scale=True, unit="bits")  # pyright: ignore[reportFunctionMemberAccess]
+        found = pipeline.log_likelihood(images, [label], per_scale=True, unit="bits")
         return (
             dict(zip(_distinct(model.names, names), shares, strict=True)),
             _surprise(pipeline, images, per_token),

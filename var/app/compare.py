@@ -40,9 +40,9 @@ def tab(models: Models) -> None:
                 sampler = gr.Dropdown(samplers, value=samplers[0], label="Diffusion: sampler")
             button = gr.Button("Compare", variant="primary")
         with gr.Column(scale=2, min_width=260):
-            process = gr.HTML(elem_classes="process")
-            numbers = gr.HTML()
-            plot = gr.HTML(_plot(models, {}))
+            process = gr.HTML(elem_classes="process", apply_default_css=False)
+            numbers = gr.HTML(apply_default_css=False)
+            plot = gr.HTML(_plot(models, {}), apply_default_css=False)
 
     @told
     def carry_out(
@@ -55,7 +55,7 @@ def tab(models: Models) -> None:
         way: str,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ):
-        scales = len(models.var.pipeline.vqvae.scales)  # pyright: ignore[reportFunctionMemberAccess]
+        scales = len(models.var.pipeline.vqvae.scales)
         plans: dict[str, tuple[int, dict[str, Any]]] = {"VAR": (scales, {"guidance_scale": float(scale)})}
         walked = {"guidance_scale": float(other_scale), "num_inference_steps": int(walk), "sampler": way}
         plans["Diffusion"] = (int(walk), walked)

@@ -2,14 +2,15 @@
 
 import random
 from dataclasses import dataclass
-from typing import Any, get_type_hints
+from typing import Any
 
 import gradio as gr
 
 from var.app.drawing import NO_CLASS, RANDOM
 from var.sampling.command import LoadedModel
 
-MOST_SEED = 2**31
+MOST_SEED = 1_000_000
+"""Of seeds that the page draws: they are short enough to be read under a picture."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ class Seeded:
 
 def seeded(*, renew: bool = True) -> Seeded:
     """A seed, and whether each click takes a new one."""
-    seed = gr.Number(0, label="Seed", info="of the first image; the next ones follow", precision=0, minimum=0)
+    seed = gr.Number(1, label="Seed", info="of the first image; the next ones follow", precision=0, minimum=0)
     return Seeded(seed, gr.Checkbox(renew, label="A new seed with each click"))
 
 
@@ -64,5 +65,4 @@ def guidance(model: LoadedModel, label: str = "Guidance") -> gr.Slider:
 
 def words_of(settings: Any, name: str) -> list[str]:
     """The words that the field `name` of a settings class takes."""
-    get_type_hints(settings)
     return list(settings.__dataclass_fields__[name].metadata["words"])

@@ -126,4 +126,4 @@ def stage_images(model: LoadedModel, stages: Sequence[Tensor], index: int) -> Te
     """Image `index` after each of the stages, in [-1, 1]."""
     assert model.picture is not None
     latents = torch.cat([stage[index : index + 1] for stage in stages])
-    return model.picture(latents.to(model.pipeline.device)).cpu().clamp(-1, 1)  # pyright: ignore[reportFunctionMemberAccess]
+    return model.picture(latents.to(model.pipeline.device)).cpu().clamp(-1, 1)

@@ -83,14 +83,14 @@ def tab(models: Models, made: Made) -> None:
             asked = Asked.of(drawer, shown, prompt, number, COUNT)
             own: dict[str, Any] = {"keep_pixels": True}
             settings: dict[str, Any] = {"guidance_scale": float(scale)}
-            count = len(model.pipeline.vqvae.scales)  # pyright: ignore[reportFunctionMemberAccess]
+            count = len(model.pipeline.vqvae.scales)
             if drawer is models.diffusion:
                 own = {"resampling": RESAMPLING}
                 settings |= {"num_inference_steps": int(walk)}
                 count = int(walk) * (2 * RESAMPLING - 1)
             out = draw(
                 models, drawer, asked, settings, progress, title=name, steps=count,
-                call=drawer.pipeline.edit,  # pyright: ignore[reportFunctionMemberAccess]
+                call=drawer.pipeline.edit,
                 told={"edit": {**own, "redrawn": int(redrawn.sum()), "digest": _digest(images, redrawn)}},
                 arguments=(images, redrawn), **own,
             )  # fmt: skip

@@ -22,8 +22,7 @@ def settings_in(report: Path) -> list[Row]:
     """The settings that a report compares; raises `UserError` for a file that is no report."""
     rows = read_json(report).get("results")
     keys = ("seconds_per_1000_images", "fd")
-    good = isinstance(rows, list) and rows and all(isinstance(row, dict) and _positive(row, keys) for row in rows)
-    if not good:
+    if not isinstance(rows, list) or not rows or not all(_positive(row, keys) for row in rows):
         raise UserError(f"{report} must be the report.json of a comparison, got another file; pass that of compare.py")
     return rows
 
@@ -63,8 +62,8 @@ def _mark(row: Row, x: float, y: float) -> str:
     )
 
 
-def _positive(row: Row, keys: Sequence[str]) -> bool:
-    values = [row.get(key) for key in keys]
+def _positive(row: Any, keys: Sequence[str]) -> bool:
+    values = [row.get(key) if isinstance(row, dict) else None for key in keys]
     return all(isinstance(value, int | float) and 0 < value < math.inf for value in values)
 
 

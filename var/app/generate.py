@@ -40,7 +40,7 @@ def tab(models: Models, page: gr.Blocks) -> Made:
                 temperature = gr.Slider(0.1, 2, value=1, step=0.05, label="Temperature")
                 top_k = gr.Slider(
                     0, model.pipeline.vqvae.config.vocabulary, 0, step=1, label="Top-k", info="0: all codes"
-                )  # pyright: ignore[reportFunctionMemberAccess]
+                )
                 top_p = gr.Slider(0, 1, 0, step=0.01, label="Top-p", info="0: all codes")
             button = gr.Button("Draw", variant="primary")
         with gr.Column(scale=2, min_width=260):
@@ -53,7 +53,7 @@ def tab(models: Models, page: gr.Blocks) -> Made:
                 buttons=["download", "download_all"],
                 elem_classes="pixels",
             )
-            process = gr.HTML(elem_classes="process")
+            process = gr.HTML(elem_classes="process", apply_default_css=False)
 
     @told
     def carry_out(
@@ -67,7 +67,7 @@ def tab(models: Models, page: gr.Blocks) -> Made:
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how gradio is told that a function shows progress)
     ):
         settings = {"guidance_scale": float(scale), "temperature": float(heat), "top_k": int(k), "top_p": float(p)}
-        steps = len(model.pipeline.vqvae.scales)  # pyright: ignore[reportFunctionMemberAccess]
+        steps = len(model.pipeline.vqvae.scales)
         asked = Asked.of(model, shown, prompt, number, COUNT)
         made = draw(models, model, asked, settings, progress, title="scales", steps=steps)
         return made, 0, gr.Gallery(made.gallery(model), selected_index=None), come_about(model, made, 0)
@@ -90,7 +90,7 @@ def tab(models: Models, page: gr.Blocks) -> Made:
 
 def come_about(model: LoadedModel, made: Drawn, index: int) -> str:
     """Image `index` and its token maps, under a slider over the scales."""
-    tokenizer = model.pipeline.vqvae  # pyright: ignore[reportFunctionMemberAccess]
+    tokenizer = model.pipeline.vqvae
     names = [f"{height}x{width}" for height, width in tokenizer.scales.shapes]
     images = [each.convert("RGB") for each in to_pil(stage_images(model, made.stages, index))]
     maps = token_pictures(tokenizer, [each[index] for each in made.tokens])

@@ -15,7 +15,7 @@ from var.images import from_uint8
 MOST_BYTES = 20 * 2**20
 """Of a file."""
 
-TYPES = list(SUFFIXES)
+TYPES: list[str] = list(SUFFIXES)
 
 
 def uploaded(path: str | None, shape: tuple[int, int, int]) -> Float[Tensor, "1 c h w"]:

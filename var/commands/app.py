@@ -1,11 +1,13 @@
 """`var app`: a web page to generate, redraw, edit, compare and classify images."""
 
 import argparse
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from var.command_line.frame import file_path, one_of, whole_number
 from var.command_line.sampling_options import DTYPES
 from var.errors import UserError
+from var.sampling.command import LoadedModel
 
 HELP = "show a web page to generate, edit and compare images"
 
@@ -18,9 +20,9 @@ USUAL = "next-scale/emoji"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    model = {"metavar": "PATH-OR-ID"}
-    parser.add_argument("--model", help=f"folder or id of a VAR pipeline (default {USUAL})", **model)
-    parser.add_argument("--diffusion", help="the same of a diffusion pipeline, to compare with", **model)
+    model = f"folder or id of a VAR pipeline (default {USUAL}, beside a diffusion pipeline of that name)"
+    parser.add_argument("--model", metavar="PATH-OR-ID", help=model)
+    parser.add_argument("--diffusion", metavar="PATH-OR-ID", help="the same of a diffusion pipeline, to compare with")
     parser.add_argument("--variant", help="which of several models to take, for example d16 of FoundationVision/var")
     parser.add_argument("--data", help="what both were trained on, to look for copies: emoji, digits, a folder")
     parser.add_argument("--report", type=file_path, metavar="JSON", help="report.json of scripts/compare.py, to plot")
@@ -58,7 +60,7 @@ def _named(arguments: argparse.Namespace, name: str) -> argparse.Namespace:
     return argparse.Namespace(**{**vars(arguments), "model": name, "revision": None, "compile": False})
 
 
-def _loader(name: str):
+def _loader(name: str) -> Callable[[argparse.Namespace], LoadedModel]:
     """The function that loads the models of another package here; raises `UserError` if it is not installed."""
     found = list(entry_points(group=LOADERS, name=name))
     if not found:

@@ -35,7 +35,7 @@ def placement(arguments: argparse.Namespace) -> dict[str, Any]:
 class LoadedModel:
     """A pipeline that a command has loaded."""
 
-    pipeline: Callable[..., Any]
+    pipeline: Any  # called for images
     num_classes: int
     image_shape: tuple[int, int, int]  # (channels, height, width)
     class_names: Sequence[str] | None
