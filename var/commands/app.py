@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from importlib.util import find_spec
 
 from var.command_line.frame import file_path, one_of, whole_number
 from var.command_line.sampling_options import DTYPES
@@ -35,10 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Load the models and show the page."""
-    try:
-        import gradio  # noqa: F401 (before the models are loaded, which takes longer than to say so)
-    except ImportError as error:
-        raise UserError('the page needs gradio, which is missing; pip install "next-scale[app]"') from error
+    # Told before the models are loaded; it is imported by the server, which says first where its files shall lie.
+    if find_spec("gradio") is None:
+        raise UserError('the page needs gradio, which is missing; pip install "next-scale[app]"')
     from var.app.front import settings_in
     from var.app.models import Models
     from var.app.server import serve
