@@ -154,7 +154,7 @@ class VARPipeline(ConditionedPipeline):
     def _facts(self) -> dict[str, Any]:
         vqvae, transformer = self._models()
         config = transformer.config
-        tokens = {"sides": config.sides, "vocabulary": config.vocabulary, "image_size": vqvae.config.image_size}
+        tokens = {"sides": config.schedule.maps, "vocabulary": config.vocabulary, "image_size": vqvae.config.image_size}
         return {**super()._facts(), **tokens, "tokenizer": fingerprint(vqvae.accumulator())}
 
     def compile(self) -> "VARPipeline":
