@@ -92,7 +92,7 @@ def server(folders, forker):
         assert forker.poll(process) is None, log.read_text()
         assert time.monotonic() < until, log.read_text()
         time.sleep(0.1)
-    yield f"http://127.0.0.1:{port}", process
+    return f"http://127.0.0.1:{port}", process
 
 
 @pytest.fixture(scope="module")

@@ -22,6 +22,10 @@ def serve(models: Models, *, host: str, port: int, browser: bool) -> None:
     ):
         os.environ["GRADIO_TEMP_DIR"] = folder  # before components are made, which remember it
         os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+        # gradio asks matplotlib, where it is, for its backend at every click: to find one takes a second and writes
+        # into the home folder.
+        os.environ.setdefault("MPLBACKEND", "agg")
+        os.environ.setdefault("MPLCONFIGDIR", folder)
         from var.app.page import look, page
 
         blocks = page(models)
