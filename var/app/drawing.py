@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import gradio as gr
 import torch
 from PIL import Image
 from torch import Tensor
@@ -76,7 +75,7 @@ def draw(
     model: LoadedModel,
     asked: Asked,
     settings: Mapping[str, Any],
-    progress: gr.Progress,
+    progress: Callable[..., Any],
     *,
     title: str,
     steps: int,
@@ -86,7 +85,7 @@ def draw(
 ) -> Drawn:
     """Draw what is `asked` of a model by `call`, its pipeline unless given, in about so many `steps`.
 
-    `settings` are fields of the model's sampling settings; `named` are further arguments, of which records tell what
+    `progress` is called with the share that is done; `settings` are fields of the model's sampling settings; `named` are further arguments, of which records tell what
     `told` says.
     """
     assert model.sampling is not None

@@ -1,6 +1,6 @@
 // The mask of painter.py: the value is JSON {picture, width, height, mask}, a mask of one 0 or 1 for each pixel.
 const canvas = element.querySelector("canvas"), context = canvas.getContext("2d"), image = new Image();
-let state = null, brush = null, cursor = null;
+let state = null, brush = null, cursor = null, last = null;
 
 const draw = () => {
   if (!state) return;
@@ -49,8 +49,15 @@ canvas.addEventListener("pointerdown", (event) => {
   const [x, y] = place(event);
   brush = !state.mask[y * state.width + x];
   paint(x, y, brush, reach());
+  last = [x, y];
 });
-canvas.addEventListener("pointermove", (event) => brush !== null && paint(...place(event), brush, reach()));
+canvas.addEventListener("pointermove", (event) => {
+  if (brush === null) return;
+  const [x, y] = place(event), [fromX, fromY] = last, steps = Math.max(Math.abs(x - fromX), Math.abs(y - fromY), 1);
+  for (let step = 1; step <= steps; step++)
+    paint(Math.round(fromX + ((x - fromX) * step) / steps), Math.round(fromY + ((y - fromY) * step) / steps), brush, reach());
+  last = [x, y];
+});
 for (const name of ["pointerup", "pointercancel"])
   canvas.addEventListener(name, () => {
     if (brush !== null) send();
