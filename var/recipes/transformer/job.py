@@ -47,6 +47,7 @@ class TransformerJob(Job[TransformerRun]):
         for name, wanted, owner in _given(self.vqvae, self.shown):
             if (found := getattr(self.settings.transformer, name)) != wanted:
                 raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
+        self.settings.sampling.guidance_scales(len(self.vqvae.scales))  # refuses what fits other scales
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
