@@ -38,11 +38,14 @@ def placement(arguments: argparse.Namespace) -> dict[str, Any]:
 class LoadedModel:
     """A pipeline that a command has loaded."""
 
-    pipeline: Callable[..., Any]
+    pipeline: Any  # called for images
     num_classes: int
     image_shape: tuple[int, int, int]  # (channels, height, width)
     class_names: Sequence[str] | None
     record: Mapping[str, Any]  # what the records of images say of it
+    sampling: type[Any] | None = None  # the settings of a call, whose fields have options
+    evaluations: Callable[[Any], int] | None = None  # of the network, for an image at such settings
+    picture: Callable[[Any], Any] | None = None  # images in [-1, 1] of what `callback_on_step_end` receives last
     text_encoder: Mapping[str, str] | None = None  # name and digest of what reads prompts
 
     guides: Mapping[str, Any] = field(default_factory=dict)  # other models, by the names that `Guidance` has for them
