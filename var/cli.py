@@ -6,6 +6,8 @@ from var.command_line.frame import run
 
 COMMANDS = {
     "generate": "var.commands.generate",
+    "edit": "var.commands.edit",
+    "app": "var.commands.app",
     "train": "var.commands.train",
     "codec": "var.commands.codec",
     "data": "var.commands.data",

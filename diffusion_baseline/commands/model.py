@@ -11,6 +11,8 @@ __all__ = ["add_arguments", "load"]
 def load(arguments: argparse.Namespace) -> LoadedModel:
     """The pipeline that the options name."""
     from diffusion_baseline.pipeline import DiffusionPipeline
+    from diffusion_baseline.samplers import network_evaluations
+    from diffusion_baseline.sampling_settings import SamplingSettings
     from var.sampling.record import fingerprint
 
     pipeline = DiffusionPipeline.from_pretrained(arguments.model, revision=arguments.revision, **placement(arguments))
@@ -22,6 +24,11 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         "dtype": str(pipeline.unet.stem.weight.dtype).removeprefix("torch."),
         "device": pipeline.device.type,
     }
+
+    def evaluations(sampling: SamplingSettings) -> int:
+        steps = sampling.num_inference_steps or pipeline.schedule.num_timesteps
+        return network_evaluations(sampling.sampler, steps) * (1 if sampling.guidance_scale in (0, 1) else 2)
+
     return LoadedModel(
         pipeline=pipeline,
         num_classes=pipeline.unet.config.num_classes,
@@ -29,4 +36,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         class_names=pipeline.class_names,
         record=record,
         text_encoder=pipeline.settings().get("text_encoder"),
+        sampling=SamplingSettings,
+        evaluations=evaluations,
+        picture=pipeline.decode,
     )

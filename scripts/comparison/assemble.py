@@ -14,6 +14,7 @@ from comparison.families import FAMILIES
 from comparison.report.figures import class_grid, loss_curve
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
+from comparison.report.processes import under_a_slider
 from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import asked, network_evaluations, sample_labels
@@ -138,14 +139,14 @@ def write_page(
     for model, pipeline in pipelines.items():
         contender = FAMILIES[model]
         wanted = asked(plan, plan.data.reference, pipeline, model).rows(rows)
-        if strip := contender.process(pipeline, plan.models[model].headline, {**wanted.call(), **STRIP}):
-            processes.append(strip)
+        if process := contender.process(pipeline, plan.models[model].headline, {**wanted.call(), **STRIP}):
+            processes.append(process)
         with torch.inference_mode():
             details += contender.details(pipeline, from_uint8(test.images[:16]), report)
     pictures = Pictures(
         real=grid(real.images, real.labels),
         samples={model: grid(images, labels) for model, images in samples.items()},
-        processes=processes,
+        processes=[*under_a_slider(processes), *(process.strip() for process in processes)],
         details=details,
         tradeoff=tradeoff_plot(report),
         loss_curves={

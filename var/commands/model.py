@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def load(arguments: argparse.Namespace) -> LoadedModel:
     """The pipeline that the options name."""
     from var.generation import VARPipeline
+    from var.generation.sampling_settings import SamplingSettings
     from var.sampling.record import fingerprint
 
     source = {"variant": arguments.variant, "revision": arguments.revision}
@@ -36,4 +37,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         class_names=pipeline.class_names,
         record=record,
         text_encoder=pipeline.settings().get("text_encoder"),
+        sampling=SamplingSettings,
+        evaluations=lambda sampling: sampling.evaluations(len(pipeline.vqvae.scales)),
+        picture=lambda latent: pipeline.vqvae.decode_latent(latent.to(pipeline.vqvae.codes(0))).float(),
     )

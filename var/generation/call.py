@@ -1,14 +1,15 @@
 """What a call of a pipeline draws, and how: made of its arguments before any work, then carried out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.conditions import Condition
 from var.generation.decoding import ImageDecoder
 from var.generation.draws import Draws
-from var.generation.loop import Forward, OnScale, generate
+from var.generation.loop import Forward, OnScale, Put, as_drawn, generate
 from var.generation.output import VAROutput
 from var.generation.sampling_settings import SamplingSettings
 from var.generation.search import Pruning, Search
@@ -29,6 +30,8 @@ class Call:
     on_scale: OnScale | None
     progress: bool
     search: Search | None = None
+    put: Put = as_drawn  # the tokens that are known, into those that are drawn
+    finish: Callable[[Tensor], Tensor] = lambda images: images  # the pixels that are known, into decoded images
 
     def output(self, forward: Forward, decode: ImageDecoder, null: int) -> VAROutput:
         """Its images, drawn by `forward`; `null` is the label of those without a class."""
@@ -45,11 +48,12 @@ class Call:
                 sampling=self.sampling,
                 draws=draws,
                 scales=bar,
+                put=self.put,
                 on_scale=self.on_scale,
                 prune=pruning,
             )
         latents = result.latents[0 if self.return_intermediates else -1 :]
-        images = [format_images(decode(latent), self.output_type) for latent in latents]
+        images = [format_images(self.finish(decode(latent)), self.output_type) for latent in latents]
         return VAROutput(
             images=images[-1],
             tokens=result.token_maps,

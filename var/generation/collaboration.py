@@ -70,7 +70,7 @@ class CollaboratedPass:
         return CollaboratedPass(self.large.select(rows), self.small.select(rows), self.handover)
 
 
-SHARED = ("sides", "finest_maps", "vocabulary", "code_width", "num_classes", "vector_width", "sequence_width")
+SHARED = ("sides", "repeats", "vocabulary", "code_width", "num_classes", "vector_width", "sequence_width")
 """What the configs of both transformers must agree on."""
 
 

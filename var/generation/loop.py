@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -18,6 +19,14 @@ from var.tokenizer import Accumulator
 
 OnScale = Callable[[int, Tensor, Tensor], None]
 """Called after every scale with its index, its token map and the latent accumulated so far."""
+
+Put = Callable[[int, Tensor], Tensor]
+"""Called with a scale's index and the token map that was drawn; gives the one that is taken, with what is known."""
+
+
+def as_drawn(scale: int, drawn: Tensor) -> Tensor:
+    """Nothing is known but what is drawn."""
+    return drawn
 
 
 class Kept(Protocol):
@@ -89,14 +98,16 @@ def generate(
     sampling: SamplingSettings,
     draws: Draws,
     scales: Iterable[int] | None = None,
+    put: Put = as_drawn,
     on_scale: OnScale | None = None,
     prune: Prune | None = None,
 ) -> Generated:
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; from where on all are 1 the null half is not computed. `scales`
-    may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity, before
-    anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
+    may wrap the scale indices, for a progress bar; `put` may replace tokens of each map before the finer ones see it.
+    Raises `UserError` where the model computes NaN or infinity, before anything is drawn from it; on other devices than
+    a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
     settings = [sampling.at(scale, len(accumulator.scales)) for scale in range(len(accumulator.scales))]
@@ -110,7 +121,7 @@ def generate(
     for scale in range(len(settings)) if scales is None else scales:
         strength = guidance[scale] if scale < guided else None
         logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
-        token_map, part = drawn(logits, scale, accumulator, settings[scale], draws)
+        token_map, part = drawn(logits, scale, accumulator, settings[scale], draws, put)
         token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
         if prune is not None and (kept := prune(scale, logits, token_map, latents[-1])) is not None:
@@ -130,12 +141,16 @@ def drawn(
     accumulator: Accumulator,
     settings: AtScale,
     draws: Draws,
+    put: Put = as_drawn,
 ) -> tuple[Int64[Tensor, "batch _h _w"], Float[Tensor, "batch width h w"]]:
     """A token map of `scale`, drawn from its logits, and what it adds to the latent."""
     shapes = accumulator.scales.shapes
     choice = candidates(logits, settings)
-    token_map = draws.codes(choice).unflatten(1, shapes[scale])
+    token_map = put(scale, draws.codes(choice).unflatten(1, shapes[scale]))
     if not settings.smooth:
         return token_map, accumulator.contribution(token_map, scale)
-    codes = draws.mixtures(choice, accumulator.codes(scale), scale / max(len(shapes) - 1, 1))
-    return token_map, accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
+    codebook = accumulator.codes(scale)
+    codes = draws.mixtures(choice, codebook, scale / max(len(shapes) - 1, 1)).unflatten(1, shapes[scale])
+    known = put(scale, torch.full_like(token_map, -1))  # a code where it is known, no mixture
+    codes = torch.where((known < 0)[..., None], codes, F.embedding(known.clamp_min(0), codebook))
+    return token_map, accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)

@@ -5,15 +5,14 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
 
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
-from var.eval_mode import eval_mode
 from var.generation.call import Call
 from var.generation.draws import draws_of
+from var.generation.editing import Edit, Edits
+from var.generation.likelihood import Likelihoods
 from var.generation.output import VAROutput
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.generation.search import Search
@@ -21,12 +20,11 @@ from var.generation.stages import StagedPipeline
 from var.generation.verifiers import LIKELIHOOD
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
-from var.images import check_images, format_images
+from var.images import format_images
 from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
-from var.sampling.finite import check_finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count
 from var.sampling.numbers import check_callback, check_switches, updated
@@ -36,7 +34,7 @@ from var.sampling.vectors import Vectors
 from var.scales import Side
 
 
-class VARPipeline(StagedPipeline):
+class VARPipeline(Edits, Likelihoods, StagedPipeline):
     """Next-scale generation with a tokenizer and a transformer that was trained on its tokens.
 
     `class_names`, one per label (synonyms separated by commas), let calls name their classes. `text_encoder` is that of
@@ -136,6 +134,7 @@ class VARPipeline(StagedPipeline):
         prompt: Prompt = None,
         vectors: Vectors = None,
         guidance: Guidance | None = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -154,11 +153,12 @@ class VARPipeline(StagedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. How tokens are drawn is said by `sampling`, by its fields
-        as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
-        "constant", or one number per scale, at the scales of `guidance_interval`; or by `guidance`, an object
-        of all that and more, such as a weaker model; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
-        Gumbel-softmax. Each of these is one for all scales, or a list with one for each.
+        those and all others that were trained on vectors. `edit` is what the methods `edit`, `variations` and `upscale`
+        make. How tokens are drawn is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default
+        1.5; 1 means off) with the `guidance_schedule` "linear" or "constant", or one number per scale, at the scales of
+        `guidance_interval`; or by `guidance`, an object of all that and more, such as a weaker model; `temperature`,
+        `top_k`, `top_p`, `min_p`; `smooth` mixes codes by Gumbel-softmax. Each of these is one for all scales, or a
+        list with one for each.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
         asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
@@ -180,7 +180,7 @@ class VARPipeline(StagedPipeline):
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
         strengths = sampling.guidance_scales(len(transformer.scales))
         search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
-        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
+        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         unseeded = labels.asks_for_random(class_labels, self.class_names)
         vocabulary = transformer.config.vocabulary if official_stream else None
         draws, seeds = draws_of(count, generator, seeds, self.device, official=vocabulary, unseeded=unseeded)
@@ -197,34 +197,6 @@ class VARPipeline(StagedPipeline):
             on_scale=callback_on_step_end,
             progress=progress,
             search=search,
+            **(edit.parts(vqvae) if edit else {}),
         )
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)
-
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def log_likelihood(
-        self,
-        images: Float[Tensor, "batch c h w"],
-        class_labels: ClassLabels = None,
-        *,
-        prompt: Prompt = None,
-        vectors: Vectors = None,
-    ) -> Float[Tensor, " batch"]:
-        """Log-probability in nats of each image's tokens, given what it shows or (None) without.
-
-        Images are in [-1, 1]. It is a bound on nothing but the tokens: the tokenizer's loss is not in it.
-        """
-        if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
-        if self.finer is not None:
-            raise UserError("a likelihood is that of one transformer, got a pipeline of two; ask the large one's")
-        vqvae, transformer = self._models()
-        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        count = len(images)
-        condition = self._condition(class_labels, prompt, vectors, count, [0] * count)
-        with eval_mode(vqvae), eval_mode(transformer):
-            token_maps = vqvae.encode(images.to(self.device))
-            logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))
-        check_finite(logits, "a likelihood needs finite logits", "look at the model's weights")
-        tokens = transformer.scales.flatten(token_maps)
-        return -F.cross_entropy(logits.mT, tokens, reduction="none").sum(dim=1)

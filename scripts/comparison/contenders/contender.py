@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from comparison.report.processes import Process
 from comparison.stages import settings_key
 from var.configs import config_to_dict
 from var.data.base import ImageData
@@ -152,8 +153,8 @@ class Contender(ABC):
     def about(self, row: Row, report: Any) -> str:
         """How an image comes about, in a sentence."""
 
-    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Html | None:
-        """A figure of how images come about, where they do in several steps."""
+    def process(self, pipeline: Any, sampling: Any, call: Mapping[str, Any]) -> Process | None:
+        """How images come about, where they do in several steps."""
         return None
 
     def likelihoods(

@@ -6,12 +6,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by
-from comparison.report.figures import stage_strip
+from comparison.report.processes import Process
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
@@ -19,7 +18,6 @@ from diffusion_baseline.samplers import SAMPLERS, network_evaluations
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
 from var.data.base import ImageData
-from var.evaluation.report.html import Html, figure
 from var.runs.job import Job
 
 STEPS = 50  # of the headline
@@ -30,8 +28,6 @@ UNGUIDED = ("digits",)
 
 SOLVED = (("dpmpp", 5), ("dpmpp", 8), ("dpmpp", 10), ("heun", 3), ("heun", 5))
 """Samplers of higher order, with the few steps that they are made for."""
-
-STRIP_COLUMNS = 10
 
 
 class DiffusionContender(Contender):
@@ -150,7 +146,7 @@ class DiffusionContender(Contender):
             for kind, method in self.methods.items()
         }
 
-    def process(self, pipeline: DiffusionPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
+    def process(self, pipeline: DiffusionPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Process:
         """The image on its way from noise."""
         states: list[tuple[int, Tensor]] = []
 
@@ -159,13 +155,13 @@ class DiffusionContender(Contender):
             states.append((timestep, shown.cpu().clamp(-1, 1)))
 
         pipeline(sampling=sampling, callback_on_step_end=keep, **call)
-        chosen = np.unique(np.linspace(0, len(states) - 1, STRIP_COLUMNS).round().astype(int))
-        return figure(
-            stage_strip([states[i][1] for i in chosen], [f"t={states[i][0]}" for i in chosen]),
-            "The same network removes a little noise again and again, from pure noise at the left to the sample at the "
-            "right; only some of the steps are shown.",
-            alt="A diffusion sample at several timesteps, from noise to a clear image.",
+        return Process(
             title="Diffusion: from noise to image",
+            caption="The same network removes a little noise again and again, from pure noise at the left to the "
+            "sample at the right; only some of the steps are shown.",
+            alt="A diffusion sample at several timesteps, from noise to a clear image.",
+            stages=[state for _, state in states],
+            names=[f"t={timestep}" for timestep, _ in states],
             wide=True,
         )
 

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by, in_batches
-from comparison.report.figures import code_usage_chart, in_pixels, reconstruction_pairs, stage_strip
+from comparison.report.figures import code_usage_chart, in_pixels, reconstruction_pairs, reconstruction_swipe
+from comparison.report.processes import Process
 from var.data.base import ImageData
 from var.errors import UserError
 from var.evaluation import psnr
@@ -152,17 +153,18 @@ class VARContender(Contender):
             f"{row['steps']} steps."
         )
 
-    def process(self, pipeline: VARPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
+    def process(self, pipeline: VARPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Process:
         """The image after every scale."""
         out = pipeline(sampling=sampling, return_intermediates=True, **call)
         assert out.intermediates is not None
         names = [in_pixels(shape) for shape in pipeline.vqvae.config.schedule.shapes]
-        return figure(
-            stage_strip([stage.cpu() * 2 - 1 for stage in out.intermediates], names),
-            "Each column is the image decoded after one more scale; watch when the class can be told, and what the "
-            "finer scales still add. Every column costs one pass of the transformer.",
-            alt=f"A VAR sample after each of its {len(names)} scales, from blurred to sharp.",
+        return Process(
             title="VAR: from coarse to fine",
+            caption="Each column is the image decoded after one more scale; watch when the class can be told, and what "
+            "the finer scales still add. Every column costs one pass of the transformer.",
+            alt=f"A VAR sample after each of its {len(names)} scales, from blurred to sharp.",
+            stages=[stage.cpu() * 2 - 1 for stage in out.intermediates],
+            names=names,
         )
 
     def controls(
@@ -207,17 +209,19 @@ class VARContender(Contender):
     def details(self, pipeline: VARPipeline, test: Tensor, report: Any) -> list[Html]:
         """Reconstructions beside their originals, and the codes in use."""
         numbers, originals = report.tokenizer, test[:16]
+        decoded = in_batches(pipeline.vqvae.reconstruct, originals, pipeline.device)
         unseen = "" if report.trained_elsewhere else " that the tokenizer has never seen"
         return [
             element("p", "VAR draws tokens, so no sample of it can be better than what the tokenizer can decode."),
             self.numbers(report),
             figure(
-                reconstruction_pairs(originals, in_batches(pipeline.vqvae.reconstruct, originals, pipeline.device)),
+                reconstruction_pairs(originals, decoded),
                 f"Top: test images{unseen}. Bottom: what is left of them in tokens. Look for strokes that thin out, "
                 "break or vanish.",
                 alt="A row of original images above a row of their reconstructions.",
                 title="Reconstructions",
             ),
+            reconstruction_swipe(originals, decoded),
             figure(
                 code_usage_chart(*(numbers[key] for key in ("sides", "usage_by_scale", "perplexity_by_scale"))),
                 "Left: how much of the codebook each scale uses at all. Right: how many codes it uses evenly "

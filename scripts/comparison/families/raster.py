@@ -11,20 +11,15 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from comparison.contenders.contender import Contender, ModelPlan, Row
 from comparison.contenders.var import VARContender
 from comparison.families.positions import SequenceConfig, SequenceRun, SequenceTokenizer
-from comparison.report.figures import stage_strip
+from comparison.report.processes import Process
 from var.data.base import ImageData
-from var.evaluation.report.html import Html, figure
 from var.generation import VARPipeline
 from var.generation.sampling_settings import SamplingSettings
 from var.tokenizer import Tokenizer
 from var.vqvae import VQVAE
-
-STRIP_COLUMNS = 9
 
 
 class RasterContender(VARContender):
@@ -64,16 +59,17 @@ class RasterContender(VARContender):
         """Token after token."""
         return f"A transformer writes an image as {row['steps']} tokens of one map, row by row, one at each step."
 
-    def process(self, pipeline: VARPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Html:
+    def process(self, pipeline: VARPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Process:
         """The image after some of the tokens."""
         out = pipeline(sampling=sampling, return_intermediates=True, **call)
         assert out.intermediates is not None
-        chosen = torch.linspace(0, len(out.intermediates) - 1, STRIP_COLUMNS).round().long().unique().tolist()
-        return figure(
-            stage_strip([out.intermediates[i].cpu() * 2 - 1 for i in chosen], [str(i + 1) for i in chosen]),
-            "Each column is the image decoded after so many tokens, each of which costs a pass of the transformer.",
-            alt="A sample after more and more of its tokens, from the top to the bottom.",
+        return Process(
             title="Raster AR: from the top to the bottom",
+            caption="Each column is the image decoded after so many tokens, each of which costs a pass of the "
+            "transformer.",
+            alt="A sample after more and more of its tokens, from the top to the bottom.",
+            stages=[stage.cpu() * 2 - 1 for stage in out.intermediates],
+            names=[str(place + 1) for place in range(len(out.intermediates))],
         )
 
 

@@ -9,6 +9,9 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, chart, image_table, plain_log_ticks, svg
+from var.evaluation.report.html import Html
+from var.evaluation.report.scrubbing import swipe
+from var.images import image_grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -53,6 +56,12 @@ def reconstruction_pairs(originals: Float[Tensor, "n c h w"], reconstructions: F
     """Originals above their reconstructions; images in [-1, 1]."""
     images = torch.cat([originals, reconstructions])
     return image_table(images, len(originals), row_labels=("original", "decoded"), magnify=5)
+
+
+def reconstruction_swipe(originals: Float[Tensor, "n c h w"], reconstructions: Float[Tensor, "n c h w"]) -> Html:
+    """Reconstructions over their originals, under a slider that uncovers them; images in [-1, 1]."""
+    left, right = (image_grid(each, 8, padding=0).convert("RGB") for each in (originals, reconstructions))
+    return swipe(left, right, titles=("original", "decoded"), label="Share of the originals that is shown")
 
 
 def loss_curve(history: Sequence[Mapping[str, float]], *, color: str = "violet") -> str:

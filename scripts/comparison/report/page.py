@@ -13,6 +13,7 @@ from comparison.report.verdict import verdict
 from comparison.report.wording import listed, word
 from var.evaluation.report.html import Html, bullets, document, element, facts, section, settings_table
 from var.evaluation.report.page import spread_body
+from var.evaluation.report.scrubbing import scrubbing
 from var.quantities import quantity, significant
 
 
@@ -35,7 +36,7 @@ def page(report: Report, pictures: Pictures) -> str:
         element("nav", *(element("a", name, href=f"#{key}") for key, (name, _) in shown.items())),
     )
     sections = (section(key, name, *body) for key, (name, body) in shown.items())
-    return document(title, header, element("main", *sections))
+    return document(title, header, element("main", *sections), scrubbing())
 
 
 def _subtitle(report: Report) -> str:

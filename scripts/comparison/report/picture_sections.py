@@ -14,7 +14,7 @@ class Pictures:
 
     real: str  # by class: one row per class
     samples: Mapping[str, str]  # the same of each model
-    processes: Sequence[Html]  # a figure for each model: how an image comes about
+    processes: Sequence[Html]  # how an image comes about: all models under a slider, and a figure for each
     details: Sequence[Html] = ()  # of a tokenizer
     tradeoff: str
     loss_curves: Mapping[str, str]  # title of the training stage -> its curve
@@ -27,10 +27,10 @@ def tradeoff(report: Report, pictures: Pictures) -> list[Html]:
         "scale g and by its number of steps where that can be chosen. The band joins the settings that no other one "
         "beats on both time and distance: the colour of its marks says which model to take for a given budget. Where "
         "another model reaches the distance of the first, an arrow leads there. Marks above the Gaussian's line are "
-        "worse than a model that knows no strokes."
+        "worse than a model that knows no strokes. Point at a mark for its numbers."
     )
     alt = f"Scatter plot of {name} against seconds per 1000 images, logarithmic, for {len(report.results)} settings."
-    return [figure(pictures.tradeoff, caption, alt=alt, wide=True)]
+    return [figure(pictures.tradeoff, caption, alt=alt, wide=True, live=True)]
 
 
 def samples(report: Report, pictures: Pictures) -> list[Html]:

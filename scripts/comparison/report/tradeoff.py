@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING, Any
 from comparison.families import FAMILIES
 from comparison.report.columns import COLORS, MODELS, REAL, control_title, setting
 from comparison.report.fairness import Row, equal_distance, front
+from comparison.report.hovering import with_hover
 from comparison.report.results import Report
 from var.evaluation.report.drawing import LIGHT, chart, plain_log_ticks, svg
+from var.quantities import significant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+WIDTH, HEIGHT = 980, 520
 _SHOWN_CONTROLS = {**dict.fromkeys(REAL, "-"), "class_gaussian": "--"}
 _LETTER, _LINE = 6.2, 14.0  # about the size of a letter at 11 pixels, in pixels
 
@@ -28,7 +31,7 @@ def tradeoff_plot(report: Report) -> str:
     Marks on the joint front are filled and joined by a band, headline settings are ringed, controls are horizontal
     lines; a thin line joins settings that differ in one number only.
     """
-    figure, (axes,) = chart(980, 520)
+    figure, (axes,) = chart(WIDTH, HEIGHT)
     _scale(axes, report)
     best = front(report.results)
     # Drawn first, so that it lies below the marks.
@@ -46,7 +49,19 @@ def tradeoff_plot(report: Report) -> str:
     _equal_distance_arrow(axes, report, taken)
     _label_settings(axes, [*heads, *best, *report.results], taken)
     _legend(axes, report)
-    return svg(figure)
+    marks = [(x, HEIGHT - y, _told(report, row)) for row in report.results for x, y in [_pixels(axes, _xy(row))]]
+    return with_hover(svg(figure), marks, (WIDTH, HEIGHT))
+
+
+def _told(report: Report, row: Row) -> list[str]:
+    """What is said of a setting where its mark is pointed at."""
+    seconds, distance = _xy(row)
+    return [
+        setting(row) if MODELS[row["model"]] in setting(row) else f"{MODELS[row['model']]}, {setting(row)}",
+        f"{report.distance_name} {significant(distance)}",
+        f"{significant(seconds)} s per 1000 images",
+        f"{row['nfe']} network evaluations per image" if "nfe" in row else f"{row['steps']} steps",
+    ]
 
 
 def _points(rows: Iterable[Row]) -> tuple[list[float], list[float]]:

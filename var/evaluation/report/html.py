@@ -13,7 +13,7 @@ from var.evaluation.table import Score
 from var.names import shown
 from var.nested import leaves
 
-_VOID = ("img", "meta")
+_VOID = ("img", "input", "meta")
 
 
 class Html(str):
@@ -38,7 +38,7 @@ def joined(children: Iterable[str]) -> Html:
 def document(title: str, *children: str) -> Html:
     """A whole page with the report's style inside and no reference to the outside."""
     words = "".join(f".{name} {{ color: var(--{name}); }}" for name in PALETTE)
-    style = style_variables() + words + files("var.evaluation.report").joinpath("page.css").read_text(encoding="utf-8")
+    style = style_variables() + words + packaged_text("var.evaluation.report", "page.css")
     head = element(
         "head",
         element("meta", charset="utf-8"),
@@ -49,6 +49,11 @@ def document(title: str, *children: str) -> Html:
         element("style", Html(style)),
     )
     return Html(f"<!doctype html>\n{element('html', head, element('body', *children), lang='en')}\n")
+
+
+def packaged_text(package: str, name: str) -> str:
+    """A text that comes with a package: a style sheet or a script."""
+    return files(package).joinpath(name).read_text(encoding="utf-8")
 
 
 def section(name: str, title: str, *children: str) -> Html:
@@ -64,6 +69,13 @@ def image(picture: str, alt: str) -> Html:
     return element("img", src=f"data:image/svg+xml;base64,{data}", alt=alt, **size)
 
 
+def live_picture(picture: str, alt: str) -> Html:
+    """The picture (SVG text) as a part of the page, so that what it says to pointers and keys is said."""
+    width, _ = picture_size(picture)
+    named = {"role": "group", "aria-label": alt, "style": f"--natural:{width:.0f}px"}
+    return element("div", Html(re.sub(r'\sxmlns(:\w+)?="[^"]*"', "", picture)), class_="live", **named)
+
+
 def picture_size(picture: str) -> tuple[float, float]:
     """(width, height) of an SVG in pixels; raises `UserError` for what is none, or does not state them."""
     root = picture.partition(">")[0]
@@ -74,9 +86,9 @@ def picture_size(picture: str) -> tuple[float, float]:
     return width, height
 
 
-def figure(picture: str, caption: str, *, alt: str, title: str = "", wide: bool = False) -> Html:
-    """A picture with its caption; a `wide` one scrolls on narrow screens instead of shrinking."""
-    shown = image(picture, alt)
+def figure(picture: str, caption: str, *, alt: str, title: str = "", wide: bool = False, live: bool = False) -> Html:
+    """A picture with its caption; a `wide` one scrolls on narrow screens, a `live` one answers to the pointer."""
+    shown = live_picture(picture, alt) if live else image(picture, alt)
     body = element("div", shown, class_="scroll wide", tabindex="0") if wide else shown
     heading = [element("h3", title)] if title else []
     return element("figure", *heading, body, element("figcaption", caption))

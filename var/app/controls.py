@@ -1,0 +1,68 @@
+"""Groups of controls that tabs share."""
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from var.app.drawing import NO_CLASS, RANDOM
+from var.sampling.command import LoadedModel
+
+MOST_SEED = 1_000_000
+"""Of seeds that the page draws: they are short enough to be read under a picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class Showing:
+    """The controls that say what images show: some are hidden for models that do not take it."""
+
+    shown: gr.Dropdown
+    prompt: gr.Textbox
+
+
+def showing(model: LoadedModel) -> Showing:
+    """A class, by name or number, and a prompt, as far as the model takes them."""
+    names = [each.split(",")[0] for each in model.class_names or model.names]
+    shown = gr.Dropdown(
+        [RANDOM, NO_CLASS, *names],
+        value=RANDOM if model.num_classes else NO_CLASS,
+        label="Class",
+        info="a name or a number; random: each image another one",
+        allow_custom_value=True,
+        visible=model.num_classes > 0,
+    )
+    prompt = gr.Textbox(
+        label="Prompt", info="words like those of the training", visible=model.text_encoder is not None, max_length=500
+    )
+    return Showing(shown, prompt)
+
+
+@dataclass(frozen=True, slots=True)
+class Seeded:
+    """The controls of a seed."""
+
+    seed: gr.Number
+    renew: gr.Checkbox
+
+
+def seeded(*, renew: bool = True) -> Seeded:
+    """A seed, and whether each click takes a new one."""
+    seed = gr.Number(1, label="Seed", info="of the first image; the next ones follow", precision=0, minimum=0)
+    return Seeded(seed, gr.Checkbox(renew, label="A new seed with each click"))
+
+
+def next_seed(seed: float | None, renew: bool) -> float | None:
+    """The seed of a click."""
+    return random.SystemRandom().randrange(MOST_SEED) if renew else seed
+
+
+def guidance(model: LoadedModel, label: str = "Guidance") -> gr.Slider:
+    """How far images are led towards what is asked for."""
+    usual = model.sampling().guidance_scale if model.sampling else 1.5
+    return gr.Slider(1, 10, value=max(usual, 3.0), step=0.1, label=label, info="1 is off")
+
+
+def words_of(settings: Any, name: str) -> list[str]:
+    """The words that the field `name` of a settings class takes."""
+    return list(settings.__dataclass_fields__[name].metadata["words"])

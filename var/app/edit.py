@@ -1,0 +1,130 @@
+"""In-painting: a picture, a mask painted on it, and the fillings of both paradigms side by side."""
+
+from typing import Any
+
+import gradio as gr
+import torch
+from torch import Tensor
+
+from var.app.controls import guidance, next_seed, seeded, showing
+from var.app.drawing import Asked, draw
+from var.app.generate import Made
+from var.app.messages import told
+from var.app.models import Models
+from var.app.painter import SHAPES, canvas, painted_mask, painter, shape_mask
+from var.app.redraw import chosen_image
+from var.app.uploads import TYPES, uploaded
+from var.errors import UserError
+from var.quantities import significant
+
+COUNT = 4
+STEPS, RESAMPLING = 20, 2
+"""Of diffusion: steps, and how often each is gone through for a better fit."""
+HINT = (
+    "Upload a picture or take the one chosen in Generate, paint over what is to be redrawn (or use the arrow keys and "
+    "the space bar), and fill it."
+)
+
+
+def tab(models: Models, made: Made) -> None:
+    """Build the tab."""
+    model, size = models.var, models.var.image_shape[1:]
+    picture = gr.State(None)
+    gr.Markdown(HINT)
+    with gr.Row():
+        with gr.Column(scale=1, min_width=260):
+            with gr.Row():
+                upload = gr.UploadButton("Upload a picture", file_types=TYPES, size="sm")
+                take = gr.Button("Take from Generate", size="sm")
+            mask = painter("Mask")
+            shape = gr.Radio(list(SHAPES), label="Or a mask by name", value=None)
+            what, seed, strength = showing(model), seeded(), guidance(model)
+            steps = gr.Slider(5, 100, STEPS, step=1, label="Diffusion: steps", visible=models.diffusion is not None)
+            button = gr.Button("Fill", variant="primary")
+        with gr.Column(scale=2, min_width=260):
+            results = [_results(name) for name in models.both]
+            if models.diffusion is None:
+                gr.Markdown("Start with `--diffusion` to see the other paradigm here.")
+
+    @told
+    def open_upload(path: str):
+        images = uploaded(path, model.image_shape)
+        return images, canvas(images), None
+
+    @told
+    def open_made(drawn: Any, index: int):
+        images, _ = chosen_image(drawn, index)
+        return images, canvas(images), None
+
+    @told
+    def by_name(name: str | None, images: Tensor | None):
+        if name is None:
+            return gr.skip()
+        if images is None:
+            raise UserError("a mask needs a picture, got none; upload one, or take one from Generate")
+        return canvas(images, shape_mask(name, size))
+
+    def fill(name: str):
+        @told
+        def carry_out(
+            images: Tensor | None,
+            painted: str,
+            shown: str,
+            prompt: str,
+            number: float,
+            scale: float,
+            walk: float,
+            progress: gr.Progress = gr.Progress(),  # noqa: B008
+        ):
+            redrawn = painted_mask(painted, size)
+            if images is None:
+                raise UserError("a picture must be given, got none; upload one, or take one from Generate")
+            drawer = models.both[name]
+            asked = Asked.of(drawer, shown, prompt, number, COUNT)
+            own: dict[str, Any] = {"keep_pixels": True}
+            settings: dict[str, Any] = {"guidance_scale": float(scale)}
+            count = len(model.pipeline.vqvae.scales)
+            if drawer is models.diffusion:
+                own = {"resampling": RESAMPLING}
+                settings |= {"num_inference_steps": int(walk)}
+                count = int(walk) * (2 * RESAMPLING - 1)
+            out = draw(
+                models, drawer, asked, settings, progress, title=name, steps=count,
+                call=drawer.pipeline.edit,
+                told={"edit": {**own, "redrawn": int(redrawn.sum()), "digest": _digest(images, redrawn)}},
+                arguments=(images, redrawn), **own,
+            )  # fmt: skip
+            return out.gallery(drawer), f"**{name}**: {COUNT} fillings in {significant(out.seconds)} s"
+
+        return carry_out
+
+    opened = [picture, mask, shape]
+    upload.upload(open_upload, upload, opened, show_progress="hidden")
+    take.click(open_made, [made.drawn, made.chosen], opened, show_progress="hidden")
+    shape.input(by_name, [shape, picture], mask, show_progress="hidden")
+    event = button.click(next_seed, [seed.seed, seed.renew], seed.seed, show_progress="hidden")
+    inputs = [picture, mask, what.shown, what.prompt, seed.seed, strength, steps]
+    for name, outputs in zip(models.both, results, strict=True):
+        event = event.success(fill(name), inputs, outputs, show_progress_on=outputs[0], concurrency_id="model")
+
+
+def _results(name: str) -> list[Any]:
+    text = gr.Markdown(f"**{name}**")
+    gallery = gr.Gallery(
+        label=name,
+        columns=COUNT,
+        height="auto",
+        format="png",
+        object_fit="contain",
+        buttons=["download"],
+        elem_classes="pixels",
+    )
+    return [gallery, text]
+
+
+def _digest(images: Tensor, mask: Tensor) -> str:
+    """What tells this picture and this mask from others."""
+    import hashlib
+
+    content = torch.cat([images.flatten(), mask.flatten().to(images)]).numpy().tobytes()
+    return hashlib.blake2b(content, digest_size=8).hexdigest()
