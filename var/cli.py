@@ -7,6 +7,7 @@ from var.command_line.frame import run
 COMMANDS = {
     "generate": "var.commands.generate",
     "train": "var.commands.train",
+    "doctor": "var.commands.doctor",
     "codec": "var.commands.codec",
     "data": "var.commands.data",
     "sample-set": "var.commands.sample_set",
