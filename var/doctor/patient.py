@@ -83,7 +83,7 @@ class Patient:
         given, shown = self.given, self.settings.data
         if given is None and not shown.source:
             raise UserError(f"{self.folder.settings} names no data, which were given in Python; pass them as data")
-        data: ImageData = given if _is_data(given) else self._opened(shown.source if given is None else given)
+        data: Any = given if _is_data(given) else self._opened(shown.source if given is None else given)
         if not shown.text:
             return data
         encoder = open_encoder(shown.text, device=self.device, progress=self.progress)
@@ -142,8 +142,11 @@ class Patient:
 
     def _opened(self, source: Any) -> ImageData:
         channels, *size = taken(self.facts["data"], "shape", list, self.folder.settings)
-        captions = bool(self.settings.data.text)
-        return open_data(source, size=(size[0], size[1]), channels=channels, captions=captions, progress=self.progress)
+        how: dict[str, Any] = {"captions": bool(self.settings.data.text), "progress": self.progress}
+        try:
+            return open_data(source, size=(size[0], size[1]), channels=channels, **how)
+        except UserError as error:
+            raise UserError(f"{error}; --data names the images of the run where they are elsewhere now") from error
 
     def _sample(self, data: ImageData) -> Sample | None:
         if self.tokenizer is None:

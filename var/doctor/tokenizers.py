@@ -53,7 +53,9 @@ def _reconstructions(patient: Patient) -> Iterator[Finding]:
         patient.measured[f"known_of_{name}_images"] = known = 1 - (error / varied).item()
         if known >= KNOWN:
             continue
-        useless = known < 0 and patient.kind == "transformer"
+        # Who tries a few steps may do so on an untrained tokenizer.
+        seen = patient.steps * patient.settings.training.batch_size
+        useless = known < 0 and patient.kind == "transformer" and seen >= len(patient.data)
         yield Finding(
             key="tokenizer",
             severity="fault" if useless else "remark",
