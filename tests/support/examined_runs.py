@@ -33,7 +33,7 @@ def carried_out(job, folder):
 def tokenizer_run(folder, *, steps=60, seed=0, model=None, **training):
     """A run of stage 1."""
     run = vqvae_run("digits")
-    training = replace(run.training, **{"steps": steps, "batch_size": 32, "seed": seed, "log_every": 20, **training})
+    training = replace(run.training, **{"steps": steps, "batch_size": 16, "seed": seed, "log_every": 10, **training})
     settings = replace(
         run,
         vqvae=replace(run.vqvae, **{"base_channels": 8, "norm_groups": 4, "vocabulary": 32, **(model or {})}),
@@ -48,12 +48,12 @@ def transformer_run_on(tokenizer, folder, *, steps=80, data=None, **training):
     """A run of stage 2 on the tokens of the run of stage 1 in the folder `tokenizer`."""
     vqvae = Tokenizer.from_pretrained(tokenizer)
     run = transformer_run("digits")
-    training = replace(run.training, **{"steps": steps, "batch_size": 16, "log_every": 20, **training})
+    training = replace(run.training, **{"steps": steps, "batch_size": 16, "log_every": 10, **training})
     given = {"sides": vqvae.config.sides, "vocabulary": vqvae.config.vocabulary, "code_width": vqvae.config.width}
     settings = replace(
         run,
-        tokens=TokenSettings(variants=2, temperature=0.15),
-        transformer=replace(run.transformer, depth=2, width=48, heads=2, **given),
+        tokens=TokenSettings(temperature=0.15),
+        transformer=replace(run.transformer, depth=2, width=32, heads=2, **given),
         training=training,
         evaluation=NOT_EVALUATED,
         data=replace(run.data, source="digits"),

@@ -15,7 +15,7 @@ from var.recipes.transformer.token_cache import TokenCache, encoded_again
 from var.runs.evaluation import spread
 from var.tokenizer import Tokenizer
 
-PIECES = 4
+PIECES = 8
 """Stretches of images that are encoded again; in a cache with many variants of each, enough to see a wrong one."""
 FAR = 0.5
 """Of the variance of latents: two images are 2 apart, two drafts of one image much less, however tokens fell."""

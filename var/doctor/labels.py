@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from var.conditions import Condition
 from var.data.arrays import ArrayData
 from var.data.base import ImageData, fingerprint
 from var.data.loading import load_images
@@ -19,14 +20,14 @@ from var.randomness import keyed_generator
 from var.runs.evaluation import judge_config, spread
 
 IMAGES = 1000
-FEWEST = 100
+FEWEST = 200
 """Images of which it can be told whether labels belong to them."""
 SIDE = 8
 """Of the pictures in which neighbours are looked for."""
 NEIGHBOURS = 5
 DRAWS = 100
-SURE = 5.0
-"""Standard deviations that chance does not reach."""
+SURE = 3.5
+"""Standard deviations that chance reaches once in 4,000 times."""
 JUDGE_STEPS = 150
 LISTENS = 0.1
 """Share of what the first map tells of the class that a model must have learned, once it has learned anything."""
@@ -143,12 +144,12 @@ def _listening(patient: Patient) -> Heard | None:
         return None
     labels, first = sample.condition.labels, patient.schedule.lengths[0]
     possible, plain = _told_by_class(sample, labels, first)
-    own, _, _ = losses_of(patient, model, sample)
+    own, _, _ = losses_of(patient, model, sample.tokens, sample.condition)
     if possible < LISTENS or own[:, first:].mean() > (1 - LISTENS) * plain[:, first:].mean():
         return None
     shift = torch.randint(1, len(patient.data.classes), labels.shape, generator=keyed_generator("doctor", "others"))
-    others = (labels + shift) % len(patient.data.classes)
-    other, _, _ = losses_of(patient, model, sample, others)
+    others = Condition.of((labels + shift) % len(patient.data.classes))
+    other, _, _ = losses_of(patient, model, sample.tokens, others)
     gain = (other - own)[:, :first].sum(1)
     mean, error = gain.mean().item(), (gain.std() / len(gain) ** 0.5).item()
     return Heard(mean - 3 * error, mean + 3 * error, possible)

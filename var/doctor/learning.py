@@ -27,6 +27,8 @@ LARGEST_MOVE = 0.12
 """Beyond it a few steps undo all that a weight has learned."""
 STEP = 0.2
 """Root mean square of a step of AdamW, and of Muon as it is scaled here, in learning rates."""
+NOTHING = 0.1
+"""Nats a token, or squared error: who begins below has nothing to learn."""
 LEARNED = 0.5
 """Of the first loss, which ten images learned by heart must fall below."""
 
@@ -111,8 +113,10 @@ def _overfit(patient: Patient, rate: float) -> float:
     except NonFiniteLossError:
         return 1.0
     losses = [row[name] for row in rows]
+    if losses[0] < NOTHING:
+        return 0.0
     last = losses[-max(len(losses) // 4, 1) :]
-    return sum(last) / len(last) / max(losses[0], 1e-12)
+    return sum(last) / len(last) / losses[0]
 
 
 def _task(patient: Patient) -> tuple[Task, str]:

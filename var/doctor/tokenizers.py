@@ -7,7 +7,8 @@ import torch
 from var.doctor.patient import BATCH, Patient
 from var.doctor.report import Finding
 from var.errors import UserError
-from var.recipes.transformer.token_cache_files import tokenizer_digest
+from var.foreign.documents import read_json
+from var.recipes.transformer.token_cache_files import MANIFEST, tokenizer_digest
 
 KNOWN = 0.5
 """Share of the images' variance that a tokenizer should give back; one that gives the mean image back has 0."""
@@ -29,14 +30,24 @@ def look_at_tokenizer(patient: Patient) -> Iterator[Finding]:
             remedy="finish the run" + (", or name the tokenizer by --vqvae" if patient.kind == "transformer" else ""),
         )
         return
-    told = patient.facts.get("tokenizer")
-    if told is not None and (found := tokenizer_digest(tokenizer)) != told:
-        yield _wrong(
-            "the tokenizer is another one than the transformer was trained with: its codes mean other things",
-            f"trained with the tokenizer {told[:8]}, found {found[:8]}",
-        )
-        return
+    found = tokenizer_digest(tokenizer)
+    for name, told in (("the run", patient.facts.get("tokenizer")), ("its token cache", _of_cache(patient))):
+        if told not in (None, found):
+            yield _wrong(
+                "the tokenizer is another one than the transformer was trained with: its codes mean other things",
+                f"{name} is of the tokenizer {told:.8}, found {found[:8]}",
+            )
+            return
     yield from _reconstructions(patient)
+
+
+def _of_cache(patient: Patient) -> str | None:
+    """The digest of the tokenizer whose tokens the cache holds, if there is one that tells it."""
+    try:
+        told = read_json(patient.folder.path / "tokens" / MANIFEST).get("tokenizer")
+    except UserError:
+        return None
+    return told if isinstance(told, str) else None
 
 
 def _reconstructions(patient: Patient) -> Iterator[Finding]:
