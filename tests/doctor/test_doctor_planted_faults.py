@@ -47,10 +47,10 @@ def faults(run, **given):
 
 
 def test_nothing_is_said_against_sound_runs(tokenizer, transformer, tmp_path):
-    first = examine(tokenizer, **{**QUIET, "overfit_steps": 40})
+    first = examine(tokenizer, **{**QUIET, "overfit_steps": 15})
     assert (first.sound, first.kind, first.steps) == (True, "vqvae", 30)
-    assert first.measured["overfit"]["own"] < 0.2  # of the squared error on ten images
-    second = examine(transformer, **{**QUIET, "overfit_steps": 60})
+    assert first.measured["overfit"]["own"] < 0.5  # of the squared error on ten images
+    second = examine(transformer, **{**QUIET, "overfit_steps": 80})
     assert (second.sound, second.kind, second.steps) == (True, "transformer", 40)
     assert second.measured["overfit"]["own"] < 0.5
     assert all(row["cache_agrees"] == 1 for row in second.measured["scales"])
