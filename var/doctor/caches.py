@@ -15,8 +15,8 @@ from var.recipes.transformer.token_cache import TokenCache, encoded_again
 from var.runs.evaluation import spread
 from var.tokenizer import Tokenizer
 
-PIECES = 8
-"""Stretches of images that are encoded again; in a cache with many variants of each, enough to see a wrong one."""
+ENCODED = 3200
+"""Token sequences that are made again, of all variants of an image: spread over the images, as one part may be broken."""
 FAR = 0.5
 """Of the variance of latents: two images are 2 apart, two drafts of one image much less, however tokens fell."""
 FEW = 0.01
@@ -37,7 +37,8 @@ def look_at_cache(patient: Patient) -> Iterator[Finding]:
         yield _broken("the token cache is damaged", str(error))
         return
     size = token_cache.BATCH
-    starts = spread(-(-len(patient.data) // size), PIECES) * size
+    count = max(ENCODED // (size * settings.tokens.variants), 1)
+    starts = spread(-(-len(patient.data) // size), count) * size
     pieces = [range(start, min(start + size, len(patient.data))) for start in starts.tolist()]
     same, strange = [], []
     for piece, fresh in zip(pieces, encoded_again(patient.data, tokenizer, pieces, **how), strict=True):
