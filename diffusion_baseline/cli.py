@@ -6,6 +6,7 @@ from var.command_line.frame import run
 
 COMMANDS = {
     "generate": "diffusion_baseline.commands.generate",
+    "edit": "diffusion_baseline.commands.edit",
     "train": "diffusion_baseline.commands.train",
     "train-classifier": "diffusion_baseline.commands.train_classifier",
     "sample-set": "diffusion_baseline.commands.sample_set",

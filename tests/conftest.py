@@ -1,22 +1,33 @@
 """Shape annotations are enforced while the tests run; no test may leave the global random state to chance."""
 
+import gc
 import os
 import warnings
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that wants the Hub serves one on loopback
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of all processes that tests start: each core has one of its own
 
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # third-party imports may warn; our own code may not
-    import accelerate  # noqa: F401
-    import timm.layers  # noqa: F401
-    from jaxtyping import install_import_hook
+import annotations
+import pytest
+from processes import Forker
 
-install_import_hook(["var", "diffusion_baseline"], "annotations.checked")
+annotations.install("var", "diffusion_baseline")
 
-import pytest  # noqa: E402
-import torch  # noqa: E402
-from processes import Forker  # noqa: E402
+
+def pytest_sessionstart(session):
+    """Third-party imports may warn; our own code may not. Whoever only hands out tests imports nothing heavy."""
+    if not session.config.getoption("numprocesses"):
+        gc.disable()  # until the tests are collected: nothing of all that is imported for them is garbage
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import accelerate  # noqa: F401
+            import timm.layers  # noqa: F401
+
+
+def pytest_collection_finish():
+    """What is there now stays: no collection of garbage looks through it again."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items):
@@ -27,6 +38,8 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def _quiet_and_deterministic():
     """One thread (so that sums have one order), and a global stream that no test shares with another."""
+    import torch
+
     torch.set_num_threads(1)
     torch.manual_seed(0)
 

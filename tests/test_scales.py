@@ -41,6 +41,25 @@ def test_impossible_schedules_are_refused_in_one_line(sides, message, monkeypatc
     assert "\n" not in str(caught.value)
 
 
+def test_a_side_may_have_several_maps_which_are_scales_like_the_others():
+    scales = ScaleSchedule((1, (1, 2), 2), repeats=(2, 1, 3))
+    assert scales.shapes == ((1, 1), (1, 1), (1, 2), (2, 2), (2, 2), (2, 2))
+    assert scales.maps == (1, 1, (1, 2), 2, 2, 2)
+    assert (len(scales), scales.length) == (6, 16)
+    tokens = torch.arange(32).view(2, 16)
+    assert torch.equal(scales.flatten(scales.split(tokens)), tokens)
+    mask = block_causal_mask(scales)
+    assert not mask[8:12, 12:].any()  # the maps of one side do not see the later ones
+    assert mask[12:].all()
+
+
+@pytest.mark.parametrize("repeats", [(0, 1), (1, -1), (1, 10**6), (2,), (1, 2, 3), (1, 1.0)])
+def test_impossible_repeats_are_refused(repeats, monkeypatch):
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(UserError, match=re.escape(f"got {repeats}; leave it empty")):
+        ScaleSchedule((1, 2), repeats)
+
+
 def test_schedules_may_grow_in_one_direction_only():
     assert ScaleSchedule(((1, 1), (1, 2), (1, 5), (2, 5))).lengths == (1, 2, 5, 10)
 

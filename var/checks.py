@@ -45,11 +45,7 @@ def at_least(least: int, config: Any, *names: str) -> None:
 
 def at_most(most: float, config: Any, *names: str) -> None:
     """Raises `UserError` for a field in `names` of `config` above `most`, or with a part above it."""
-
-    def fine(value: Any) -> bool:
-        return value is None or max(value if isinstance(value, tuple) else (value,), default=most) <= most
-
-    _check(config, names, fine, f"must be at most {most:,}", "lower it")
+    _check(config, names, lambda value: value is None or value <= most, f"must be at most {most:,}", "lower it")
 
 
 def not_negative(config: Any, *names: str) -> None:
@@ -76,5 +72,6 @@ def probability(config: Any, *names: str, below_1: bool = False) -> None:
 
 def _check(config: Any, names: tuple[str, ...], fine: Callable[[Any], bool], rule: str, remedy: str) -> None:
     for name in names:
-        if not fine(value := getattr(config, name)):
+        value = getattr(config, name)
+        if not all(map(fine, value if isinstance(value, tuple) else (value,))):
             raise UserError(f"{name} {rule}, got {value}; {remedy}")

@@ -6,6 +6,7 @@ from var.command_line.frame import run
 
 COMMANDS = {
     "generate": "var.commands.generate",
+    "edit": "var.commands.edit",
     "train": "var.commands.train",
     "doctor": "var.commands.doctor",
     "codec": "var.commands.codec",

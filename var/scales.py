@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -11,8 +12,8 @@ from torch import Tensor
 from var.errors import UserError
 from var.typed import fit
 
-MOST_SIDE, MOST_TOKENS = 2**13, 2**24
-"""Of a token map, and of all maps of an image; a sum that overflows comes long after."""
+MOST_SIDE, MOST_TOKENS, MOST_MAPS = 2**13, 2**24, 2**10
+"""Of a token map, of all maps of an image, and of one side; a sum that overflows comes long after."""
 
 Side = int | tuple[int, int]
 """Size of a token map: an int is a square, a pair is (height, width)."""
@@ -22,11 +23,16 @@ Side = int | tuple[int, int]
 class ScaleSchedule:
     """Side lengths of the token maps, coarse to fine; an int is a square map, a pair is (height, width).
 
-    Raises `UserError` unless there is at least one scale, all sides are positive whole numbers, and every map is larger
-    than the one before it, in neither direction smaller.
+    `repeats` says how many maps there are of each side; empty, there is one. Each after the first quantises what is
+    still left over, as the levels of residual quantisation do (Lee et al. 2022, arXiv 2203.01941), and is a scale like
+    the others.
+
+    Raises `UserError` unless there is at least one scale, all sides are positive whole numbers, and every side is
+    larger than the one before it, in neither direction smaller; and for other repeats than one for each side.
     """
 
     sides: tuple[Side, ...]
+    repeats: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.sides, Iterable):
@@ -34,7 +40,8 @@ class ScaleSchedule:
         object.__setattr__(self, "sides", tuple(_checked_side(side) for side in self.sides))
         if not self.sides:
             raise UserError("a scale schedule needs at least one side, got none; pass for example (1, 2, 4)")
-        for coarse, fine in zip(self.shapes, self.shapes[1:], strict=False):
+        self._check_repeats()
+        for coarse, fine in pairwise(map(_shape, self.sides)):
             if fine == coarse or fine[0] < coarse[0] or fine[1] < coarse[1]:
                 raise UserError(
                     f"the scales must grow from coarse to fine, got {coarse[0]}x{coarse[1]} before {fine[0]}x{fine[1]} "
@@ -43,12 +50,18 @@ class ScaleSchedule:
 
     def __len__(self) -> int:
         """Number of scales, K."""
-        return len(self.sides)
+        return len(self.maps)
+
+    @property
+    def maps(self) -> tuple[Side, ...]:
+        """The sides of all token maps."""
+        repeats = self.repeats or (1,) * len(self.sides)
+        return tuple(side for side, count in zip(self.sides, repeats, strict=True) for _ in range(count))
 
     @property
     def shapes(self) -> tuple[tuple[int, int], ...]:
         """(height, width) of every token map."""
-        return tuple((side, side) if isinstance(side, int) else side for side in self.sides)
+        return tuple(map(_shape, self.maps))
 
     @property
     def lengths(self) -> tuple[int, ...]:
@@ -59,6 +72,15 @@ class ScaleSchedule:
     def length(self) -> int:
         """Number of tokens of an image: all scales together."""
         return sum(self.lengths)
+
+    def _check_repeats(self) -> None:
+        object.__setattr__(self, "repeats", tuple(self.repeats))
+        fine = all(isinstance(each, int) and 1 <= each <= MOST_MAPS for each in self.repeats)
+        if not fine or len(self.repeats) not in (0, len(self.sides)):
+            raise UserError(
+                f"repeats must be a number of maps from 1 to {MOST_MAPS} for each of the sides {self.sides}, got "
+                f"{self.repeats}; leave it empty for one of each"
+            )
 
     def slices(self) -> Iterator[slice]:
         """Where the tokens of every scale lie in the sequence."""
@@ -97,6 +119,10 @@ def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
     for where in scales.slices():
         mask[where, : where.stop] = True
     return mask
+
+
+def _shape(side: Side) -> tuple[int, int]:
+    return (side, side) if isinstance(side, int) else side
 
 
 def _checked_side(side: Any) -> Side:

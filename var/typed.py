@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import types
 from collections.abc import Iterable
 from contextlib import suppress
@@ -50,7 +51,13 @@ def fit(value: Any, hint: Any, *, texts: bool = False) -> Any:
 
 
 def described(value: Any, hint: Any) -> str:
-    """What is said of a `value` that does not fit: "must be ..., got ...; the remedy"."""
+    """What is said of a `value` that does not fit: "must be ..., got ...; the remedy".
+
+    Where one may stand for a list of such, lists are told of where a list was given.
+    """
+    if get_origin(hint) in (Union, types.UnionType) and not isinstance(value, (list, tuple, range)):
+        kinds = get_args(hint)
+        hint = Union[tuple(kind for kind in kinds if get_args(kind)[:1] not in [(each,) for each in kinds])]  # noqa: UP007
     options = list(_words(hint))
     remedy = "correct it"
     if isinstance(value, str) and options:
@@ -105,6 +112,7 @@ def _read_list(value: Any) -> Any:
     """The list that a text such as "1,2", "(1, 2)" or "[1, 2]" says."""
     if isinstance(value, str):
         text = value.replace("(", "[").replace(")", "]").replace(",]", "]")
+        text = re.sub(r"(?<![\w.])\.(?=\d)", "0.", text)  # which JSON wants before the point of .9
         with suppress(ValueError, RecursionError):
             return json.loads(text if text.startswith("[") else f"[{text}]")
     return value

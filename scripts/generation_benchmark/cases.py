@@ -138,7 +138,7 @@ def _samplers(models: Models, case: Case) -> dict[str, Callable[[], Any]]:
     generator = torch.Generator(case.device).manual_seed(0)
     logits = 3 * torch.randn((case.batch, 256, 4096), generator=generator, device=case.device)
     streams = [torch.Generator(case.device).manual_seed(seed) for seed in range(case.batch)]
-    sampling = SamplingSettings(top_k=TOP_K, top_p=TOP_P)
+    sampling = SamplingSettings(top_k=TOP_K, top_p=TOP_P).at(0, 1)
     samplers: dict[str, Callable[[], Any]] = {
         "engine": lambda: PerImageDraws(streams).codes(candidates(logits, sampling))
     }

@@ -128,9 +128,9 @@ def test_two_processes_of_which_one_is_killed_leave_what_one_leaves(sample_set, 
 def test_sets_are_not_mixed(sample_set, command, digits, tmp_path, package):
     """Section 2, "own files overwritten or mixed": further images would make a set one that nothing judges."""
     out = tmp_path / "set"
-    assert sample_set(package, out, "--count", "20")[0] == 0
+    assert sample_set(package, out, "--count", "10")[0] == 0
     before = files(out)
-    code, _, err = sample_set(package, out, "--count", "10")
+    code, _, err = sample_set(package, out, "--count", "5")
     assert (code, "which is not of it; choose another --output\n" in err) == (2, True)
     options = ["--model", digits[package], "--device", "cpu", "--quiet", "--output", out, "--seeds", "7"]
     code, _, err = command(package, "generate", *options)
@@ -138,9 +138,9 @@ def test_sets_are_not_mixed(sample_set, command, digits, tmp_path, package):
     assert files(out) == before
     drawn = tmp_path / "drawn"
     command(package, "generate", *options[:-3], drawn, "--seeds", "7")
-    assert sample_set(package, drawn, "--count", "10")[0] == 2
+    assert sample_set(package, drawn, "--count", "5")[0] == 2
     assert set(files(drawn)) == {"7.png"}
-    assert sample_set(package, out, "--count", "100")[0] == 0  # more of the same set
+    assert sample_set(package, out, "--count", "20")[0] == 0  # more of the same set
 
 
 def test_images_of_other_seeds_are_not_mixed_in(sample_set, tmp_path):

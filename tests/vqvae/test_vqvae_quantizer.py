@@ -42,10 +42,11 @@ def by_loop(vectors, codes, normalize):
     return torch.tensor(chosen)
 
 
+@pytest.mark.parametrize("repeat", [1, 3])
 @pytest.mark.parametrize("sides", SCHEDULES.values(), ids=SCHEDULES)
 @torch.no_grad()
-def test_latent_is_accumulated_latent_plus_last_residual(sides):
-    quantizer = make_quantizer(sides)
+def test_latent_is_accumulated_latent_plus_last_residual(sides, repeat):
+    quantizer = make_quantizer(sides, repeats=(repeat,) * len(sides))
     latent = make_latent(quantizer)
     token_maps = quantizer.encode(latent)
     assert [tuple(token_map.shape[1:]) for token_map in token_maps] == list(quantizer.scales.shapes)

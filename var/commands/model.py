@@ -24,7 +24,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         "pipeline": type(pipeline).__name__,
         "model": arguments.model,
         **source,
-        "fingerprint": fingerprint(pipeline.vqvae, pipeline.transformer),
+        "fingerprint": fingerprint(*pipeline.models().values(), settings=pipeline.handover),
         "dtype": str(pipeline.transformer.position.dtype).removeprefix("torch."),
         "device": pipeline.device.type,
         "compile": arguments.compile,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from var.data import open_data
@@ -94,6 +94,12 @@ class TextJudge:
         return TextEvidence(
             right=self._right(found, prompts), retrieval=self._retrieval(torch.cat(looks), list(prompts))
         )
+
+    def likeness(self, images: UInt8[Tensor, "n c h w"], prompts: Sequence[str]) -> Float[Tensor, " n"]:
+        """Cosine of each image of 0 to 255 and its prompt in the space that both have in common."""
+        with torch.inference_mode():
+            texts = self.image_text.texts(self.encode(list(prompts)).to(self.image_text.sharpness.device)).cpu()
+        return (self.image_text.look(images) * texts).sum(dim=1)
 
     def _right(self, found: Mapping[str, Sequence[str]], prompts: Sequence[str]) -> Mapping[str, Tensor] | None:
         if self.words_in is None:

@@ -45,3 +45,13 @@ class AutoguidedPass:
         """Guided logits of the tokens of `scale`; see `Pass`."""
         logits = self.model.logits(scale, latent, None)
         return logits if guidance is None else torch.lerp(self.weaker.logits(scale, latent, None), logits, guidance)
+
+    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+        """See `Pass`."""
+        self.model.remember(scale, latent, None)
+        if guidance is not None:
+            self.weaker.remember(scale, latent, None)
+
+    def select(self, rows: Tensor) -> "AutoguidedPass":
+        """See `Pass`."""
+        return AutoguidedPass(self.model.select(rows), self.weaker.select(rows))

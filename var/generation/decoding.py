@@ -15,7 +15,7 @@ from var.sampling.finite import Finite
 from var.tokenizer import Tokenizer
 
 CHUNK_PIXELS = {"cpu": 2**16}
-"""Pixels of the images that are decoded together: one of 256x256 on a CPU, which gains nothing from more."""
+"""Pixels of the images that are coded together: one of 256x256 on a CPU, which gains nothing from more."""
 MANY_PIXELS = 2**20
 """The same on other devices, which idle with fewer: 16 of 256x256."""
 
@@ -33,9 +33,7 @@ class ImageDecoder:
             decoder = copy.deepcopy(decoder).to(self.dtype)
         self.decoder = decoder.to(memory_format=torch.channels_last)
         self.sources = Sources(self._sources(), ())
-        height, width = tokenizer.config.image_size
-        pixels = CHUNK_PIXELS.get(device.type, MANY_PIXELS)
-        self.chunk = max(pixels // (height * width), 1)
+        self.chunk = images_at_once(tokenizer)
 
     def fits(self, tokenizer: Tokenizer) -> bool:
         """Whether it decodes with this tokenizer and its weights as they now are."""
@@ -67,6 +65,12 @@ class ImageDecoder:
         assert images is not None
         finite.settle()
         return images
+
+
+def images_at_once(tokenizer: Tokenizer) -> int:
+    """How many images are encoded or decoded together."""
+    height, width = tokenizer.config.image_size
+    return max(CHUNK_PIXELS.get(tokenizer.device.type, MANY_PIXELS) // (height * width), 1)
 
 
 def _kind(tokenizer: Tokenizer) -> tuple[torch.dtype, torch.device]:

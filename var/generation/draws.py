@@ -110,21 +110,23 @@ def _gumbel_weights(logits: Tensor, exponential: Tensor, ratio: float) -> Tensor
     return ((logits * (1 + ratio) + gumbel) / temperature).softmax(dim=-1)
 
 
-def draws_of_each(
-    count: int, generator: Generators, seeds: GivenSeeds, device: torch.device
+def draws_of(
+    count: int,
+    generator: Generators,
+    seeds: GivenSeeds,
+    device: torch.device,
+    *,
+    official: int | None,
+    unseeded: bool,
 ) -> tuple[Draws, list[int]]:
-    """The random choices of a call for `count` images, and the seeds that stand for them."""
-    generators, seeds = random_streams(count, generator, seeds, device)
-    return PerImageDraws(generators), seeds
+    """The random choices of a call for `count` images, and the seeds that stand for them.
 
-
-def official_draws(
-    count: int, generator: Generators, seeds: GivenSeeds, vocabulary: int, device: torch.device, unseeded: bool
-) -> tuple[Draws, list[int]]:
-    """Those of the official stream; raises `UserError` for what one stream for all images cannot serve.
-
-    `unseeded` is whether classes are to be drawn, which takes a seed for each image.
+    `official` is the vocabulary of the official stream, None without. `unseeded` is whether classes are to be drawn,
+    which takes a seed for each image. Raises `UserError` for what one stream for all images cannot serve.
     """
+    if official is None:
+        generators, seeds = random_streams(count, generator, seeds, device)
+        return PerImageDraws(generators), seeds
     if not isinstance(generator, torch.Generator) or generator.device.type != device.type or seeds is not None:
         raise UserError(
             f"official_stream needs one generator for all images, on the device of the models, and no seeds, got "
@@ -134,4 +136,4 @@ def official_draws(
         raise UserError(
             "official_stream has no seed per image to draw its class from, got class_labels='random'; pass the classes"
         )
-    return OfficialDraws(generator, vocabulary), [generator.initial_seed()] * count
+    return OfficialDraws(generator, official), [generator.initial_seed()] * count

@@ -6,7 +6,6 @@ modules is the truth that this is tested against.
 """
 
 import copy
-import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
@@ -14,56 +13,19 @@ from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition, guided
 from var.generation.graphs import record
-from var.generation.projection import Activation, Projection, computing_type
+from var.generation.layer import Layer
+from var.generation.projection import Projection, computing_type
 from var.generation.replaced import check_copied, check_replaced
 from var.generation.sources import Sources
 from var.tokenizer import Tokenizer
-from var.transformer.blocks import Block, KeysValues, attend
+from var.transformer.blocks import KeysValues, attend
 from var.transformer.config import VARConfig
 from var.transformer.model import VAR, Conditioning
-
-
-class Layer(NamedTuple):
-    """The constants of one block."""
-
-    qkv: Projection
-    qk_scale: Float[Tensor, "2 heads 1"] | None  # of normalised q and k
-    fixed_scale: float  # of the softmax
-    projection: Projection
-    cross: tuple[Projection, ...]  # queries and projection of the attention to a text; empty without
-    fc1: Projection  # with its activation
-    fc2: Projection
-
-    @classmethod
-    def of(cls, block: Block, activation: Activation, dtype: torch.dtype, *, pack: bool) -> "Layer":
-        """The constants of `block`, with weights in `dtype`."""
-        attention, cross, mlp = block.attention, block.cross, block.mlp
-        bias = torch.cat((attention.q_bias, torch.zeros_like(attention.q_bias), attention.v_bias))
-        scale = attention.log_scale
-        if scale is not None:
-            scale = scale.detach().float().clamp_max(math.log(100)).exp().flatten(1)
-            scale = torch.stack((scale, torch.ones_like(scale)))
-        return cls(
-            qkv=Projection.of(attention.qkv.weight, bias, dtype, pack=pack),
-            qk_scale=scale,
-            fixed_scale=attention.fixed_scale,
-            projection=Projection.of(attention.projection.weight, attention.projection.bias, dtype, pack=pack),
-            cross=tuple(
-                Projection.of(linear.weight, linear.bias, dtype, pack=pack)
-                for linear in ((cross.query, cross.projection) if cross is not None else ())
-            ),
-            fc1=Projection.of(mlp.fc1.weight, mlp.fc1.bias, dtype, activation=activation, pack=pack),
-            fc2=Projection.of(mlp.fc2.weight, mlp.fc2.bias, dtype, pack=pack),
-        )
-
-    def projections(self) -> tuple[Projection, ...]:
-        """Its matrices."""
-        return self.qkv, self.projection, *self.cross, self.fc1, self.fc2
 
 
 class Engine:
@@ -183,10 +145,10 @@ class Constants(NamedTuple):
         """All of it."""
         return [self.start, self.modulation, self.head, *chain.from_iterable(self.texts)]
 
-    def first(self, rows: int) -> "Constants":
-        """Those of the first rows, in the same memory."""
-        texts = tuple(KeysValues(*(each[:rows] for each in text)) for text in self.texts)
-        return Constants(self.start[:rows], self.modulation[:, :, :rows], self.head[:, :rows], texts)
+    def rows(self, rows: slice | Int64[Tensor, " chosen"]) -> "Constants":
+        """Those of some rows, in the same memory if these are a slice."""
+        texts = tuple(KeysValues(*(each[rows] for each in text)) for text in self.texts)
+        return Constants(self.start[rows], self.modulation[:, :, rows], self.head[:, rows], texts)
 
 
 class EnginePass:
@@ -215,19 +177,40 @@ class EnginePass:
 
         Guidance is linear and so is the head: mixing before it halves its work.
         """
+        hidden = self._taken_in(scale, latent, guidance)
+        if self.guide and guidance is not None:
+            hidden = guided(hidden, guidance)
+        logits = self.engine.head(hidden).float()
+        if scale + 1 == len(self.engine.places):
+            self.release()
+        return logits
+
+    def release(self) -> None:
+        """The call is done with it: what was recorded for it may serve the next one."""
+        if self.engine.graphs:
+            self.engine.kept = self
+
+    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+        """See `Pass`."""
+        self._taken_in(scale, latent, guidance)
+
+    def select(self, rows: Int64[Tensor, " chosen"]) -> "EnginePass":
+        """See `Pass`."""
+        if self.guide:
+            rows = torch.cat((rows, rows + len(self.constants.start) // 2))
+        part = EnginePass(self.engine, self.constants.rows(rows), guide=self.guide)
+        torch.index_select(self.cache.storage, 2, rows, out=part.cache.storage)
+        return part
+
+    def _taken_in(self, scale: int, latent: Tensor | None, guidance: float | None) -> Tensor:
+        """What the blocks make of `scale`, whose keys and values are kept: (rows, new, width) before the head."""
         start = self.constants.start
         rows = len(start) // 2 if self.guide and guidance is None else len(start)
         x = start[:rows] if latent is None else self._embed(latent, scale, rows)
         place = scale, rows
         if self.engine.graphs and place not in self.recorded:
             self.recorded[place] = record(lambda x: self._hidden(scale, x), x)
-        hidden = self.recorded[place](x) if self.engine.graphs else self._hidden(scale, x)
-        if self.guide and guidance is not None:
-            hidden = guided(hidden, guidance)
-        logits = self.engine.head(hidden).float()
-        if self.engine.graphs and scale + 1 == len(self.engine.places):
-            self.engine.kept = self  # the call is done with it
-        return logits
+        return self.recorded[place](x) if self.engine.graphs else self._hidden(scale, x)
 
     def _embed(self, latent: Tensor, scale: int, rows: int) -> Tensor:
         """Embedded inputs of a scale after the first, (rows, new, width)."""
@@ -240,7 +223,7 @@ class EnginePass:
         """The blocks, and the norm before the head: (rows, new, width) float32."""
         cache, constants = self.cache, self.constants
         if len(x) < len(constants.start):
-            cache, constants = cache.first(len(x)), constants.first(len(x))
+            cache, constants = cache.first(len(x)), constants.rows(slice(len(x)))
         stored, keys, values = cache.views(self.engine.places[scale])
         for index, layer in enumerate(self.engine.layers):
             gamma1, gamma2, scale1, scale2, shift1, shift2 = constants.modulation[index].unbind()

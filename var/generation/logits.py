@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from var.generation.sampling_settings import SamplingSettings
+from var.generation.sampling_settings import AtScale
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +19,17 @@ class Candidates:
     codes: Int64[Tensor, "batch new candidates"] | None  # None: candidate i is code i
 
 
-def temper(choice: Candidates, settings: SamplingSettings) -> Candidates:
+def temper(choice: Candidates, settings: AtScale) -> Candidates:
     """Divide the logits by the temperature."""
     return choice if settings.temperature == 1 else Candidates(choice.logits / settings.temperature, choice.codes)
 
 
-def keep_top_k(choice: Candidates, settings: SamplingSettings) -> Candidates:
+def keep_top_k(choice: Candidates, settings: AtScale) -> Candidates:
     """Keep the k likeliest codes, which come sorted; 0 keeps all."""
     return _sorted(choice, settings.top_k) if 0 < settings.top_k < choice.logits.shape[-1] else choice
 
 
-def keep_top_p(choice: Candidates, settings: SamplingSettings) -> Candidates:
+def keep_top_p(choice: Candidates, settings: AtScale) -> Candidates:
     """Keep the smallest set of likeliest codes with this much of the probability that is left; 0 and 1 keep all.
 
     After a top-k only those k are looked at; the vocabulary is sorted for a top-p alone.
@@ -44,7 +44,7 @@ def keep_top_p(choice: Candidates, settings: SamplingSettings) -> Candidates:
     return Candidates(choice.logits.masked_fill(before >= settings.top_p, -torch.inf), choice.codes)
 
 
-def keep_min_p(choice: Candidates, settings: SamplingSettings) -> Candidates:
+def keep_min_p(choice: Candidates, settings: AtScale) -> Candidates:
     """Keep the codes at least `min_p` times as probable as the likeliest (arXiv 2407.01082); 0 keeps all."""
     if not settings.min_p:
         return choice
@@ -52,11 +52,11 @@ def keep_min_p(choice: Candidates, settings: SamplingSettings) -> Candidates:
     return Candidates(choice.logits.masked_fill(choice.logits < least, -torch.inf), choice.codes)
 
 
-RULES: list[Callable[[Candidates, SamplingSettings], Candidates]] = [temper, keep_top_k, keep_top_p, keep_min_p]
+RULES: list[Callable[[Candidates, AtScale], Candidates]] = [temper, keep_top_k, keep_top_p, keep_min_p]
 """What narrows the choice, in this order. A new rule is a function here and a field of `SamplingSettings`."""
 
 
-def candidates(logits: Float[Tensor, "batch new vocabulary"], settings: SamplingSettings) -> Candidates:
+def candidates(logits: Float[Tensor, "batch new vocabulary"], settings: AtScale) -> Candidates:
     """The codes that are left after all `RULES`."""
     choice = Candidates(logits, None)
     for rule in RULES:

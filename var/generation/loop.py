@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
+import torch.nn.functional as F
 from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
@@ -12,12 +13,38 @@ from torch import Tensor
 from var.conditions import Condition
 from var.generation.draws import Draws
 from var.generation.logits import candidates
-from var.generation.sampling_settings import SamplingSettings
+from var.generation.sampling_settings import AtScale, SamplingSettings
 from var.sampling.finite import Finite
 from var.tokenizer import Accumulator
 
 OnScale = Callable[[int, Tensor, Tensor], None]
 """Called after every scale with its index, its token map and the latent accumulated so far."""
+
+Put = Callable[[int, Tensor], Tensor]
+"""Called with a scale's index and the token map that was drawn; gives the one that is taken, with what is known."""
+
+
+def as_drawn(scale: int, drawn: Tensor) -> Tensor:
+    """Nothing is known but what is drawn."""
+    return drawn
+
+
+class Kept(Protocol):
+    """Some of the rows of a call, and the randomness with which they go on."""
+
+    @property
+    def rows(self) -> Int64[Tensor, " chosen"]:
+        """Which ones."""
+        ...
+
+    @property
+    def draws(self) -> Draws:
+        """Their randomness."""
+        ...
+
+
+Prune = Callable[[int, Tensor, Tensor, Tensor], Kept | None]
+"""Called after every scale with its index, its logits, its token map and the latent: which rows go on; None for all."""
 
 
 class Pass(Protocol):
@@ -30,6 +57,14 @@ class Pass(Protocol):
 
         `guidance` None is 1 for good: from there on the model need not be run without the condition.
         """
+        ...
+
+    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+        """Take in `scale` as `logits` does, for the scales after it, and predict nothing."""
+        ...
+
+    def select(self, rows: Int64[Tensor, " chosen"]) -> "Pass":
+        """The same for some of the images only, with what was taken in of them."""
         ...
 
 
@@ -63,16 +98,19 @@ def generate(
     sampling: SamplingSettings,
     draws: Draws,
     scales: Iterable[int] | None = None,
+    put: Put = as_drawn,
     on_scale: OnScale | None = None,
+    prune: Prune | None = None,
 ) -> Generated:
     """Draw the token maps of a `condition` scale by scale (arXiv 2404.02905, Algorithm 2 decodes the result).
 
     `guidance` holds a guidance scale for every scale; from where on all are 1 the null half is not computed. `scales`
-    may wrap the scale indices, for a progress bar. Raises `UserError` where the model computes NaN or infinity, before
-    anything is drawn from it; on other devices than a CPU at the end, so that no scale waits.
+    may wrap the scale indices, for a progress bar; `put` may replace tokens of each map before the finer ones see it.
+    Raises `UserError` where the model computes NaN or infinity, before anything is drawn from it; on other devices than
+    a CPU at the end, so that no scale waits.
     """
     accumulator = forward.accumulator
-    shapes = accumulator.scales.shapes
+    settings = [sampling.at(scale, len(accumulator.scales)) for scale in range(len(accumulator.scales))]
     guided = max((scale + 1 for scale, each in enumerate(guidance) if each != 1), default=0)  # from there on all are 1
     started = forward.begin(condition, guide=guided > 0)
     token_maps: list[Tensor] = []
@@ -80,21 +118,39 @@ def generate(
     remedy = "use dtype float32 or bfloat16, or look at the model's weights"
     finite = Finite("generation needs finite logits", remedy)
     ended = Finite("generation needs finite latents", remedy)
-    for scale in range(len(shapes)) if scales is None else scales:
+    for scale in range(len(settings)) if scales is None else scales:
         strength = guidance[scale] if scale < guided else None
         logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
-        choice = candidates(logits, sampling)
-        token_maps.append(draws.codes(choice).unflatten(1, shapes[scale]))
-        if sampling.smooth:
-            ratio = scale / max(len(shapes) - 1, 1)
-            codes = draws.mixtures(choice, accumulator.codes(scale), ratio)
-            part = accumulator.expand(rearrange(codes, "b (h w) c -> b c h w", h=shapes[scale][0]), scale)
-        else:
-            part = accumulator.contribution(token_maps[-1], scale)
+        token_map, part = drawn(logits, scale, accumulator, settings[scale], draws, put)
+        token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
+        if prune is not None and (kept := prune(scale, logits, token_map, latents[-1])) is not None:
+            started, draws = started.select(kept.rows), kept.draws
+            token_maps, latents = ([each[kept.rows] for each in made] for made in (token_maps, latents))
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])
     ended.checked(latents[-1])
     finite.settle()
     ended.settle()
     return Generated(token_maps, latents)
+
+
+def drawn(
+    logits: Float[Tensor, "batch new vocabulary"],
+    scale: int,
+    accumulator: Accumulator,
+    settings: AtScale,
+    draws: Draws,
+    put: Put = as_drawn,
+) -> tuple[Int64[Tensor, "batch _h _w"], Float[Tensor, "batch width h w"]]:
+    """A token map of `scale`, drawn from its logits, and what it adds to the latent."""
+    shapes = accumulator.scales.shapes
+    choice = candidates(logits, settings)
+    token_map = put(scale, draws.codes(choice).unflatten(1, shapes[scale]))
+    if not settings.smooth:
+        return token_map, accumulator.contribution(token_map, scale)
+    codebook = accumulator.codes(scale)
+    codes = draws.mixtures(choice, codebook, scale / max(len(shapes) - 1, 1)).unflatten(1, shapes[scale])
+    known = put(scale, torch.full_like(token_map, -1))  # a code where it is known, no mixture
+    codes = torch.where((known < 0)[..., None], codes, F.embedding(known.clamp_min(0), codebook))
+    return token_map, accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)

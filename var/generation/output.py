@@ -15,3 +15,4 @@ class VAROutput:
     labels: Tensor  # (batch,); num_classes is the null label
     seeds: list[int]  # of every image; passing it as `seeds` with the other settings repeats the image
     intermediates: list[Any] | None = None  # the images after every scale, in the same form, if asked for
+    search: dict[str, Any] | None = None  # how the images were picked from candidates, fit for JSON; None where not

@@ -5,68 +5,42 @@ from pathlib import Path
 from typing import Any, Self, Unpack
 
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor
-from tqdm.auto import tqdm
 
 from var.data.imagenet import CLASSES, imagenet_class_names
 from var.errors import UserError
-from var.eval_mode import eval_mode
-from var.generation.autoguidance import Autoguided
-from var.generation.draws import draws_of_each, official_draws
-from var.generation.loop import generate
+from var.generation.call import Call
+from var.generation.draws import draws_of
+from var.generation.editing import Edit, Edits
+from var.generation.likelihood import Likelihoods
 from var.generation.output import VAROutput
-from var.generation.prepared import PREPARING, Prepared
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
+from var.generation.search import Search
+from var.generation.stages import StagedPipeline
+from var.generation.verifiers import LIKELIHOOD
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.remote import Source
-from var.images import check_images, format_images
+from var.images import format_images
 from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
-from var.sampling.finite import check_finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count
-from var.sampling.models import plain_model
 from var.sampling.numbers import check_callback, check_switches, updated
-from var.sampling.pipelines import ConditionedPipeline
-from var.sampling.prompts import Prompt, Reader
-from var.sampling.record import fingerprint
+from var.sampling.prompts import Prompt
 from var.sampling.streams import Generators, GivenSeeds
 from var.sampling.vectors import Vectors
 from var.scales import Side
-from var.tokenizer import Tokenizer
-from var.transformer.config import VARConfig, check_pair
-from var.transformer.model import VAR
 
 
-class VARPipeline(ConditionedPipeline):
+class VARPipeline(Edits, Likelihoods, StagedPipeline):
     """Next-scale generation with a tokenizer and a transformer that was trained on its tokens.
 
     `class_names`, one per label (synonyms separated by commas), let calls name their classes. `text_encoder` is that of
     the texts it was trained with: an opened one, or its name and digest, by which it is opened when it is needed.
+    `finer` is a second transformer, which draws the scales from `handover` on; see `collaborate`.
     """
-
-    parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
-
-    def __init__(
-        self,
-        vqvae: Tokenizer,
-        transformer: VAR,
-        class_names: Sequence[str] | None = None,
-        *,
-        text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
-    ) -> None:
-        self.vqvae, self.transformer = vqvae, transformer
-        _, model = self._models()
-        self.class_names = labels.checked_class_names(class_names, model.config.num_classes)
-        self._reader = Reader(text_encoder)
-        self.vqvae.eval()
-        self.transformer.eval()
-        self.compiled = False
-        self._prepared: Prepared | None = None
 
     @classmethod
     @known_keywords
@@ -133,62 +107,22 @@ class VARPipeline(ConditionedPipeline):
             return super().from_pretrained(path_or_id, dtype=kind, device=device, **source)
         return published.load(cls, path_or_id, variant, dtype=kind, device=device, **source)
 
-    def settings(self) -> dict[str, Any]:
-        """What is saved besides the models."""
-        names = None if self.class_names is None else list(self.class_names)
-        return {"class_names": names, **super().settings()}
+    @classmethod
+    def collaborate(cls, large: "VARPipeline", small: "VARPipeline", handover: int = 7) -> Self:
+        """A pipeline in which `large` draws the first `handover` scales and `small` the rest (arXiv 2411.17787).
 
-    def label_of(self, name: str) -> int:
-        """Label of the class with this name; see `var.sampling.labels.label_of`."""
-        return labels.label_of(name, self._models()[1].config.num_classes, self.class_names)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the transformer lies."""
-        return self._models()[1].position.device
-
-    @property
-    def _takes(self) -> VARConfig:
-        return self._models()[1].config
-
-    def _facts(self) -> dict[str, Any]:
-        vqvae, transformer = self._models()
-        config = transformer.config
-        tokens = {"sides": config.sides, "vocabulary": config.vocabulary, "image_size": vqvae.config.image_size}
-        return {**super()._facts(), **tokens, "tokenizer": fingerprint(vqvae.accumulator())}
-
-    def compile(self) -> "VARPipeline":
-        """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.
-
-        On a CPU the transformer's weights are copied into the order of its matrix kernels. On CUDA the kernels of every
-        scale are recorded as a graph, anew for another batch size. Tokens stay those of the uncompiled pipeline, up to
-        the rounding of float32.
+        Both are shown the same, and each is guided as it would be alone. It shares their weights, and is saved and
+        loaded as one. Raises `UserError` for models of other tokens or conditions, and a handover beyond the scales.
         """
-        self.compiled = True
-        self._prepared = None
-        return self
-
-    def __getstate__(self) -> dict[str, Any]:
-        """What copies and pickles hold: all but what the first call makes anew."""
-        return {**self.__dict__, "_prepared": None}
-
-    def _models(self) -> tuple[Tokenizer, VAR]:
-        """The two models as they are now, without what compilation or distributed training wrapped around them."""
-        vqvae = plain_model(self.vqvae, Tokenizer, "vqvae")
-        transformer = plain_model(self.transformer, VAR, "transformer")
-        check_pair(vqvae.config, transformer.config)
-        return vqvae, transformer
-
-    def _prepare(self) -> Prepared:
-        """What generation runs with, made anew when the weights have changed."""
-        models, prepared = self._models(), self._prepared
-        if prepared is None or not prepared.fits(*models):
-            with PREPARING:  # the threads that waited take what the first one made
-                prepared = self._prepared
-                if prepared is None or not prepared.fits(*models):
-                    self._prepared = prepared = None  # frees the old one first
-                    self._prepared = prepared = Prepared.of(*models, compiled=self.compiled)
-        return prepared
+        for name, each in (("large", large), ("small", small)):
+            if not isinstance(each, VARPipeline) or each.finer is not None:
+                found = f"{type(each).__name__}{' of two' if isinstance(each, VARPipeline) else ''}"
+                raise UserError(f"{name} must be a VARPipeline of one transformer, got a {found}; load one")
+        large._check_alike(small, "small", "large")
+        own = {"class_names": large.class_names or small.class_names, "finer": small.transformer, "handover": handover}
+        pipeline = cls(large.vqvae, large.transformer, **own)
+        pipeline._reader = large._reader if large._reader.name else small._reader
+        return pipeline
 
     @torch.inference_mode(False)
     @torch.no_grad()
@@ -200,6 +134,7 @@ class VARPipeline(ConditionedPipeline):
         prompt: Prompt = None,
         vectors: Vectors = None,
         guidance: Guidance | None = None,
+        edit: Edit | None = None,
         sampling: SamplingSettings | None = None,
         generator: Generators = None,
         seeds: GivenSeeds = None,
@@ -208,6 +143,9 @@ class VARPipeline(ConditionedPipeline):
         return_intermediates: bool = False,
         callback_on_step_end: Callable[[int, Tensor, Tensor], None] | None = None,
         progress: bool = True,
+        candidates: Count = 1,
+        keep_scale: Count = None,
+        verifier: Any = LIKELIHOOD,
         **keywords: Unpack[SamplingKeywords],
     ) -> VAROutput:
         """Generate images.
@@ -215,19 +153,23 @@ class VARPipeline(ConditionedPipeline):
         `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
         label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
         one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. How tokens are drawn is said by `sampling`, by its fields
-        as keywords, or both: `guidance_scale` (default 1.5; 1 means off) with the `guidance_schedule` "linear" or
-        "constant", or one number per scale, at the scales of `guidance_interval`; or by `guidance`, an object
-        of all that and more, such as a weaker model; `temperature`, `top_k`, `top_p`, `min_p`; `smooth` mixes codes by
-        Gumbel-softmax.
+        those and all others that were trained on vectors. `edit` is what the methods `edit`, `variations` and `upscale`
+        make. How tokens are drawn is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default
+        1.5; 1 means off) with the `guidance_schedule` "linear" or "constant", or one number per scale, at the scales of
+        `guidance_interval`; or by `guidance`, an object of all that and more, such as a weaker model; `temperature`,
+        `top_k`, `top_p`, `min_p`; `smooth` mixes codes by Gumbel-softmax. Each of these is one for all scales, or a
+        list with one for each.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
         asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
         then one draw, so that classes must be given, and the seeds of the result, all the same, stand for it and not
         for single images.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
-        receives the scale's index, its token map and the latent accumulated so far. Raises `UserError` for requests
-        that make no sense, and where the models compute NaN or infinity.
+        receives the scale's index, its token map and the latent accumulated so far.
+        With more than one of `candidates`, so many of each image draw the scales up to and with `keep_scale`, and the
+        one that `verifier` scores best is refined (see `verifier_of`); the first has the image's own stream, so that
+        one candidate is a plain call. The output says so in `search`: such images are no plain samples.
+        Raises `UserError` for requests that make no sense, and where the models compute NaN or infinity.
         """
         vqvae, transformer = self._models()
         # Refused before the work and not after it: an unknown type, or channels that no picture has.
@@ -236,61 +178,25 @@ class VARPipeline(ConditionedPipeline):
         check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
         guidance, given = self._guided(guidance, keywords)
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
-        scales = len(transformer.scales)
-        strengths = sampling.guidance_scales(scales)
-        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt)
-        if official_stream:
-            unseeded = labels.asks_for_random(class_labels, self.class_names)
-            draws, seeds = official_draws(count, generator, seeds, transformer.config.vocabulary, self.device, unseeded)
-        else:
-            draws, seeds = draws_of_each(count, generator, seeds, self.device)
+        strengths = sampling.guidance_scales(len(transformer.scales))
+        search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
+        count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
+        unseeded = labels.asks_for_random(class_labels, self.class_names)
+        vocabulary = transformer.config.vocabulary if official_stream else None
+        draws, seeds = draws_of(count, generator, seeds, self.device, official=vocabulary, unseeded=unseeded)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
-        engine, decode = self._prepare()
-        weaker = guidance.weaker
-        forward = engine if weaker is None else Autoguided(engine, weaker._prepare().engine)
-        with tqdm(range(scales), desc="scales", leave=False, disable=not progress) as bar:
-            result = generate(
-                forward,
-                condition.to(self.device),
-                guidance=strengths if weaker or condition.given.any() else [1.0] * scales,
-                sampling=sampling,
-                draws=draws,
-                scales=bar,
-                on_scale=callback_on_step_end,
-            )
-        latents = result.latents[0 if return_intermediates else -1 :]
-        images = [format_images(decode(latent), output_type) for latent in latents]
-        return VAROutput(
-            images=images[-1],
-            tokens=result.token_maps,
-            labels=condition.classes(transformer.config.num_classes),
+        guides = guidance.weaker is not None or bool(condition.given.any())
+        call = Call(
+            condition=condition,
             seeds=seeds,
-            intermediates=images if return_intermediates else None,
+            draws=draws,
+            sampling=sampling,
+            guidance=strengths if guides else [1.0] * len(strengths),
+            output_type=output_type,
+            return_intermediates=return_intermediates,
+            on_scale=callback_on_step_end,
+            progress=progress,
+            search=search,
+            **(edit.parts(vqvae) if edit else {}),
         )
-
-    @torch.inference_mode(False)
-    @torch.no_grad()
-    def log_likelihood(
-        self,
-        images: Float[Tensor, "batch c h w"],
-        class_labels: ClassLabels = None,
-        *,
-        prompt: Prompt = None,
-        vectors: Vectors = None,
-    ) -> Float[Tensor, " batch"]:
-        """Log-probability in nats of each image's tokens, given what it shows or (None) without.
-
-        Images are in [-1, 1]. It is a bound on nothing but the tokens: the tokenizer's loss is not in it.
-        """
-        if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
-        vqvae, transformer = self._models()
-        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        count = len(images)
-        condition = self._condition(class_labels, prompt, vectors, count, [0] * count)
-        with eval_mode(vqvae), eval_mode(transformer):
-            token_maps = vqvae.encode(images.to(self.device))
-            logits = transformer(condition.to(self.device), vqvae.inputs(token_maps))
-        check_finite(logits, "a likelihood needs finite logits", "look at the model's weights")
-        tokens = transformer.scales.flatten(token_maps)
-        return -F.cross_entropy(logits.mT, tokens, reduction="none").sum(dim=1)
+        return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

@@ -13,18 +13,27 @@ PREPARING = threading.Lock()
 
 
 class Prepared(NamedTuple):
-    """An engine and a decoder; a pipeline's copy goes without: packed weights can be neither copied nor saved."""
+    """Engines and a decoder; a pipeline's copy goes without: packed weights can be neither copied nor saved."""
 
     engine: Engine
     decode: ImageDecoder
+    finer: Engine | None  # of the model that takes over
 
     @classmethod
-    def of(cls, tokenizer: Tokenizer, model: VAR, *, compiled: bool) -> Self:
+    def of(cls, tokenizer: Tokenizer, model: VAR, finer: VAR | None, *, compiled: bool) -> Self:
         """What calls with these models run with; see `VARPipeline.compile` for `compiled`."""
         cuda = model.position.device.type == "cuda"
         decoder = ImageDecoder(tokenizer)
-        return cls(Engine(tokenizer, model, pack=compiled and not cuda, graphs=compiled and cuda), decoder)
+        engines = [
+            None if each is None else Engine(tokenizer, each, pack=compiled and not cuda, graphs=compiled and cuda)
+            for each in (model, finer)
+        ]
+        assert engines[0] is not None
+        return cls(engines[0], decoder, engines[1])
 
-    def fits(self, tokenizer: Tokenizer, model: VAR) -> bool:
+    def fits(self, tokenizer: Tokenizer, model: VAR, finer: VAR | None) -> bool:
         """Whether it was prepared from these models and their weights as they now are, whoever wrote to them."""
-        return self.engine.fits(tokenizer, model) and self.decode.fits(tokenizer)
+        same = (finer is None) == (self.finer is None)
+        for engine, each in ((self.engine, model), (self.finer, finer)):
+            same = same and (engine is None or each is None or engine.fits(tokenizer, each))
+        return same and self.decode.fits(tokenizer)

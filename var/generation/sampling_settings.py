@@ -1,8 +1,8 @@
 """How token maps are drawn: the one owner of these settings, for calls, command lines and runs alike."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
-from typing import Any, Self, TypedDict, Unpack
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, Self, TypedDict, Unpack, cast
 
 from var import checks
 from var.configs import added
@@ -16,12 +16,26 @@ LEAST_TEMPERATURE = 1e-6
 FIRST = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p", "smooth")
 """What the first records of images listed."""
 
+LISTED = ("temperature", "top_k", "top_p", "min_p", "smooth")
+"""What may be a list with one for each scale, besides the guidance scale."""
+
+
+class AtScale(Protocol):
+    """The settings of one scale, in which nothing is listed."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    smooth: bool
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSettings:
     """How tokens are drawn from logits; every field is a keyword of a pipeline's call and has an option.
 
-    A tuple of guidance scales, one for each scale, needs no schedule. Raises `UserError` for what is impossible.
+    A number may be a tuple with one for each scale; guidance scales need no schedule then. Raises `UserError` for what
+    is impossible.
     """
 
     guidance_scale: float | tuple[float, ...] = field(
@@ -33,13 +47,17 @@ class SamplingSettings:
     guidance_interval: tuple[int, int | None] = added(
         (0, None), help="scales with guidance, counted from 0: the first one, and the first without", metavar="SCALE"
     )
-    temperature: float = field(default=1.0, metadata={"help": "divides the logits"})
-    top_k: int = field(default=0, metadata={"help": "draw among the k likeliest codes; 0: all"})
-    top_p: float = field(default=0.0, metadata={"help": "draw among the likeliest codes of this probability; 0: all"})
-    min_p: float = field(
+    temperature: float | tuple[float, ...] = field(default=1.0, metadata={"help": "divides the logits"})
+    top_k: int | tuple[int, ...] = field(default=0, metadata={"help": "draw among the k likeliest codes; 0: all"})
+    top_p: float | tuple[float, ...] = field(
+        default=0.0, metadata={"help": "draw among the likeliest codes of this probability; 0: all"}
+    )
+    min_p: float | tuple[float, ...] = field(
         default=0.0, metadata={"help": "draw among codes at least so probable, as a share of the likeliest; 0: all"}
     )
-    smooth: bool = field(default=False, metadata={"help": "mix codes by Gumbel-softmax instead of drawing one"})
+    smooth: bool | tuple[bool, ...] = field(
+        default=False, metadata={"help": "mix codes by Gumbel-softmax instead of drawing one"}
+    )
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -51,12 +69,12 @@ class SamplingSettings:
                 f"guidance_interval must be a scale from 0 on and a later one, got {start} and {stop}; for no guidance "
                 "give guidance_scale=1"
             )
-        if not self.temperature >= LEAST_TEMPERATURE:
+        if not min(_each(self.temperature), default=1) >= LEAST_TEMPERATURE:
             raise UserError(
                 f"temperature must be positive, got {self.temperature}; take {LEAST_TEMPERATURE:g} or more, and for "
                 "the likeliest code use top_k=1"
             )
-        if self.top_k < 0:
+        if min(_each(self.top_k), default=0) < 0:
             raise UserError(f"top_k must be a count of codes or 0 for all, got {self.top_k}; raise it")
         checks.probability(self, "top_p", "min_p")
 
@@ -64,12 +82,19 @@ class SamplingSettings:
         """These settings but for the keywords of a call, in which scales may be any sequence."""
         return updated(self, type(self), keywords)
 
+    def at(self, scale: int, scales: int) -> AtScale:
+        """Those of `scale`, of so many `scales`; raises `UserError` for lists of another length."""
+        own = {name: values[scale] for name in LISTED if (values := self._listed(name, scales)) is not None}
+        return cast(AtScale, replace(self, **own) if own else self)
+
     def guidance_scales(self, scales: int) -> list[float]:
         """Guidance scale of every scale: `constant`, or `linear` from 1 as 1 + (gamma - 1) k / (K - 1); or as listed.
 
         1 means off, and stands for all scales outside the interval. The official `cfg=c` is `1 + c` with the linear
-        schedule. Raises `UserError` for a list of another length than the number of scales, and an interval beyond it.
+        schedule. Raises `UserError` for a list of another length than the number of scales, of any setting, and an
+        interval beyond it.
         """
+        self.at(0, scales)
         start, stop = self.guidance_interval
         if max(start + 1, stop or 0) > scales:
             raise UserError(
@@ -79,14 +104,23 @@ class SamplingSettings:
         return [each if scale in guided else 1.0 for scale, each in enumerate(self._by_scale(scales))]
 
     def _by_scale(self, scales: int) -> list[float]:
-        scale = self.guidance_scale
-        if isinstance(scale, Sequence):
-            if len(scale) != scales:
-                raise UserError(
-                    f"a list of guidance scales needs one for each of {scales} scales, got {len(scale)}; give {scales}"
-                )
-            return list(scale)
+        listed, scale = self._listed("guidance_scale", scales), self.guidance_scale
+        if listed is not None:
+            return list(listed)
+        assert not isinstance(scale, tuple)
         return [ramped(scale, self.guidance_schedule, k, max(scales - 1, 1)) for k in range(scales)]
+
+    def _listed(self, name: str, scales: int) -> tuple[Any, ...] | None:
+        """The list of the setting `name`; None where it is one for all scales."""
+        values = getattr(self, name)
+        if not isinstance(values, tuple):
+            return None
+        if len(values) != scales:
+            raise UserError(
+                f"{name} must be one for all or a list, one for each of {scales} scales, got {len(values)}; "
+                f"give {scales}"
+            )
+        return values
 
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them.
@@ -103,8 +137,13 @@ class SamplingKeywords(TypedDict, total=False):
     guidance_scale: float | Sequence[float]
     guidance_schedule: str
     guidance_interval: Sequence[int | None]
-    temperature: float
-    top_k: int
-    top_p: float
-    min_p: float
-    smooth: bool
+    temperature: float | Sequence[float]
+    top_k: int | Sequence[int]
+    top_p: float | Sequence[float]
+    min_p: float | Sequence[float]
+    smooth: bool | Sequence[bool]
+
+
+def _each(values: Any) -> tuple[Any, ...]:
+    """A setting at every scale that it names."""
+    return values if isinstance(values, tuple) else (values,)

@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from var.command_line.field_options import add_field_options, settings_of
 from var.command_line.sampling_options import DTYPES, add_drawing_arguments
@@ -19,6 +19,9 @@ from var.sampling.guidance import Guidance
 from var.sampling.seeds import Seeds, parse_seeds
 from var.sampling.work import MANIFEST, WorkList, class_folder, prompt_folder
 from var.text.lines import one_line, texts_in
+
+if TYPE_CHECKING:
+    from var.sampling.record import Recipe
 
 
 def placement(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -97,32 +100,44 @@ def generate_command(
         check_beside_images("--grid", arguments.grid, arguments.output)
         # Refused before a model is fetched.
         parse_seeds(arguments.seeds)
-        _prompts(arguments)
+        chosen_prompts(arguments)
         sampling = settings_of(settings_class, arguments)
-        _draw(arguments, load(arguments), sampling.keywords())
+        model = load(arguments)
+        work = chosen_work(arguments, model)
+        if arguments.grid is not None:
+            from var.sampling.grid import check_grid
+
+            check_outputs([("--grid", arguments.grid)], model=arguments.model)
+            check_grid(work.count, arguments.grid)
+        recipe, drawn = draw_chosen(arguments, work, model, sampling.keywords())
+        if arguments.grid is not None:
+            from var.sampling.grid import save_grid
+
+            save_grid(work, recipe, arguments.output, arguments.grid)
+        print(drawn)
+        if arguments.grid is not None:
+            print(f"all of them in {shown(arguments.grid)}")
 
     return add_arguments, run
 
 
-def _draw(arguments: argparse.Namespace, model: LoadedModel, options: Mapping[str, Any]) -> None:
-    from var.sampling.grid import check_grid, save_grid
-    from var.sampling.record import Recipe
-
+def chosen_work(arguments: argparse.Namespace, model: LoadedModel) -> WorkList:
+    """The work list of the classes, texts and seeds that the options name."""
     if arguments.classes and not model.num_classes and model.text_encoder:
         raise UserError(f"the model takes prompts and no class labels, got {arguments.classes[0]!r}; pass --prompt")
-    work = _with_prompts(_work(arguments.classes, parse_seeds(arguments.seeds), model), _prompts(arguments))
+    return _with_prompts(_work(arguments.classes, parse_seeds(arguments.seeds), model), chosen_prompts(arguments))
+
+
+def draw_chosen(
+    arguments: argparse.Namespace, work: WorkList, model: LoadedModel, options: Mapping[str, Any]
+) -> tuple["Recipe", str]:
+    """Draw a work list into the folder `arguments.output`, for it alone; how its images are made, and what was done."""
+    from var.sampling.record import Recipe
+
     _check_no_set(expanded(arguments.output))
-    if arguments.grid is not None:
-        check_outputs([("--grid", arguments.grid)], model=arguments.model)
-        check_grid(work, arguments.grid)
     read = {"text_encoder": model.text_encoder["digest"]} if work.prompts and model.text_encoder else {}
     recipe = Recipe({**model.record, **read, **options}, model.names)
-    drawn = draw_work(arguments, work, model, recipe, options)
-    if arguments.grid is not None:
-        save_grid(work, recipe, arguments.output, arguments.grid)
-    print(drawn)
-    if arguments.grid is not None:
-        print(f"all of them in {shown(arguments.grid)}")
+    return recipe, draw_work(arguments, work, model, recipe, options)
 
 
 def _check_no_set(root: Path) -> None:
@@ -169,7 +184,7 @@ def draw_work(
     return f"{count(drawn.count, 'image')} in {shown(arguments.output)}, {drawn.new} of them new"
 
 
-def _prompts(arguments: argparse.Namespace) -> list[str]:
+def chosen_prompts(arguments: argparse.Namespace) -> list[str]:
     """The texts that the options name; raises `UserError` for what is none."""
     if arguments.prompts is not None:
         return texts_in(arguments.prompts)

@@ -21,12 +21,12 @@ MODES = {1: "L", 3: "RGB"}
 """Of pictures, by their channels."""
 
 
-def given_images(images: GivenImages, *, channels: int, size: tuple[int, int]) -> Float64[Tensor, "batch c h w"]:
+def given_images(images: GivenImages, *, channels: int, size: tuple[int, int] | None) -> Float64[Tensor, "batch c h w"]:
     """Images of a call in [-1, 1]; in float64, from which every level and every share of one comes back to the bit.
 
     They are given as pipelines return them: pictures, float arrays NHWC or tensors NCHW in [0, 1]; as uint8 of these
     shapes; or as floats in [-1, 1], which have something negative: without it they are taken to lie in [0, 1].
-    Raises `UserError` for others, and for those of another size (height, width) or number of channels.
+    Raises `UserError` for others, and for those of another size (height, width; None is any) or number of channels.
     """
     values = _tensor(images, "images", MODES.get(channels))
     if isinstance(images, np.ndarray) and values.ndim == 4:

@@ -82,11 +82,11 @@ def ramped(scale: float, schedule: str, part: float, whole: float) -> float:
     return float(scale) if schedule == "constant" else 1 + (scale - 1) * part / whole
 
 
-def check_same(name: str, guide: Mapping[str, Any], guided: Mapping[str, Any]) -> None:
-    """Raise `UserError` for a model called `name` that has something else than what it `guide`s; None is not known."""
-    for fact, wanted in guided.items():
-        found = guide.get(fact)
+def check_same(name: str, has: Mapping[str, Any], beside: Mapping[str, Any], other: str = "what it guides") -> None:
+    """Raise `UserError` for a model called `name` that has something else than the `other`; None is not known."""
+    for fact, wanted in beside.items():
+        found = has.get(fact)
         if found != wanted and None not in (found, wanted):
             raise UserError(
-                f"{name} must have the same {fact} as what it guides, {wanted!r:.100}, got {found!r:.100}; take another"
+                f"{name} must have the same {fact} as {other}, {wanted!r:.100}, got {found!r:.100}; take another"
             )

@@ -110,12 +110,12 @@ class ConditionedPipeline(PretrainedPipeline):
             self._check_alike(guidance.weaker)
         return guidance, guidance.joined(keywords, self._noisiest)
 
-    def _check_alike(self, weaker: Any) -> None:
-        """Raise `UserError` unless what `weaker` predicts can be mixed with what this pipeline does."""
-        if not isinstance(weaker, ConditionedPipeline) or weaker.parts != self.parts:
-            name = type(self).__name__
-            raise UserError(f"weaker must be a {name}, as what it guides, got {type(weaker).__name__}; load one")
-        check_same("weaker", weaker._facts(), self._facts())
+    def _check_alike(self, given: Any, name: str = "weaker", other: str = "what it guides") -> None:
+        """Raise `UserError` unless what `given` predicts can stand beside what this pipeline does."""
+        if not isinstance(given, ConditionedPipeline) or given.parts != self.parts:
+            kind = type(self).__name__
+            raise UserError(f"{name} must be a {kind}, as {other}, got {type(given).__name__}; load one")
+        check_same(name, given._facts(), self._facts(), other)
 
     def _condition(
         self,

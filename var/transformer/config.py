@@ -31,6 +31,7 @@ class VARConfig:
     modulation_std: float = 0.02  # initial spread of the AdaLN weights
     gate_std: float | None = None  # of those that make the blocks' gates; None is modulation_std
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
+    repeats: tuple[int, ...] = added(())  # maps of each side, see `ScaleSchedule`
     sequence_width: int = added(0)  # of the features of texts that every block attends to; 0: no cross-attention
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class VARConfig:
     @property
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
-        return ScaleSchedule(self.sides)
+        return ScaleSchedule(self.sides, self.repeats)
 
     @property
     def head_width(self) -> int:
@@ -68,6 +69,7 @@ def check_pair(mine: TokenizerConfig, theirs: VARConfig) -> None:
     """Raise `UserError` for a tokenizer and a transformer that were not made for each other."""
     for name, left, right in (
         ("sides", mine.sides, theirs.sides),
+        ("repeats", mine.schedule.repeats, theirs.schedule.repeats),
         ("vocabulary", mine.vocabulary, theirs.vocabulary),
         ("code width", mine.width, theirs.code_width),
     ):

@@ -5,6 +5,7 @@ from typing import Literal
 
 from var import checks
 from var.autoencoder.config import check_levels
+from var.configs import added
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side, check_scales
 
@@ -33,6 +34,7 @@ class VQVAEConfig:
     kmeans_init: bool = False  # place the codes by k-means on the first training batch
     restart_below: float = 0.0  # replace a code that fewer vectors per step than this choose; 0 never does
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
+    repeats: tuple[int, ...] = added(())  # maps of each side, see `ScaleSchedule`
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -61,7 +63,7 @@ class VQVAEConfig:
     @property
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
-        return ScaleSchedule(self.sides)
+        return ScaleSchedule(self.sides, self.repeats)
 
     @property
     def level_channels(self) -> list[int]:

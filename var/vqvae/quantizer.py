@@ -60,14 +60,14 @@ class MultiScaleQuantizer(Accumulator):
 
     def expand(self, codes: Float[Tensor, "batch width _h _w"], scale: int) -> Float[Tensor, "batch width h w"]:
         """Codes of `scale`, upsampled (bicubic; not at the last scale), then phi."""
-        if scale < len(self.scales) - 1:
+        if self.scales.shapes[scale] != self.scales.shapes[-1]:
             codes = F.interpolate(codes, size=self.scales.shapes[-1], mode="bicubic")
         phi = self.phi[self.phi_index[scale]]
         return codes.lerp(phi(codes).to(codes.dtype), self.phi_ratio)  # autocast would mix precisions
 
     def shrink(self, latent: Float[Tensor, "batch width h w"], scale: int) -> Float[Tensor, "batch width _h _w"]:
         """A latent at the resolution of `scale`: area-downsampled (not at the last scale)."""
-        if scale == len(self.scales) - 1:
+        if self.scales.shapes[scale] == self.scales.shapes[-1]:
             return latent
         return F.interpolate(latent, size=self.scales.shapes[scale], mode="area")
 

@@ -111,7 +111,7 @@ class VARContender(Contender):
         if before:
             return TransformerJob(settings=run, data=data, vqvae=self.tokenizer(before["tokenizer"]), encoder=encoder)
         model = run.transformer
-        planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.sides == model.sides)
+        planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.schedule == model.schedule)
         vqvae = VQVAE(replace(planned, in_channels=data.shape[0], vocabulary=model.vocabulary, width=model.code_width))
         return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder)
 
@@ -195,7 +195,7 @@ class VARContender(Contender):
             "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
             "reconstruction_fd": scores(decoded_train)["fd"],
             "codes_used": float(code_use(counts.sum(0))[0]),
-            "sides": list(vqvae.config.sides),
+            "sides": list(vqvae.config.schedule.maps),
             "usage_by_scale": usage.tolist(),
             "perplexity_by_scale": perplexity.tolist(),
             "parameters": sum(weight.numel() for weight in vqvae.parameters()),

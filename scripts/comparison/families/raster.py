@@ -42,9 +42,9 @@ class RasterContender(VARContender):
         plan = super().plan(preset, data)
         tokenizer, transformer = plan.runs["tokenizer"], plan.runs["transformer"]
         # phi belongs to upsampling.
-        vqvae = replace(tokenizer.vqvae, sides=tokenizer.vqvae.sides[-1:], phi_ratio=0.0)
+        vqvae = replace(tokenizer.vqvae, sides=tokenizer.vqvae.sides[-1:], repeats=(), phi_ratio=0.0)
         count = vqvae.schedule.length
-        model = SequenceConfig(**{**_fields(transformer.transformer), "sides": (1,) * count})
+        model = SequenceConfig(**{**_fields(transformer.transformer), "sides": (1,) * count, "repeats": ()})
         headline, *grid = (replace(each, guidance_schedule="constant") for each in (plan.headline, *plan.grid))
         run = SequenceRun(**{**_fields(transformer), "transformer": model, "sampling": headline})
         return replace(

@@ -47,6 +47,7 @@ class TransformerJob(Job[TransformerRun]):
         for name, wanted, owner in _given(self.vqvae, self.shown):
             if (found := getattr(self.settings.transformer, name)) != wanted:
                 raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
+        self.settings.sampling.guidance_scales(len(self.vqvae.scales))  # refuses what fits other scales
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
@@ -185,8 +186,8 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
         if start is not None and start.vqvae is not None:
             return start.vqvae
         for config in (each.vqvae for each in TOKENIZERS.values() if plan):
-            mine = (config.sides, config.vocabulary, config.width)
-            if mine == (run.transformer.sides, run.transformer.vocabulary, run.transformer.code_width):
+            mine = (config.schedule, config.vocabulary, config.width)
+            if mine == (run.transformer.schedule, run.transformer.vocabulary, run.transformer.code_width):
                 with torch.device("meta"):
                     return VQVAE(config)
         raise UserError("a transformer needs a trained tokenizer, got none; add --vqvae FOLDER")
@@ -199,6 +200,7 @@ def _given(vqvae: Tokenizer, shown: ConditionSize) -> tuple[tuple[str, Any, str]
     """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
     return (
         ("sides", vqvae.config.sides, "the tokenizer"),
+        ("repeats", vqvae.config.schedule.repeats, "the tokenizer"),
         ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
         ("code_width", vqvae.config.width, "the tokenizer"),
         *((name, size, "the data") for name, size in shown._asdict().items()),
