@@ -16,7 +16,7 @@ from var.runs.evaluation import spread
 from var.tokenizer import Tokenizer
 
 ENCODED = 3200
-"""Token sequences that are made again, of all variants of an image: spread over the images, as one part may be broken."""
+"""Token sequences that are made again, all variants counted, spread over the images: one part alone may be broken."""
 FAR = 0.5
 """Of the variance of latents: two images are 2 apart, two drafts of one image much less, however tokens fell."""
 FEW = 0.01
