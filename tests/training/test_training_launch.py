@@ -1,4 +1,4 @@
-"""The launcher's line of the README as it stands, and where processes find themselves: on a GPU, or without one."""
+"""The launcher's line of the documents as it stands, and where processes find themselves: on a GPU, or without one."""
 
 import json
 import re
@@ -17,7 +17,7 @@ TINY += ["vqvae.base_channels=2", "vqvae.norm_groups=2", "vqvae.vocabulary=16", 
 
 
 def readme_line():
-    """The words after `python` of the README's line for several processes, `...` replaced by a small training."""
+    """The words after `python` of the line of docs/many-gpus.md for several processes, `...` replaced by a small training."""
     line = re.search(r"`python (-m torch\.distributed\.run [^`]*?) \.\.\.`", (ROOT / "docs" / "many-gpus.md").read_text())[1]
     settings = [part for setting in TINY for part in ("--set", setting)]
     return [*shlex.split(line)[1:], "vqvae", "digits", "--preset", "digits", "--quiet", *settings]
