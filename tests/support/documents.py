@@ -16,11 +16,12 @@ FENCE = re.compile(r"^(?:<!-- not run: ([^\n]*?) -->\n)?```(\w*)\n(.*?)^```$", r
 SHORTER = (
     (r"(?<=--seeds )(\d+)-\d+", lambda found: f"{found[1]}-{int(found[1]) + 1}"),  # two seeds instead of many
     (r"(?<=--count )\d+", "24"),
-    (r"(?<=--steps )\d+", "2"),
+    (r"(?<=steps )\d+", "2"),
     (r"(?<=num_inference_steps=)\d+", "2"),
     (r"(?<=resampling=)\d+", "1"),
     (r"(?<=[ (]steps=)\d{3,}", "2"),  # of trainings
     (r"(?<=_steps=)\d{3,}", "2"),
+    (r"(?<=base_channels=)\d+", "8"),
     (r"(?<=\* )20\b", "2"),  # of each class
     (r"(?<=seeds=)range\(\d+\)", "range(2)"),
     (r"(?<=train_classifier\(digits\(\"train\"\))", ", steps=2, progress=False"),
@@ -149,10 +150,8 @@ def run(command, folder):
         return
     cli, arguments = program(small(words))
     quiet = [] if arguments[0] in ("codec", "report") else ["--quiet"]
-    import time; t0=time.process_time()
     code = importlib.import_module(cli).main([*arguments, *quiet])
-    print('TIME', round(time.process_time()-t0,2), command)
-    assert code == 0, f"{command!r} ended with code {code}"
+    assert code == 0 or (code, arguments[0]) == (1, "doctor"), f"{command!r} ended with code {code}"
 
 
 @contextlib.contextmanager
@@ -163,9 +162,7 @@ def snippets(page):
 
     def run_python(block):
         code = compile("\n" * block.line + shorter(block.text), str(block.page), "exec")
-        import time; t0=time.process_time()
         exec(code, module.__dict__)
-        print('TIME', round(time.process_time()-t0,2), block.page.name, block.line)
 
     try:
         yield run_python
