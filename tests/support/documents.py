@@ -145,10 +145,10 @@ def run(command, folder):
     check(words)
     if words[:2] == ["pip", "install"]:
         return  # the extras that it names were looked at
-    if program(words) is None:
+    if (found := program(small(words))) is None:
         subprocess.run(["bash", "-c", command], cwd=folder, check=True, timeout=60)
         return
-    cli, arguments = program(small(words))
+    cli, arguments = found
     quiet = [] if arguments[0] in ("codec", "report") else ["--quiet"]
     code = importlib.import_module(cli).main([*arguments, *quiet])
     assert code == 0 or (code, arguments[0]) == (1, "doctor"), f"{command!r} ended with code {code}"
