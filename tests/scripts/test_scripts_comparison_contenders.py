@@ -24,7 +24,7 @@ def words_of(path):
     for node in ast.walk(tree):
         yield from (word for field in ("id", "attr", "arg", "name") if isinstance(word := getattr(node, field, 0), str))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
-            yield node.value.replace("var(--", "")  # a colour of the page
+            yield node.value
         if isinstance(node, ast.ImportFrom) and not (node.module or "").startswith(("var.", "comparison")):
             yield node.module or ""
 

@@ -35,9 +35,9 @@ from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettin
 from var.training import TrainingConfig
 from var.transformer import VARConfig
 
-# Few variants near the nearest codes are learnt by heart: with one variant the distance is .056, but a sample lies closer
-# to the training images than a test image does with .79, with 16 at .15 after 1600 steps .062 and .72, with these .09 and
-# .62 (one seed; .5 is as it should be).
+# Few variants near the nearest codes are learnt by heart: with one variant the distance is .056, but a sample lies
+# closer to the training images than a test image does with .79, with 16 at .15 after 1600 steps .062 and .72, with
+# these .09 and .62 (one seed; .5 is as it should be).
 _DIGITS = TransformerRun(
     tokens=TokenSettings(variants=32, temperature=0.3),
     transformer=VARConfig(

@@ -32,8 +32,8 @@ SIDES_EMOJI_64 = (1, 2, 3, 4, 6, 8, 12, 16)
 
 # Tokens of one map are drawn independently of each other, so that many small maps pay, and coarse ones that agree with
 # each other before any map of several tokens is drawn. The distance of these 18 tokens was .056, with one map of one
-# token .079, with none .39, of (1, (1, 2), 2, (2, 3), 3, 4), the preset of before, .12 after 1.3 times the training time
-# (one seed, learnt by heart; see the transformer's preset).
+# token .079, with none .39, of (1, (1, 2), 2, (2, 3), 3, 4), the preset of before, .12 after 1.3 times the training
+# time (one seed, learnt by heart; see the transformer's preset).
 SIDES_DIGITS, REPEATS_DIGITS = (1, 2), (2, 4)
 
 _DIGITS = VQVAERun(
