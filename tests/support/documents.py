@@ -21,7 +21,7 @@ SHORTER = (
     (r"(?<=resampling=)\d+", "1"),
     (r"(?<=[ (]steps=)\d{3,}", "2"),  # of trainings
     (r"(?<=_steps=)\d{3,}", "2"),
-    (r"(?<=base_channels=)\d+", "8"),
+    (r"(?<=batch_size=)16", "4"),
     (r"(?<=\* )20\b", "2"),  # of each class
     (r"(?<=seeds=)range\(\d+\)", "range(2)"),
     (r"(?<=train_classifier\(digits\(\"train\"\))", ", steps=2, progress=False"),
