@@ -17,7 +17,7 @@ TINY += ["vqvae.base_channels=2", "vqvae.norm_groups=2", "vqvae.vocabulary=16", 
 
 
 def documented_line():
-    """The words after `python` of the line of docs/many-gpus.md for several processes, `...` replaced by a small training."""
+    """The words after `python` of the line for several processes, `...` replaced by a small training."""
     line = re.search(
         r"`python (-m torch\.distributed\.run [^`]*?) \.\.\.`", (ROOT / "docs" / "many-gpus.md").read_text()
     )[1]
