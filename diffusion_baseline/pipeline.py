@@ -62,6 +62,7 @@ class DiffusionPipeline(Edits, Likelihoods, ConditionedPipeline):
     package = "diffusion_baseline"
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
     optional = {"codec": LatentCodec}  # noqa: RUF012 (likewise)
+    adapted = "unet"
     _noisiest = 1.0
 
     def __init__(
