@@ -119,11 +119,8 @@ def test_calls_draw_with_it_and_saving_keeps_it(make, tmp_path):
 
 def test_one_at_a_time_and_none_where_there_is_none(make, tmp_path):
     trained, pipeline = make(), make()
-    for missing in (
-        pipeline.fuse_lora,
-        pipeline.unload_lora_weights,
-        lambda: pipeline.save_lora_weights(tmp_path / "a"),
-    ):
+    save = partial(pipeline.save_lora_weights, tmp_path / "a")
+    for missing in (pipeline.fuse_lora, pipeline.unload_lora_weights, save):
         with one_line(f"there must be a LoRA, got a {pipeline.adapted} without; call load_lora_weights"):
             missing()
     before = weights(trained)
