@@ -81,7 +81,7 @@ def _changed(settings: Settings, changes: Sequence[tuple[str, tuple[str, Any]]])
 
 
 def _details(cls: Any, name: str) -> list[tuple[str, Any]]:
-    """The settings that only say more `of` the one that is called `name`, and their defaults, which hold for another."""
+    """The settings that only say more `of` the one called `name`, and their defaults, which hold for another value."""
     *groups, leaf = name.split(".")
     for group in groups:
         cls = get_type_hints(cls).get(group)
