@@ -84,14 +84,14 @@ def test_the_plan_of_every_kind_of_run_proposes_what_auto_takes(kind, tmp_path, 
 
 def test_recomputation_is_taken_where_not_even_one_image_fits(tmp_path, monkeypatch, capsys):
     limit(monkeypatch, None)
-    text, whole, activations = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=8")
+    text, whole, activations = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4")
     one = activations / int(re.search(r"step +(\d+) images", text).group(1))
     for room, ways in ((whole - 0.5 * activations, 2), (whole - activations + 0.8 * one, 1)):
         limit(monkeypatch, room)
-        text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=8")
+        text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4")
         assert text.count("training.accumulation=") == ways + 1
         assert "gradient_checkpointing=true (" in text
-    text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=8", AUTO)
+    text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4", AUTO)
     assert "fits into" in text
     limit(monkeypatch, whole - activations)
     assert "not even one image at a time" in planned("train transformer", tmp_path / "new", capsys)[0]
