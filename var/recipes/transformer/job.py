@@ -175,9 +175,11 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     cost = cost_of(model, loss)
     if not checkpointing:
         return cost
-    # Of every block its input is kept, and within one block everything.
+    # Of every block its input is kept, and beside them what a model of one block keeps.
     inputs = config.depth * scales.length * config.width * (2 if half else 4)
-    return Cost(flops=cost.flops, kept=inputs + cost.kept // config.depth)
+    with torch.device("meta"):
+        one = VAR(replace(config, depth=1))
+    return Cost(flops=cost.flops, kept=inputs + transformer_cost(one, half=half).kept)
 
 
 def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:
