@@ -9,6 +9,7 @@ COMMANDS = {
     "edit": "var.commands.edit",
     "app": "var.commands.app",
     "train": "var.commands.train",
+    "doctor": "var.commands.doctor",
     "codec": "var.commands.codec",
     "data": "var.commands.data",
     "sample-set": "var.commands.sample_set",

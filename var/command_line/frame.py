@@ -1,8 +1,8 @@
 """The frame of all command lines here: a table of commands, one line for a mistake, and what the exit code says.
 
-A command is a module with `HELP`, a sentence; `add_arguments(parser)`; `run(arguments)`; and `RESUMES = True` if it
-goes on where an earlier run was interrupted. Only the module of the command that was named is imported, and it imports
-what is heavy inside `run`, so that help and mistakes are instant.
+A command is a module with `HELP`, a sentence; `add_arguments(parser)`; `run(arguments)`, which may return an exit
+code; and `RESUMES = True` if it goes on where an earlier run was interrupted. Only the module of the command that was
+named is imported, and it imports what is heavy inside `run`, so that help and mistakes are instant.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from var.progress import silence
 
 Value = TypeVar("Value")
 
-OK, MISTAKE, INTERRUPTED, CLOSED_PIPE = 0, 2, 130, 141
-"""The exit codes: all is well; the user's mistake; Ctrl-C; nobody reads the output any more."""
+OK, FAULT, MISTAKE, INTERRUPTED, CLOSED_PIPE = 0, 1, 2, 130, 141
+"""The exit codes: all is well; what was looked at has a fault; the user's mistake; Ctrl-C; nobody reads any more."""
 
 
 def run(program: str, description: str, commands: Mapping[str, str], argv: Sequence[str] | None = None) -> int:
@@ -141,13 +141,13 @@ def _run(program: str, description: str, commands: Mapping[str, str], argv: list
         raise UserError(f"unknown command {name!r}; {suggestion(name, commands)}")
     speaker, command = f"{program} {name}", import_module(commands[name])
 
-    def work() -> None:
+    def work() -> int | None:
         parser = CommandParser(prog=speaker, description=command.HELP)
         command.add_arguments(parser)
         arguments = parser.parse_args(argv[1:])
         if getattr(arguments, "quiet", False):
             silence()  # those of libraries; ours ask for the option themselves
-        command.run(arguments)
+        return command.run(arguments)
 
     resumes = getattr(command, "RESUMES", False)
     return _guarded(speaker, work, "run the same command again to go on" if resumes else "")

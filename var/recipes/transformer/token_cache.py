@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import torch
 from jaxtyping import Int, Int64
@@ -24,6 +24,15 @@ BATCH = 100
 """Images encoded at once. Tokens drawn above temperature 0 depend on it, and nothing else may choose another."""
 PART = 10 * BATCH
 """Images in a file, which is what an interruption costs at most."""
+
+
+class Encoding(TypedDict):
+    """What the tokens of a cache depend on besides data and tokenizer; see `TokenCache.of`."""
+
+    variants: int
+    temperature: float
+    seed: int
+    augment: Augmentation | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +91,17 @@ class TokenCache:
         sweep(files.folder)
         return cls(files.load([encoder.shape(share) for share in shares], encoder.dtype), part)
 
+    @classmethod
+    def opened(cls, data: ImageData, vqvae: Tokenizer, folder: Path | str, **how: Unpack[Encoding]) -> "TokenCache":
+        """The cache that `of` has left in `folder`, with every token looked at and nothing written.
+
+        Raises `UserError` for one that is not whole, damaged, or of another tokenizer, other data or another setting.
+        """
+        encoder = _Encoder(data, vqvae, **how)
+        files = TokenFiles.found(Path(folder), encoder.settings())
+        shares = _pieces(range(len(data)), PART)
+        return cls(files.load([encoder.shape(share) for share in shares], encoder.dtype, read=True), PART)
+
     @property
     def tokens(self) -> Int[Tensor, "variants n length"]:
         """All tokens as one tensor in memory."""
@@ -103,6 +123,14 @@ class TokenCache:
         return tokens.to(device, non_blocking=True).long()
 
 
+def encoded_again(
+    data: ImageData, vqvae: Tokenizer, pieces: Sequence[range], **how: Unpack[Encoding]
+) -> Iterator[Int[Tensor, "variants _piece length"]]:
+    """The tokens of some images as a cache holds them; each of `pieces` begins at a multiple of `BATCH`."""
+    with tqdm(disable=True) as bar:
+        yield from _Encoder(data, vqvae, **how).parts(pieces, bar)
+
+
 def _pieces(images: range, size: int) -> list[range]:
     return [images[start : start + size] for start in range(0, len(images), size)]
 
@@ -117,7 +145,7 @@ class _Encoder:
     temperature: float
     seed: int
     augment: Augmentation | None
-    workers: int
+    workers: int = 0
 
     def __post_init__(self) -> None:
         if self.variants < 1:

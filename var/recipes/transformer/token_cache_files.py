@@ -56,6 +56,12 @@ class TokenFiles:
         _check_same(manifest, settings)
         return cls(folder, settings)
 
+    @classmethod
+    def found(cls, folder: Path, settings: dict[str, Any]) -> "TokenFiles":
+        """The cache of these `settings` that lies in `folder`; raises `UserError` if there is none, or another."""
+        _check_same(folder / MANIFEST, settings)
+        return cls(folder, settings)
+
     def path(self, number: int) -> Path:
         """The file of part `number`."""
         return self.folder / f"part-{number:06d}.safetensors"
@@ -79,16 +85,19 @@ class TokenFiles:
             save_tensors(temporary, {"tokens": tokens}, {"cache": json.dumps(told)})
 
     def load(
-        self, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype
+        self, shapes: Sequence[tuple[int, int, int]], dtype: torch.dtype, *, read: bool = False
     ) -> list[Int[Tensor, "variants _part length"]]:
-        """Parts of these shapes, mapped into memory; raises `UserError` if one is missing, damaged or foreign."""
+        """Parts of these shapes, mapped into memory; raises `UserError` if one is missing, damaged or foreign.
+
+        With `read` every token is looked at, whether it is as it was written.
+        """
         missing = [self.path(number).name for number in range(len(shapes)) if not self.path(number).exists()]
         if missing:
             raise UserError(
                 f"the token cache {self.folder} must have {len(shapes)} parts, got {len(shapes) - len(missing)} "
                 f"({missing[0]} is missing); let all processes encode their share"
             )
-        return [self._map(self.path(number), shape, dtype) for number, shape in enumerate(shapes)]
+        return [self._map(self.path(number), shape, dtype, read=read) for number, shape in enumerate(shapes)]
 
     def _map(self, path: Path, shape: tuple[int, int, int], dtype: torch.dtype, *, read: bool = False) -> Tensor:
         """The tokens of a part; `read` looks at every one of them, whether it is as it was written."""

@@ -50,7 +50,7 @@ class CodebookWatch:
         """
         if step * (1 - self.config.codebook_decay) < 1 - 1e-6:
             return []
-        vocabulary, remedy = self.config.vocabulary, self._remedy()
+        vocabulary, remedy = self.config.vocabulary, remedy_for(self.config)
         alarms = []
         shares = []
         for scale, (height, width) in enumerate(self.config.schedule.shapes):
@@ -75,8 +75,9 @@ class CodebookWatch:
         self._streaks[fault] = self._streaks.get(fault, 0) + 1 if found else 0
         return self._streaks[fault] == PATIENCE
 
-    def _remedy(self) -> str:
-        config = self.config
-        if config.codebook != "ema" or not config.kmeans_init or not config.restart_below:
-            return "train with codebook='ema', kmeans_init=true and restart_below=0.05"
-        return "lower the learning rate, raise the batch size or shrink the vocabulary"
+
+def remedy_for(config: VQVAEConfig) -> str:
+    """What brings codes back into use."""
+    if config.codebook != "ema" or not config.kmeans_init or not config.restart_below:
+        return "train with codebook='ema', kmeans_init=true and restart_below=0.05"
+    return "lower the learning rate, raise the batch size or shrink the vocabulary"

@@ -1,0 +1,147 @@
+"""Each of six faults in small real runs is named, and nothing is said against three sound ones."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from examined_runs import shuffled_digits, tokenizer_run, transformer_run_on
+
+from var import VQVAE
+from var.cli import main
+from var.doctor import examine
+from var.foreign.weights import opened_tensors, save_tensors
+from var.recipes.transformer.token_cache_files import _digest
+
+QUIET = {"overfit_steps": 0, "device": "cpu", "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def _fewer_images(monkeypatch):
+    """A quarter of the images that are looked at, to be quick."""
+    monkeypatch.setattr("var.doctor.patient.LOOKED_AT", 100)
+    monkeypatch.setattr("var.doctor.labels.IMAGES", 300)
+    monkeypatch.setattr("var.doctor.labels.JUDGE_STEPS", 10)
+
+
+@pytest.fixture(scope="module")
+def tokenizer(tmp_path_factory):
+    """A sound run of stage 1."""
+    return tokenizer_run(tmp_path_factory.mktemp("runs") / "tokenizer", steps=30)
+
+
+@pytest.fixture(scope="module")
+def transformer(tokenizer):
+    """A sound run of stage 2."""
+    return transformer_run_on(tokenizer, tokenizer.with_name("transformer"), steps=40)
+
+
+@pytest.fixture
+def planted(transformer, tmp_path):
+    """A copy of the sound run of stage 2, to be spoilt."""
+    return shutil.copytree(transformer, tmp_path / "run")
+
+
+def faults(run, **given):
+    return {each.key for each in examine(run, **{**QUIET, **given}).faults}
+
+
+def test_nothing_is_said_against_sound_runs(tokenizer, transformer, tmp_path):
+    first = examine(tokenizer, **{**QUIET, "overfit_steps": 15})
+    assert (first.sound, first.kind, first.steps) == (True, "vqvae", 30)
+    assert first.measured["overfit"]["own"] < 0.5  # of the squared error on ten images
+    second = examine(transformer, **{**QUIET, "overfit_steps": 80})
+    assert (second.sound, second.kind, second.steps) == (True, "transformer", 40)
+    assert second.measured["overfit"]["own"] < 0.5
+    assert all(row["cache_agrees"] == 1 for row in second.measured["scales"])
+    # Merely short: not a fault, even where next to nothing has been learned.
+    short = examine(transformer_run_on(tokenizer, tmp_path / "short", steps=3, log_every=1), **QUIET)
+    assert short.sound
+    assert {each.severity for report in (first, second, short) for each in report.findings} <= {"remark"}
+
+
+def test_another_tokenizer_is_named(planted, tmp_path):
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        VQVAE(VQVAE.from_pretrained(planted / "vqvae").config).save_pretrained(planted / "vqvae")
+    assert "tokenizer" in faults(planted)
+    # Where its digest is not told, by what the model makes of its tokens.
+    (planted / "tokens" / "cache.json").unlink()
+    told = (planted / "run.yaml").read_text().splitlines(keepends=True)
+    (planted / "run.yaml").write_text("".join(line for line in told if "  tokenizer: " not in line))
+    shutil.rmtree(planted / "tokens")
+    assert faults(planted) & {"weights", "tokenizer"}
+
+
+def test_shuffled_labels_are_named(tokenizer, tmp_path):
+    run = transformer_run_on(tokenizer, tmp_path / "run", steps=10, data=shuffled_digits())
+    report = examine(run, data=shuffled_digits(), **QUIET)
+    assert [each.key for each in report.faults] == ["labels"]
+    assert "say nothing about the images" in report.faults[0].said
+    # The data are in order now: what was trained was not.
+    assert faults(run) == {"labels"}
+
+
+@pytest.mark.parametrize("how", ["of others", "random", "cut"])
+def test_a_broken_token_cache_is_named(planted, how):
+    (part, *_) = sorted((planted / "tokens").glob("part-*.safetensors"))
+    if how == "cut":
+        part.write_bytes(part.read_bytes()[:-100])
+    else:
+        with opened_tensors(part) as file:
+            told, tokens = json.loads(file.metadata()["cache"]), file.load("tokens").clone()
+        tokens = tokens.roll(7, 1) if how == "of others" else torch.randint_like(tokens, 32)
+        save_tensors(part, {"tokens": tokens}, {"cache": json.dumps({**told, "digest": _digest(tokens)})})
+    assert faults(planted) == {"cache"}
+
+
+def test_a_learning_rate_of_a_tenth_is_named_in_both_stages(tokenizer, tmp_path):
+    runs = [tokenizer_run(tmp_path / "first", steps=4, log_every=2, learning_rate=0.1)]
+    runs += [transformer_run_on(tokenizer, tmp_path / "second", steps=4, log_every=2, learning_rate=0.1)]
+    for run in runs:
+        report = examine(run, **QUIET)
+        assert "learning_rate" in {each.key for each in report.faults}
+        (finding,) = (each for each in report.faults if each.key == "learning_rate")
+        assert "0.1 is too high" in finding.said
+        assert "training.learning_rate=0.0" in finding.remedy
+
+
+def test_an_inference_schedule_of_other_sides_is_named(planted):
+    for part in ("vqvae", "transformer"):  # as many tokens, so that everything loads
+        place = planted / part / "config.json"
+        config = json.loads(place.read_text())
+        place.write_text(json.dumps({**config, "sides": [1, [2, 1], 2, [3, 2], 3, 4]}))
+    assert faults(planted) == {"schedule"}
+
+
+def test_a_collapsed_codebook_is_named(tokenizer, tmp_path):
+    run = shutil.copytree(tokenizer, tmp_path / "run")
+    vqvae = VQVAE.from_pretrained(run)
+    with torch.no_grad():
+        vqvae.quantizer.codebook.weight[2:] = 1e3  # nobody is near them
+    vqvae.save_pretrained(run)
+    assert faults(run) == {"codebook"}
+    second = transformer_run_on(run, tmp_path / "second", steps=3, log_every=1)
+    assert faults(second) == {"codebook"}
+
+
+def test_the_command_says_it_in_words_and_by_its_exit_code(transformer, planted, tmp_path, capsys):
+    words = ["doctor", "--quiet", "--device", "cpu", "--overfit-steps", "0", "--json", str(tmp_path / "found.json")]
+    assert main([*words, str(transformer)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "no fault was found: the training is sound"
+    before = {path: path.read_bytes() for path in planted.rglob("*") if path.is_file()}
+    next((planted / "tokens").glob("part-*")).unlink()
+    assert main([*words, str(planted)]) == 1
+    out = capsys.readouterr().out
+    assert "FAULT cache" in out
+    assert "-> delete the folder `tokens`" in out
+    assert out.splitlines()[-1] == "1 fault: cache"
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert (found["sound"], [each["key"] for each in found["findings"] if each["severity"] == "fault"]) == (
+        False,
+        ["cache"],
+    )
+    # Nothing of the run is changed, mended or set aside.
+    after = {path: path.read_bytes() for path in planted.rglob("*") if path.is_file()}
+    assert set(before) - set(after) == {next(path for path in before if path.name.startswith("part-"))}
+    assert all(before[path] == content for path, content in after.items())

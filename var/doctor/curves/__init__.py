@@ -1,0 +1,1 @@
+"""The losses that runs of the presets had, step by step: `KIND-PRESET.jsonl`, rows of their logs."""

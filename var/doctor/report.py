@@ -1,0 +1,80 @@
+"""What an examination found: findings in words, and the numbers that they rest on."""
+
+import json
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from var import quantities
+from var.files import write_text
+
+WIDTH = 100
+"""Characters of a line of the text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something that was found. A fault ruins what is trained; a remark is something to know, in a sound run too."""
+
+    key: str  # the subject, such as "tokenizer"
+    severity: Literal["fault", "remark"]
+    said: str  # what is wrong
+    measured: str  # the numbers that show it
+    remedy: str  # what to do
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """The findings about a run, faults first, and what was measured, by subject."""
+
+    run: str
+    kind: str
+    steps: int  # done
+    findings: tuple[Finding, ...]
+    looked_at: tuple[str, ...]  # the subjects that could be looked at
+    measured: Mapping[str, Any]  # numbers and lists of them, fit for JSON
+
+    @property
+    def faults(self) -> tuple[Finding, ...]:
+        """The findings that ruin what is trained."""
+        return tuple(each for each in self.findings if each.severity == "fault")
+
+    @property
+    def sound(self) -> bool:
+        """Whether there is no fault."""
+        return not self.faults
+
+    def to_json(self, path: Path | str) -> None:
+        """Write all of it as JSON."""
+        write_text(path, json.dumps({"sound": self.sound, **asdict(self)}, indent=2, allow_nan=False) + "\n")
+
+    def text(self) -> str:
+        """The findings in words, the numbers of every scale as a table, and the verdict."""
+        parts = [f"{self.run}: {self.kind}, {quantities.count(self.steps, 'step')}", *map(_words, self.findings)]
+        if rows := self.measured.get("scales"):
+            parts.append(_table(rows))
+        parts.append(f"looked at: {', '.join(self.looked_at)}")
+        faults = quantities.count(len(self.faults), "fault")
+        named = ", ".join(dict.fromkeys(each.key for each in self.faults))
+        parts.append(f"{faults}: {named}" if self.faults else "no fault was found: the training is sound")
+        return "\n\n".join(parts)
+
+
+def _words(finding: Finding) -> str:
+    lines = (f"{finding.said} ({finding.measured})", f"-> {finding.remedy}")
+    filled = [textwrap.fill(line, WIDTH, initial_indent="  ", subsequent_indent="  ") for line in lines]
+    return "\n".join([f"{finding.severity.upper()} {finding.key}", *filled])
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """A line for each scale, a column for each number that one of them has."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [[name.replace("_", " ") for name in names], *([_cell(row.get(name)) for name in names] for row in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
