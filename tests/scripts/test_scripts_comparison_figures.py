@@ -1,6 +1,7 @@
 import base64
 import html.parser
 import io
+import json
 import re
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -9,8 +10,16 @@ from dataclasses import replace
 import pytest
 import torch
 from comparison.contenders import CONTENDERS
-from comparison.report.figures import class_grid, code_usage_chart, loss_curve, reconstruction_pairs, stage_strip
+from comparison.report.figures import (
+    class_grid,
+    code_usage_chart,
+    loss_curve,
+    reconstruction_pairs,
+    reconstruction_swipe,
+    stage_strip,
+)
 from comparison.report.page import SECTIONS, Pictures, page
+from comparison.report.processes import MOST_BYTES, Process, under_a_slider
 from comparison.report.results import Report
 from comparison.report.tradeoff import tradeoff_plot
 from PIL import Image
@@ -19,6 +28,7 @@ from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, PALETTE, image_table
 from var.evaluation.report.html import bullets, element, figure, image, picture_size
 from var.evaluation.report.score_report import ScoreReport
+from var.evaluation.report.scrubbing import Reel, swipe
 from var.files import write_text
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -143,6 +153,11 @@ class TestCharts:
             assert min(picture_size(svg)) > 100
         assert "2x3" in labels(charts["perplexity, codes"])
 
+    def test_every_mark_of_the_tradeoff_tells_its_numbers(self):
+        found = labels(tradeoff_plot(report()))
+        assert sum(text.endswith("s per 1000 images") for text in found) == len(report().results)
+        assert {"FD-digits 0.500", "VAR g=1.5", "4 steps"} <= set(found)
+
     def test_no_global_state_and_the_same_bytes_again(self):
         import matplotlib
 
@@ -189,7 +204,7 @@ class TestCharts:
 class Reader(html.parser.HTMLParser):
     """Collects what a page refers to, and checks that every element is closed in order."""
 
-    VOID = ("meta", "img", "link", "br")
+    VOID = ("meta", "img", "input", "link", "br")
 
     def __init__(self):
         super().__init__()
@@ -204,7 +219,7 @@ class Reader(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.text.append(data)
 
     def all(self, tag):
@@ -255,14 +270,14 @@ class TestPage:
 
     def test_refers_to_nothing_outside(self, markup):
         reader = read(markup)
-        assert len(reader.all("img")) == 10
+        assert len(reader.all("img")) == 9  # and a plot that answers to the pointer
         for picture in reader.all("img"):
             assert picture["src"].startswith("data:image/")
             assert len(picture["alt"]) > 20
             data = base64.b64decode(picture["src"].split(",")[1]).decode()
             assert not re.search(r"(?:href|src|url)\W+https?:", data)
         assert [link["href"] for link in reader.all("link")] == ["data:,"]
-        assert not reader.all("script")
+        assert reader.all("script") == [{}]  # within the page
         assert not reader.all("iframe")
         assert "http" not in re.sub(r"data:[^\"]*", "", markup)
         assert "@import" not in markup
@@ -297,6 +312,41 @@ class TestPage:
         (tmp_path / "file").write_text("")
         with pytest.raises(UserError, match="must be writable"):
             write_text(tmp_path / "file" / "report.html", markup)
+
+
+class TestSliders:
+    def processes(self):
+        stages = [torch.full((2, 1, 8, 8), level) for level in (-1.0, 0.0, 1.0)]
+        told = {"caption": "What to look for.", "alt": "Samples at three stages.", "names": ["1x1", "2x2", "4x4"]}
+        long = [torch.randn(2, 3, 96, 128).clamp(-1, 1) for _ in range(40)]
+        return [
+            Process(title="A", stages=stages, **told),
+            Process(title="B", stages=long, **{**told, "names": [f"t={t}" for t in range(40)]}),
+        ]
+
+    def test_all_models_are_under_one_slider_and_last_stages_are_shown(self):
+        reader = read("".join(under_a_slider(self.processes())))
+        (slider,) = reader.all("input")
+        reels = [attributes for attributes in reader.all("figure") if attributes["class"] == "reel"]
+        assert [json.loads(reel["data-names"])[-1] for reel in reels] == ["4x4", "t=39"]
+        assert slider["max"] == slider["value"] == str(max(len(json.loads(reel["data-names"])) for reel in reels) - 1)
+        assert "4x4" in reader.text
+
+    def test_pixels_under_the_slider_are_bounded(self):
+        assert sum(map(len, under_a_slider(self.processes()))) < 1.5 * MOST_BYTES
+
+    def test_a_swipe_lies_over_the_other_picture(self):
+        reader = read(reconstruction_swipe(digits(9), digits(9)))
+        films = [attributes for attributes in reader.all("div") if attributes.get("class") == "film"]
+        assert [film["aria-label"] for film in films] == ["original", "decoded"]
+        assert all("data:image/png" in film["style"] for film in films)
+
+    def test_what_does_not_fit_is_refused(self):
+        white = Image.new("RGB", (4, 4))
+        with pytest.raises(UserError, match="got 1 of 1 sizes and 2 names"):
+            Reel(title="A", stages=[white], names=["a", "b"])
+        with pytest.raises(UserError, match="must be of one size"):
+            swipe(white, Image.new("RGB", (4, 5)), titles=("a", "b"), label="c")
 
 
 class TestBlocks:

@@ -36,10 +36,11 @@ def front_plot(rows: Sequence[Row], now: Mapping[str, float]) -> Html:
     for name, seconds in now.items():
         colour = COLOURS.get(name.lower(), "muted")
         where = x(seconds)
+        anchor = "end" if where > WIDTH - 60 else "middle"
         parts.append(
             f'<line x1="{where:.1f}" x2="{where:.1f}" y1="{TOP}" y2="{HEIGHT - BOTTOM}" class="now {colour}"/>'
         )
-        parts.append(f'<text x="{where:.1f}" y="{TOP - 8}" text-anchor="middle" class="{colour}">{name}, now</text>')
+        parts.append(f'<text x="{where:.1f}" y="{TOP - 8}" text-anchor="{anchor}" class="{colour}">{name}, now</text>')
     parts += [_mark(row, x(row["seconds_per_1000_images"]), y(row["fd"])) for row in rows]
     parts.append(f'<text x="{WIDTH / 2}" y="{HEIGHT - 6}" text-anchor="middle">seconds per 1000 images</text>')
     label = "Distance of settings against the time of sampling; lower and further to the left is better."

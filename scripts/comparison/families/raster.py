@@ -2,12 +2,13 @@
 
 The last map of a residual multi-scale tokenizer holds only what the coarser ones left over and does not decode alone.
 So, as in the comparison of the VAR paper (arXiv 2404.02905, Table 1), each order has a tokenizer of its own kind: here
-the same network with a single map of the last one's size, trained for the same share of the seconds. It has as many
+the same network with a single map of about as many tokens, trained for the same share of the seconds. It has as many
 codes; eight times as many gained 0.4 dB on the digits, and are harder to predict. All else is next-scale's own.
 """
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from math import log
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from var.data.base import ImageData
 from var.generation import VARPipeline
 from var.generation.sampling_settings import SamplingSettings
 from var.tokenizer import Tokenizer
-from var.vqvae import VQVAE
+from var.vqvae import VQVAE, VQVAEConfig
 
 
 class RasterContender(VARContender):
@@ -36,8 +37,7 @@ class RasterContender(VARContender):
         """The preset's models with one map; guidance does not rise along it."""
         plan = super().plan(preset, data)
         tokenizer, transformer = plan.runs["tokenizer"], plan.runs["transformer"]
-        # phi belongs to upsampling.
-        vqvae = replace(tokenizer.vqvae, sides=tokenizer.vqvae.sides[-1:], repeats=(), phi_ratio=0.0)
+        vqvae = single_map(tokenizer.vqvae)
         count = vqvae.schedule.length
         model = SequenceConfig(**{**_fields(transformer.transformer), "sides": (1,) * count, "repeats": ()})
         headline, *grid = (replace(each, guidance_schedule="constant") for each in (plan.headline, *plan.grid))
@@ -71,6 +71,16 @@ class RasterContender(VARContender):
             stages=[stage.cpu() * 2 - 1 for stage in out.intermediates],
             names=[str(place + 1) for place in range(len(out.intermediates))],
         )
+
+
+def single_map(config: VQVAEConfig) -> VQVAEConfig:
+    """A tokenizer of one map of about as many tokens as all maps of this one: it may lack its lowest levels."""
+    levels, (height, width) = len(config.channel_multipliers), config.schedule.shapes[-1]
+    sizes = {levels - up: (height << up, width << up) for up in range(levels)}
+    kept = min(sizes, key=lambda each: abs(log(sizes[each][0] * sizes[each][1] / config.schedule.length)))
+    multipliers = config.channel_multipliers[:kept]
+    # phi belongs to upsampling.
+    return replace(config, sides=(sizes[kept],), repeats=(), channel_multipliers=multipliers, phi_ratio=0.0)
 
 
 def _fields(config: Any) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""What a mark of a plot says when it is pointed at or reached by the keyboard: within the picture, without a script."""
+"""What a mark of a plot says when it is pointed at or reached by the keyboard: within the picture, without a script.
+
+How it looks is said by the style of the page.
+"""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -6,18 +9,11 @@ from collections.abc import Iterable, Sequence
 LETTER, LINE, MARGIN = 6.6, 16, 7.0
 """About the size of a letter, of a line and of the space around them, in pixels."""
 
-STYLE = (
-    ".mark circle{fill:transparent} .mark:hover circle,.mark:focus circle{stroke:var(--ink)} .mark{outline:none} "
-    ".tip{visibility:hidden;pointer-events:none} .mark:hover .tip,.mark:focus .tip{visibility:visible} "
-    ".tip rect{fill:var(--paper);stroke:var(--muted)} .tip text{font-size:12px;fill:var(--ink)} "
-    ".tip text:first-of-type{font-weight:bold}"
-)
-
 
 def with_hover(picture: str, marks: Iterable[tuple[float, float, Sequence[str]]], size: tuple[float, float]) -> str:
     """An SVG of this (width, height) with lines of text for marks at (x, y), counted from the upper left corner."""
     groups = "".join(_mark(x, y, lines, size) for x, y, lines in marks)
-    return picture.replace("</svg>", f"<style>{STYLE}</style>{groups}</svg>")
+    return picture.replace("</svg>", f"{groups}</svg>")
 
 
 def _mark(x: float, y: float, lines: Sequence[str], size: tuple[float, float]) -> str:
