@@ -7,7 +7,8 @@
 The first trains a transformer of width `--width` x depth for every depth, in FOLDER/depth-D; the same command goes on
 after an interruption. The second reads finished runs. Both write FOLDER/scaling.json and FOLDER/scaling.png: power laws
 y = c x^a (arXiv 2404.02905, Section 4.2) with 95 % intervals. Over parameters they go through held-out loss and error
-at the end of training, over compute along the efficient frontier of the training curves.
+at the end of training, over compute along the efficient frontier of the training curves, from where a second size
+has a part in it.
 """
 
 import argparse
@@ -41,7 +42,7 @@ def _study(options: argparse.Namespace) -> None:
     for place, measure in enumerate(("loss", "error"), 1):
         name = f"{measure} over parameters"
         laws[name] = fit_power_law([r.parameters for r in rungs], [getattr(r, measure) for r in rungs], name)
-        best = frontier([(point[0], point[place]) for rung in rungs for point in rung.curve])
+        best = frontier([[(point[0], point[place]) for point in rung.curve] for rung in rungs])
         name = f"{measure} over compute"
         laws[name] = fit_power_law([x for x, _ in best], [y for _, y in best], name)
     draw(rungs, laws, folder / "scaling.png")

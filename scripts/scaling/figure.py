@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from scaling.power_law import PowerLaw
 from scaling.rungs import Rung
@@ -24,7 +25,7 @@ def draw(rungs: Sequence[Rung], laws: Mapping[str, PowerLaw], path: Path) -> Non
         for rung in rungs:
             x, y = [point[0] for point in rung.curve], [point[place] for point in rung.curve]
             by_compute.plot(x, y, lw=1, label=f"depth {rung.depth}")
-        _line(by_compute, laws[f"{measure} over compute"], [p[0] for rung in rungs for p in rung.curve])
+        _line(by_compute, laws[f"{measure} over compute"], [p[0] for rung in rungs[1:] for p in rung.curve])
         label = "loss, nats per token" if measure == "loss" else "token error rate"
         by_size.set(xlabel="parameters in the blocks' matrices", ylabel=f"held-out {label}")
         by_compute.set(xlabel="training FLOPs", ylabel=f"training {label}")
@@ -33,7 +34,9 @@ def draw(rungs: Sequence[Rung], laws: Mapping[str, PowerLaw], path: Path) -> Non
         figure.savefig(temporary, format="png")
 
 
-def _line(axes, law: PowerLaw, x: Sequence[float]) -> None:
+def _line(axes: Any, law: PowerLaw, x: Sequence[float]) -> None:
+    from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
     ends = [min(x), max(x)]
     low, high = law.exponent_interval
     words = f"y = {law.coefficient:.3g} x^{law.exponent:.3f}  [{low:.3f}, {high:.3f}]"
@@ -41,3 +44,5 @@ def _line(axes, law: PowerLaw, x: Sequence[float]) -> None:
     axes.set(xscale="log", yscale="log")
     axes.set_title(f"{words}, r = {law.correlation:.3f}", fontsize=9)
     axes.grid(which="both", alpha=0.2)
+    # Less than a decade: the powers of ten that a logarithmic axis would name are not there.
+    axes.yaxis.set(major_locator=MaxNLocator(6), minor_locator=NullLocator(), major_formatter=ScalarFormatter())

@@ -60,10 +60,14 @@ def fit_power_law(x: Sequence[float], y: Sequence[float], name: str = "a power l
     )
 
 
-def frontier(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (compute, loss) below whose loss none of at most their compute lies, in order of compute."""
-    found: list[tuple[float, float]] = []
-    for point in sorted(points):
+def frontier(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """The points (compute, loss) of the `curves`, smallest model first, that no point of at most their compute beats.
+
+    It begins where the second curve first has such a point: before, there was only one size to choose from.
+    """
+    found: list[tuple[float, float, int]] = []
+    for point in sorted((x, y, number) for number, curve in enumerate(curves) for x, y in curve):
         if not found or point[1] < found[-1][1]:
             found.append(point)
-    return found
+    first = next((place for place, (_, _, number) in enumerate(found) if number), 0)
+    return [(x, y) for x, y, _ in found[first:]]

@@ -66,14 +66,12 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_plan_of_every_kind_of_run_proposes_what_auto_takes(kind, tmp_path, monkeypatch, capsys):
+def test_auto_cuts_the_batch_of_every_kind_of_run(kind, tmp_path, monkeypatch, capsys):
     run, stage = KINDS[kind]
-    limit(monkeypatch, None)
+    limit(monkeypatch, 0)
     text, whole, activations = planned(stage, tmp_path / "new", capsys, run=run)
-    assert "fit" not in text
+    assert "not even one image at a time" in text
     limit(monkeypatch, whole - 0.45 * activations)
-    text, *_ = planned(stage, tmp_path / "new", capsys, run=run)
-    assert "but does with training.accumulation=2 (" in text
     text, cut, part = planned(stage, tmp_path / "new", capsys, AUTO, run=run)
     assert "(1 process x 2 parts x " in text
     assert "fits into" in text
@@ -86,15 +84,15 @@ def test_recomputation_is_taken_where_not_even_one_image_fits(tmp_path, monkeypa
     limit(monkeypatch, None)
     text, whole, activations = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4")
     one = activations / int(re.search(r"step +(\d+) images", text).group(1))
-    for room, ways in ((whole - 0.5 * activations, 2), (whole - activations + 0.8 * one, 1)):
-        limit(monkeypatch, room)
-        text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4")
-        assert text.count("training.accumulation=") == ways + 1
-        assert "gradient_checkpointing=true (" in text
+    limit(monkeypatch, whole - 0.45 * activations)
+    text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4")
+    assert "but does with training.accumulation=2 (16 images at a time" in text
+    assert "or with training.accumulation=1 gradient_checkpointing=true (32 images at a time" in text
+    assert "takes the first" in text
+    limit(monkeypatch, whole - activations + 0.8 * one)
     text, *_ = planned("train transformer", tmp_path / "new", capsys, "transformer.depth=4", AUTO)
+    assert "x 16 parts x 2)" in text  # recomputed, two at a time take less than one that is kept
     assert "fits into" in text
-    limit(monkeypatch, whole - activations)
-    assert "not even one image at a time" in planned("train transformer", tmp_path / "new", capsys)[0]
 
 
 def test_the_curve_stays_that_of_the_plain_step_and_a_resumed_run_keeps_its_parts(tokenizer, tmp_path, monkeypatch):

@@ -34,8 +34,10 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     assert held / 400 == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 400))
 
 
-def test_the_frontier_is_what_no_cheaper_point_beats():
-    assert frontier([(3, 1.0), (1, 3.0), (2, 3.5), (4, 2.0), (2, 2.0)]) == [(1, 3.0), (2, 2.0), (3, 1.0)]
+def test_the_frontier_is_what_no_cheaper_point_beats_once_there_is_a_choice():
+    small, large = [(1, 3.0), (2, 2.5), (3, 2.4), (4, 2.3)], [(2, 3.5), (4, 2.2), (5, 2.25), (6, 1.0)]
+    assert frontier([small, large]) == [(4, 2.2), (6, 1.0)]
+    assert frontier([small]) == small
 
 
 @pytest.mark.parametrize("depth", [1, 2, 16])

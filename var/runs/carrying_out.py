@@ -39,7 +39,7 @@ def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Name
     if arguments.plan:
         job = fitted(job_of(arguments), session)
         plan = job.plan(session.processes.count)
-        session.say(replace(plan, notes=(*what_fits(job, session.processes), *plan.notes, *job.remarks())).text())
+        session.say(replace(plan, notes=(*what_fits(job, plan, session.processes), *plan.notes, *job.remarks())).text())
         return
     try:
         with StopSignals(raising=True) as signals:

@@ -51,13 +51,13 @@ def fitted(job: AnyJob, session: Session) -> AnyJob:
     return found[0]
 
 
-def what_fits(job: Job[Any], processes: Processes) -> tuple[str, ...]:
-    """A line about whether the plan of a job fits into the memory of the device, and else how it would."""
+def what_fits(job: Job[Any], plan: Plan, processes: Processes) -> tuple[str, ...]:
+    """A line about whether the `plan` of a job fits into the memory of the device, and else how it would."""
     if (room := _room(processes)) is None:
         return ()
-    if sum(job.plan(processes.count).memory.values()) <= room:
+    if sum(plan.memory.values()) <= room:
         return (f"fits into {_of(room)}",)
-    ways = [_words(*way) for way in _ways(job, processes.count, room)]
+    ways = [_words(*way) for way in _ways(job, processes.count, room, plan)]
     if not ways:
         return (f"does not fit into {_of(room)}, not even one image at a time",)
     taken = "that" if len(ways) == 1 else "the first"
@@ -65,18 +65,21 @@ def what_fits(job: Job[Any], processes: Processes) -> tuple[str, ...]:
     return (f"does not fit into {_of(room)}, {remedy}",)
 
 
-def _ways(job: AnyJob, processes: int, room: int) -> Iterator[tuple[AnyJob, Plan]]:
-    """The job in the fewest parts that fit, as it is and with recomputation, where there are such."""
-    for each in (job, job.sparing()):
-        for plan in () if each is None else _cuts(each, processes):
-            if sum(plan.memory.values()) <= room:
-                yield each.changed(accumulation=plan.training.accumulation), plan
+def _ways(job: AnyJob, processes: int, room: int, plan: Plan | None = None) -> Iterator[tuple[AnyJob, Plan]]:
+    """The job in the fewest parts that fit, as it is and with recomputation, where there are such.
+
+    `plan` is that of the job, where it was made already.
+    """
+    for each, known in ((job, plan), (job.sparing(), None)):
+        for cut in () if each is None else _cuts(each, processes, known):
+            if each is not None and sum(cut.memory.values()) <= room:
+                yield each.changed(accumulation=cut.training.accumulation), cut
                 break
 
 
-def _cuts(job: Job[Any], processes: int) -> Iterator[Plan]:
+def _cuts(job: Job[Any], processes: int, plan: Plan | None = None) -> Iterator[Plan]:
     """The plan of a job in 1, 2, ... equal parts, down to one image."""
-    plan = job.changed(accumulation=1).plan(processes)
+    plan = plan or job.changed(accumulation=1).plan(processes)
     share = max(job.settings.training.batch_size // processes, 1)
     for parts in (number for number in range(1, share + 1) if share % number == 0):
         yield replace(plan, settings=job.changed(accumulation=parts).settings)
