@@ -1,4 +1,4 @@
-"""The launcher's line of the README as it stands, and where processes find themselves: on a GPU, or without one."""
+"""The launcher's line of the documents as it stands, and where processes find themselves: on a GPU, or without one."""
 
 import json
 import re
@@ -16,16 +16,18 @@ TINY = ["training.steps=2", "training.batch_size=4", "training.log_every=1", "ev
 TINY += ["vqvae.base_channels=2", "vqvae.norm_groups=2", "vqvae.vocabulary=16", "training.optimizer=adamw"]
 
 
-def readme_line():
-    """The words after `python` of the README's line for several processes, `...` replaced by a small training."""
-    line = re.search(r"`python (-m torch\.distributed\.run [^`]*?) \.\.\.`", (ROOT / "README.md").read_text())[1]
+def documented_line():
+    """The words after `python` of the line of docs/many-gpus.md for several processes, `...` replaced by a small training."""
+    line = re.search(
+        r"`python (-m torch\.distributed\.run [^`]*?) \.\.\.`", (ROOT / "docs" / "many-gpus.md").read_text()
+    )[1]
     settings = [part for setting in TINY for part in ("--set", setting)]
     return [*shlex.split(line)[1:], "vqvae", "digits", "--preset", "digits", "--quiet", *settings]
 
 
-def test_the_line_of_the_readme_trains_on_two_processes_without_a_gpu(forker, tmp_path):
+def test_the_line_of_the_documents_trains_on_two_processes_without_a_gpu(forker, tmp_path):
     """F2: it ended with "asked for 2 process(es), got 1; start them with torchrun"."""
-    words = [*readme_line(), "--output", tmp_path / "run"]
+    words = [*documented_line(), "--output", tmp_path / "run"]
     variables = {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": ""}
     process = forker.start("processes.run_module", tmp_path / "log", *words, environment=variables)
     assert forker.wait(process, seconds=240) == 0, (tmp_path / "log").read_text()
