@@ -27,7 +27,7 @@ from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.images import format_images
+from var.images import format_images, images_at_once
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
@@ -62,6 +62,7 @@ class DiffusionPipeline(Edits, Likelihoods, ConditionedPipeline):
     package = "diffusion_baseline"
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
     optional = {"codec": LatentCodec}  # noqa: RUF012 (likewise)
+    adapted = "unet"
     _noisiest = 1.0
 
     def __init__(
@@ -140,9 +141,11 @@ class DiffusionPipeline(Edits, Likelihoods, ConditionedPipeline):
 
     @torch.no_grad()
     def decode(self, diffused: Tensor) -> Tensor:
-        """The images of what `encode` gives."""
-        codec = self._codec()
-        return diffused if codec is None else codec.decode(diffused)
+        """The images of what `encode` gives; memory holds the features of a few of them only."""
+        if (codec := self._codec()) is None:
+            return diffused
+        few = images_at_once(codec.image_shape[1:], self.device)
+        return torch.cat([codec.decode(part) for part in diffused.split(few)])
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""

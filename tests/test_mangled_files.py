@@ -109,6 +109,10 @@ def weights(folder):
     torch.save({"a": torch.zeros(3), "b": {"c": torch.ones(2, 2)}}, folder / "a.pth")
 
 
+def single_file(folder):
+    VARPipeline.from_pretrained(SPECIMENS / "pipelines" / "var").save_single_file(folder / "a.safetensors")
+
+
 def images_of(folder, **options):
     return load_all(open_data(str(folder), size=8, channels=1, **options))
 
@@ -128,6 +132,12 @@ KINDS = {
         "pipeline_index.json",
         "json",
         DiffusionPipeline.from_pretrained,
+    ),
+    "pipeline in one file": (
+        single_file,
+        "a.safetensors",
+        "safetensors",
+        lambda folder: VARPipeline.from_single_file(folder / "a.safetensors"),
     ),
     "judge": (copied("judge"), "config.json", "json", Classifier.from_pretrained),
     "manifest": (copied("runs/tokenizer/checkpoints"), "step-4/manifest.json", "json", look_at_checkpoint),

@@ -117,8 +117,9 @@ ADVERSARIAL = [
     *("data.flip=0.5", "data.crop=1.25"),
 ]
 TRANSFORMER_TINY = ["transformer.depth=1", "transformer.width=8"]
-CACHED = ["tokens.variants=1", "data.flip=0.5"]
-NOT_CACHED = ["tokens.cached=false"]
+# The temperature and the variants are those of the preset as it was.
+CACHED = ["tokens.variants=1", "tokens.temperature=0.15", "data.flip=0.5"]
+NOT_CACHED = ["tokens.cached=false", "tokens.variants=8", "tokens.temperature=0.15"]
 UNET_TINY = [
     *("unet.multipliers=(1,)", "unet.base_channels=2", "unet.norm_groups=2", "unet.embedding_width=4"),
     *("sampling_steps=4", "evaluation.judge_steps=0"),

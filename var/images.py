@@ -20,6 +20,11 @@ from var.files import atomic_file
 RANGE_TOLERANCE = 1e-4
 """How far float images may lie outside [-1, 1]: rounding in resizing and in half precision is not a mistake."""
 
+CHUNK_PIXELS = {"cpu": 2**16}
+"""Pixels of the images that are coded together: one of 256x256 on a CPU, which gains nothing from more."""
+MANY_PIXELS = 2**20
+"""The same on other devices, which idle with fewer: 16 of 256x256."""
+
 
 ROUNDINGS = ("nearest", "truncate", "half-up")
 """How levels 127.5 (x + 1) become whole: to the nearest (a half to the even one), downwards as the official samplers of
@@ -89,6 +94,11 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
             f"{name} must lie in [-1, 1], got values from {low:.4g} to {high:.4g}; "
             "scale them (2 x - 1 for [0, 1], x / 127.5 - 1 for [0, 255])"
         )
+
+
+def images_at_once(size: tuple[int, int], device: torch.device) -> int:
+    """How many images of (height, width) are brought to latents, or back, together: memory is that of a few."""
+    return max(CHUNK_PIXELS.get(device.type, MANY_PIXELS) // (size[0] * size[1]), 1)
 
 
 def to_pil(images: Float[Tensor, "batch c h w"], rounding: str = "nearest") -> list[Image.Image]:

@@ -65,6 +65,15 @@ def test_images_are_decoded_and_training_sees_latents(latent):
     assert all(weight.grad is None for weight in latent.codec.parameters())
 
 
+def test_the_images_of_a_large_batch_are_decoded_a_few_at_a_time(latent, monkeypatch):
+    whole = latent([0, 1, 2, 0, 1], seeds=[3, 4, 5, 6, 7], **QUIET).images
+    monkeypatch.setattr("var.images.CHUNK_PIXELS", {"cpu": 2 * 8 * 8})
+    sizes, expand = [], latent.codec.expand
+    monkeypatch.setattr(latent.codec, "expand", lambda latents: sizes.append(len(latents)) or expand(latents))
+    torch.testing.assert_close(latent([0, 1, 2, 0, 1], seeds=[3, 4, 5, 6, 7], **QUIET).images, whole)
+    assert sizes == [2, 2, 1]
+
+
 def test_the_codec_is_saved_with_the_pipeline(latent, pixels, tmp_path):
     latent.save_pretrained(tmp_path)
     index = json.loads((tmp_path / "pipeline_index.json").read_text())

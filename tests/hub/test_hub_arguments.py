@@ -64,7 +64,6 @@ def test_the_same_said_twice_is_taken(kept):
         ({"dtype": np.float16}, "dtype must be a float type, got <class 'numpy.float16'>"),
         ({"revison": "v1"}, ".*from_pretrained takes no argument 'revison'; did you mean 'revision'"),
         ({"devcie": "cuda"}, ".*takes no argument 'devcie'; did you mean 'device'"),
-        ({"device_map": "auto"}, ".*takes no argument 'device_map'; did you mean 'device'"),
         ({"trust_remote_code": True}, ".*takes no argument 'trust_remote_code'; choose one of .*'dtype'"),
         ({"use_safetensors\x1b": True}, r".*takes no argument 'use_safetensors\\x1b'; "),
         ({"device": 1.5}, "device must be a torch.device or a text"),

@@ -5,6 +5,7 @@ from typing import Literal
 
 import pytest
 
+from var.configs import added
 from var.errors import UserError
 from var.runs.overrides import (
     RUN_FILE,
@@ -28,6 +29,7 @@ class Inner:
     kind: Literal["x", "y"] = "x"
     phi: int | Literal["per-scale"] = 4
     sides: tuple[Side, ...] = (1, 2)
+    repeats: tuple[int, ...] = added((), of="sides")
     betas: tuple[float, float] = (0.9, 0.99)
 
     def __post_init__(self) -> None:
@@ -164,3 +166,16 @@ def test_differences_name_the_fields():
     assert differences(before, after) == ["training.steps was 10, now 20", "drop was 0.1, now 0.2"]
     del before["drop"]
     assert differences(before, after)[-1] == "drop was 'not there', now 0.2"
+
+
+def test_what_says_more_of_a_setting_goes_back_to_its_default_with_it(tmp_path):
+    start = Outer(training=Inner(sides=(1, 2), repeats=(2, 4)))
+    assert overridden(start, assignments=["training.steps=3"]).training.repeats == (2, 4)
+    assert overridden(start, assignments=["training.sides=(1,2,3)"]).training.repeats == ()
+    both = ["training.repeats=(1,2,1)", "training.sides=(1,2,3)"]
+    assert overridden(start, assignments=both).training.repeats == (1, 2, 1)
+    # The file of a run from before there were repeats says none.
+    values = settings_to_dict(Outer())
+    del values["training"]["repeats"]
+    write_settings(tmp_path / RUN_FILE, values)
+    assert overridden(start, files=[tmp_path / RUN_FILE]) == Outer()

@@ -11,13 +11,9 @@ from var.eval_mode import eval_mode
 from var.generation.projection import computing_type
 from var.generation.replaced import check_copied
 from var.generation.sources import Sources
+from var.images import images_at_once
 from var.sampling.finite import Finite
 from var.tokenizer import Tokenizer
-
-CHUNK_PIXELS = {"cpu": 2**16}
-"""Pixels of the images that are coded together: one of 256x256 on a CPU, which gains nothing from more."""
-MANY_PIXELS = 2**20
-"""The same on other devices, which idle with fewer: 16 of 256x256."""
 
 
 class ImageDecoder:
@@ -33,7 +29,7 @@ class ImageDecoder:
             decoder = copy.deepcopy(decoder).to(self.dtype)
         self.decoder = decoder.to(memory_format=torch.channels_last)
         self.sources = Sources(self._sources(), ())
-        self.chunk = images_at_once(tokenizer)
+        self.chunk = images_at_once(tokenizer.config.image_size, tokenizer.device)
 
     def fits(self, tokenizer: Tokenizer) -> bool:
         """Whether it decodes with this tokenizer and its weights as they now are."""
@@ -65,12 +61,6 @@ class ImageDecoder:
         assert images is not None
         finite.settle()
         return images
-
-
-def images_at_once(tokenizer: Tokenizer) -> int:
-    """How many images are encoded or decoded together."""
-    height, width = tokenizer.config.image_size
-    return max(CHUNK_PIXELS.get(tokenizer.device.type, MANY_PIXELS) // (height * width), 1)
 
 
 def _kind(tokenizer: Tokenizer) -> tuple[torch.dtype, torch.device]:

@@ -5,7 +5,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.eval_mode import eval_mode
-from var.generation.decoding import images_at_once
+from var.images import images_at_once
 from var.tokenizer import Tokenizer
 
 
@@ -14,7 +14,6 @@ def encoded(tokenizer: Tokenizer, images: Float[Tensor, "batch c h w"]) -> list[
     """Token maps of images in [-1, 1]; memory holds the features of a few images only."""
     codes = tokenizer.codes(0)
     with eval_mode(tokenizer):
-        parts = [
-            tokenizer.encode(part.to(codes.device, codes.dtype)) for part in images.split(images_at_once(tokenizer))
-        ]
+        few = images.split(images_at_once(tokenizer.config.image_size, tokenizer.device))
+        parts = [tokenizer.encode(part.to(codes.device, codes.dtype)) for part in few]
     return [torch.cat(maps) for maps in zip(*parts, strict=True)]

@@ -18,7 +18,7 @@ from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.generation.search import Search
 from var.generation.stages import StagedPipeline
 from var.generation.verifiers import LIKELIHOOD
-from var.hub.placement import DType, check_placement, chosen_dtype
+from var.hub.placement import DType, check_placement, chosen_dtype, chosen_place
 from var.hub.remote import Source
 from var.images import format_images
 from var.keywords import known_keywords
@@ -93,15 +93,16 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         dtype: DType = None,
         torch_dtype: DType = None,
         device: torch.device | str | None = None,
+        device_map: str | None = None,
         **source: Unpack[Source],
     ) -> Self:
-        """Load from a folder or the Hub, strictly; see `load_model`.
+        """Load from a folder or the Hub, strictly; see `load_model`. `device_map` is "auto", "cuda" or "cpu".
 
         `variant` ("d16", "d20", "d24", "d30" or "d36") picks one of the models that the authors published, from their
         repository "FoundationVision/var" or from a folder with its files; it is converted once and kept beside the
         download. `progress` shows bars while that and downloads last.
         """
-        kind = chosen_dtype(dtype, torch_dtype)
+        kind, device = chosen_dtype(dtype, torch_dtype), chosen_place(device, device_map)
         if variant is None:
             published.refuse_without_variant(path_or_id)
             return super().from_pretrained(path_or_id, dtype=kind, device=device, **source)

@@ -25,6 +25,7 @@ class StagedPipeline(ConditionedPipeline):
 
     parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
     optional = {"finer": VAR}  # noqa: RUF012
+    adapted = "transformer"
 
     def __init__(
         self,

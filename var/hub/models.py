@@ -1,6 +1,6 @@
 """Models as folders: a config and weights."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from inspect import isabstract
 from pathlib import Path
@@ -20,7 +20,7 @@ from var.hub.locking import FolderLock, read_whole
 from var.hub.packaged import models_folder
 from var.hub.placement import DType, check_placement, chosen_dtype
 from var.hub.publishing import Publishable, with_page
-from var.hub.reading import saved_weights
+from var.hub.reading import SavedWeights, saved_weights
 from var.hub.remote import Source, find_folder
 from var.hub.wrappers import plain_state, unwrapped
 from var.hub.writing import new_folder, parse_size, written_weights
@@ -134,11 +134,22 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
 
 def _read_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, device: Any) -> Model:
     path = folder / CONFIG
+    return built_model(cls, read_json(path, most=MOST_CONFIG), path, lambda: saved_weights(folder), dtype, device)
+
+
+def built_model(
+    cls: type[Model],
+    values: dict[str, Any],
+    path: Path,
+    headers: Callable[[], SavedWeights],
+    dtype: torch.dtype | None,
+    device: torch.device | str | None,
+) -> Model:
+    """The model that `values`, its config as `path` says it, and the weights in `headers` make."""
     with ordinary_tensors():
-        values = read_json(path, most=MOST_CONFIG)
         cls = saved_class(cls, values.pop("class", None), path)
         config_class: Any = getattr(cls, "config_class")  # noqa: B009 - any module may have one
-        weights = saved_weights(folder)
+        weights = headers()
         weights.check_sizes(values, path)
         config = config_from_dict(config_class, values, source=path)
         model = build(cls, config, weights.stored(cls.__name__))

@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
-from var.devices import check_device
-from var.errors import UserError, suggestion
+from var.devices import check_device, chosen_device
+from var.errors import UserError, chosen, suggestion
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """In which models compute."""
@@ -22,6 +22,9 @@ _NAMES = {
     "auto": None,
 }
 
+_PLACES = {"auto": None, "cuda": "cuda", "cpu": "cpu"}
+"""What `chosen_device` is asked for, by the words of `device_map`."""
+
 DType = torch.dtype | str | None
 """A type of `FLOATS`, its name such as "bfloat16", "torch.bfloat16" or "bf16", or "auto" or None: as saved, but for the
 models that come with a package, which are stored in bfloat16 to be small: those load as float32."""
@@ -37,6 +40,23 @@ def chosen_dtype(dtype: DType, torch_dtype: DType = None) -> torch.dtype | None:
     if dtype is not None and _read(dtype) != _read(torch_dtype):
         raise UserError(f"torch_dtype is another name of dtype, got {torch_dtype} and {dtype}; pass one of them")
     return _read(torch_dtype)
+
+
+def chosen_place(device: torch.device | str | None, device_map: str | None = None) -> torch.device | str | None:
+    """Where a model is put: what `device` says, or its other name `device_map`, whose "auto" is the best there is.
+
+    Raises `UserError` for another word, and for two that differ.
+    """
+    if device_map is None:
+        return device
+    place = chosen_device(chosen(device_map, _PLACES, "device_map"))
+    if device is None:
+        return place
+    check_placement(device)
+    one, other = torch.device(device), torch.device(place)
+    if one.type != other.type or (one.index or 0) != (other.index or 0):
+        raise UserError(f"device_map={device_map!r} is another way to say device={place!r}, got {device}; pass one")
+    return device
 
 
 def check_placement(device: torch.device | str | None) -> None:

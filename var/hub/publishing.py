@@ -14,7 +14,7 @@ from var.foreign.regular import read_text
 from var.hub.cards import ModelCard, card_text, moved
 from var.hub.layout import CARD, is_weights_file
 from var.hub.packaged import OURS
-from var.hub.placement import DType
+from var.hub.placement import DType, chosen_place
 from var.hub.remote import Source, create_repository, upload
 from var.keywords import known_keywords
 from var.paths import expanded
@@ -45,9 +45,11 @@ class Publishable:
         dtype: DType = None,
         torch_dtype: DType = None,
         device: torch.device | str | None = None,
+        device_map: str | None = None,
         **source: Unpack[Source],
     ) -> Self:
-        """Load from a folder or the Hub, strictly; see `load_model`."""
+        """Load from a folder or the Hub, strictly; see `load_model`. `device_map` is "auto", "cuda" or "cpu"."""
+        device = chosen_place(device, device_map)
         return cls._load(cls, path_or_id, dtype=dtype, torch_dtype=torch_dtype, device=device, **source)
 
     @known_keywords

@@ -28,6 +28,7 @@ class SavedWeights:
 
     files: Mapping[Path, Mapping[str, Kind]]  # what each of them holds
     source: Path  # the file to name in messages
+    prefix: str = ""  # of their names in the files, where these hold more than this model
 
     def stored(self, class_name: str) -> Stored:
         """What `build` compares a model with."""
@@ -72,7 +73,7 @@ class SavedWeights:
                     # A tensor on the meta device would give its format slowly, by way of torch's compiler.
                     outline = torch.empty_strided(own.shape, own.stride(), dtype=kind)
                     tensor = torch.empty_like(outline, device=device or "cpu")
-                    saved = file.load(name)
+                    saved = file.load(self.prefix + name)
                     check_copied(tensor.copy_(saved), saved, path, name)
                     if id(own) in first:
                         _check_tied(result[first[id(own)]], tensor, (first[id(own)], name), self.source)

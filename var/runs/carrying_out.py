@@ -16,6 +16,7 @@ from var.data.batches import check_batch
 from var.errors import UserError
 from var.locks import sole_owner
 from var.runs.evaluation import Evaluation
+from var.runs.fitting import fitted, what_fits
 from var.runs.folder import RunFolder
 from var.runs.job import Job, Prepared
 from var.runs.memory import check_memory
@@ -36,9 +37,9 @@ def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Name
     """
     session = Session.of(arguments)
     if arguments.plan:
-        job = job_of(arguments)
+        job = fitted(job_of(arguments), session)
         plan = job.plan(session.processes.count)
-        session.say(replace(plan, notes=(*plan.notes, *job.remarks())).text())
+        session.say(replace(plan, notes=(*what_fits(job, plan, session.processes), *plan.notes, *job.remarks())).text())
         return
     try:
         with StopSignals(raising=True) as signals:
@@ -51,6 +52,7 @@ def train_command(arguments: argparse.Namespace, job_of: Callable[[argparse.Name
 
 def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
     """Train until the run is finished or one of `signals` stops it, and save what was trained."""
+    job = fitted(job, session)
     folder, settings = session.folder, job.settings
     remarks = job.remarks()  # held-out images that cannot be used are refused before anything is written
     facts = {"kind": job.kind, "data": _data_facts(job.data), **job.facts()}

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from var.command_line.run_options import assignments
 from var.data.apart import check_apart
@@ -118,6 +118,16 @@ class Job(ABC, Generic[Settings]):
             description=f"Trained with next-scale {__version__} for {count(training.steps, 'step')} of "
             f"{count(training.batch_size, 'image')}, seed {training.seed}; `{RUN_FILE}` has all settings.",
         )
+
+    def changed(self, **training: Any) -> Self:
+        """The same, trained otherwise."""
+        return replace(self, settings=replace(self.settings, training=replace(self.settings.training, **training)))
+
+    def sparing(self) -> Self | None:
+        """The same with recomputation, which takes time and spares memory; None where it is on, or is not offered."""
+        if getattr(self.settings, "gradient_checkpointing", None) is not False:
+            return None
+        return replace(self, settings=replace(self.settings, gradient_checkpointing=True))
 
     @abstractmethod
     def plan(self, processes: int) -> Plan:

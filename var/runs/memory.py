@@ -11,10 +11,13 @@ from var.quantities import size
 from var.training import Task, TrainingConfig
 from var.training.distributed import Processes
 
+SHARE = 0.8
+"""Of a device's memory, what a plan may fill: gradients of activations and workspaces of kernels are not in it."""
 
-def lasting_memory(trained: int, frozen: int, config: TrainingConfig) -> dict[str, int]:
+
+def lasting_memory(trained: int, frozen: int, config: TrainingConfig, processes: int = 1) -> dict[str, int]:
     """Bytes that last from step to step, by what they hold, for so many parameters that are trained and frozen."""
-    whole = 4 * trained
+    whole = 4 * trained // (processes if config.sharding == "fsdp" else 1)
     parts = {
         "weights": whole + 4 * frozen,
         "gradients": whole,
@@ -28,9 +31,7 @@ def lasting_memory(trained: int, frozen: int, config: TrainingConfig) -> dict[st
 def check_memory(task: Task, config: TrainingConfig, processes: Processes) -> None:
     """Raise `UserError`, before the first step and not in the middle of it, for what cannot fit into memory."""
     trained = sum(weight.numel() for weight in task.model.parameters() if weight.requires_grad)
-    needed = sum(lasting_memory(trained, 0, config).values())
-    if config.sharding == "fsdp":
-        needed //= processes.count
+    needed = sum(lasting_memory(trained, 0, config, processes.count).values())
     there = memory_of(processes.device)
     if there is not None and needed > there:
         raise UserError(
@@ -51,6 +52,15 @@ def memory_of(device: torch.device) -> int | None:
     with suppress(UserError, ValueError):  # that of a container
         limits.append(int(read_text("/sys/fs/cgroup/memory.max")))
     return min(limits, default=None)
+
+
+def room_of(device: torch.device) -> int | None:
+    """Bytes that a plan may fill in each process of this machine; None where they cannot be told."""
+    there = memory_of(device)
+    if there is None or device.type != "cpu":
+        return None if there is None else int(SHARE * there)
+    there = min(there, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))  # a step that swaps never ends
+    return int(SHARE * there) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
 
 def _swap() -> int:

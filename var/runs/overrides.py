@@ -71,9 +71,24 @@ def _told(path: Path) -> list[tuple[str, Any]]:
 def _changed(settings: Settings, changes: Sequence[tuple[str, tuple[str, Any]]]) -> Settings:
     """`settings` with (source, (name, value)) put into them; the last source stands in messages for all."""
     values = settings_to_dict(settings)
+    given = {name for _, (name, _) in changes}
     for source, (name, value) in changes:
         _put(values, name, value, source)
+        for detail, default in _details(type(settings), name):
+            if detail not in given:
+                _put(values, detail, default, source)
     return settings_from_dict(type(settings), values, changes[-1][0] if changes else "the settings")
+
+
+def _details(cls: Any, name: str) -> list[tuple[str, Any]]:
+    """The settings that only say more `of` the one called `name`, and their defaults, which hold for another value."""
+    *groups, leaf = name.split(".")
+    for group in groups:
+        cls = get_type_hints(cls).get(group)
+        if not dataclasses.is_dataclass(cls):
+            return []
+    fields = [each for each in dataclasses.fields(cls) if each.metadata.get("of") == leaf]
+    return [(".".join([*groups, each.name]), each.default) for each in fields]
 
 
 def read_settings(path: Path) -> dict[str, Any]:

@@ -70,13 +70,13 @@ class Plan:
     @property
     def micro_batch(self) -> int:
         """Images that one process has in memory at once."""
-        return max(self.training.batch_size // (self.processes * self.training.accumulation), 1)
+        return max(self.training.batch_size // (self.processes * self.training.micro_batches), 1)
 
     @property
     def memory(self) -> dict[str, int]:
         """An estimate of the bytes that one process needs, by what they hold; temporary buffers are not in it."""
         frozen = sum(network.parameters for network in self.networks if not network.trained)
-        lasting = lasting_memory(self.parameters, frozen, self.training)
+        lasting = lasting_memory(self.parameters, frozen, self.training, self.processes)
         kept = self.image_cost.kept * self.micro_batch
         return lasting | ({"activations": kept} if kept else {})
 
@@ -118,6 +118,7 @@ def learning_rate(training: TrainingConfig) -> str:
 
 def _batch(plan: Plan) -> str:
     text = count(plan.training.batch_size, "image")
-    if plan.processes > 1 or plan.training.accumulation > 1:
-        text += f" ({plan.processes} processes x {plan.training.accumulation} parts x {plan.micro_batch})"
+    if plan.processes > 1 or plan.training.micro_batches > 1:
+        processes = count(plan.processes, "process", "processes")
+        text += f" ({processes} x {plan.training.micro_batches} parts x {plan.micro_batch})"
     return text if not plan.shapes else f"{text}, {plan.tokens * plan.training.batch_size:,} tokens"

@@ -7,7 +7,7 @@ import torch
 
 from var.conditions import Condition
 from var.errors import UserError
-from var.hub import PretrainedPipeline
+from var.sampling.adapters import Adaptable
 from var.sampling.conditions import resolve_condition
 from var.sampling.guidance import Guidance, check_same
 from var.sampling.labels import ClassLabels
@@ -35,7 +35,7 @@ class Takes(Protocol):
         ...
 
 
-class ConditionedPipeline(PretrainedPipeline):
+class ConditionedPipeline(Adaptable):
     """A pipeline whose model is told what to show, by classes, by vectors, and by texts where it has an encoder.
 
     The constructor makes the `_reader`, of its argument `text_encoder`.

@@ -18,7 +18,9 @@ class TrainingConfig:
 
     steps: int  # optimiser steps
     batch_size: int = 32  # images per step, over all processes and micro-batches
-    accumulation: int = 1  # micro-batches of a step on each process, for batches that do not fit into memory
+    # Micro-batches of a step on each process, for batches that do not fit into memory; the start of a run makes of
+    # "auto" the smallest number that fits.
+    accumulation: int | Literal["auto"] = 1
     optimizer: Literal["adamw", "muon"] = "adamw"  # "muon" moves weight matrices by Muon, the rest by AdamW
     learning_rate: float = 1e-3  # the peak, after warm-up
     betas: tuple[float, float] = (0.9, 0.95)  # AdamW's moments
@@ -39,8 +41,9 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         fields(self)
-        at_least(1, self, "steps", "batch_size", "accumulation", "log_every")
-        at_most(10**9, self, "steps", "log_every", "accumulation")
+        numbers = ("steps", "log_every") if self.accumulation == "auto" else ("steps", "log_every", "accumulation")
+        at_least(1, self, "batch_size", *numbers)
+        at_most(10**9, self, *numbers)
         at_most(10**6, self, "batch_size")  # images; the largest that was ever of use is a tenth of it
         at_most(10**3, self, "learning_rate", "weight_decay", "epsilon")
         not_negative(self, "weight_decay")
@@ -54,6 +57,16 @@ class TrainingConfig:
             raise UserError(f"momentum must lie in [0, 1), got {self.momentum}; 0.95 is usual")
         if not all(0 <= beta < 1 for beta in self.betas):
             raise UserError(f"betas must lie in [0, 1), got {self.betas}; (0.9, 0.95) is usual for transformers")
+
+    @property
+    def micro_batches(self) -> int:
+        """Of a step on each process; raises `UserError` while that is left open."""
+        if self.accumulation == "auto":
+            raise UserError(
+                "accumulation must be a number where a loop starts, got 'auto', which the command line resolves from "
+                "the plan of a run; give a number"
+            )
+        return self.accumulation
 
 
 def learning_rate_factor(config: TrainingConfig, step: int) -> float:

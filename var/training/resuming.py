@@ -97,7 +97,7 @@ class Checkpoints:
             "step": progress.step,
             "identity": self.identity,
             "processes": self.processes.count,
-            "accumulation": self.state.config.accumulation,
+            "accumulation": self.state.config.micro_batches,
             "steps": self.state.config.steps,
             "seconds": progress.seconds,
             "journal": dict(progress.window),
@@ -116,7 +116,7 @@ class Checkpoints:
         notes = [f"{fault} (kept with the ending .damaged); going on from {path.name} instead" for fault in faults]
         notes += length_note(self.state.config, planned, facts["step"], str(path))
         before = facts["processes"], facts["accumulation"]
-        now = self.processes.count, self.state.config.accumulation
+        now = self.processes.count, self.state.config.micro_batches
         changed = (
             f"{path} was saved by {before[0]} process(es) x {before[1]} micro-batch(es) and goes on with "
             f"{now[0]} x {now[1]}: every step sees the same images"

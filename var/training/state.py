@@ -100,7 +100,7 @@ class TrainingState:
 
     def _parts(self, batch: Batch) -> list[tuple[int, Batch]]:
         """The micro-batches with their numbers: equal parts of the global batch are numbered through all processes."""
-        count = self.config.accumulation
+        count = self.config.micro_batches
         batch = batch.to(self.processes.device)
         if count == 1:
             return [(self.processes.rank, batch)]
@@ -191,10 +191,10 @@ class TrainingState:
 
 def check_shares(config: TrainingConfig, processes: int) -> None:
     """Raise `UserError` for a batch that does not divide into equal parts."""
-    shares = processes * config.accumulation
+    shares = processes * config.micro_batches
     if config.batch_size % shares:
         raise UserError(
-            f"the batch size must divide into equal parts for {processes} process(es) x {config.accumulation} "
+            f"the batch size must divide into equal parts for {processes} process(es) x {config.micro_batches} "
             f"micro-batch(es), got {config.batch_size}; use a multiple of {shares}"
         )
 

@@ -85,7 +85,9 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "batch length width"]:
         """Attend over `x` where `mask` allows it."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
-        qkv = F.linear(x, self.qkv.weight, bias)
+        # An adapter that was put around the layer is no linear layer, and must be called.
+        plain = isinstance(self.qkv, nn.Linear)
+        qkv = F.linear(x, self.qkv.weight, bias) if plain else self.qkv(x) + bias
         q, k, v = rearrange(qkv, "b l (three h c) -> three b h l c", three=3, h=self.heads)
         if self.log_scale is not None:
             q = F.normalize(q, dim=-1) * self.log_scale.clamp_max(math.log(100)).exp()

@@ -31,7 +31,7 @@ class VARConfig:
     modulation_std: float = 0.02  # initial spread of the AdaLN weights
     gate_std: float | None = None  # of those that make the blocks' gates; None is modulation_std
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
-    repeats: tuple[int, ...] = added(())  # maps of each side, see `ScaleSchedule`
+    repeats: tuple[int, ...] = added((), of="sides")  # maps of each side, see `ScaleSchedule`
     sequence_width: int = added(0)  # of the features of texts that every block attends to; 0: no cross-attention
 
     def __post_init__(self) -> None:

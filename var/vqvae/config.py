@@ -34,7 +34,7 @@ class VQVAEConfig:
     kmeans_init: bool = False  # place the codes by k-means on the first training batch
     restart_below: float = 0.0  # replace a code that fewer vectors per step than this choose; 0 never does
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
-    repeats: tuple[int, ...] = added(())  # maps of each side, see `ScaleSchedule`
+    repeats: tuple[int, ...] = added((), of="sides")  # maps of each side, see `ScaleSchedule`
 
     def __post_init__(self) -> None:
         checks.fields(self)

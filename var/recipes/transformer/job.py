@@ -1,6 +1,7 @@
 """`var train transformer`: from the command line's options to a run of stage 2."""
 
 import argparse
+import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from var.errors import UserError
 from var.generation import VARPipeline
 from var.quantities import size
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
+from var.recipes.transformer.distillation import DistillationTask
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.settings import TransformerRun
 from var.recipes.transformer.task import TransformerTask
@@ -48,6 +50,8 @@ class TransformerJob(Job[TransformerRun]):
             if (found := getattr(self.settings.transformer, name)) != wanted:
                 raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
         self.settings.sampling.guidance_scales(len(self.vqvae.scales))  # refuses what fits other scales
+        if (guidance := self.settings.distilled_guidance) != 1 and self.start is None:
+            raise UserError(f"distilled_guidance={guidance:g} fine-tunes trained weights, got none; add --init MODEL")
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "TransformerJob":
@@ -61,7 +65,11 @@ class TransformerJob(Job[TransformerRun]):
         if start is not None:  # the architecture of trained weights with the regularisation of the preset
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
             run = replace(run, transformer=model)
-        shown = configured(run, arguments).data  # what is shown decides on the model
+        asked = configured(run, arguments)
+        shown = asked.data  # what is shown decides on the model
+        if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
+            model = replace(model, dropout=0.0, drop_path=0.0)
+            run = replace(run, sampling=replace(run.sampling, guidance_scale=1.0))
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         size = shown_size(data, shown, encoder)
@@ -78,6 +86,9 @@ class TransformerJob(Job[TransformerRun]):
         settings, scales = self.settings, self.settings.transformer.schedule
         with torch.device("meta"):
             model = VAR(settings.transformer)
+        networks = (Network.of("transformer", model), Network.of("tokenizer", self.vqvae, trained=False))
+        if settings.distilled_guidance != 1:
+            networks = *networks, Network.of("reference", model, trained=False)
         notes = []
         if settings.tokens.cached:
             cached = settings.tokens.variants * len(self.data) * scales.length * 2
@@ -87,7 +98,7 @@ class TransformerJob(Job[TransformerRun]):
             kind=self.kind,
             settings=settings,
             data=self.data,
-            networks=(Network.of("transformer", model), Network.of("tokenizer", self.vqvae, trained=False)),
+            networks=networks,
             shapes=scales.shapes,
             image_cost=self._cost(model),
             optimizer_flops=optimizer_flops(model, settings.training),
@@ -100,6 +111,8 @@ class TransformerJob(Job[TransformerRun]):
         settings, config = self.settings, self.vqvae.config
         half, checkpointing = settings.training.mixed_precision == "bf16", settings.gradient_checkpointing
         cost = transformer_cost(model, half=half, checkpointing=checkpointing)
+        if settings.distilled_guidance != 1:  # and two passes of the reference, each a third of what is trained
+            cost = replace(cost, flops=5 * cost.flops // 3)
         if settings.tokens.cached:
             return cost
         with torch.device("meta"):
@@ -120,8 +133,13 @@ class TransformerJob(Job[TransformerRun]):
 
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
+        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache)
+        if settings.distilled_guidance != 1:
+            taught = replace(settings.sampling, guidance_scale=settings.distilled_guidance)
+            guidance = tuple(taught.guidance_scales(len(self.vqvae.scales)))
+            task = DistillationTask(task, copy.deepcopy(model), guidance)
         return Prepared(
-            task=TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache),
+            task=task,
             data=data if cache is None else without_images(data),
             vary=cache is None,
             evaluation=generator_evaluation(settings, data, judged, session, exact, pipeline, options),
@@ -175,9 +193,11 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
     cost = cost_of(model, loss)
     if not checkpointing:
         return cost
-    # Of every block its input is kept, and within one block everything.
+    # Of every block its input is kept, and beside them what a model of one block keeps.
     inputs = config.depth * scales.length * config.width * (2 if half else 4)
-    return Cost(flops=cost.flops, kept=inputs + cost.kept // config.depth)
+    with torch.device("meta"):
+        one = VAR(replace(config, depth=1))
+    return Cost(flops=cost.flops, kept=inputs + transformer_cost(one, half=half).kept)
 
 
 def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:

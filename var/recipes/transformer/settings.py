@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from var import checks
+from var.configs import added
 from var.generation.sampling_settings import SamplingSettings
 from var.randomness import keyed_global_stream
 from var.runs.settings import GeneratorSettings
@@ -35,6 +36,12 @@ class TransformerRun(GeneratorSettings):
     transformer: VARConfig = field(default_factory=VARConfig)
     gradient_checkpointing: bool = False  # recompute every block in the backward pass: a third slower, far less memory
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # fixed before any image was looked at
+    distilled_guidance: float = added(1.0)  # what `DistillationTask` teaches trained weights to do without; 1: not used
+
+    def __post_init__(self) -> None:
+        GeneratorSettings.__post_init__(self)
+        checks.not_negative(self, "distilled_guidance")
+        checks.at_most(10**4, self, "distilled_guidance")
 
     def model(self, *, seed: int = 0) -> VAR:
         """The untrained transformer; its weights depend on `seed` only."""
