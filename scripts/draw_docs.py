@@ -14,6 +14,8 @@ from torch import Tensor
 
 from diffusion_baseline import DiffusionPipeline
 from var import ScaleSchedule, VARPipeline
+from var.files import write_text
+from var.foreign.regular import read_text
 from var.images import image_grid, save_png
 from var.scales import block_causal_mask
 
@@ -92,7 +94,7 @@ def draw(folder: Path) -> None:
     for name, (images, columns, magnify) in pictures.items():
         grid = image_grid(images, columns, magnify=magnify, padding=6, background=0 if columns == 1 else 1)
         save_png(grid, folder / f"{name}.png")
-    (folder / "floors.svg").write_text(floors((ROOT / "pyproject.toml").read_text(encoding="utf-8")), encoding="utf-8")
+    write_text(folder / "floors.svg", floors(read_text(ROOT / "pyproject.toml")))
 
 
 if __name__ == "__main__":

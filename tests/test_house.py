@@ -9,7 +9,7 @@ import grimp
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PLAN = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PLAN = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -87,5 +87,5 @@ def test_the_plan_names_every_room():
         for path in (ROOT / folder).iterdir():
             if path.is_dir() and path.name not in ("__pycache__", "commands"):
                 assert re.search(rf"`(?:[\w/]+/)?{path.name}/`", PLAN), (
-                    f"CONTRIBUTING.md does not say what {path} is for"
+                    f"docs/architecture.md does not say what {path} is for"
                 )

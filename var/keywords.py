@@ -39,7 +39,7 @@ def known_keywords(function: Callable[Arguments, Result]) -> Callable[Arguments,
         known = hints()
         for name, value in (dict(zip(positional, args, strict=False)) | keywords).items():
             if name not in known:
-                where = function.__qualname__.removesuffix(".__init__")
+                where = type(args[0]).__name__ if function.__name__ == "__init__" else function.__qualname__
                 raise UserError(f"{where} takes no argument {name!r}; {suggestion(name, known.keys() - _OWN)}")
             try:
                 fit(value, known[name])
