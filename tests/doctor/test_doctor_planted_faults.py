@@ -107,11 +107,15 @@ def test_a_learning_rate_of_a_tenth_is_named_in_both_stages(tokenizer, tmp_path)
 
 
 def test_an_inference_schedule_of_other_sides_is_named(planted):
-    for part in ("vqvae", "transformer"):  # as many tokens, so that everything loads
+    for part in ("vqvae", "transformer"):  # as many tokens and phi, so that everything loads
         place = planted / part / "config.json"
         config = json.loads(place.read_text())
-        place.write_text(json.dumps({**config, "sides": [1, [2, 1], 2, [3, 2], 3, 4]}))
+        place.write_text(json.dumps({**config, "sides": [1, [1, 2], 2], "repeats": [2, 2, 3]}))
     assert faults(planted) == {"schedule"}
+    for part in ("vqvae", "transformer"):
+        place = planted / part / "config.json"
+        place.write_text(json.dumps({**json.loads(place.read_text()), "sides": [1, 2, 3, 4]}))  # repeats do not fit
+    assert "schedule" in faults(planted)
 
 
 def test_a_collapsed_codebook_is_named(tokenizer, tmp_path):

@@ -86,5 +86,5 @@ def test_a_model_that_cannot_fit_into_memory_is_told_before_the_first_step(tmp_p
     monkeypatch.setattr(memory, "memory_of", lambda device: 2_000_000)
     assert main(command) == 2
     error = capsys.readouterr().err
-    assert re.search(r"must fit into memory, but 163,369 parameters need 2\.49 MiB of 1\.91 MiB; take a smaller", error)
+    assert re.search(r"must fit into memory, but 653,513 parameters need 9\.97 MiB of 1\.91 MiB; take a smaller", error)
     assert not (tmp_path / "run" / "checkpoints").exists()

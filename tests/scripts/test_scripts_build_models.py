@@ -71,7 +71,7 @@ def test_what_is_trained_is_not_trained_again_and_too_much_is_refused(places, ca
     assert script.main(["tiny", *words, *OPTIONS]) == 2
     out, err = capsys.readouterr()
     assert out.count("nothing is left to do") == 3
-    assert "must take at most 1,500,000 bytes together, got 2," in err
+    assert "must take at most 1,500,000 bytes together, got 3," in err
     assert err.count("\n") == 1
     assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
     assert sorted(path.name for path in models.iterdir()) == ["tiny"]

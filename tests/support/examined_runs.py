@@ -49,7 +49,12 @@ def transformer_run_on(tokenizer, folder, *, steps=80, data=None, **training):
     vqvae = Tokenizer.from_pretrained(tokenizer)
     run = transformer_run("digits")
     training = replace(run.training, **{"steps": steps, "batch_size": 16, "log_every": 10, **training})
-    given = {"sides": vqvae.config.sides, "vocabulary": vqvae.config.vocabulary, "code_width": vqvae.config.width}
+    given = {
+        "sides": vqvae.config.sides,
+        "repeats": vqvae.config.schedule.repeats,
+        "vocabulary": vqvae.config.vocabulary,
+        "code_width": vqvae.config.width,
+    }
     settings = replace(
         run,
         tokens=TokenSettings(temperature=0.15),

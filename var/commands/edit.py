@@ -3,6 +3,7 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from var import checks
 from var.commands import guides
 from var.errors import UserError
 from var.generation.sampling_settings import SamplingSettings
@@ -22,6 +23,9 @@ class EditSettings:
     upscale: bool = field(
         default=False, metadata={"help": "draw what images smaller than the model's lack, instead of varying them"}
     )
+
+    def __post_init__(self) -> None:
+        checks.fields(self)
 
     def method(self, masked: bool) -> tuple[str, dict[str, Any]]:
         """The pipeline's method, with masks or without, and its keywords; raises `UserError` for what contradicts."""

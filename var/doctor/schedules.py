@@ -15,8 +15,11 @@ def look_at_schedule(patient: Patient) -> Iterator[Finding]:
     """The sides in the configs of the models against those of the training."""
     trained = patient.schedule
     for place in _configs(patient):
+        values = read_json(place)
         try:
-            said = ScaleSchedule(tuple(_side(side) for side in read_json(place).get("sides", trained.sides)))
+            sides = tuple(_side(side) for side in values.get("sides", trained.sides))
+            repeats = tuple(values.get("repeats", ()))
+            said = ScaleSchedule(sides, repeats if len(repeats) == len(sides) else ())
         except (UserError, TypeError):
             continue  # it cannot be loaded, which is found where it is loaded
         if said.shapes == trained.shapes:

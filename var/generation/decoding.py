@@ -2,12 +2,16 @@
 
 import copy
 import operator
+import threading
+from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from var.eval_mode import eval_mode
+from var.generation.graphs import record
 from var.generation.projection import computing_type
 from var.generation.replaced import check_copied
 from var.generation.sources import Sources
@@ -19,7 +23,10 @@ from var.tokenizer import Tokenizer
 class ImageDecoder:
     """Decodes with a tokenizer, whose decoder is laid out channels last by it (on a CPU that takes a quarter off)."""
 
-    def __init__(self, tokenizer: Tokenizer) -> None:
+    def __init__(self, tokenizer: Tokenizer, *, graphs: bool = False) -> None:
+        """With `graphs` its kernels are recorded as a CUDA graph for the last number of images."""
+        self.graphs, self._lock = graphs, threading.Lock()
+        self.recorded: tuple[torch.Size, Callable[[Tensor], Tensor]] | None = None
         self.modules, (stored, device) = tuple(tokenizer.decoding()), _kind(tokenizer)
         self.kind = stored, device
         self.dtype = computing_type(stored, device)
@@ -28,7 +35,7 @@ class ImageDecoder:
             check_copied(decoder)
             decoder = copy.deepcopy(decoder).to(self.dtype)
         self.decoder = decoder.to(memory_format=torch.channels_last)
-        self.sources = Sources(self._sources(), ())
+        self.sources = Sources(self._sources(), (*self.decoder.parameters(), *self.decoder.buffers()))
         self.chunk = images_at_once(tokenizer.config.image_size, tokenizer.device)
 
     def fits(self, tokenizer: Tokenizer) -> bool:
@@ -38,8 +45,8 @@ class ImageDecoder:
         return same and _kind(tokenizer) == self.kind and self.sources.are(self._sources())
 
     def _sources(self) -> list[Tensor]:
-        """The weights of which it keeps copies; without any it calls the tokenizer's own modules."""
-        if self.dtype == self.kind[0]:
+        """The weights of which it keeps copies or addresses; without any it calls the tokenizer's own modules."""
+        if self.dtype == self.kind[0] and not self.graphs:
             return []
         check_copied(nn.Sequential(*self.modules))
         return [tensor for module in self.modules for tensor in (*module.parameters(), *module.buffers())]
@@ -54,13 +61,22 @@ class ImageDecoder:
         with eval_mode(self.decoder):
             for start in range(0, len(latents), self.chunk):
                 part = latents[start : start + self.chunk].to(self.dtype, memory_format=torch.channels_last)
-                decoded = finite.checked(self.decoder(part).float()).clamp_(-1, 1)
-                if images is None:
-                    images = decoded.new_empty((len(latents), *decoded.shape[1:]))
-                images[start : start + self.chunk] = decoded
+                with self._lock if self.graphs else nullcontext():  # a graph has one place for its result
+                    decoded = finite.checked(self._decoded(part).float()).clamp_(-1, 1)
+                    if images is None:
+                        images = decoded.new_empty((len(latents), *decoded.shape[1:]))
+                    images[start : start + self.chunk] = decoded
         assert images is not None
         finite.settle()
         return images
+
+    def _decoded(self, part: Float[Tensor, "some width _h _w"]) -> Float[Tensor, "some c h w"]:
+        if not self.graphs:
+            return self.decoder(part)
+        if self.recorded is None or self.recorded[0] != part.shape:
+            self.recorded = None  # frees the old one first
+            self.recorded = part.shape, record(self.decoder, part)
+        return self.recorded[1](part)
 
 
 def _kind(tokenizer: Tokenizer) -> tuple[torch.dtype, torch.device]:

@@ -23,7 +23,7 @@ class Prepared(NamedTuple):
     def of(cls, tokenizer: Tokenizer, model: VAR, finer: VAR | None, *, compiled: bool) -> Self:
         """What calls with these models run with; see `VARPipeline.compile` for `compiled`."""
         cuda = model.position.device.type == "cuda"
-        decoder = ImageDecoder(tokenizer)
+        decoder = ImageDecoder(tokenizer, graphs=compiled and cuda)
         engines = [
             None if each is None else Engine(tokenizer, each, pack=compiled and not cuda, graphs=compiled and cuda)
             for each in (model, finer)
