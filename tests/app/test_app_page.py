@@ -120,7 +120,7 @@ def png(image, **options):
 def test_generate_shows_scales_and_its_pictures_can_be_repeated(site):
     page = site.page
     slider = page.locator(".scrubber input").first
-    assert page.locator(".reel output").first.inner_text() == "4x4"
+    assert page.locator(".reel output").first.inner_text() == "2x2"
     slider.fill("0")
     assert page.locator(".reel output").all_inner_texts()[:2] == ["1x1", "1x1"]
     pictures = page.locator(".pixels .thumbnail-item img").locator("visible=true")
@@ -132,7 +132,7 @@ def test_generate_shows_scales_and_its_pictures_can_be_repeated(site):
     again = pipeline(record["class_label"], seeds=[record["seed"]], **{name: record[name] for name in names})
     assert np.array_equal(np.array(again.images[0]), pixels)
     pictures.nth(2).click()
-    page.wait_for_function("document.querySelector('.reel output').textContent == '4x4'")
+    page.wait_for_function("document.querySelector('.reel output').textContent == '2x2'")
     page.keyboard.press("Escape")
     site.picture("generate-wide")
 
