@@ -63,6 +63,19 @@ def guidance(model: LoadedModel, label: str = "Guidance") -> gr.Slider:
     return gr.Slider(1, 10, value=max(usual, 3.0), step=0.1, label=label, info="1 is off")
 
 
+def gallery_of(label: str) -> gr.Gallery:
+    """Where images are shown side by side, pixel by pixel, and can be downloaded."""
+    return gr.Gallery(
+        label=label,
+        format="png",
+        columns=4,
+        height="auto",
+        object_fit="contain",
+        buttons=["download", "download_all"],
+        elem_classes="pixels",
+    )
+
+
 def words_of(settings: Any, name: str) -> list[str]:
     """The words that the field `name` of a settings class takes."""
     return list(settings.__dataclass_fields__[name].metadata["words"])

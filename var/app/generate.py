@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from var.app.controls import guidance, next_seed, seeded, showing
+from var.app.controls import gallery_of, guidance, next_seed, seeded, showing
 from var.app.drawing import Asked, Drawn, draw, stage_images
 from var.app.messages import told
 from var.app.models import Models
@@ -44,15 +44,7 @@ def tab(models: Models, page: gr.Blocks) -> Made:
                 top_p = gr.Slider(0, 1, 0, step=0.01, label="Top-p", info="0: all codes")
             button = gr.Button("Draw", variant="primary")
         with gr.Column(scale=2, min_width=260):
-            gallery = gr.Gallery(
-                label="Images",
-                format="png",
-                columns=4,
-                height="auto",
-                object_fit="contain",
-                buttons=["download", "download_all"],
-                elem_classes="pixels",
-            )
+            gallery = gallery_of("Images")
             process = gr.HTML(elem_classes="process", apply_default_css=False)
 
     @told

@@ -4,7 +4,7 @@ import gradio as gr
 from PIL import Image
 from torch import Tensor
 
-from var.app.controls import next_seed, seeded
+from var.app.controls import gallery_of, next_seed, seeded
 from var.app.drawing import Asked, Drawn, draw
 from var.app.generate import Made
 from var.app.messages import told
@@ -33,15 +33,7 @@ def tab(models: Models, made: Made) -> None:
             seed = seeded()
             button = gr.Button("Redraw", variant="primary")
         with gr.Column(scale=2, min_width=260):
-            gallery = gr.Gallery(
-                label="Variations",
-                format="png",
-                columns=4,
-                height="auto",
-                object_fit="contain",
-                buttons=["download", "download_all"],
-                elem_classes="pixels",
-            )
+            gallery = gallery_of("Variations")
 
     @told
     def carry_out(

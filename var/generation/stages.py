@@ -77,8 +77,8 @@ class StagedPipeline(ConditionedPipeline):
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.
 
         On a CPU the transformer's weights are copied into the order of its matrix kernels. On CUDA the kernels of every
-        scale are recorded as a graph, anew for another batch size. Tokens stay those of the uncompiled pipeline, up to
-        the rounding of float32.
+        scale and of the decoder are recorded as graphs, anew for another batch size. Tokens stay those of the
+        uncompiled pipeline, up to the rounding of float32.
         """
         self.compiled = True
         self._prepared = None
