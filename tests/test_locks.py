@@ -16,14 +16,12 @@ from var.errors import UserError
 from var.locks import sole_owner
 
 HOLD = """
-import sys, time
+import os, sys, time
 from var.locks import sole_owner
 with sole_owner(sys.argv[1]):
-    if "fork" in sys.argv:
-        import os
-        if os.fork() == 0:
-            time.sleep(60)
-    print("held", flush=True)
+    # A child is not awake yet when `fork` returns to its parent, so it is the child that tells.
+    if "fork" not in sys.argv or os.fork() == 0:
+        print("held", flush=True)
     time.sleep(60)
 """
 
