@@ -69,7 +69,7 @@ class EmojiData:
     @property
     def attribution(self) -> str:
         """What the makers of the styles ask to be said."""
-        return " ".join(dict.fromkeys(STYLES[style].attribution for style in self.styles))
+        return "; ".join(dict.fromkeys(STYLES[style].attribution for style in self.styles))
 
     def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1], always of one of the 256 levels."""
