@@ -8,7 +8,7 @@
 | shapes-latent-32 | a few hundred steps | those of shapes-32 |
 | digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |
 | shapes-super-32 | no | those of shapes-32 |
-| emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
+| emoji-64 | for 120 steps, 2 minutes of a core: loss 0.62 to 0.17; 1 s a step | those of emoji-32, for larger images |
 | NAME-flow of digits, shapes-32, emoji-32 | digits, with all timesteps alike | those of NAME; velocities |
 | NAME-meanflow of the same | a few steps of digits only | those of NAME; average velocities |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
