@@ -84,6 +84,7 @@ _DIGITS = DiffusionRun(
     ),
     training=_ON_A_CPU,
     guidance_scale=1.1,
+    spacing="tapered",
     evaluation=EvaluationSettings(every=600, samples=500),
 )
 
