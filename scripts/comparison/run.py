@@ -16,12 +16,12 @@ from comparison.sampling import (
     samples_name,
     sampling_jobs,
     settings_of,
-    timing_stage,
 )
 from comparison.schedule import Place, carry_out
 from comparison.seconds import equal_seconds
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
+from comparison.timing import in_words, timing_stage
 from comparison.training import JUDGES, load_pipeline, model_name, training_cost, training_jobs
 from var.data.apart import check_apart
 from var.data.catalog import places_of
@@ -76,10 +76,8 @@ def _run(plan: Comparison, output: Path, *, seeds: list[int], device: str | None
     stages = carry_out(jobs, place, stages)
     # The processes have ended: nothing else runs here while the samplers are timed.
     for seed in seeds:
-        for model in place.plan.models:
-            trained = stages[model_name(place, model, seed)]
-            made = timing_stage(place, trained, settings_of(place.plan, model), TIMING_THREADS)
-            stages[f"times of {model} #{seed}"] = made
+        trained = {model: stages[model_name(place, model, seed)] for model in place.plan.models}
+        stages[f"times #{seed}"] = timing_stage(place, trained, TIMING_THREADS)
     _say_reused(stages)
     report = _report(place, seeds, stages)
     _write(output, report, place, seeds, stages)
@@ -92,7 +90,7 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
     rows: list[list[dict[str, Any]]] = [[] for _ in seeds]
     for seed, mine in zip(seeds, rows, strict=True):
         for model in plan.models:
-            times = _returned(stages[f"times of {model} #{seed}"])
+            times = stages[f"times #{seed}"].record[model]
             cost = training_cost(place, model, seed, stages)
             for index, setting in enumerate(settings_of(plan, model)):
                 sampling = {key: values[index] for key, values in times.items()}
@@ -109,8 +107,9 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
     tokenizer = next((each["health"] for each in parts[seeds[0]] if each["health"]), {})
     trained = {name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in JUDGES}
     about = plan.data.part("train")
+    results = [over_seeds(list(same)) for same in zip(*rows, strict=True)]
     return Report(
-        results=[over_seeds(list(same)) for same in zip(*rows, strict=True)],
+        results=results,
         controls=_returned(stages["controls"]) | own_controls,
         tokenizer=tokenizer,
         environment=environment(TIMING_THREADS, place.device, _seconds(stages)),
@@ -120,6 +119,7 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
             "seeds": seeds,
             "judges": trained,
             "notes": list(plan.data.notes),
+            "timing": in_words(results, plan.timing_repeats),
             "licence": getattr(about, "licence", None),
             "attribution": getattr(about, "attribution", None),
             **plain(plan.settings()),

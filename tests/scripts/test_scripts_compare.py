@@ -189,7 +189,7 @@ def test_a_second_run_trains_nothing(finished, monkeypatch, capsys):
     assert script.main(["digits", "--output", str(folder), "--device", "cpu"]) == 0
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
     line = capsys.readouterr().err.split("reused from", 1)[1].splitlines()[0]
-    for stage in ("tokenizer", "transformer", "diffusion", "samples of var", "times of diffusion"):
+    for stage in ("tokenizer", "transformer", "diffusion", "samples of var", "times"):
         assert stage in line
 
 
