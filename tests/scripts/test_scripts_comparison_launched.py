@@ -16,6 +16,7 @@ def test_processes_train_together_deal_out_the_rest_and_fail_together(forker, tm
     assert [first["stages"][name]["record"]["line"] for name in "abc"] == [0, 1, 0]
     assert first["main"] == second["main"] == "0"
     assert first["again"] == second["again"] == [True] * 4
+    assert first["steps"] == second["steps"]
     assert first["error"] == "process 1 failed: this job cannot be done"
     assert second["error"] == "this job cannot be done"
 

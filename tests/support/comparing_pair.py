@@ -4,7 +4,7 @@ import json
 import multiprocessing
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
@@ -28,6 +28,15 @@ def tokenizer(place):
     return job
 
 
+def paced_steps(place):
+    """The steps of each training that take a second, all its stages together, by a few that are taken."""
+    from comparison import seconds
+
+    seconds.WARM_UP, seconds.LEAST, seconds.ENOUGH = 1, 1, 0.0
+    plan = seconds.equal_seconds(replace(place, plan=replace(place.plan, seconds=1.0)))
+    return {name: run.training.steps for name, run in plan.models["var"].runs.items()}
+
+
 def note(place, *needed, line):
     """A stage that says who made it."""
     *_, name = needed
@@ -48,6 +57,7 @@ def as_one_of_two(folder):
     stages = schedule.carry_out([*jobs, tokenizer(place)], place)
     told = {"stages": {name: asdict(stage) for name, stage in stages.items()}, "main": place.from_main(lambda: rank)}
     told["again"] = [stage.reused for stage in schedule.carry_out([*jobs, tokenizer(place)], place).values()]
+    told["steps"] = paced_steps(place)
     try:
         schedule.carry_out([schedule.Job(name, note, (), (name,)) for name in ("fine", "mistake")], place)
     except Exception as error:
