@@ -118,9 +118,9 @@ class DiffusionContender(Contender):
         """As the sampler says."""
         return network_evaluations(sampling.sampler, self.steps(sampling, plan))
 
-    def shortest(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Two steps."""
-        return replace(sampling, num_inference_steps=2)
+    def of_steps(self, sampling: SamplingSettings, steps: int) -> SamplingSettings:
+        """All steps are alike."""
+        return replace(sampling, num_inference_steps=steps)
 
     def row_title(self, row: Row) -> str:
         """As in "DDIM-50 g=1.5"."""
