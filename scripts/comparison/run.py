@@ -28,6 +28,7 @@ from comparison.timing import in_words, timing_stage
 from comparison.training import JUDGES, load_pipeline, model_name, training_cost, training_jobs
 from var.data.apart import check_apart
 from var.data.catalog import places_of
+from var.data.terms import Terms
 from var.devices import chosen_device
 from var.errors import UserError
 from var.evaluation.table import TABLE
@@ -126,7 +127,6 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
     own_controls = {name: over_seeds([one[name] for one in by_seed]) for name in by_seed[0]}
     tokenizer = next((each["health"] for each in parts[seeds[0]] if each["health"]), {})
     trained = {name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in JUDGES}
-    about = plan.data.part("train")
     results = [over_seeds(list(same)) for same in zip(*rows, strict=True)]
     return Report(
         results=results,
@@ -140,8 +140,7 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
             "judges": trained,
             "notes": list(plan.data.notes),
             "timing": in_words(results, plan.timing_repeats),
-            "licence": getattr(about, "licence", None),
-            "attribution": getattr(about, "attribution", None),
+            **Terms.of(plan.data.part("train"))._asdict(),
             **plain(plan.settings()),
         },
         scores={model: _returned(stages[f"report on {model} #{seeds[0]}"]) for model in plan.models},
