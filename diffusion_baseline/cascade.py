@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from diffusion_baseline.diffusion import add_noise
-from diffusion_baseline.pipeline import DiffusionOutput, DiffusionPipeline
+from diffusion_baseline.output import DiffusionOutput
+from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.stepping import normal
 from diffusion_baseline.super_resolution import Enlarging

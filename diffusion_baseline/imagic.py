@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import simplified_loss
 from diffusion_baseline.editing import images_for
-from diffusion_baseline.pipeline import DiffusionOutput, DiffusionPipeline
+from diffusion_baseline.output import DiffusionOutput
+from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.unet import UNet
 from var import checks
 from var.conditions import ClassEmbedding, Condition, Shown, Text, condition_of

@@ -11,7 +11,8 @@ import torch
 
 from diffusion_baseline.cascade import enlarge
 from diffusion_baseline.codecs import check_codec, encoding_cost, latent_size, measure, open_codec
-from diffusion_baseline.pipeline import DiffusionOutput, DiffusionPipeline
+from diffusion_baseline.output import DiffusionOutput
+from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.settings import DiffusionRun
 from diffusion_baseline.super_resolution import Enlarging, shrunken

@@ -17,7 +17,11 @@ from var.sampling.numbers import check_guidance
 class SamplingSettings:
     """How a sampler walks from noise to an image; every field is a keyword of a pipeline's call and has an option.
 
-    Raises `UserError` for an unknown sampler or spacing.
+    `guidance_scale` 1 means off, 0 ignores what is asked for. `num_inference_steps` is 1 to T, None being 50 for DDIM
+    and T for DDPM. `sampler` is "ddim", with randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of
+    `samplers`. The `spacing` "trailing" begins at the noisiest timestep however few the steps are; "leading" is that of
+    before. `clip_sample` keeps the predicted clean image in [-1, 1] at every step; `dynamic_threshold` brings it there
+    by that quantile of each image's values. Raises `UserError` for an unknown word and a number outside its range.
     """
 
     guidance_scale: float = field(
@@ -30,7 +34,7 @@ class SamplingSettings:
     sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
     spacing: str = field(
         default="trailing",
-        metadata={"help": "which timesteps fewer steps visit; leading is that of before", "words": SPACINGS},
+        metadata={"help": "which timesteps fewer steps visit; tapered: for tiny images", "words": SPACINGS},
     )
     eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})

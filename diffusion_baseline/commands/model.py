@@ -1,21 +1,35 @@
 """Options that say which diffusion pipeline to load, and how to load it."""
 
 import argparse
+from typing import TYPE_CHECKING
 
 from var.command_line.sampling_options import add_model_arguments as add_arguments
 from var.sampling.command import LoadedModel, placement
 
-__all__ = ["add_arguments", "load"]
+if TYPE_CHECKING:
+    from diffusion_baseline.pipeline import DiffusionPipeline
+
+__all__ = ["add_arguments", "described", "load", "opened"]
 
 
 def load(arguments: argparse.Namespace) -> LoadedModel:
     """The pipeline that the options name."""
+    return described(opened(arguments), arguments)
+
+
+def opened(arguments: argparse.Namespace) -> "DiffusionPipeline":
+    """The pipeline itself."""
     from diffusion_baseline.pipeline import DiffusionPipeline
+
+    return DiffusionPipeline.from_pretrained(arguments.model, revision=arguments.revision, **placement(arguments))
+
+
+def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> LoadedModel:
+    """A pipeline, with what the options called it."""
     from diffusion_baseline.samplers import network_evaluations
     from diffusion_baseline.sampling_settings import SamplingSettings
     from var.sampling.record import fingerprint
 
-    pipeline = DiffusionPipeline.from_pretrained(arguments.model, revision=arguments.revision, **placement(arguments))
     record = {
         "pipeline": type(pipeline).__name__,
         "model": arguments.model,

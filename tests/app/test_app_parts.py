@@ -1,9 +1,10 @@
 """The parts of the page without a browser: what is drawn, opened, painted and told."""
 
-import io
 import json
+import os
 import sys
 from argparse import Namespace
+from pathlib import Path
 
 import pytest
 import torch
@@ -113,7 +114,7 @@ def test_a_copy_is_nearer_than_all_unseen_images():
     assert seen.nearer_share(0.25) == pytest.approx(2 / 3)
 
 
-def test_pictures_say_what_repeats_them_and_stages_end_in_the_image(model):
+def test_pictures_say_what_repeats_them_and_stages_end_in_the_image(model, tmp_path, monkeypatch):
     from var.app.drawing import Asked, draw, stage_images
     from var.sampling.record import KEY
 
@@ -127,10 +128,15 @@ def test_pictures_say_what_repeats_them_and_stages_end_in_the_image(model):
     assert said[-1] == (1, "scales")
     record = json.loads(made.pictures[1].info[KEY])
     assert (record["seed"], record["class_label"], record["guidance_scale"]) == (6, asked.labels[1], 2.0)
-    file = io.BytesIO()
-    made.pictures[1].save(file, format="PNG")
     assert torch.allclose(stage_images(model, made.stages, 1)[-1], made.images[1], atol=1e-5)
-    assert made.gallery(model)[0][1] == f"{asked.labels[0]}, seed 5"
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    path, name = made.gallery(model)[0]
+    assert name == f"{asked.labels[0]}, seed 5"
+    assert list(Path(path).parent.iterdir()) == [Path(path)]
+    with open(path, "rb") as sent:  # to a browser, when the picture is shown once more
+        assert made.gallery(model)[0][0] == path
+        assert not os.path.samestat(os.fstat(sent.fileno()), os.stat(path))
+        assert json.loads(Image.open(sent).info[KEY])["seed"] == 5
     closing = Models(var=model)
     closing.closing.set()
     with pytest.raises(UserError, match="the server must run"):

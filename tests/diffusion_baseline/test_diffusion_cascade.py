@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from annotations import unchecked
+from PIL import Image
 from tiny import spread, tiny_unet
 
 from diffusion_baseline import CascadePipeline, DiffusionPipeline
@@ -165,6 +166,34 @@ def test_what_does_not_go_together_is_refused(cascade):
         tiny_unet(small_size=(8, 8))
     with pytest.raises(UserError, match="unknown output_type"):
         cascade([0], **{**QUIET, "output_type": "jpg"})
+
+
+def test_the_command_draws_with_both_or_with_the_cascade_that_was_saved(cascade, tmp_path, capsys):
+    parts = {"whole": cascade, "small": cascade.base, "large": cascade.super_resolution}
+    for name, part in parts.items():
+        part.save_pretrained(tmp_path / name)
+    options = ["--classes", "b", "--seeds", "3-4", "--steps", "3", "--guidance", "2", "--device", "cpu", "--quiet"]
+
+    def generate(name, *given, output="out"):
+        code = main(["generate", "--model", str(tmp_path / name), *given, *options, "--output", str(tmp_path / output)])
+        return code, capsys.readouterr()
+
+    upscaler = ["--upscaler", str(tmp_path / "large")]
+    assert generate("small", *upscaler)[0] == 0
+    images = cascade([1, 1], seeds=[3, 4], num_inference_steps=3, guidance_scale=2.0, progress=False).images
+    with Image.open(tmp_path / "out" / "4.png") as drawn:
+        assert drawn.tobytes() == images[1].tobytes()
+        assert json.loads(drawn.info["next-scale"])["pipeline"] == "CascadePipeline"
+    assert "0 of them new" in generate("whole")[1].out  # the same images, by their records
+    for name, given, told in (
+        ("large", upscaler, "the base must make the small images (channels, height, width) that super_resolution"),
+        ("small", ["--upscaler", str(tmp_path / "small")], "super_resolution needs a U-Net that enlarges images"),
+        ("whole", upscaler, "is a cascade, which enlarges by itself, got --upscaler too; leave it out"),
+        ("whole", ["--weaker", "x"], "a cascade is guided by its own networks, got --weaker too; leave it out"),
+    ):
+        code, said = generate(name, *given, output="other")
+        assert (code, told in said.err, said.err.count("\n")) == (2, True, 1), said.err
+    assert not (tmp_path / "other").exists()
 
 
 def test_a_run_enlarges_held_out_images(tmp_path, capsys):

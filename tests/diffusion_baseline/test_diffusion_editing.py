@@ -306,7 +306,7 @@ def test_a_sampler_without_a_place_for_it_is_refused_by_name(pipe, monkeypatch):
     def sample_leap(denoise, noise, schedule, *, steps=1, generator=None, on_step=None):
         return noise
 
-    monkeypatch.setattr("diffusion_baseline.pipeline.find_sampler", lambda name: sample_leap)
+    monkeypatch.setattr("diffusion_baseline.denoising.find_sampler", lambda name: sample_leap)
     with pytest.raises(UserError, match=r"in-painting changes the image between steps, .* sample_leap has"):
         pipe.edit(images(), half(), **QUIET)
     assert pipe.variations(images(), **QUIET).images.shape == (2, 1, 4, 8)

@@ -67,7 +67,6 @@ def gallery_of(label: str) -> gr.Gallery:
     """Where images are shown side by side, pixel by pixel, and can be downloaded."""
     return gr.Gallery(
         label=label,
-        format="png",
         columns=4,
         height="auto",
         object_fit="contain",

@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from var.app.models import Models
+from var.app.pictures import file_of
 from var.errors import UserError
 from var.images import to_pil
 from var.sampling.command import LoadedModel
@@ -65,9 +66,9 @@ class Drawn:
     tokens: Sequence[Tensor]  # token maps, where there are such
     seconds: float
 
-    def gallery(self, model: LoadedModel) -> list[tuple[Image.Image, str]]:
-        """Pictures with their names."""
-        return list(zip(self.pictures, self.asked.names(model), strict=True))
+    def gallery(self, model: LoadedModel) -> list[tuple[str, str]]:
+        """Files of the pictures, with their names."""
+        return list(zip(map(file_of, self.pictures), self.asked.names(model), strict=True))
 
 
 def draw(

@@ -114,7 +114,6 @@ def _results(name: str) -> list[Any]:
         label=name,
         columns=COUNT,
         height="auto",
-        format="png",
         object_fit="contain",
         buttons=["download"],
         elem_classes="pixels",

@@ -9,6 +9,7 @@ from var.app.drawing import Asked, Drawn, draw
 from var.app.generate import Made
 from var.app.messages import told
 from var.app.models import Models
+from var.app.pictures import file_of
 from var.errors import UserError
 from var.sampling.record import KEY
 
@@ -26,9 +27,7 @@ def tab(models: Models, made: Made) -> None:
     gr.Markdown(HINT)
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
-            source = gr.Image(
-                label="From", interactive=False, format="png", height=220, buttons=[], elem_classes="pixels"
-            )
+            source = gr.Image(label="From", interactive=False, height=220, buttons=[], elem_classes="pixels")
             kept = gr.Slider(0, scales, value=scales // 2, step=1, label="Scales that are kept")
             seed = seeded()
             button = gr.Button("Redraw", variant="primary")
@@ -53,7 +52,7 @@ def tab(models: Models, made: Made) -> None:
             models, model, asked, {}, progress, title="scales", steps=scales, call=call, told=told, arguments=(image,),
             keep_scales=int(keep),
         )  # fmt: skip
-        return picture, out.gallery(model)
+        return file_of(picture), out.gallery(model)
 
     renewed = button.click(next_seed, [seed.seed, seed.renew], seed.seed, show_progress="hidden")
     inputs = [made.drawn, made.chosen, kept, seed.seed]
@@ -62,8 +61,8 @@ def tab(models: Models, made: Made) -> None:
         changed.change(told(_picture), [made.drawn, made.chosen], source, show_progress="hidden")
 
 
-def _picture(drawn: Drawn | None, index: int) -> Image.Image:
-    return chosen_image(drawn, index)[1]
+def _picture(drawn: Drawn | None, index: int) -> str:
+    return file_of(chosen_image(drawn, index)[1])
 
 
 def chosen_image(drawn: Drawn | None, index: int) -> tuple[Tensor, Image.Image]:

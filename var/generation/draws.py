@@ -121,7 +121,9 @@ def draws_of(
 ) -> tuple[Draws, list[int]]:
     """The random choices of a call for `count` images, and the seeds that stand for them.
 
-    `official` is the vocabulary of the official stream, None without. `unseeded` is whether classes are to be drawn,
+    `official` is the vocabulary of the official stream, None without: one generator is then asked as the official code
+    asks the one it seeds with `g_seed`, so that the same weights give the same tokens. The whole batch is one draw, and
+    the seeds, all the same, stand for it and not for single images. `unseeded` is whether classes are to be drawn,
     which takes a seed for each image. Raises `UserError` for what one stream for all images cannot serve.
     """
     if official is None:

@@ -20,15 +20,15 @@ from var.generation.stages import StagedPipeline
 from var.generation.verifiers import LIKELIHOOD
 from var.hub.placement import DType, check_placement, chosen_dtype, chosen_place
 from var.hub.remote import Source
-from var.images import format_images
 from var.keywords import known_keywords
 from var.original import load_original, published
 from var.original.reading import Checkpoint
 from var.sampling import labels
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count
-from var.sampling.numbers import check_callback, check_switches, updated
+from var.sampling.numbers import check_switches, updated
 from var.sampling.prompts import Prompt
+from var.sampling.reporting import Reporting
 from var.sampling.streams import Generators, GivenSeeds
 from var.sampling.vectors import Vectors
 from var.scales import Side
@@ -149,34 +149,23 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         verifier: Any = LIKELIHOOD,
         **keywords: Unpack[SamplingKeywords],
     ) -> VAROutput:
-        """Generate images.
+        """Generate images of what is asked for.
 
-        `class_labels`: a label or a class's name, or one for each image; None for images without a class (the null
-        label), "random" for a class drawn from each image's seed; or a `Condition`. `prompt`, a text for all images or
-        one for each, is for models that were trained on texts; `vectors`, (n, width) or one for all images, are for
-        those and all others that were trained on vectors. `edit` is what the methods `edit`, `variations` and `upscale`
-        make. How tokens are drawn is said by `sampling`, by its fields as keywords, or both: `guidance_scale` (default
-        1.5; 1 means off) with the `guidance_schedule` "linear" or "constant", or one number per scale, at the scales of
-        `guidance_interval`; or by `guidance`, an object of all that and more, such as a weaker model; `temperature`,
-        `top_k`, `top_p`, `min_p`; `smooth` mixes codes by Gumbel-softmax. Each of these is one for all scales, or a
-        list with one for each.
+        `class_labels`: labels or names of classes, one for all images or one for each; "random" for a class drawn from
+        each image's seed, None for the null label; or a `Condition`. `prompt`, a text for all or one for each, is for
+        models trained on texts; `vectors`, (n, width) or one for all, for those and all others trained on vectors.
+        How tokens are drawn is said by `sampling`, by its fields as keywords (see `SamplingSettings`), or both; an
+        object `guidance` says all that guides. `edit` is what the methods `edit`, `variations` and `upscale` make.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
-        not on the batch, so that equal seeds and classes give equal images. With `official_stream`, one generator is
-        asked as the official code asks the one it seeds with `g_seed`: same weights, same tokens; the whole batch is
-        then one draw, so that classes must be given, and the seeds of the result, all the same, stand for it and not
-        for single images.
+        not on the batch. For `official_stream` see `draws_of`; for `candidates`, `keep_scale` and `verifier` `Search`.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
         receives the scale's index, its token map and the latent accumulated so far.
-        With more than one of `candidates`, so many of each image draw the scales up to and with `keep_scale`, and the
-        one that `verifier` scores best is refined (see `verifier_of`); the first has the image's own stream, so that
-        one candidate is a plain call. The output says so in `search`: such images are no plain samples.
         Raises `UserError` for requests that make no sense, and where the models compute NaN or infinity.
         """
         vqvae, transformer = self._models()
-        # Refused before the work and not after it: an unknown type, or channels that no picture has.
-        format_images(torch.empty(0, vqvae.config.in_channels, 1, 1), output_type)
-        check_callback(callback_on_step_end)
-        check_switches(official_stream=official_stream, return_intermediates=return_intermediates, progress=progress)
+        channels = vqvae.config.in_channels
+        reporting = Reporting(channels, output_type, return_intermediates, callback_on_step_end, progress)
+        check_switches(official_stream=official_stream)
         guidance, given = self._guided(guidance, keywords)
         sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
         strengths = sampling.guidance_scales(len(transformer.scales))
@@ -186,18 +175,8 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         vocabulary = transformer.config.vocabulary if official_stream else None
         draws, seeds = draws_of(count, generator, seeds, self.device, official=vocabulary, unseeded=unseeded)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
-        guides = guidance.weaker is not None or bool(condition.given.any())
-        call = Call(
-            condition=condition,
-            seeds=seeds,
-            draws=draws,
-            sampling=sampling,
-            guidance=strengths if guides else [1.0] * len(strengths),
-            output_type=output_type,
-            return_intermediates=return_intermediates,
-            on_scale=callback_on_step_end,
-            progress=progress,
-            search=search,
-            **(edit.parts(vqvae) if edit else {}),
-        )
+        if guidance.weaker is None and not condition.given.any():
+            strengths = [1.0] * len(strengths)  # there is nothing to guide towards
+        parts = edit.parts(vqvae) if edit else {}
+        call = Call(condition, seeds, draws, sampling, strengths, reporting, search, **parts)
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

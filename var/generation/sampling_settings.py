@@ -34,8 +34,9 @@ class AtScale(Protocol):
 class SamplingSettings:
     """How tokens are drawn from logits; every field is a keyword of a pipeline's call and has an option.
 
-    A number may be a tuple with one for each scale; guidance scales need no schedule then. Raises `UserError` for what
-    is impossible.
+    A number may be a tuple with one for each scale; guidance scales need no schedule then. `guidance_scale` 1 means
+    off, and the schedule "linear" goes from 1 at the first scale to it, at the scales of `guidance_interval`. `smooth`
+    mixes codes by Gumbel-softmax. Raises `UserError` for what is impossible.
     """
 
     guidance_scale: float | tuple[float, ...] = field(

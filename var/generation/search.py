@@ -35,7 +35,11 @@ class Kept(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """How many candidates of each image draw the scales up to and with `keep_scale`, and who picks one of them."""
+    """How many candidates of each image draw the scales up to and with `keep_scale`, and who picks one of them.
+
+    The one that the `verifier` scores best is refined, see `verifier_of`. The first has the image's own stream, so that
+    one candidate is a plain call. The output says in `search` what was done.
+    """
 
     candidates: int
     keep_scale: int

@@ -41,12 +41,6 @@ def check_guidance(scales: float | Sequence[float]) -> None:
             )
 
 
-def check_callback(callback: object) -> None:
-    """Raise `UserError` for what cannot be called after a step."""
-    if callback is not None and not callable(callback):
-        raise UserError(f"callback_on_step_end must be a function, got {callback!r}; pass one or None")
-
-
 def check_switches(**switches: object) -> None:
     """Raise `UserError` for arguments that are neither True nor False: the text "no" would be a yes."""
     for name, value in switches.items():
