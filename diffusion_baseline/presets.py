@@ -84,6 +84,7 @@ _DIGITS = DiffusionRun(
     ),
     training=_ON_A_CPU,
     guidance_scale=1.1,
+    spacing="tapered",
     evaluation=EvaluationSettings(every=600, samples=500),
 )
 
@@ -120,10 +121,10 @@ PRESETS: dict[str, DiffusionRun] = {
             embedding_width=128,
             norm_groups=8,
         ),
-        training=replace(_ON_A_CPU, steps=2500, batch_size=16),
+        training=replace(_ON_A_CPU, steps=5000, batch_size=16),
         guidance_scale=3.0,
         sampling_steps=20,
-        evaluation=EvaluationSettings(every=1250, judge_steps=900),
+        evaluation=EvaluationSettings(every=2500, judge_steps=900),
         checkpoints=CheckpointSettings(every=100),
     ),
     "emoji-32": _EMOJI_32,

@@ -34,7 +34,7 @@ class SamplingSettings:
     sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
     spacing: str = field(
         default="trailing",
-        metadata={"help": "which timesteps fewer steps visit; leading is that of before", "words": SPACINGS},
+        metadata={"help": "which timesteps fewer steps visit; tapered: for tiny images", "words": SPACINGS},
     )
     eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})

@@ -13,5 +13,19 @@ def leading(steps: int, num_timesteps: int) -> list[int]:
     return [i * (num_timesteps // steps) for i in reversed(range(steps))]
 
 
-SPACINGS: dict[str, Callable[[int, int], list[int]]] = {"trailing": trailing, "leading": leading}
+def tapered(steps: int, num_timesteps: int) -> list[int]:
+    """Timesteps t = round(T (1 - i / steps)^(1 + 2.5 / steps)) - 1: like trailing, but closer to each other near 0.
+
+    Fewer steps are bent more. Small images, whose noise hides less, come out nearer with it (8x8 digits: 6 calls of
+    DPM-Solver++ as near as 10 trailing ones), 32x32 ones farther away (docs/results.md).
+    """
+    bend = 1 + 2.5 / steps
+    return [max(round(num_timesteps * (1 - i / steps) ** bend), steps - i) - 1 for i in range(steps)]
+
+
+SPACINGS: dict[str, Callable[[int, int], list[int]]] = {
+    "trailing": trailing,
+    "tapered": tapered,
+    "leading": leading,
+}
 """(steps, T) -> the timesteps in the order of the walk, by name."""

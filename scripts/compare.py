@@ -87,9 +87,8 @@ def _compare(options: argparse.Namespace) -> int:
     started = time.perf_counter()
     _check(options)
     # Imported here, so that --help answers at once; the other processes import at the same time.
-    from comparison.processes import check_alone, start_server
+    from comparison.processes import is_main, start_server
 
-    check_alone()
     start_server()
     from comparison.report.verdict import verdict
     from comparison.run import run
@@ -115,6 +114,8 @@ def _compare(options: argparse.Namespace) -> int:
     output = options.output or _usual_output(options)
     seeds = list(range(options.seed, options.seed + options.seeds))
     report = run(plan, output, seeds=seeds, device=options.device, fresh=options.fresh, sweep=options.sweep)
+    if not is_main():
+        return 0
     # All scores of so many models side by side are for the page.
     print(f"\n{report.table()}\n" + ("" if options.families else f"\n{text(report.score_reports())}\n"))
     for sentence in verdict(report):

@@ -128,6 +128,9 @@ def test_block_causal_mask_by_hand():
     """
     rows = [[entry == "1" for entry in line.split()] for line in expected.strip().splitlines()]
     assert block_causal_mask(ScaleSchedule((1, (1, 2), 2))).tolist() == rows
+    for row in rows[3:]:
+        row[0] = False  # two maps before
+    assert block_causal_mask(ScaleSchedule((1, (1, 2), 2)), window=1).tolist() == rows
 
 
 def test_the_sequence_can_be_laid_out_without_memory():

@@ -88,6 +88,12 @@ class ScaleSchedule:
         for length in self.lengths:
             yield slice(start, start := start + length)
 
+    def seen(self, window: int | None = None) -> tuple[slice, ...]:
+        """What every scale sees of the sequence: itself and all coarser ones, or the last `window` of these."""
+        own = tuple(self.slices())
+        first = (0 if window is None else max(scale - window, 0) for scale in range(len(own)))
+        return tuple(slice(own[start].start, where.stop) for start, where in zip(first, own, strict=True))
+
     def flatten(self, token_maps: Sequence[Int64[Tensor, "batch _h _w"]]) -> Int64[Tensor, "batch length"]:
         """Token maps, coarse to fine, as one sequence; raises `UserError` where their shapes are not the schedule's."""
         found = tuple(tuple(token_map.shape[1:]) for token_map in token_maps)
@@ -112,12 +118,12 @@ class ScaleSchedule:
         return index
 
 
-def block_causal_mask(scales: ScaleSchedule) -> Bool[Tensor, "length length"]:
-    """True where a query (row) may attend to a key (column): its own scale and all coarser ones."""
+def block_causal_mask(scales: ScaleSchedule, window: int | None = None) -> Bool[Tensor, "length length"]:
+    """True where a query (row) may attend to a key (column), see `ScaleSchedule.seen`."""
     # Filled, not compared: on the meta device torch compares by way of its compiler, which takes 2 s to import.
     mask = torch.zeros((), dtype=torch.bool).new_zeros(scales.length, scales.length)
-    for where in scales.slices():
-        mask[where, : where.stop] = True
+    for where, seen in zip(scales.slices(), scales.seen(window), strict=True):
+        mask[where, seen] = True
     return mask
 
 

@@ -56,7 +56,7 @@ def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     if len(rows) == 1:
         return first
-    told = (*COUNTS, "guidance_scale", "headline", "nfe")
+    told = (*COUNTS, "guidance_scale", "headline", "nfe", "timed_images")
     measured = [
         key
         for key, value in first.items()

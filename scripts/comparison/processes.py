@@ -2,10 +2,12 @@
 
 import multiprocessing
 import os
+import signal
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
-from var.errors import UserError
+LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What tells a process that it is one of several."""
 
 PRELOADED = ["torch", "comparison.families", "var.training"]
 
@@ -14,15 +16,30 @@ def start_server() -> ForkServerContext:
     """Begin the imports in the server, if they have not begun, and return at once; importing this file is cheap."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # for the server, which else ends its imports in a traceback
+    try:
+        forkserver.ensure_running()
+    finally:
+        signal.signal(signal.SIGINT, before)
     return context
 
 
-def check_alone() -> None:
-    """Raise `UserError` where a launcher started this as one of its processes."""
-    if "RANK" in os.environ or "LOCAL_RANK" in os.environ:
-        raise UserError(
-            "a comparison starts its own processes, and is started once, got a launcher's RANK="
-            f"{os.environ.get('RANK', os.environ.get('LOCAL_RANK'))}; use python scripts/compare.py, or train the "
-            "models with the launcher and compare them with --runs"
-        )
+def launched() -> bool:
+    """Whether a launcher, such as torchrun, started this as one of its processes."""
+    return "RANK" in os.environ
+
+
+def is_main() -> bool:
+    """Whether this is the process that prints and writes what there is one of."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def part_from_launcher(device: str) -> None:
+    """Let this process, which was started by one of a launcher's, work alone, on the same GPU."""
+    place = int(os.environ.get("LOCAL_RANK", "0"))
+    if launched() and device == "cuda":
+        import torch
+
+        torch.cuda.set_device(place)
+    for name in LAUNCHER:
+        os.environ.pop(name, None)

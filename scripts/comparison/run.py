@@ -1,7 +1,9 @@
 """The comparison from beginning to end: train, choose, sample, judge, time, report."""
 
 import sys
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -10,21 +12,23 @@ from comparison.assemble import environment, keep_pipelines, over_seeds, result_
 from comparison.families import FAMILIES
 from comparison.judging import choose, judging_jobs, scores_name
 from comparison.likelihood import likelihood_jobs
+from comparison.processes import is_main
 from comparison.report.results import Report
 from comparison.sampling import (
     load_samples,
     samples_name,
     sampling_jobs,
     settings_of,
-    timing_stage,
 )
 from comparison.schedule import Place, carry_out
 from comparison.seconds import equal_seconds
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
+from comparison.timing import in_words, timing_stage
 from comparison.training import JUDGES, load_pipeline, model_name, training_cost, training_jobs
 from var.data.apart import check_apart
 from var.data.catalog import places_of
+from var.data.terms import Terms
 from var.devices import chosen_device
 from var.errors import UserError
 from var.evaluation.table import TABLE
@@ -42,9 +46,18 @@ def run(
 
     A `sweep` chooses the headline settings on validation images first.
     """
-    _check_place(output, plan)
-    with sole_owner(output):
-        return _run(plan, output, seeds=seeds, device=device, fresh=fresh, sweep=sweep)
+    place = Place(root=output / "stages", plan=plan, device=chosen_device(device), data_digest=plan.data.digest())
+    with ExitStack() as owned:
+        place.from_main(lambda: _enter(place, output, owned, fresh))
+        report = _run(place, output, seeds=seeds, sweep=sweep)
+    place.leave()
+    return report
+
+
+def _enter(place: Place, output: Path, owned: ExitStack, fresh: bool) -> None:
+    _check_place(output, place.plan)
+    owned.enter_context(sole_owner(output))
+    StageStore(place.root).sweep(everything=fresh)
 
 
 def _check_place(output: Path, plan: Comparison) -> None:
@@ -58,11 +71,10 @@ def _check_place(output: Path, plan: Comparison) -> None:
         )
 
 
-def _run(plan: Comparison, output: Path, *, seeds: list[int], device: str | None, fresh: bool, sweep: bool) -> Report:
-    place = Place(root=output / "stages", plan=plan, device=chosen_device(device), data_digest=plan.data.digest())
-    StageStore(place.root).sweep(everything=fresh)
+def _run(place: Place, output: Path, *, seeds: list[int], sweep: bool) -> Report:
+    plan = place.plan
     for note in (*([f"trained by the preset {plan.preset!r}"] if plan.preset else []), *plan.data.notes):
-        print(note, file=sys.stderr)
+        _say(note)
     if plan.seconds is not None:
         place = replace(place, plan=equal_seconds(place))
     jobs, stages = training_jobs(place, seeds), dict[str, Stage]()
@@ -76,14 +88,21 @@ def _run(plan: Comparison, output: Path, *, seeds: list[int], device: str | None
     stages = carry_out(jobs, place, stages)
     # The processes have ended: nothing else runs here while the samplers are timed.
     for seed in seeds:
-        for model in place.plan.models:
-            trained = stages[model_name(place, model, seed)]
-            made = timing_stage(place, trained, settings_of(place.plan, model), TIMING_THREADS)
-            stages[f"times of {model} #{seed}"] = made
+        trained = {model: stages[model_name(place, model, seed)] for model in place.plan.models}
+        stages[f"times #{seed}"] = place.from_main(partial(timing_stage, place, trained, TIMING_THREADS))
     _say_reused(stages)
+    return place.from_main(lambda: _written(output, place, seeds, stages))
+
+
+def _written(output: Path, place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
     report = _report(place, seeds, stages)
     _write(output, report, place, seeds, stages)
     return report
+
+
+def _say(line: str) -> None:
+    if is_main():
+        print(line, file=sys.stderr)
 
 
 def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
@@ -92,7 +111,7 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
     rows: list[list[dict[str, Any]]] = [[] for _ in seeds]
     for seed, mine in zip(seeds, rows, strict=True):
         for model in plan.models:
-            times = _returned(stages[f"times of {model} #{seed}"])
+            times = stages[f"times #{seed}"].record[model]
             cost = training_cost(place, model, seed, stages)
             for index, setting in enumerate(settings_of(plan, model)):
                 sampling = {key: values[index] for key, values in times.items()}
@@ -108,9 +127,9 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
     own_controls = {name: over_seeds([one[name] for one in by_seed]) for name in by_seed[0]}
     tokenizer = next((each["health"] for each in parts[seeds[0]] if each["health"]), {})
     trained = {name: {key: stages[name].record[key] for key in ("digest", "test_accuracy")} for name in JUDGES}
-    about = plan.data.part("train")
+    results = [over_seeds(list(same)) for same in zip(*rows, strict=True)]
     return Report(
-        results=[over_seeds(list(same)) for same in zip(*rows, strict=True)],
+        results=results,
         controls=_returned(stages["controls"]) | own_controls,
         tokenizer=tokenizer,
         environment=environment(TIMING_THREADS, place.device, _seconds(stages)),
@@ -120,8 +139,8 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
             "seeds": seeds,
             "judges": trained,
             "notes": list(plan.data.notes),
-            "licence": getattr(about, "licence", None),
-            "attribution": getattr(about, "attribution", None),
+            "timing": in_words(results, plan.timing_repeats),
+            **Terms.of(plan.data.part("train"))._asdict(),
             **plain(plan.settings()),
         },
         scores={model: _returned(stages[f"report on {model} #{seeds[0]}"]) for model in plan.models},
@@ -182,4 +201,4 @@ def _seconds(stages: dict[str, Stage]) -> dict[str, float]:
 def _say_reused(stages: dict[str, Stage]) -> None:
     reused = dict.fromkeys(_kind(name) for name, stage in stages.items() if stage.reused)
     if reused:
-        print(f"reused from an earlier run with the same settings: {', '.join(reused)}", file=sys.stderr)
+        _say(f"reused from an earlier run with the same settings: {', '.join(reused)}")

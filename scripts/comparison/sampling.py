@@ -1,16 +1,13 @@
-"""The stages that draw samples of a trained model at every setting, and time it alone on the machine."""
+"""The stages that draw samples of a trained model at every setting."""
 
-import statistics
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from comparison.contenders import Setting
@@ -32,10 +29,6 @@ BATCH = 100
 """Images of one call, for all models."""
 
 SAMPLES = "images.npz"
-
-WARM_UP_SECONDS = 2.0
-LONG_SECONDS = 3.0
-"""After so much time a setting is not timed once more."""
 
 
 def settings_of(plan: Comparison, model: str) -> list[Setting]:
@@ -161,10 +154,10 @@ def sample_stage(place: Place, trained: Stage, setting: Setting, number: int, se
 
     shown = {"per_class": plan.per_class, "most": plan.most_samples, "part": part, "data": place.data_digest}
     drawn = {**shown, "rounding": plan.rounding, "set": number, "seed": seed, "file": SAMPLES}
-    return place.stage(f"samples-{setting.model}", _key(trained, setting, place.device) | drawn, work)
+    return place.stage(f"samples-{setting.model}", setting_key(trained, setting, place.device) | drawn, work)
 
 
-def _key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]:
+def setting_key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]:
     """What every stage that draws depends on."""
     way = {"sampling": config_to_dict(setting.sampling), "steps": setting.steps}
     return {"code": CODE_VERSION, "model": trained.key, "setting": way, "device": device}
@@ -175,75 +168,9 @@ def load_samples(stage: Stage) -> Tensor:
     return torch.from_numpy(npz_array(stage.folder / SAMPLES, "images"))
 
 
-def timing_stage(place: Place, trained: Stage, settings: list[Setting], threads: int) -> Stage:
-    """Seconds for 1000 images of a model at each of its settings, while nothing else runs here."""
-    plan, model = place.plan, settings[0].model
-
-    def work(folder: Path) -> dict[str, Any]:
-        pipeline = load_pipeline(FAMILIES[model], trained.folder, place.device)
-        wanted = asked(plan, plan.data.reference, pipeline, model)
-        if plan.per_class is None:
-            rows = torch.arange(plan.timing_images) % len(wanted)
-        else:
-            rows = torch.arange(plan.timing_images) % (len(wanted) // plan.per_class) * plan.per_class
-        wanted = wanted.rows(rows)
-        before = torch.get_num_threads()
-        torch.set_num_threads(threads)
-        try:
-            return _timed(pipeline, settings, wanted, plan)
-        finally:
-            torch.set_num_threads(before)
-
-    keys = [_key(trained, setting, place.device) for setting in settings]
-    measured = {"images": plan.timing_images, "repeats": plan.timing_repeats, "threads": threads}
-    return place.stage(f"timing-{model}", {"settings": keys, **measured}, work)
-
-
-def _timed(pipeline: Any, settings: list[Setting], wanted: Asked, plan: Comparison) -> dict[str, Any]:
-    _warm_up(pipeline, settings[0], wanted)
-    bar = tqdm(settings, desc=f"time {settings[0].model}")
-    seconds = [_seconds_per_1000(pipeline, each, wanted, plan.timing_repeats) for each in bar]
-    flops = [sampling_flops(pipeline, each, wanted) for each in settings]
-    return {"seconds_per_1000_images": seconds, "flops_per_image": flops}
-
-
-def sampling_flops(pipeline: Any, setting: Setting, wanted: Asked) -> int:
-    """Operations to draw one image, of matrix products and convolutions; a multiply-add counts as two."""
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        draw(pipeline, setting, wanted.rows(torch.arange(1)), seed=0)
-    return counter.get_total_flops()
-
-
-def _warm_up(pipeline: Any, setting: Setting, wanted: Asked) -> None:
-    """Draw for some seconds: after the processes that trained, the first calls are a tenth slower than all others."""
-    started = time.perf_counter()
-    while time.perf_counter() - started < WARM_UP_SECONDS:
-        _draw_timed(pipeline, _shortest(setting), wanted)
-
-
-def _seconds_per_1000(pipeline: Any, setting: Setting, wanted: Asked, repeats: int) -> float:
-    """Median over repeats, after a call that is not counted; what takes long is repeated less."""
-    _draw_timed(pipeline, _shortest(setting), wanted)
-    seconds: list[float] = []
-    while len(seconds) < repeats and sum(seconds) < LONG_SECONDS:
-        seconds.append(_draw_timed(pipeline, setting, wanted))
-    return statistics.median(seconds) * 1000 / len(wanted)
-
-
-def _shortest(setting: Setting) -> Setting:
-    return replace(setting, sampling=FAMILIES[setting.model].shortest(setting.sampling))
-
-
-def _draw_timed(pipeline: Any, setting: Setting, wanted: Asked) -> float:
-    """Seconds of one call, whose images are on the CPU in the end, so that a device has finished."""
-    started = time.perf_counter()
-    draw(pipeline, setting, wanted, seed=0)
-    return time.perf_counter() - started
-
-
 def network_evaluations(setting: Setting) -> int:
     """Network evaluations of an image (NFE): guidance takes two a step."""
-    return (setting.calls or setting.steps) * (1 if setting.guidance_scale in (0, 1) else 2)
+    return (setting.calls or setting.steps) * (2 if setting.guided else 1)
 
 
 @lru_cache(maxsize=2)

@@ -1,18 +1,23 @@
 """Stages that need each other, made by a few processes: whatever is ready begins as soon as a process is free."""
 
+import os
 import queue
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from tqdm.auto import tqdm
 
-from comparison.processes import start_server
+from comparison.processes import is_main, launched, part_from_launcher, start_server
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
+from var.training.distributed import Processes
+
+Value = TypeVar("Value")
 
 PROCESSES = 2
 """Stages that are made side by side on the CPU, on one thread each: two threads in one process gain little.
@@ -31,15 +36,32 @@ class Place:
     data_digest: str = ""
 
     @property
-    def processes(self) -> int:
-        """How many stages are made side by side."""
-        return PROCESSES if self.device == "cpu" else 1
+    def lines(self) -> range:
+        """Lines of the terminal for the bars of stages that this process makes side by side, one for each."""
+        if launched():
+            rank = Processes(self.device).rank
+            return range(rank, rank + 1)
+        return range(PROCESSES if self.device == "cpu" else 1)
+
+    def from_main(self, work: Callable[[], Value]) -> Value:
+        """What `work` returns; of the processes of a launcher the main one does it."""
+        return Processes(self.device).from_main(work) if launched() else work()
+
+    def leave(self) -> None:
+        """Part from the other processes of a launcher."""
+        if launched():
+            Processes(self.device).leave()
 
     def stage(
-        self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, resumes: bool = False
+        self,
+        name: str,
+        settings: dict[str, Any],
+        work: Callable[[Path], dict[str, Any]],
+        *,
+        processes: Processes | None = None,
     ) -> Stage:
         """See `StageStore.run`."""
-        return StageStore(self.root).run(name, settings, work, resumes=resumes)
+        return StageStore(self.root).run(name, settings, work, processes=processes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,21 +75,42 @@ class Job:
     work: Callable[..., Stage]
     needs: tuple[str, ...] = ()  # names of other jobs
     arguments: tuple[Any, ...] = ()
+    together: bool = False  # made by all processes of a launcher, if one started them
 
 
 def carry_out(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage] | None = None) -> dict[str, Stage]:
     """The stages of all jobs by name, after those `before`, which they may need.
 
-    Of the jobs that are ready the first begins first: put the longest in front.
+    Of the jobs that are ready the first begins first: put the longest in front. Every process of a launcher calls this:
+    they make some stages together first, and the others are dealt out among them.
     """
-    waiting, done = list(jobs), dict(before or {})
+    if not launched():
+        return _side_by_side(jobs, place, dict(before or {}))
+    processes, done = Processes(place.device), dict(before or {})
+    for job in jobs:
+        if job.together:
+            done[job.name] = job.work(place, *(done[name] for name in job.needs), *job.arguments, line=0)
+    while waiting := [job for job in jobs if job.name not in done]:
+        ready = [job for job in waiting if done.keys() >= set(job.needs)]
+        own = ready[processes.rank :: processes.count]
+        for made in processes.from_all(partial(_side_by_side, own, place, done)):
+            done |= made
+    return done
+
+
+def _side_by_side(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage]) -> dict[str, Stage]:
+    """The stages of all jobs by name, after those `before`, by processes of this one's own."""
+    if not jobs:
+        return dict(before)
+    waiting, done = list(jobs), dict(before)
     names = {job.name for job in jobs}
     assert len(names) == len(jobs), "two jobs have one name"
     assert all(names | done.keys() >= set(job.needs) for job in jobs), "a job needs one that is not there"
     total = len(jobs) + len(done)
     ended: queue.SimpleQueue[tuple[Job, int, Stage | BaseException]] = queue.SimpleQueue()
-    lines = list(range(place.processes))
-    with start_server().Pool(place.processes, initializer=_start_worker) as pool, _bar(len(jobs)) as bar:
+    lines = list(place.lines)
+    worker = {"initializer": _start_worker, "initargs": (place.device,)}
+    with start_server().Pool(len(lines), **worker) as pool, _bar(len(jobs)) as bar:
         while len(done) < total:
             while lines and (ready := [job for job in waiting if done.keys() >= set(job.needs)]):
                 job, line = ready[0], lines.pop(0)
@@ -82,7 +125,7 @@ def carry_out(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage] | N
         # Processes that are ended by force leave what others must sweep.
         pool.close()
         pool.join()
-    return {**(before or {}), **{job.name: done[job.name] for job in jobs}}
+    return {**before, **{job.name: done[job.name] for job in jobs}}
 
 
 def _begin(pool: Any, job: Job, place: Place, done: dict[str, Stage], line: int, ended: queue.SimpleQueue) -> None:
@@ -94,10 +137,13 @@ def _begin(pool: Any, job: Job, place: Place, done: dict[str, Stage], line: int,
 
 
 def _bar(total: int) -> tqdm:
-    return tqdm(total=total, desc="stages", position=PROCESSES, bar_format="{l_bar}{bar}| {n}/{total} [{elapsed}]")
+    line = int(os.environ["WORLD_SIZE"]) if launched() else PROCESSES
+    bar_format = "{l_bar}{bar}| {n}/{total} [{elapsed}]"
+    return tqdm(total=total, desc="stages", position=line, bar_format=bar_format, disable=not is_main())
 
 
-def _start_worker() -> None:
+def _start_worker(device: str) -> None:
     """One thread per process; Ctrl-C is the main process's to handle."""
+    part_from_launcher(device)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -55,7 +55,7 @@ def _pace_jobs(plan: Comparison) -> list[Job]:
     for model, one in plan.models.items():
         names = [_name(model, stage) for stage in one.runs]
         for number, (name, stage) in enumerate(zip(names, one.runs, strict=True)):
-            jobs.append(Job(name, pace_stage, tuple(names[:number]), (model, stage)))
+            jobs.append(Job(name, pace_stage, tuple(names[:number]), (model, stage), together=True))
     return jobs
 
 
@@ -63,40 +63,48 @@ def pace_stage(place: Place, *needed: Any, line: int) -> Stage:
     """The seconds of a step of a training, and of what is done before the first; what it has learnt is for the next."""
     *before, model, stage = needed
     plan = place.plan.models[model]
-    run = seeded(plan.runs[stage], place.plan.data.source, 0)
+    run, processes = seeded(plan.runs[stage], place.plan.data.source, 0), Processes(place.device)
 
     def work(folder: Path) -> dict[str, Any]:
         folders = {name: each.folder / MODEL for name, each in zip(plan.runs, before, strict=False)}
         job = FAMILIES[model].job(stage, run, place.plan.data.part("train"), folders)
-        found = pace(job, folder / MODEL, place.device)
-        if (tokens := folder / MODEL / "tokens").exists():
-            remove_folder(tokens)
+        processes.from_main(lambda: _remove(folder / MODEL))  # of a run that was killed
+        found = pace(job, folder / MODEL, processes)
+        processes.from_main(lambda: _remove(folder / MODEL / "tokens"))
         return found
 
     settings = base(place) | {"before": [each.key for each in before], "run": told(run)}
-    return place.stage(f"pace-{model}-{stage}", settings, work)
+    settings |= {"processes": processes.count} if processes.count > 1 else {}
+    return place.stage(f"pace-{model}-{stage}", settings, work, processes=processes)
 
 
-def pace(job: runs.Job[Any], folder: Path, device: str) -> dict[str, float]:
+def _remove(folder: Path) -> None:
+    if folder.exists():
+        remove_folder(folder)
+
+
+def pace(job: runs.Job[Any], folder: Path, processes: Processes) -> dict[str, float]:
     """Seconds of preparing a training, and the mean of a step in its middle, when all its parts are on.
 
-    On a CPU they are this process's own, which no other program stretches. The model is saved in `folder`.
+    Of one on a CPU they are its own, which no other program stretches. The model is saved in `folder`.
     """
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    session = Session(folder=RunFolder(folder), processes=Processes(device), progress=False, workers=0, trackers=())
+    alone = processes.count == 1 and processes.device.type == "cpu"
+    clock = time.process_time if alone else time.perf_counter
+    session = Session(folder=RunFolder(folder), processes=processes, progress=False, workers=0, trackers=())
     started, settings = clock(), job.settings
     prepared, training = job.prepare(session), settings.training
     ready = before = clock()
     state = TrainingState(prepared.task, prepared.data, training, session.processes)
     augment = settings.data.augmentation() if prepared.vary else None
     seconds: list[float] = []
-    for step, batch in enumerate(batches(prepared.data, training.batch_size, seed=0, augment=augment)):
+    share = {"rank": processes.rank, "world_size": processes.count, "augment": augment}
+    for step, batch in enumerate(batches(prepared.data, training.batch_size // processes.count, seed=0, **share)):
         state.step(training.steps // 2 + step, batch, lambda: False)
         now = clock()
         seconds.append(now - before)
         before, measured = now, seconds[WARM_UP:]
-        if len(measured) == MOST or (len(measured) >= LEAST and sum(measured) >= ENOUGH):
+        if processes.any(len(measured) == MOST or (len(measured) >= LEAST and sum(measured) >= ENOUGH))[0]:
             break
     state.finish()
-    job.save(prepared.task, folder)
+    processes.from_main(lambda: job.save(prepared.task, folder))
     return {"prepare_seconds": ready - started, "step_seconds": sum(seconds[WARM_UP:]) / len(seconds[WARM_UP:])}

@@ -5,7 +5,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from var.errors import UserError
 from var.files import atomic_folder, make_folder, sweep, write_json
 from var.foreign.documents import read_json
 from var.nested import plain
+from var.training.distributed import Processes
 
 RECORD = "stage.json"
 
@@ -41,26 +42,48 @@ class StageStore:
             shutil.rmtree(stage, ignore_errors=True)
 
     def run(
-        self, name: str, settings: dict[str, Any], work: Callable[[Path], dict[str, Any]], *, resumes: bool = False
+        self,
+        name: str,
+        settings: dict[str, Any],
+        work: Callable[[Path], dict[str, Any]],
+        *,
+        processes: Processes | None = None,
     ) -> Stage:
         """The stage `name` under `settings`: reused if it was finished before, else made by `work(folder)`.
 
-        `work` writes into the folder that it is given and returns a record fit for JSON. Work that `resumes` by itself
-        finds there what a killed run of it left; other work begins anew.
+        `work` writes into the folder that it is given and returns a record fit for JSON. Work of all `processes`, which
+        resumes by itself, finds there what a killed run of it left; other work begins anew.
         """
         key = settings_key(name, settings)
         folder = self.root / f"{name}-{key}"
-        # A record that is missing or cannot be read is that of no finished stage.
-        with suppress(UserError):
-            record = read_json(folder / RECORD)
-            if settings_key(name, record.get("settings")) == key:
-                return Stage(key, folder, record, reused=True)
-        with nullcontext(make_folder(folder)) if resumes else atomic_folder(folder) as unfinished:
-            started = time.perf_counter()
-            record = work(unfinished)
-            record = {"seconds": time.perf_counter() - started, **record, "settings": settings}
-            write_json(unfinished / RECORD, record)
-        return Stage(key, folder, plain(record), reused=False)
+        if processes is None:
+            if found := _finished(name, key, folder):
+                return found
+            with atomic_folder(folder) as unfinished:
+                record = _record(settings, work, unfinished)
+                write_json(unfinished / RECORD, record)
+            return Stage(key, folder, plain(record), reused=False)
+        if found := processes.from_main(lambda: _finished(name, key, folder)):
+            return found
+        processes.from_main(lambda: make_folder(folder))
+        record = _record(settings, work, folder)
+        processes.from_main(lambda: write_json(folder / RECORD, record))
+        return Stage(key, folder, processes.from_main(lambda: plain(record)), reused=False)
+
+
+def _finished(name: str, key: str, folder: Path) -> Stage | None:
+    # A record that is missing or cannot be read is that of no finished stage.
+    with suppress(UserError):
+        record = read_json(folder / RECORD)
+        if settings_key(name, record.get("settings")) == key:
+            return Stage(key, folder, record, reused=True)
+    return None
+
+
+def _record(settings: dict[str, Any], work: Callable[[Path], dict[str, Any]], folder: Path) -> dict[str, Any]:
+    started = time.perf_counter()
+    record = work(folder)
+    return {"seconds": time.perf_counter() - started, **record, "settings": settings}
 
 
 def settings_key(name: str, settings: Any) -> str:

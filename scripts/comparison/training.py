@@ -11,6 +11,7 @@ import torch
 
 from comparison.contenders import Contender
 from comparison.families import FAMILIES
+from comparison.processes import launched
 from comparison.schedule import Job, Place
 from comparison.settings import CODE_VERSION, Comparison
 from comparison.stages import Stage
@@ -74,7 +75,7 @@ def training_jobs(place: Place, seeds: list[int]) -> list[Job]:
         for seed in seeds:
             names = [trained_name(model, stage, seed) for stage in plan.runs]
             jobs += [
-                Job(name, model_stage, tuple(names[:number]), (model, stage, seed))
+                Job(name, model_stage, tuple(names[:number]), (model, stage, seed), together=True)
                 for number, (name, stage) in enumerate(zip(names, plan.runs, strict=True))
             ]
     return [*sorted(jobs, key=lambda job: job.name.split()[-1]), *judge_jobs(place)]
@@ -110,11 +111,17 @@ def model_stage(place: Place, *needed: Any, line: int) -> Stage:
         return _trained(job, folder, place.device, line)
 
     settings = base(place) | {"before": [each.key for each in before], "run": told(run)}
-    made = place.stage(stage, settings, work, resumes=True)
-    for left in (made.folder / MODEL / name for name in ("checkpoints", "tokens")):
-        if left.exists():  # nothing goes on from there any more
-            remove_folder(left)
+    processes = Processes(place.device)
+    made = place.stage(stage, settings, work, processes=processes)
+    processes.from_main(lambda: _tidy(made.folder / MODEL))
     return made
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what nothing goes on from any more."""
+    for left in (folder / name for name in ("checkpoints", "tokens")):
+        if left.exists():
+            remove_folder(left)
 
 
 def seeded(run: Any, source: str, seed: int) -> Any:
@@ -147,7 +154,7 @@ class _Quiet(Session):
 
     def say(self, text: str) -> None:
         """Say nothing."""
-        if not self.prepared.exists():
+        if self.processes.is_main and not self.prepared.exists():
             write_json(self.prepared, {"seconds": time.perf_counter() - self.started})
 
 
@@ -161,7 +168,11 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
     with StopSignals() as signals:
         carry_out(job, _Quiet(**where, started=time.perf_counter(), prepared=prepared), signals)
     # A signal that comes with the last step leaves a finished run: that a pool wants its end must not be forgotten.
-    if signals.requested() or not run.is_finished(job.settings.training.steps):
+    (stopped,) = processes.any(signals.requested() or not run.is_finished(job.settings.training.steps))
+    if stopped:
+        if launched() and processes.is_main:
+            print("\ncompare.py: stopped, and saved; run the same command again to go on", file=sys.stderr)
+        processes.leave()
         sys.exit(0)
     return {
         "train_seconds": read_json(run.finished)["seconds"] + read_json(prepared)["seconds"],

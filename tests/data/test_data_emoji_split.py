@@ -8,11 +8,15 @@ import pytest
 import torch
 
 from var.data import open_data
+from var.data.base import conditions_at
 from var.data.named.emoji import open_emoji, styles
 from var.data.named.emoji.concepts import TWINS, WHOLE, concept_of
 from var.data.named.emoji.listing import all_emoji
 from var.data.named.emoji.splitting import PARTS, TRAINED, concept_part, part_of
 from var.data.named.emoji.styles import STYLES, Style
+from var.data.texts import with_texts
+from var.errors import UserError
+from var.text import open_encoder
 
 SPLITS = ("train", "val", "test")
 
@@ -200,6 +204,19 @@ def test_both_styles_are_drawn_and_named(two_styles):
     assert {(e.text, swapped.styles[s]) for e, s in zip(swapped.emoji, swapped.style_labels, strict=True)} == {
         (e.text, data.styles[s]) for e, s in zip(data.emoji, data.style_labels, strict=True)
     }, "the order of the styles changes nothing but the order"
+
+
+def test_the_style_is_a_second_label(two_styles):
+    """By choice it is the caption, whose vector the condition has beside the class."""
+    data = open_data("emoji?styles=openmoji,noto&words=style", split="val")
+    shown = conditions_at(
+        with_texts(data, open_encoder("words:openmoji,noto"), progress=False), torch.arange(len(data))
+    )
+    assert torch.equal(shown.vectors.argmax(1), data.style_labels)
+    assert torch.equal(shown.labels, data.labels)
+    assert tuple(data.captions) == tuple(two_styles[place] for place in data.style_labels)
+    with pytest.raises(UserError, match="unknown words 'stile' of the emoji; did you mean 'style'"):
+        open_data("emoji?words=stile")
 
 
 def test_shares_are_as_said():

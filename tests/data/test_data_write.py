@@ -12,6 +12,7 @@ from small_pictures import picture, png, shard
 from var.cli import main
 from var.data import ArrayData, FolderData, open_data, shapes, write_folder
 from var.data.apart import check_apart
+from var.data.terms import Terms
 from var.errors import UserError
 
 
@@ -228,3 +229,15 @@ def test_who_may_read_the_files(tmp_path):
     finally:
         os.umask(before)
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.rglob("*") if path.is_file()} == {0o640}
+
+
+def test_the_terms_of_the_images_go_with_them(tmp_path):
+    """Whatever is trained on a written folder, or written from it, says what the data say."""
+    data = ArrayData(torch.zeros(2, 3, 8, 8), [0, 0], ["red"], licence="CC BY 4.0", attribution="By us.")
+    first = FolderData(write(data, tmp_path / "first"), size=8)
+    second = open_data(write(first, tmp_path / "second"), size=8, on_bad_image="skip")
+    assert Terms.of(first) == Terms.of(second) == Terms("CC BY 4.0", "By us.")
+    assert Terms.of(FolderData(write(shapes(size=8, length=12), tmp_path / "free"), size=8)) == Terms()
+    (tmp_path / "first" / ".written.json").write_text('{"licence": 4}')
+    with pytest.raises(UserError, match=r"written\.json: 'licence' must be a text or null, got 4; write the data anew"):
+        FolderData(tmp_path / "first", size=8)

@@ -1,6 +1,7 @@
 """Samplers against data whose exact denoiser is known, against the reference numbers, and against themselves."""
 
 from fractions import Fraction
+from itertools import pairwise
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from safetensors.torch import load_file
 
 from diffusion_baseline.samplers import ddim_step, ddpm_step, sample_ddim, sample_ddpm
 from diffusion_baseline.schedules import cosine_schedule, linear_schedule
+from diffusion_baseline.spacings import tapered
 from diffusion_baseline.stepping import timestep_pairs
 from var.errors import UserError
 
@@ -182,7 +184,17 @@ def test_an_unknown_spacing_is_refused(sampler):
         sampler(toy, draw(1, 1), linear_schedule(10), steps=2, spacing="trailling")
 
 
-@pytest.mark.parametrize("spacing", ["trailing", "leading"])
+def test_tapered_steps_begin_in_pure_noise_shrink_and_never_repeat():
+    assert tapered(5, 1000) == [999, 715, 464, 252, 88]  # 1000 (1 - i/5)^1.5 - 1
+    for steps in range(1, 101):
+        walk = [*tapered(steps, 100), -1]
+        lengths = [before - after for before, after in pairwise(walk)]
+        assert walk[0] == 99
+        assert min(lengths) >= 1
+    assert tapered(100, 100) == list(reversed(range(100)))
+
+
+@pytest.mark.parametrize("spacing", ["trailing", "tapered", "leading"])
 @pytest.mark.parametrize("steps", range(1, 11))
 def test_any_number_of_steps(steps, spacing):
     seen, after = [], []

@@ -36,7 +36,7 @@ def test_runs_of_older_versions_are_understood():
         (lambda run: (run / "log.jsonl").write_text('{"step": 1, "war'), "got none in"),
         (lambda run: (run / "log.jsonl").write_text('{"step": 1, "warning": "no"}\n'), "got none in"),
         (lambda run: (run / "run.yaml").write_text("training: {steps: 1}\n"), "must have 'run'"),
-        (lambda run: (run / "run.yaml").write_text("run: {kind: diffusion}\n"), "unknown kind of run 'diffusion'"),
+        (lambda run: (run / "run.yaml").write_text("run: {kind: diffusion}\n"), "unknown kind of run 'diffusion' in"),
         (shutil.rmtree, "RUN must be the folder of a run of `var train`"),
     ],
 )
@@ -53,6 +53,8 @@ def test_wrong_options_are_refused(run, capsys):
         for given, said in (
             ({"overfit_steps": -1}, "must be 0"),
             ({"overfit_steps": "ten"}, "a whole number"),
+            ({"given_scales": 2}, "given_scales must be"),
+            ({"given_scales": True}, "--given-scales is for runs of `var train transformer`, got a vqvae"),
             ({"data": "digitz"}, "did you mean 'digits'"),
             ({"data": "no/such/folder"}, "--data names the images"),
         ):

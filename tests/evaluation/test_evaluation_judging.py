@@ -7,17 +7,21 @@ import pytest
 import torch
 from PIL import Image
 
+from var.data import ArrayData, write_folder
+from var.data.terms import Terms
 from var.errors import UserError
 from var.evaluation import Reference, evaluate, frechet_distance
 from var.evaluation.judging import floor, judge
 from var.evaluation.metrics.statistics import Statistics
 from var.evaluation.report.cautions import cautions
 from var.evaluation.report.diff import diff_reports
+from var.evaluation.report.page import html
 from var.evaluation.report.saving import save
 from var.evaluation.report.score_report import ScoreReport, read_reports
 from var.evaluation.report.text import markdown, text
 from var.evaluation.sets.protocols import PROTOCOLS, SamplingProtocol
 from var.evaluation.sets.reference_statistics import build_statistics
+from var.images import from_uint8
 
 pytestmark = pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
 
@@ -310,3 +314,30 @@ class TestWhoTellsTheClasses:
     def test_images_without_labels_need_none(self, files, own_order):
         found = judge([files / "test"], files / "real.npz", own_order, progress=False)
         assert not [warning for warning in found.warnings if "Class consistency" in warning]
+
+
+def test_the_terms_of_the_images_stand_in_every_form(tmp_path, images, extractor):
+    """From the data that say them, through a written folder and the statistics of it, into the report."""
+
+    def written(name, seed, **terms):
+        data = ArrayData(from_uint8(images(40, seed)), [0] * 40, ["red"], **terms)
+        return write_folder(data, tmp_path / name, progress=False)
+
+    terms = {"licence": "CC BY-SA 4.0", "attribution": "Drawn by <us> (https://us.org)"}
+    real = build_statistics(written("real", 0, **terms), extractor, progress=False)
+    real.save(tmp_path / "real.npz")
+    report = judge([written("others", 1)], tmp_path / "real.npz", extractor, progress=False)
+    said = "Terms of the reference: CC BY-SA 4.0. Drawn by <us> (https://us.org)"
+    assert report.terms == [said]
+    assert said in text([report]).splitlines()
+    assert "Drawn by &lt;us&gt; (https://us.org)" in markdown([report])
+    assert "Drawn by &lt;us&gt; (https://us.org)" in html([report])
+    report.to_json(tmp_path / "scores.json")
+    assert ScoreReport.from_json(tmp_path / "scores.json") == report
+    older = {key: value for key, value in report.to_dict().items() if key != "terms"}
+    assert ScoreReport.from_dict(older).terms == []
+
+    replace(real, terms=Terms()).save(tmp_path / "plain.npz")
+    assert "terms" not in np.load(tmp_path / "plain.npz"), "statistics of unknown terms are as they were"
+    again = judge([written("same", 2, **terms)], tmp_path / "plain.npz", extractor, progress=False)
+    assert again.terms == [f"Terms of the samples in {tmp_path / 'same'}: CC BY-SA 4.0. Drawn by <us> (https://us.org)"]

@@ -27,6 +27,7 @@ from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
 from var.data import ArrayData
 from var.data.base import fingerprint
+from var.data.entries import RECORD
 from var.errors import UserError
 from var.evaluation import text_judging
 
@@ -43,6 +44,7 @@ def images(tmp_path_factory):
             pixels = draw.integers(0, 90, (8, 8, 3), dtype=np.uint8)
             pixels[2:6, 2:6, place] += 150
             Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    (folder / RECORD).write_text(json.dumps({"licence": "CC BY 4.0", "attribution": "Drawn by chance."}))
     return folder
 
 
@@ -84,7 +86,7 @@ def test_a_folder_of_images_is_compared_from_end_to_end(compared, images, folder
     assert "the data have no split 'test': 6 images" in said.err
     assert "the data have no other split 'val': 3 images" in said.err
     assert "FD-my-images" in said.out
-    assert report["settings"]["chosen_on"] == "3 validation images, among 2 of var, 2 of diffusion"
+    assert report["settings"]["chosen_on"] == "3 validation images, among 2 settings of VAR and 2 settings of diffusion"
     assert "6 images of" in report["settings"]["reference"]
     for row in report["results"]:
         assert row["samples"] == 6
@@ -94,7 +96,8 @@ def test_a_folder_of_images_is_compared_from_end_to_end(compared, images, folder
     assert tokenizer["bits_per_image"] == tokenizer["tokens"] * np.log2(tokenizer["vocabulary"]) > 0
     assert {"real_images", "class_gaussian", "token_marginals"} <= set(report["controls"])
     page = (folder / "first" / "report.html").read_text()
-    for text in ("FDr", "Bits per image", "were chosen on 3 validation images"):
+    assert "- Licence of the data: CC BY 4.0\n- Attribution of the data: Drawn by chance." in said.out
+    for text in ("FDr", "Bits per image", "were chosen on 3 validation images", "CC BY 4.0", "Drawn by chance."):
         assert text in page
     for name, cls in (("var", VARPipeline), ("diffusion", DiffusionPipeline)):
         assert tuple(cls.from_pretrained(folder / "first" / "models" / name).class_names) == CLASSES
@@ -111,6 +114,7 @@ def test_a_trained_model_alone_is_compared_without_training(compared, images, fo
     assert report["results"][0]["nearest_train_distance"] is None
     assert report["tokenizer"] == {}
     assert "Diffusion alone" in said.out
+    assert "Attribution of the data: Drawn by chance." in said.out
     assert "that were trained elsewhere, judged on" in (folder / "second" / "report.html").read_text()
 
 

@@ -7,7 +7,7 @@ import compare as script
 import numpy as np
 import pytest
 import torch
-from comparison import judging, sampling, seconds, settings
+from comparison import judging, seconds, settings
 from comparison import run as running
 from comparison.data import grey_levels
 from comparison.families import FAMILIES
@@ -163,7 +163,7 @@ def quick(monkeypatch):
     monkeypatch.setattr("comparison.processes.start_server", lambda: None)
     for module in (judging, running, seconds):
         monkeypatch.setattr(module, "carry_out", serially)
-    for module, name, value in ((sampling, "WARM_UP_SECONDS", 0), (seconds, "WARM_UP", 1), (seconds, "LEAST", 1)):
+    for module, name, value in ((seconds, "WARM_UP", 1), (seconds, "LEAST", 1)):
         monkeypatch.setattr(module, name, value)
     monkeypatch.setattr(seconds, "ENOUGH", 0.0)
 

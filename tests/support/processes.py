@@ -78,6 +78,20 @@ class Forker:
         return json.loads(self._server.stdout.readline())
 
 
+def start_pair(forker, function, log, **arguments):
+    """The exit statuses of two processes of one group, which meet in a store of this process."""
+    import torch.distributed as dist
+
+    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    pids = []
+    for rank in range(2):
+        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
+        group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
+        group |= {"TORCHELASTIC_RESTART_COUNT": 0}
+        pids.append(forker.start(function, f"{log}-{rank}", environment=group, **arguments))
+    return [forker.wait(pid) for pid in pids], store
+
+
 def run_module(name, *arguments):
     """What `python -m name` does with these arguments."""
     import runpy

@@ -46,7 +46,7 @@ def tiny_run(name, run):
 
 def patch(set_attribute):
     """Let the comparison be tiny, by `set_attribute(object, name, value)`."""
-    from comparison import sampling, settings, trained
+    from comparison import settings, trained
     from comparison.contenders import CONTENDERS
 
     usual = settings.judged
@@ -58,7 +58,6 @@ def patch(set_attribute):
         set_attribute(module, "judged", judged)
     for contender in CONTENDERS.values():
         set_attribute(contender, "around", lambda sampling: ())
-    set_attribute(sampling, "WARM_UP_SECONDS", 0.1)
 
 
 def serially(jobs, place, before=None):

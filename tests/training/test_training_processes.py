@@ -9,8 +9,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-import torch.distributed as dist
-from processes import HERE, ROOT
+from processes import HERE, ROOT, start_pair
 from training_runs import CONFIG, convolution_run, images_of, outcome, plain_run, rich_run
 
 from var.errors import UserError
@@ -57,18 +56,6 @@ def test_sigkill_at_ten_random_moments_half_of_them_while_saving(forker, tmp_pat
     assert kills == 10
     assert json.loads((folder / "result.json").read_text())["resumed_from"] == done
     assert outcome(folder) == outcome(whole)
-
-
-def start_pair(forker, function, log, **arguments):
-    """The exit statuses of two processes of one group, which meet in a store of this process."""
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    pids = []
-    for rank in range(2):
-        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-        group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
-        group |= {"TORCHELASTIC_RESTART_COUNT": 0}
-        pids.append(forker.start(function, f"{log}-{rank}", environment=group, **arguments))
-    return [forker.wait(pid) for pid in pids], store
 
 
 @pytest.fixture(scope="module")

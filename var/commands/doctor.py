@@ -27,6 +27,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="steps in which a copy of the model learns ten images by heart (default 100; 0: none)",
     )
+    parser.add_argument(
+        "--given-scales",
+        action="store_true",
+        help="also tell what each map costs: the distance of images whose first maps are true and the others drawn",
+    )
     parser.add_argument("--json", type=file_path, metavar="FILE", help="write the findings and all numbers as JSON")
     parser.add_argument("--device", help="cpu, cuda, ...; the default is the best there is")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
@@ -42,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
         data=arguments.data,
         vqvae=arguments.vqvae,
         overfit_steps=arguments.overfit_steps,
+        given_scales=arguments.given_scales,
         device=arguments.device,
         progress=not arguments.quiet,
     )

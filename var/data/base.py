@@ -11,6 +11,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition
+from var.data.terms import Terms
 from var.errors import UserError, listed
 from var.randomness import keyed_seed
 
@@ -83,12 +84,12 @@ class WrappedData:
     @property
     def licence(self) -> str | None:
         """The terms of the images."""
-        return getattr(self.data, "licence", None)
+        return Terms.of(self.data).licence
 
     @property
     def attribution(self) -> str | None:
         """What the makers of the images ask to be said."""
-        return getattr(self.data, "attribution", None)
+        return Terms.of(self.data).attribution
 
     def describe(self, index: int) -> str:
         """What the data call the image at `index`."""

@@ -10,6 +10,7 @@ from var.data.caption_files import read_captions
 from var.data.image_size import Size
 from var.data.listing import list_images
 from var.data.pictures import PictureData
+from var.data.terms import Terms
 from var.names import shown
 from var.paths import expanded
 
@@ -62,6 +63,7 @@ class FolderData(PictureData):
         )
         self.classes, self.paths, self.labels = listing.classes, listing.paths, listing.labels
         self.captions, self.notes = None, listing.notes
+        self.licence, self.attribution = Terms.of_folder(self.root)
         if captions:
             self.captions, notes = read_captions(self.root, listing, upper=metadata, skip=keep_broken_links)
             self.notes += notes

@@ -13,6 +13,7 @@ from var.data.base import ImageData, fingerprint, unwrapped
 from var.data.captions import checked_caption
 from var.data.class_names import checked_names
 from var.data.entries import METADATA, RECORD, is_left_out
+from var.data.terms import Terms
 from var.data.whole_numbers import as_whole
 from var.errors import UserError
 from var.files import is_unfinished, make_folder, sweep, write_json, write_text
@@ -29,7 +30,7 @@ def write_folder(
     """Write the first `count` images of `data`, or all, to `directory`/class/index.png; returns the directory.
 
     `FolderData` of the same size reads them back, sorted by class, to within rounding to 256 levels; their captions,
-    if they have any, which go into `metadata.jsonl`, are as they were. An interrupted
+    if they have any, which go into `metadata.jsonl`, and their terms are as they were. An interrupted
     call may be repeated, and one with a larger count adds to what is there. Raises `UserError`, before anything is
     written, for an impossible count or class name, if the directory holds anything else, other images of the same data
     included, and if it is, holds or lies in the folder that the data are read from; `BadImageError` for an image or a
@@ -47,6 +48,7 @@ def write_folder(
     # Of files a fingerprint knows names and sizes only, which two splits may have in common.
     source = [str(place.resolve()) for place in places]
     record = {"kind": KIND, "data": fingerprint(data), "source": source, "count": total, "whole": False}
+    record |= Terms.of(data).said()
     captions = getattr(data, "captions", None)
     _check_directory(directory, files, record, captions is not None)
     make_folder(directory)

@@ -10,6 +10,7 @@ from var.data.base import ImageData
 from var.doctor.caches import look_at_cache
 from var.doctor.codebooks import look_at_codebook
 from var.doctor.curve import look_at_curve
+from var.doctor.given_scales import check_given_scales, look_at_given_scales
 from var.doctor.labels import look_at_labels
 from var.doctor.learning import look_at_learning
 from var.doctor.likelihood import look_at_likelihood
@@ -42,6 +43,8 @@ LOOKS = {
     "learning": Look(look_at_learning, needs=("schedule", "tokenizer")),
 }
 """What is looked at."""
+GIVEN_SCALES = {"given scales": Look(look_at_given_scales, ("transformer",), ("schedule", "tokenizer", "weights"))}
+"""What is looked at where it is asked for, since it draws thousands of images."""
 
 
 def examine(
@@ -50,14 +53,16 @@ def examine(
     data: ImageData | Path | str | None = None,
     vqvae: Path | str | None = None,
     overfit_steps: int = OVERFIT_STEPS,
+    given_scales: bool = False,
     device: str | None = None,
     progress: bool = True,
 ) -> Report:
     """Look at the run of `var train vqvae` or `var train transformer` in the folder `run`, which stays as it is.
 
     `data` and `vqvae` stand in for those of the run, where these are elsewhere now, or were given in Python. The copies
-    that learn ten images take `overfit_steps`; 0 does without. Raises `UserError` for what is no such run, has no log,
-    or whose data cannot be opened.
+    that learn ten images take `overfit_steps`; 0 does without. With `given_scales` it is measured what each map costs:
+    the distance of images whose first k maps are true and whose others are drawn, for each k. Raises `UserError` for
+    what is no such run, has no log, or whose data cannot be opened.
     """
     checks.argument("run", str(run) if isinstance(run, Path) else run, str)
     if checks.argument("overfit_steps", overfit_steps, int) < 0:
@@ -71,11 +76,13 @@ def examine(
         progress=checks.argument("progress", progress, bool),
     )
     _ = patient.data  # what cannot be opened is refused first
+    if checks.argument("given_scales", given_scales, bool):
+        check_given_scales(patient)
     shapes: list[dict[str, Any]] = [{"scale": f"{height}x{width}"} for height, width in patient.schedule.shapes]
     patient.measured["scales"] = shapes
     findings: list[Finding] = []
     looked_at: list[str] = []
-    for name, look in LOOKS.items():
+    for name, look in {**LOOKS, **(GIVEN_SCALES if given_scales else {})}.items():
         faulty = {each.key for each in findings if each.severity == "fault"}
         if patient.kind in look.kinds and not faulty.intersection(look.needs):
             findings.extend(look.at(patient))

@@ -16,7 +16,7 @@ from var.data.catalog import open_data
 from var.data.loading import load_images
 from var.data.texts import with_texts
 from var.devices import chosen_device
-from var.errors import UserError, chosen
+from var.errors import UserError
 from var.foreign.documents import taken
 from var.foreign.logs import read_log
 from var.hub.layout import CONFIG, PIPELINE_INDEX
@@ -170,7 +170,12 @@ def open_patient(run: Path | str, **given: Any) -> Patient:
     values = read_settings(folder.settings)
     facts = taken(values, FACTS, dict, folder.settings, remedy="restore it")
     kind = taken(facts, "kind", str, folder.settings, remedy="restore it")
-    settings = chosen(kind, KINDS, "kind of run")
+    if kind not in KINDS:
+        raise UserError(
+            f"unknown kind of run {kind!r:.100} in {folder.path}: runs of `var train vqvae` and `transformer` can be "
+            f"examined; of others look at {folder.log.name} and the pictures in {folder.samples.name}/"
+        )
+    settings = KINDS[kind]
     del values[FACTS]
     if not folder.log.exists():
         raise UserError(f"a run is judged by its log, got {folder.path} without {folder.log.name}; train it first")

@@ -55,6 +55,8 @@ class Report:
         parts = [f"{self.run}: {self.kind}, {quantities.count(self.steps, 'step')}", *map(_words, self.findings)]
         if rows := self.measured.get("scales"):
             parts.append(_table(rows))
+        if told := self.measured.get("given_scales"):
+            parts.append(_given(told))
         parts.append(f"looked at: {', '.join(self.looked_at)}")
         faults = quantities.count(len(self.faults), "fault")
         named = ", ".join(dict.fromkeys(each.key for each in self.faults))
@@ -68,13 +70,25 @@ def _words(finding: Finding) -> str:
     return "\n".join([f"{finding.severity.upper()} {finding.key}", *filled])
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A line for each scale, a column for each number that one of them has."""
+def _given(told: Mapping[str, Any]) -> str:
+    """What each map costs: a line for each number of true maps."""
+    head = (
+        f"{told['title']} of {told['images']:,} images of the training's classes, whose first maps are true and whose "
+        f"others are drawn; of the images themselves it is {told['real']:.3f}. A map costs what drawing it adds."
+    )
+    return f"{textwrap.fill(head, WIDTH)}\n\n{_table(told['rows'], digits=3)}"
+
+
+def _table(rows: Sequence[Mapping[str, Any]], digits: int = 2) -> str:
+    """A line for each row, a column for each number that one of them has."""
     names = list(dict.fromkeys(name for row in rows for name in row))
-    cells = [[name.replace("_", " ") for name in names], *([_cell(row.get(name)) for name in names] for row in rows)]
+    cells = [
+        [name.replace("_", " ") for name in names],
+        *([_cell(row.get(name), digits) for name in names] for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return "\n".join("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
 
 
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)
+def _cell(value: Any, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}" if isinstance(value, float) else str(value)

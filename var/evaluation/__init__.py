@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from var.evaluation.sets.controls import gaussian_per_class as gaussian_per_class
     from var.evaluation.sets.controls import real_halves as real_halves
     from var.evaluation.sets.controls import token_marginals as token_marginals
+    from var.evaluation.sets.perturbed import perturbed_tokens as perturbed_tokens
     from var.evaluation.text_judging import TextEvidence as TextEvidence
     from var.evaluation.text_judging import TextJudge as TextJudge
 
@@ -51,6 +52,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "var.evaluation.features.classifier": "Classifier ClassifierConfig train_classifier",
         "var.evaluation.sets.controls": "gaussian_per_class real_halves token_marginals",
+        "var.evaluation.sets.perturbed": "perturbed_tokens",
         "var.evaluation.metrics.memorization": "Memorisation Memorization memorisation memorization",
         "var.evaluation.features.extraction": "FeatureExtractor Features extract",
         "var.evaluation.metrics.frechet": "RankDeficientWarning frechet_distance",

@@ -87,6 +87,7 @@ def judge(
         reference=_described_reference(file, Path(reference)),
         protocol=None if followed is None else followed.to_dict(),
         rejection=_rejection(keep_share, kept),
+        terms=_terms(file, sets),
         warnings=[*([] if file.provenance else [UNKNOWN_ORIGIN]), *unclear, *_worth(words), *notes, *twice, *ignored],
     )
 
@@ -259,6 +260,12 @@ def _rejection(share: float | None, kept: Sequence[dict[str, Any]]) -> dict[str,
     if share is None:
         return None
     return {"share": share, "samples": [one["samples"] for one in kept], "scores": values_of(kept)}
+
+
+def _terms(file: ReferenceStatistics, sets: Sequence[SampleSet]) -> list[str]:
+    """On which terms the images may be passed on, of which it is known."""
+    named = {"the reference": file.terms, **{f"the samples in {shown(one.path)}": one.terms for one in sets}}
+    return [f"Terms of {name}: {terms}" for name, terms in named.items() if terms.said()]
 
 
 def _network(judge: FeatureExtractor) -> dict[str, Any]:

@@ -115,16 +115,24 @@ class Engine:
 
 
 class KVCache:
-    """Keys and values of all layers and the whole sequence: allocated once per call, filled scale by scale."""
+    """Keys and values of all layers, as many as one scale sees: allocated once per call, filled scale by scale."""
 
     def __init__(self, config: VARConfig, layers: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
-        shape = (layers, 2, rows, config.heads, config.schedule.length, config.head_width)
-        self.storage = torch.empty(shape, dtype=dtype, device=device)
+        self.seen, self.lengths = config.schedule.seen(config.coarser), config.schedule.lengths
+        most = max(seen.stop - seen.start for seen in self.seen)
+        self.storage = torch.empty(layers, 2, rows, config.heads, most, config.head_width, dtype=dtype, device=device)
 
-    def views(self, where: slice) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """Per layer: the place of `where` (2, rows, heads, new, c); keys, and values, of [0, where.stop)."""
-        known = self.storage[:, :, :, :, : where.stop]
-        return self.storage[:, :, :, :, where].unbind(), known[:, 0].unbind(), known[:, 1].unbind()
+    def advance(self, scale: int) -> None:
+        """Forget what `scale` and finer ones do not see; the first of what is left moves to the front."""
+        start, last = self.seen[scale].start, self.seen[max(scale - 1, 0)]
+        if start > last.start:
+            kept = self.storage[:, :, :, :, start - last.start : last.stop - last.start]
+            self.storage[:, :, :, :, : kept.shape[4]] = kept.clone()  # they may overlap
+
+    def views(self, scale: int) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
+        """Per layer: the place of a scale (2, rows, heads, new, c); keys, and values, of all that it sees."""
+        known = self.storage[:, :, :, :, : self.seen[scale].stop - self.seen[scale].start]
+        return known[:, :, :, :, -self.lengths[scale] :].unbind(), known[:, 0].unbind(), known[:, 1].unbind()
 
     def first(self, rows: int) -> "KVCache":
         """That of the first rows, in the same memory."""
@@ -208,6 +216,7 @@ class EnginePass:
         rows = len(start) // 2 if self.guide and guidance is None else len(start)
         x = start[:rows] if latent is None else self._embed(latent, scale, rows)
         place = scale, rows
+        self.cache.advance(scale)
         if self.engine.graphs and place not in self.recorded:
             self.recorded[place] = record(lambda x: self._hidden(scale, x), x)
         return self.recorded[place](x) if self.engine.graphs else self._hidden(scale, x)
@@ -224,7 +233,7 @@ class EnginePass:
         cache, constants = self.cache, self.constants
         if len(x) < len(constants.start):
             cache, constants = cache.first(len(x)), constants.rows(slice(len(x)))
-        stored, keys, values = cache.views(self.engine.places[scale])
+        stored, keys, values = cache.views(scale)
         for index, layer in enumerate(self.engine.layers):
             gamma1, gamma2, scale1, scale2, shift1, shift2 = constants.modulation[index].unbind()
             hidden = torch.addcmul(shift1, _norm(x), scale1)

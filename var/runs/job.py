@@ -14,6 +14,7 @@ from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
 from var.data.base import ConditionSize, ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
+from var.data.terms import Terms
 from var.data.texts import check_captions, with_texts
 from var.devices import chosen_device
 from var.errors import UserError
@@ -112,12 +113,12 @@ class Job(ABC, Generic[Settings]):
 
     def card(self) -> ModelCard:
         """The page of what is trained: on what, on which terms, and how."""
-        training, licence = self.settings.training, getattr(self.data, "licence", None)
+        training, terms = self.settings.training, Terms.of(self.data)
         return ModelCard(
-            license=licence_id(licence),
+            license=licence_id(terms.licence),
             dataset=data_name(self.settings.data.source),
-            data_licence=licence,
-            attribution=getattr(self.data, "attribution", None),
+            data_licence=terms.licence,
+            attribution=terms.attribution,
             description=f"Trained with next-scale {__version__} for {count(training.steps, 'step')} of "
             f"{count(training.batch_size, 'image')}, seed {training.seed}; `{RUN_FILE}` has all settings.",
         )

@@ -9,6 +9,7 @@ import torch
 from var.errors import UserError, suggestion
 from var.hub.remote import Source, find_snapshot
 from var.text.encoders import TextEncoder
+from var.text.words import WORDS, WordEncoder
 
 HUB = "hf:"
 """Begins the name of a model by its Hub id or folder."""
@@ -23,15 +24,17 @@ def open_encoder(name: str, *, device: torch.device | str | None = None, **sourc
     "minilm" is the sentence encoder all-MiniLM-L6-v2 (Wang et al., arXiv 2002.10957; Reimers and Gurevych, arXiv
     1908.10084), vectors of width 384, from a package that pip brings: no network is needed. "hf:" and a folder or a Hub
     id is any text model of the library `transformers` (CLIP's, T5's, BERTs), in safetensors; no code of others is run.
+    "words:" and a few words with commas between them is a second label: each text is one of them (`WordEncoder`).
     `source` are the keywords of `var.hub.remote.Source`. Raises `UserError` for an unknown name, a missing package, and
     for what cannot be had or is no text model.
     """
+    if isinstance(name, str) and name.startswith(WORDS):
+        return WordEncoder(name)
     from var.text.pretrained import FILES, PretrainedTextEncoder
 
     if not isinstance(name, str) or not (name in PACKAGES or name.startswith(HUB)):
-        raise UserError(
-            f"unknown text encoder {name!r:.100}; {suggestion(str(name), [*PACKAGES, f'{HUB}ID-OR-FOLDER'])}"
-        )
+        known = [*PACKAGES, f"{HUB}ID-OR-FOLDER", f"{WORDS}A,B"]
+        raise UserError(f"unknown text encoder {name!r:.100}; {suggestion(str(name), known)}")
     if name in PACKAGES:
         return PretrainedTextEncoder(name, _packaged(PACKAGES[name]), device=device)
     rule = "must hold a text model in safetensors"

@@ -92,6 +92,23 @@ class Processes:
         dist.all_gather_object(values, value)
         return values
 
+    def from_all(self, work: Callable[[], Value]) -> list[Value]:
+        """What `work` returns on every process, in their order; what it raises on one is raised on all."""
+        outcome: tuple[Any, ...] = ()
+        caught: Exception | None = None
+        try:
+            outcome = work(), None
+        except Exception as error:  # raised again below, after the others were told
+            caught, outcome = error, (None, (isinstance(error, UserError), str(error)))
+        told = self.gather(outcome)
+        if caught is not None:
+            raise caught
+        for rank, (_, failure) in enumerate(told):
+            if failure is not None:
+                expected, message = failure
+                raise UserError(message) if expected else RuntimeError(f"process {rank} failed: {message}")
+        return [value for value, _ in told]
+
     def from_main(self, work: Callable[[], Value]) -> Value:
         """What `work` returns on the main process, which alone does it; its `UserError` is raised on every process."""
         if self.count == 1:

@@ -33,22 +33,26 @@ class VARConfig:
     vector_width: int = added(0)  # of the vectors that images are asked to show, beside their class; 0: none
     repeats: tuple[int, ...] = added((), of="sides")  # maps of each side, see `ScaleSchedule`
     sequence_width: int = added(0)  # of the features of texts that every block attends to; 0: no cross-attention
+    attention: Literal["causal", "markov"] = added("causal")  # to all coarser maps, or to the last `window` of them
+    window: int = added(1)  # coarser maps that a map attends to beside itself where attention is "markov"
 
     def __post_init__(self) -> None:
         checks.fields(self)
         object.__setattr__(self, "sides", self.schedule.sides)
         checks.at_least(1, self, "vocabulary", "code_width", "depth", "width", "heads")
-        checks.at_least(0, self, "vector_width", "sequence_width")
+        checks.at_least(0, self, "vector_width", "sequence_width", "window")
         checks.at_least(0 if self.vector_width or self.sequence_width else 1, self, "num_classes")
         checks.at_most(2**24, self, "vocabulary", "num_classes")
         checks.at_most(2**17, self, "code_width", "width", "heads", "vector_width", "sequence_width")
-        checks.at_most(2**10, self, "depth", "mlp_ratio", "embedding_std", "modulation_std", "gate_std")
+        checks.at_most(2**10, self, "window", "depth", "mlp_ratio", "embedding_std", "modulation_std", "gate_std")
         checks.positive(self, "mlp_ratio")
         checks.not_negative(
             self, "embedding_std", "modulation_std", *(["gate_std"] if self.gate_std is not None else [])
         )
         if self.width * self.mlp_ratio < 1:
             raise UserError(f"mlp_ratio must leave the MLP a width, got {self.mlp_ratio} of {self.width}; raise it")
+        if self.attention == "causal" and self.window != 1:
+            raise UserError(f'a window is of attention="markov", got {self.window} and "causal"; change one of them')
         check_scales(self.schedule)
         if self.width % self.heads:
             raise UserError(f"width must be divisible by heads, got {self.width} and {self.heads}; change one of them")
@@ -58,6 +62,11 @@ class VARConfig:
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
         return ScaleSchedule(self.sides, self.repeats)
+
+    @property
+    def coarser(self) -> int | None:
+        """How many coarser maps a map attends to; None is all."""
+        return self.window if self.attention == "markov" else None
 
     @property
     def head_width(self) -> int:

@@ -30,7 +30,9 @@ class VAR(PretrainedModel, nn.Module):
     """Block-causal transformer over token maps (arXiv 2404.02905, Section 3.3).
 
     Every position of a scale sees its own scale and all coarser ones; the input of scale k + 1 is the latent
-    accumulated over the scales up to k, so that a scale's own tokens are never seen.
+    accumulated over the scales up to k, so that a scale's own tokens are never seen. With `attention="markov"` it sees
+    no other keys than those of its own and the last few scales (MVAR, arXiv 2505.12742): the latent tells of the rest,
+    AdaLN of the condition.
     """
 
     config_class = VARConfig
@@ -55,7 +57,7 @@ class VAR(PretrainedModel, nn.Module):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head_adaln = AdaLN(width, 2)
         self.head = nn.Linear(width, config.vocabulary)
-        self.register_buffer("mask", block_causal_mask(scales), persistent=False)
+        self.register_buffer("mask", block_causal_mask(scales, config.coarser), persistent=False)
         self.register_buffer("scale_index", scales.scale_index(), persistent=False)
         self.reset_parameters()
 

@@ -61,6 +61,11 @@ class Setting:
         assert not isinstance(self.sampling.guidance_scale, tuple)
         return self.sampling.guidance_scale
 
+    @property
+    def guided(self) -> bool:
+        """Whether guidance takes another evaluation of the network."""
+        return self.guidance_scale not in (0, 1)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelPlan:
@@ -137,9 +142,9 @@ class Contender(ABC):
     def around(self, sampling: Any) -> tuple[Any, ...]:
         """The settings that are shown beside `sampling`."""
 
-    def shortest(self, sampling: Any) -> Any:
-        """Settings that meet every shape of tensors that `sampling` meets, in as few steps as may be: to warm up."""
-        return sampling
+    def of_steps(self, sampling: Any, steps: int) -> Any | None:
+        """The settings with so many steps, where each takes as long as any other; else None."""
+        return None
 
     @abstractmethod
     def row_title(self, row: Row) -> str:

@@ -73,7 +73,7 @@ class DiffusionContender(Contender):
         side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
         given = {"image_channels": channels, "image_size": side, **given_by(data, run.data), **self.network_changes}
         run = replace(run, **self.changes, unet=replace(run.unet, **given))
-        headline = self._headline(run.guidance_scale, run.num_timesteps)
+        headline = self._headline(run.sampling, run.num_timesteps)
         sweep = self.around(headline)
         if preset in UNGUIDED:
             sweep = tuple(each for each in sweep if each.guidance_scale == 1 or each.sampler != headline.sampler)
@@ -81,16 +81,14 @@ class DiffusionContender(Contender):
             runs={"diffusion": run}, steps=run.num_timesteps, headline=headline, sweep=sweep, grid=_grid(headline)
         )
 
-    def _headline(self, guidance_scale: float, timesteps: int) -> SamplingSettings:
+    def _headline(self, sampling: SamplingSettings, timesteps: int) -> SamplingSettings:
         sampler, steps = self.first
-        steps = min(steps, timesteps)
-        return SamplingSettings(sampler=sampler, num_inference_steps=steps, guidance_scale=guidance_scale)
+        return replace(sampling, sampler=sampler, num_inference_steps=min(steps, timesteps))
 
     def plan_of(self, pipeline: DiffusionPipeline, run: Any) -> ModelPlan:
-        """The guidance of its run, or the pipeline's own."""
-        guidance = SamplingSettings().guidance_scale if run is None else run.guidance_scale
+        """Guidance and spacing of its run, or the pipeline's own."""
         most = pipeline.schedule.num_timesteps
-        headline = self._headline(guidance, most)
+        headline = self._headline(SamplingSettings() if run is None else run.sampling, most)
         return ModelPlan(steps=most, headline=headline, sweep=self.around(headline), grid=_grid(headline))
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
@@ -120,9 +118,9 @@ class DiffusionContender(Contender):
         """As the sampler says."""
         return network_evaluations(sampling.sampler, self.steps(sampling, plan))
 
-    def shortest(self, sampling: SamplingSettings) -> SamplingSettings:
-        """Two steps."""
-        return replace(sampling, num_inference_steps=2)
+    def of_steps(self, sampling: SamplingSettings, steps: int) -> SamplingSettings:
+        """All steps are alike."""
+        return replace(sampling, num_inference_steps=steps)
 
     def row_title(self, row: Row) -> str:
         """As in "DDIM-50 g=1.5"."""

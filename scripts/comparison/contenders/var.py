@@ -14,7 +14,7 @@ from comparison.report.figures import code_usage_chart, in_pixels, reconstructio
 from comparison.report.processes import Process
 from var.data.base import ImageData
 from var.errors import UserError
-from var.evaluation import psnr
+from var.evaluation import perturbed_tokens, psnr
 from var.evaluation.report.html import Html, element, facts, figure
 from var.evaluation.sets.controls import token_marginals
 from var.generation import VARPipeline
@@ -33,6 +33,8 @@ from var.runs.job import Job
 from var.tokenizer import Tokenizer
 from var.vqvae import VQVAE
 
+PERTURBED = 0.1
+"""Share of the tokens that are replaced by near ones, to see what the decoder makes of a generator's misses."""
 GUIDANCE = (1.0, 1.5, 2.0, 3.0, 4.0)
 SHOWN = {"digits": (1.0, 1.2, 1.5)}
 """Guidance scales beside the headline's, by preset, where they are others than `GUIDANCE`."""
@@ -173,8 +175,7 @@ class VARContender(Contender):
         """Every token drawn on its own, given the class."""
         maps = _encoded(pipeline.vqvae, images)
         drawn = token_marginals(maps, labels, int(labels.max()) + 1, per_class, seed)
-        parts = zip(*(tokens.to(pipeline.device).split(200) for tokens in drawn), strict=True)
-        return {"token_marginals": torch.cat([pipeline.vqvae.decode(list(part)).cpu() for part in parts])}
+        return {"token_marginals": _decoded(pipeline.vqvae, drawn)}
 
     def likelihoods(
         self, pipeline: VARPipeline, images: Tensor, labels: Tensor, levels: int, generator: torch.Generator
@@ -189,13 +190,16 @@ class VARContender(Contender):
         """Reconstruction of test and training images, the bits of one, and the use of the codebook by scale."""
         vqvae = pipeline.vqvae
         decoded_train, decoded_test = (in_batches(vqvae.reconstruct, images, vqvae.device) for images in (train, test))
-        counts = count_codes(_encoded(vqvae, train), vqvae.config.vocabulary)
+        maps = _encoded(vqvae, train)
+        counts = count_codes(maps, vqvae.config.vocabulary)
         usage, perplexity = code_use(counts)
         tokens = vqvae.config.schedule.length
         return {
             "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
             "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
             "reconstruction_fd": scores(decoded_train)["fd"],
+            "perturbed_fd": scores(_decoded(vqvae, _perturbed(vqvae, maps)))["fd"],
+            "perturbed_share": PERTURBED,
             "codes_used": float(code_use(counts.sum(0))[0]),
             "sides": list(vqvae.config.schedule.maps),
             "usage_by_scale": usage.tolist(),
@@ -245,6 +249,9 @@ class VARContender(Contender):
             (f"{report.distance_name} of reconstructions", show(numbers["reconstruction_fd"])),
             ("Codes in use", f"{numbers['codes_used']:.0%}"),
         ]
+        if "perturbed_fd" in numbers:
+            title = f"The same with {numbers['perturbed_share']:.0%} of the tokens swapped for near ones (pFD)"
+            rows.insert(3, (title, show(numbers["perturbed_fd"])))
         if "bits_per_image" in numbers:
             tokens = f"{numbers['tokens']} tokens of {numbers['vocabulary']} codes"
             rows.append(("Bits per image", f"{numbers['bits_per_image']:.0f}, {tokens}"))
@@ -255,3 +262,14 @@ def _encoded(vqvae: Any, images: Tensor) -> list[Tensor]:
     """The token maps of all images, a few of which are encoded at once."""
     parts = [vqvae.encode(some.to(vqvae.device)) for some in images.split(200)]
     return [torch.cat([part.cpu() for part in scale]) for scale in zip(*parts, strict=True)]
+
+
+def _perturbed(vqvae: Any, token_maps: list[Tensor]) -> list[Tensor]:
+    others = vqvae.config.vocabulary - 1
+    return perturbed_tokens(token_maps, vqvae.codes, share=PERTURBED, nearest=min(10, others))
+
+
+def _decoded(vqvae: Any, token_maps: list[Tensor]) -> Tensor:
+    """The images of all token maps, a few of which are decoded at once."""
+    parts = zip(*(tokens.to(vqvae.device).split(200) for tokens in token_maps), strict=True)
+    return torch.cat([vqvae.decode(list(part)).cpu() for part in parts])

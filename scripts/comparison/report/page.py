@@ -52,6 +52,10 @@ def _subtitle(report: Report) -> str:
     return ", ".join(parts)
 
 
+TOLD = ("preset", "timing", "licence", "attribution")
+"""Settings that are sentences or names."""
+
+
 def _compared(report: Report) -> list[Html]:
     rows, settings = report.headlines(), report.settings
     data, reference = settings.get("data", settings["extractor"]), settings.get("reference", "the real images")
@@ -75,7 +79,7 @@ def _compared(report: Report) -> list[Html]:
             "Guidance",
             f"The step from the unconditional prediction towards the class is stretched by g: {guidance}; 1 is off.",
         ),
-        *((name.capitalize(), settings[name]) for name in ("preset", "licence", "attribution") if settings.get(name)),
+        *((name.capitalize(), settings[name]) for name in TOLD if settings.get(name)),
         *(("Data", note) for note in settings.get("notes", ())),
     ]
     return [element("p", introduction), facts(told)]

@@ -25,6 +25,7 @@ _SHARES = ("precision", "recall", "class_consistency")
 SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
 _LIKELY = ("likelihood", "bits_per_dimension", "bits_error", "bits_estimate")  # of every family
 _OPTIONAL = ("headline", "spread", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
+_OPTIONAL += ("timed_images",)
 _ADDED = ("scores", "by_seed")  # older reports lack them
 BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
 _TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *BY_SCALE)

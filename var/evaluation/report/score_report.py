@@ -71,6 +71,7 @@ class ScoreReport:
     protocol: dict[str, Any] | None = None
     rejection: dict[str, Any] | None = None  # share, samples and scores of the samples that were kept: another model's
     warnings: list[str] = field(default_factory=list)
+    terms: list[str] = field(default_factory=list)  # licence and attribution of the images, a sentence for each set
     environment: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -150,7 +151,7 @@ _FORM: dict[str, Any] = {
     **dict.fromkeys(("name", "distance"), str),
     **dict.fromkeys(("scores", "extractor", "reference", "environment"), dict),
     **dict.fromkeys(("classifier", "floor", "protocol", "rejection"), dict | None),
-    **dict.fromkeys(("sets", "warnings"), list),
+    **dict.fromkeys(("sets", "warnings", "terms"), list),
 }
 _INSIDE: dict[str, dict[str, Any]] = {
     "extractor": {"name": str, "digest": str},
@@ -178,9 +179,10 @@ def _check_form(values: Mapping[str, Any], source: Path | str) -> None:
     numbered = {f"set {place}": one for place, one in enumerate(values.get("sets", []))}
     for place in numbered:
         taken(taken(numbered, place, dict, source, remedy=remedy), "samples", int, f"{source}, {place}", remedy=remedy)
-    for place, warning in enumerate(values.get("warnings", [])):
-        if not isinstance(warning, str):
-            raise UserError(f"{source}: warning {place} must be a text, got {warning!r}; {remedy}")
+    for name in ("warnings", "terms"):
+        for place, said in enumerate(values.get(name, [])):
+            if not isinstance(said, str):
+                raise UserError(f"{source}: {name}, {place} must be a text, got {said!r}; {remedy}")
     if "versions" in values.get("environment", {}):
         taken(values["environment"], "versions", dict, f"{source}, environment", remedy=remedy)
 

@@ -80,7 +80,7 @@ def _prose(note: str) -> str:
 
 
 def notes_on(reports: Sequence[ScoreReport]) -> list[str]:
-    """Protocol, floor, rejection, cautions and origin; what is not true of all models begins with the model's name."""
+    """Protocol, floor, cautions, terms, origin and the like; what is not true of all models begins with its name."""
     found = [(report.name, [escaped(note) for note in _notes(report)]) for report in reports]
     shared = [note for note in found[0][1] if all(note in notes for _, notes in found)]
     own = [f"{shown(name)}: {note}" for name, notes in found for note in notes if note not in shared]
@@ -110,6 +110,7 @@ def _notes(report: ScoreReport) -> list[str]:
             f"{report.rejection['samples'][0]} images: {kept}."
         )
     notes += [f"Caution. {shown(caution, LONGEST)}" for caution in report.warnings]
+    notes += [shown(terms, LONGEST) for terms in report.terms]
     judge = f"{shown(report.extractor['name'])} {report.extractor['digest'][:12]}"
     if report.classifier is not None:
         judge += f" (classes by {shown(report.classifier['name'])} {report.classifier['digest'][:12]})"

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from var.data.folder import FolderData
+from var.data.terms import UNKNOWN, Terms
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
 from var.evaluation.metrics.frechet import check_covariance
@@ -30,6 +32,7 @@ KEPT_FEATURES = 10_000
 """Features that are kept beside the statistics, for precision, recall, kernel distances and the floor."""
 
 _BATCH = 100
+_REMEDY = "build it again"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ class ReferenceStatistics:
     spatial: Statistics | None = None
     features: Float[Tensor, "n dimensions"] | None = None  # of some of the images
     provenance: Provenance | None = None  # None: a file of somebody else, which does not say
+    terms: Terms = UNKNOWN  # of the real images
     images_file: Path | None = None  # an npz with some of the images (ADM's arr_0)
     digest: str = ""  # SHA-256 of the file, once there is one
     notes: tuple[str, ...] = ()  # cautions on the folder that they were built of, which no file keeps
@@ -82,6 +86,8 @@ class ReferenceStatistics:
             arrays["features"] = self.features.numpy()
         if self.provenance is not None:
             arrays["provenance"] = np.array(json.dumps(asdict(self.provenance)))
+        if terms := self.terms.said():
+            arrays["terms"] = np.array(json.dumps(terms))
         if self.images_file is not None:
             arrays["arr_0"] = np.concatenate(list(npz_rows(self.images_file, "arr_0", _BATCH)))
         write_npz(path, arrays)
@@ -107,6 +113,7 @@ class ReferenceStatistics:
             spatial=spatial,
             features=_features(path, statistics.dimensions),
             provenance=_provenance(path),
+            terms=Terms.read(_document(path, "terms") or {}, f"{shown(path)}: its terms", _REMEDY),
             images_file=path if has_images else None,
             digest=file_digest(path),
         )
@@ -186,6 +193,7 @@ def build_statistics(
         spatial=None if found.spatial is None else Statistics.from_features(found.spatial),
         features=found.features[order.sort().values] if keep_features > 0 else None,
         provenance=provenance,
+        terms=Terms.of_folder(folder),
         notes=notes,
     )
 
@@ -234,14 +242,19 @@ def _features(path: Path, dimensions: int) -> Float[Tensor, "n d"] | None:
 
 
 def _provenance(path: Path) -> Provenance | None:
-    found = npz_header(path, "provenance")
+    values = _document(path, "provenance")
+    if values is None:
+        return None
+    source, kinds = f"{shown(path)}: its provenance", {field.name: field.type for field in fields(Provenance)}
+    return Provenance(**{name: taken(values, name, kind, source, remedy=_REMEDY) for name, kind in kinds.items()})
+
+
+def _document(path: Path, name: str) -> dict[str, Any] | None:
+    """The JSON object that a file of statistics has under `name`; None if it has none."""
+    found = npz_header(path, name)
     if found is None:
         return None
     shape, kind = found
-    remedy = "build it again"
     if shape != () or kind.kind != "U":
-        raise UserError(f"{path}: its provenance must be a text, got {kind} {shape}; {remedy}")
-    source = f"{shown(path)}: its provenance"
-    values = parse_json(str(npz_array(path, "provenance")), source, remedy=remedy)
-    kinds = {field.name: field.type for field in fields(Provenance)}
-    return Provenance(**{name: taken(values, name, kind, source, remedy=remedy) for name, kind in kinds.items()})
+        raise UserError(f"{path}: its {name} must be a text, got {kind} {shape}; {_REMEDY}")
+    return parse_json(str(npz_array(path, name)), f"{shown(path)}: its {name}", remedy=_REMEDY)

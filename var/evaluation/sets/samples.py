@@ -13,6 +13,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from var.data.terms import UNKNOWN, Terms
 from var.errors import UserError
 from var.evaluation.sets.folder import ignored, list_images
 from var.evaluation.sets.records import Record, compared, differing, read_records
@@ -54,6 +55,7 @@ class SampleSet:
     settings: Mapping[str, Any] | None = None  # what all records have in common
     folders: tuple[str, ...] = ()  # the class folder of each image; none where there are none
     notes: tuple[str, ...] = ()  # cautions: what of the folder is not in the set
+    terms: Terms = UNKNOWN  # of images that `write_folder` wrote
 
     @property
     def prompts(self) -> list[str] | None:
@@ -129,6 +131,7 @@ def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
         records=records.each,
         settings=records.settings,
         folders=folders,
+        terms=Terms.of_folder(path),
         notes=(*found.notes, *([ignored(path, "picture of many images", grids)] if grids else [])),
     )
 

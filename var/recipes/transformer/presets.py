@@ -22,6 +22,7 @@ from var.recipes.vqvae.presets import (
     CIFAR,
     IMAGENET,
     REPEATS_DIGITS,
+    REPEATS_SHAPES_TEXT,
     SIDES_32,
     SIDES_64,
     SIDES_256,
@@ -30,6 +31,7 @@ from var.recipes.vqvae.presets import (
     SIDES_DIGITS,
     SIDES_EMOJI_32,
     SIDES_EMOJI_64,
+    SIDES_SHAPES_TEXT,
 )
 from var.runs.settings import CheckpointSettings, DataSettings, EvaluationSettings
 from var.training import TrainingConfig
@@ -86,11 +88,19 @@ _SHAPES_TEXT_32 = replace(
     data=DataSettings(text="minilm", class_labels=False),
     tokens=TokenSettings(cached=False),
     transformer=replace(
-        _SHAPES_32.transformer, num_classes=0, vector_width=384, depth=5, width=96, heads=3, mlp_ratio=3.5
+        _SHAPES_32.transformer,
+        sides=SIDES_SHAPES_TEXT,
+        repeats=REPEATS_SHAPES_TEXT,
+        num_classes=0,
+        vector_width=384,
+        depth=5,
+        width=96,
+        heads=3,
+        mlp_ratio=3.5,
     ),
-    training=replace(_SHAPES_32.training, steps=2800),
+    training=replace(_SHAPES_32.training, steps=2700, batch_size=32),
     sampling=SamplingSettings(guidance_scale=2.0, temperature=0.6),
-    evaluation=replace(_SHAPES_32.evaluation, every=1400),
+    evaluation=replace(_SHAPES_32.evaluation, every=1350),
 )
 
 # Of 550 steps, without variants and dropout, the distance was 4.1 times that of real training images, of 620 with

@@ -20,6 +20,7 @@ from var.images import from_uint8
 
 SPLITS = (*PARTS, "all")
 LABELS = ("category", "subcategory")
+WORDS = ("name", "style")
 LEAST_SIZE, LARGEST_SIZE = 8, 1024
 
 
@@ -30,7 +31,7 @@ class EmojiData:
 
     def __init__(
         self, shown: Sequence[tuple[Emoji, str]], *, labels: str, classes: Sequence[str], size: tuple[int, int],
-        channels: int, styles: dict[str, Font],
+        channels: int, styles: dict[str, Font], words: str = "name",
     ):  # fmt: skip
         self.emoji = tuple(emoji for emoji, _ in shown)
         self.styles = tuple(styles)
@@ -38,14 +39,16 @@ class EmojiData:
         numbers = {name: number for number, name in enumerate(classes)}
         self.labels: Int64[Tensor, " n"] = torch.tensor([numbers[getattr(emoji, labels)] for emoji in self.emoji])
         self.style_labels: Int64[Tensor, " n"] = torch.tensor([self.styles.index(style) for _, style in shown])
-        self._fonts = tuple(styles.values())
+        self._fonts, self._words = tuple(styles.values()), words
 
     def __len__(self) -> int:
         return len(self.emoji)
 
     @property
     def captions(self) -> tuple[str, ...]:
-        """The English name of each emoji, such as "red apple"."""
+        """The English name of each emoji, such as "red apple", or by choice the style."""
+        if self._words == "style":
+            return tuple(self.styles[place] for place in self.style_labels.tolist())
         return tuple(emoji.name for emoji in self.emoji)
 
     @property
@@ -66,7 +69,7 @@ class EmojiData:
     @property
     def attribution(self) -> str:
         """What the makers of the styles ask to be said."""
-        return " ".join(dict.fromkeys(STYLES[style].attribution for style in self.styles))
+        return "; ".join(dict.fromkeys(STYLES[style].attribution for style in self.styles))
 
     def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`, float32 in [-1, 1], always of one of the 256 levels."""
@@ -96,6 +99,7 @@ def open_emoji(
     styles: tuple[str, ...] = ("openmoji",),
     labels: str = "category",
     tones: bool = False,
+    words: str = "name",
 ) -> EmojiData:
     """All emoji of Unicode up to version 17, in the middle of white: 1,914, or with skin tones 3,944, in each style.
 
@@ -112,10 +116,12 @@ def open_emoji(
             versions of that font a few emoji are missing).
         labels: the classes: "category" (9) or "subcategory" (99).
         tones: take in the versions with skin tones.
+        words: the captions: "name", or "style", which models learn as a second label, beside the class, where captions
+            are read by the encoder "words:openmoji,noto".
 
     Raises `UserError` for other values, and if the packages of the extra `emoji`, a font, or raqm are absent.
     """
-    _check(split=(split, SPLITS), labels=(labels, LABELS))
+    _check(split=(split, SPLITS), labels=(labels, LABELS), words=(words, WORDS))
     size, channels = _checked_shape(size, channels)
     if not styles or len(set(styles)) < len(styles):
         raise UserError(f"styles must be one or several different names, got {styles!r}; name each once")
@@ -130,7 +136,7 @@ def open_emoji(
         if split in ("all", part_of(emoji.concept, style, styles)) and font.has(emoji.text)
     ]
     classes = tuple(CATEGORIES.values()) if labels == "category" else sorted({e.subcategory for e in everything})
-    return EmojiData(shown, labels=labels, classes=classes, size=size, channels=channels, styles=fonts)
+    return EmojiData(shown, labels=labels, classes=classes, size=size, channels=channels, styles=fonts, words=words)
 
 
 def _check(**values: tuple[str, Sequence[str]]) -> None:
