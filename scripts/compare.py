@@ -117,7 +117,11 @@ def _compare(options: argparse.Namespace) -> int:
     if not is_main():
         return 0
     # All scores of so many models side by side are for the page.
-    print(f"\n{report.table()}\n" + ("" if options.families else f"\n{text(report.score_reports())}\n"))
+    print(f"\n{report.table()}\n")
+    if not options.families:
+        if len(seeds) > 1:
+            print(f"Of training seed {seeds[0]}:")
+        print(f"{text(report.score_reports())}\n")
     for sentence in verdict(report):
         print(f"- {sentence}")
     for name in ("licence", "attribution"):

@@ -153,6 +153,9 @@ class TestCharts:
             assert min(picture_size(svg)) > 100
         assert "2x3" in labels(charts["perplexity, codes"])
 
+    def test_scales_of_one_size_have_bars_of_their_own(self):
+        assert labels(code_usage_chart([1, 2, 2], [0.4, 0.9, 1], [20.1, 60.2, 90.3])).count("2x2") == 2
+
     def test_every_mark_of_the_tradeoff_tells_its_numbers(self):
         found = labels(tradeoff_plot(report()))
         assert sum(text.endswith("s per 1000 images") for text in found) == len(report().results)

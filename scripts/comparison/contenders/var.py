@@ -220,7 +220,7 @@ class VARContender(Contender):
             self.numbers(report),
             figure(
                 reconstruction_pairs(originals, decoded),
-                f"Top: test images{unseen}. Bottom: what is left of them in tokens. Look for strokes that thin out, "
+                f"Top: test images{unseen}. Bottom: what is left of them in tokens. Look for details that thin out, "
                 "break or vanish.",
                 alt="A row of original images above a row of their reconstructions.",
                 title="Reconstructions",

@@ -93,7 +93,8 @@ def code_usage_chart(sides: Sequence[int | Sequence[int]], usage: Sequence[float
         (left, [100 * share for share in usage], "codes in use, % of the vocabulary", 118),
         (right, list(perplexity), "perplexity, codes", 1.18 * max(perplexity)),
     ):
-        axes.barh(names, values, height=0.62, color=LIGHT["blue"])
+        # By place: several scales may be of one size.
+        axes.barh(range(len(names)), values, height=0.62, color=LIGHT["blue"])
         for place, value in enumerate(values):
             text = f"{value:.0f}" if value >= 9.95 else f"{value:.1f}"
             _beside(axes, text, (value, place), 6)
@@ -103,6 +104,7 @@ def code_usage_chart(sides: Sequence[int | Sequence[int]], usage: Sequence[float
         axes.spines["bottom"].set_visible(False)
         axes.set_xticks([])
         axes.set_title(title, loc="left", fontsize=12, color=LIGHT["muted"])
+    left.set_yticks(range(len(names)), names)
     left.set_ylabel("scale")
     right.set_yticks([])
     return svg(figure)

@@ -27,7 +27,7 @@ def tradeoff(report: Report, pictures: Pictures) -> list[Html]:
         "scale g and by its number of steps where that can be chosen. The band joins the settings that no other one "
         "beats on both time and distance: the colour of its marks says which model to take for a given budget. Where "
         "another model reaches the distance of the first, an arrow leads there. Marks above the Gaussian's line are "
-        "worse than a model that knows no strokes. Point at a mark for its numbers."
+        "worse than a model that knows no shapes. Point at a mark for its numbers."
     )
     alt = f"Scatter plot of {name} against seconds per 1000 images, logarithmic, for {len(report.results)} settings."
     return [figure(pictures.tradeoff, caption, alt=alt, wide=True, live=True)]
@@ -47,7 +47,7 @@ def samples(report: Report, pictures: Pictures) -> list[Html]:
     ]
     hint = (
         "Look along the rows: does every image show its class, do the images of a row differ from each other "
-        "as much as the real ones do, and are strokes as smooth?"
+        "as much as the real ones do, and are shapes as clean?"
     )
     return [element("p", hint), element("div", *grids, class_="beside")]
 

@@ -173,7 +173,9 @@ class Report:
             bits, tokens, codes = (self.tokenizer[key] for key in ("bits_per_image", "tokens", "vocabulary"))
             notes.append(f"An image is {tokens} tokens of {codes} codes, {bits:.0f} bits.")
         if any("spread" in row for row in self.results):
-            notes.append(f"Means over {len(self.settings['seeds'])} training seeds, +- their standard deviation.")
+            notes.append(f"Means over {len(self.settings['seeds'])} training seeds; the page has their deviations too.")
+        if chosen_on := self.settings.get("chosen_on"):
+            notes.append(f"Guidance and steps were chosen on {chosen_on}.")
         return " ".join(notes)
 
 
