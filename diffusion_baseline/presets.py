@@ -85,7 +85,6 @@ _DIGITS = DiffusionRun(
     # 10 steps of DPM-Solver++ had .064 after 1200 steps of 64 images, .074 after 2200 of 32, .068 after 330 of 256.
     training=replace(_ON_A_CPU, steps=640, batch_size=128),
     guidance_scale=1.1,
-    spacing="tapered",
     evaluation=EvaluationSettings(every=320, samples=500),
 )
 

@@ -9,7 +9,6 @@ from diffusion_baseline.meanflow import check_interval
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import MOST_TIMESTEPS
-from diffusion_baseline.spacings import SPACINGS
 from diffusion_baseline.unet import UNet, UNetConfig
 from diffusion_baseline.weighting import DENSITIES, LOSS_WEIGHTS
 from var import checks
@@ -34,14 +33,12 @@ class DiffusionRun(GeneratorSettings):
     interval_share: float = added(0.25)  # of the images, for prediction "meanflow": told more than one instant
     guidance_scale: float = 1.5  # with which samples are drawn
     sampling_steps: int = 50  # of DDIM, with which samples are drawn in between
-    spacing: str = added("trailing")  # of the steps of DDIM; few of small images gain by "tapered"
     latent: bool = added(False)  # whether latents of a codec are diffused, which gives the U-Net's size and channels
 
     def __post_init__(self) -> None:
         GeneratorSettings.__post_init__(self)
         checks.at_least(1, self, "num_timesteps", "sampling_steps")
         checks.share(self, "interval_share")
-        chosen(self.spacing, SPACINGS, "spacing")
         chosen(self.loss_weight, LOSS_WEIGHTS, "loss_weight")
         chosen(self.timestep_density, DENSITIES, "timestep_density")
         check_interval(self.prediction, self.schedule, self.unet.interval)
@@ -51,7 +48,7 @@ class DiffusionRun(GeneratorSettings):
     def sampling(self) -> SamplingSettings:
         """How samples are drawn in between."""
         steps = min(self.sampling_steps, self.num_timesteps)
-        return SamplingSettings(guidance_scale=self.guidance_scale, num_inference_steps=steps, spacing=self.spacing)
+        return SamplingSettings(guidance_scale=self.guidance_scale, num_inference_steps=steps)
 
     def pipeline(
         self, class_names: Sequence[str] | None = None, *, seed: int = 0, codec: LatentCodec | None = None
