@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool
 from torch import Tensor
 
 from diffusion_baseline.diffusion import add_noise
@@ -15,22 +15,20 @@ from diffusion_baseline.stepping import Walk, normal, timestep_pairs
 from var import checks
 from var.errors import UserError
 from var.randomness import keyed_generator
-from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks, one_for_all
+from var.sampling.editing import GivenImages, GivenMasks, Start
 from var.sampling.labels import ClassLabels
 
 Sampler = Callable[..., Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class Edit(Start):
     """How a walk begins at images, and what it keeps of them.
 
     `strength`, in (0, 1], is the share of the timesteps that it goes through; 1 begins with noise alone. Each stretch
     of `jump` steps is gone through `resampling` times. Raises `UserError` for a setting outside its range.
     """
 
-    images: Float64[Tensor, "images c h w"]
-    masks: Bool[Tensor, "masks 1 h w"] | None = None  # True is redrawn; None: everything is
     strength: float
     resampling: int = 1
     jump: int = 1
@@ -41,12 +39,6 @@ class Edit:
         for name in ("resampling", "jump"):
             checks.argument(name, getattr(self, name), int)
         checks.at_least(1, self, "resampling", "jump")
-
-    @property
-    def counts(self) -> dict[str, int | None]:
-        """For how many images there is what."""
-        masks = {} if self.masks is None else {"masks": one_for_all(self.masks)}
-        return {"images": one_for_all(self.images), **masks}
 
     def around(
         self, sample: Sampler, options: Mapping[str, Any], schedule: NoiseLevels, seeds: Sequence[int]
@@ -157,14 +149,8 @@ class Edits:
         which takes as many times the work. The rest of the `call` is that of the pipeline; a mask of all True is a call
         without an image. Raises `UserError` as that does, and for what does not fit the model.
         """
-        start = Edit(
-            images=images_for(self, images),
-            masks=given_masks(masks, size=self._network().config.size),
-            strength=strength,
-            resampling=resampling,
-            jump=jump,
-        )
-        return self(class_labels, edit=start, **call)
+        own = {"strength": strength, "resampling": resampling, "jump": jump}
+        return self(class_labels, edit=Edit.of(edited_shape(self), images, masks, **own), **call)
 
     def variations(
         self: Any, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
@@ -173,12 +159,11 @@ class Edits:
 
         That is SDEdit (Meng et al. 2022): at 1 nothing of the images is left. The rest is as for `edit`.
         """
-        return self(class_labels, edit=Edit(images=images_for(self, images), strength=strength), **call)
+        return self(class_labels, edit=Edit.of(edited_shape(self), images, strength=strength), **call)
 
 
-def images_for(pipeline: Any, images: GivenImages) -> Tensor:
-    """Images to edit, as the pipeline draws them; raises `UserError` for others, and where it diffuses latents."""
+def edited_shape(pipeline: Any) -> tuple[int, int, int]:
+    """(channels, height, width) of images to edit; raises `UserError` where latents are diffused."""
     if pipeline.codec is not None:
         raise UserError("images are edited where pixels are diffused, got a model of latents; use one without a codec")
-    config = pipeline._network().config
-    return given_images(images, channels=config.image_channels, size=config.size)
+    return pipeline.image_shape

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from diffusion_baseline.diffusion import simplified_loss
-from diffusion_baseline.editing import images_for
+from diffusion_baseline.editing import edited_shape
 from diffusion_baseline.output import DiffusionOutput
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.unet import UNet
@@ -21,7 +21,7 @@ from var.conditions import ClassEmbedding, Condition, Shown, Text, condition_of
 from var.errors import UserError
 from var.eval_mode import eval_mode
 from var.randomness import keyed_generator
-from var.sampling.editing import GivenImages
+from var.sampling.editing import GivenImages, Start
 from var.sampling.finite import check_finite
 from var.sampling.labels import ClassLabels, Count, count_images
 from var.sampling.numbers import check_switches
@@ -90,7 +90,7 @@ def imagic(
     """
     settings = settings or ImagicSettings()
     check_switches(progress=progress)
-    images = images_for(pipeline, image)
+    images = Start.of(edited_shape(pipeline), image).images
     if len(images) != 1:
         raise UserError(f"a network learns one image, got {len(images)}; call for each of them")
     condition = pipeline._condition(class_labels, prompt, vectors, 1, [settings.seed]).to(pipeline.device)

@@ -30,7 +30,6 @@ from var.runs.job import Job, Prepared, configured, open_text_encoder, open_trai
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.training import Task
-from var.training.optimization import optimizer_flops
 
 FREE = ("num_classes", "dropout")
 """Fields of a network's config that trained weights do not fix."""
@@ -92,15 +91,7 @@ class DiffusionJob(Job[DiffusionRun]):
         cost, codecs = unet_cost(unet, settings), ()
         if self.codec is not None:
             cost, codecs = cost + encoding_cost(self.codec), (Network.of("autoencoder", self.codec, trained=False),)
-        return Plan(
-            kind=self.kind,
-            settings=settings,
-            data=self.data,
-            networks=(Network.of("U-Net", unet), *codecs),
-            image_cost=cost,
-            optimizer_flops=optimizer_flops(unet, settings.training),
-            processes=processes,
-        )
+        return self.planned(unet, processes, networks=(Network.of("U-Net", unet), *codecs), image_cost=cost)
 
     def prepare(self, session: Session) -> Prepared:
         """Build the pipeline, train the judge."""

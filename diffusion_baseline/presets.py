@@ -8,7 +8,7 @@
 | shapes-latent-32 | a few hundred steps | those of shapes-32 |
 | digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |
 | shapes-super-32 | no | those of shapes-32 |
-| emoji-64 | a few steps only: the loss falls | those of emoji-32, for larger images |
+| emoji-64 | for 120 steps, 2 minutes of a core: loss 0.62 to 0.17; 1 s a step | those of emoji-32, for larger images |
 | NAME-flow of digits, shapes-32, emoji-32 | digits, with all timesteps alike | those of NAME; velocities |
 | NAME-meanflow of the same | a few steps of digits only | those of NAME; average velocities |
 | unet-32 | no | those for CIFAR-10 of Ho et al. 2020, Appendix B, with classes |
@@ -82,10 +82,11 @@ _DIGITS = DiffusionRun(
         embedding_width=64,
         norm_groups=8,
     ),
-    training=_ON_A_CPU,
+    # 10 steps of DPM-Solver++ had .064 after 1200 steps of 64 images, .074 after 2200 of 32, .068 after 330 of 256.
+    training=replace(_ON_A_CPU, steps=640, batch_size=128),
     guidance_scale=1.1,
     spacing="tapered",
-    evaluation=EvaluationSettings(every=600, samples=500),
+    evaluation=EvaluationSettings(every=320, samples=500),
 )
 
 
@@ -102,7 +103,7 @@ _LATENT_32 = {"image_size": 8, "base_channels": 48, "multipliers": (1, 2), "atte
 
 PRESETS: dict[str, DiffusionRun] = {
     "digits": _DIGITS,
-    "digits-latent": _latent(_DIGITS, 3700, image_size=4),
+    "digits-latent": _latent(_DIGITS, 1900, image_size=4),
     # The first half of a cascade is shapes-32 with unet.image_size=16.
     "shapes-super-32": replace(_SHAPES_32, unet=replace(_SHAPES_32.unet, small_size=16, small_noise=0.5)),
     "shapes-latent-32": _latent(_SHAPES_32, 3200, **_LATENT_32),

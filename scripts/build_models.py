@@ -8,8 +8,8 @@ interrupted, and what is trained already is only measured and written again.
 
 import argparse
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import isfinite
 from pathlib import Path
@@ -38,9 +38,10 @@ class Plan:
     transformer: str
     diffusion: str
     seed: int = 0
-    call: str = ""  # the example of the cards, where it is another than usual
+    calls: Mapping[str, str] = field(default_factory=dict)  # the cards' examples by package, where they are not usual
 
 
+PROMPT = 'prompt="a large red circle on a blue ground", seeds=[0, 1]'
 MODELS = {
     "digits": Plan(data="digits", tokenizer="digits", transformer="digits", diffusion="digits"),
     "emoji": Plan(data="emoji", tokenizer="emoji-32", transformer="emoji-32", diffusion="emoji-32"),
@@ -49,7 +50,10 @@ MODELS = {
         tokenizer="shapes-text-32",
         transformer="shapes-text-32",
         diffusion="shapes-text-32",
-        call='prompt="a large red circle on a blue ground", seeds=[0, 1]',
+        calls={
+            "var": f"{PROMPT}, guidance_scale=8, temperature=0.3",
+            "diffusion_baseline": f'{PROMPT}, guidance_scale=3, sampler="dpmpp"',
+        },
     ),
 }
 """All models, by name."""
@@ -182,7 +186,7 @@ def _store(
         jobs[-1].card(),
         description=_description(name, options, jobs),
         metrics={key: float(f"{value:.4g}") for key, value in scores.items() if isfinite(value)},
-        call=MODELS[name].call,
+        call=MODELS[name].calls.get(pipeline.package, ""),
     )
     with atomic_folder(folder) as temporary:
         pipeline.save_pretrained(temporary)

@@ -44,6 +44,13 @@ def _quiet_and_deterministic():
     torch.manual_seed(0)
 
 
+@pytest.fixture
+def _untyped():
+    """Users meet our message, not the type checker's."""
+    with annotations.unchecked():
+        yield
+
+
 @pytest.fixture(scope="session")
 def forker():
     """Starts functions in processes that have imported everything."""

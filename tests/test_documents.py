@@ -23,6 +23,8 @@ from var.evaluation import RankDeficientWarning, table
 TRAIN = ROOT / "docs" / "train.md"
 EXTERNAL = {
     "https://arxiv.org/abs/2404.02905",
+    "https://github.com/NVlabs/DDO",
+    "https://github.com/thu-ml/CCA",
     "https://openmoji.org",
 }
 """Addresses that pages name; nobody fetches them here."""

@@ -19,7 +19,6 @@ from var.runs.job import Job, Prepared, configured, open_training_data
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.training import Task
-from var.training.optimization import optimizer_flops
 
 FREE = ("class_names", "dropout")
 """Fields of a config that trained weights do not fix."""
@@ -64,15 +63,8 @@ class NoisyClassifierJob(Job[NoisyClassifierRun]):
         settings = self.settings
         with torch.device("meta"):
             classifier = NoisyClassifier(settings.classifier)
-        return Plan(
-            kind=self.kind,
-            settings=settings,
-            data=self.data,
-            networks=(Network.of("classifier", classifier),),
-            image_cost=_cost(classifier, settings),
-            optimizer_flops=optimizer_flops(classifier, settings.training),
-            processes=processes,
-        )
+        networks, cost = (Network.of("classifier", classifier),), _cost(classifier, settings)
+        return self.planned(classifier, processes, networks=networks, image_cost=cost)
 
     def prepare(self, session: Session) -> Prepared:
         """Build the classifier; it is judged by its loss on noisy images that are held out."""

@@ -143,6 +143,32 @@ def test_pictures_say_what_repeats_them_and_stages_end_in_the_image(model, tmp_p
         draw(closing, model, asked, {}, progress, title="scales", steps=6)
 
 
+def test_a_prompt_leaves_room_for_seeds(model):
+    from var.app.drawing import Asked
+
+    assert Asked(labels=None, prompt="a long text", seeds=[5, 6]).names(model) == ["seed 5", "seed 6"]
+
+
+def test_a_page_draws_one_thing_at_a_time_and_goes_on_after_mistakes():
+    from inspect import signature
+
+    from var.app.turns import Turn, in_turn
+
+    def halve(number: int, progress=None):
+        return 6 // number
+
+    turn, work = Turn(), in_turn(halve)
+    assert list(signature(work).parameters) == ["turn", "number", "progress"]
+    turn.begin()
+    with pytest.raises(UserError, match="this page is still busy; click again"):
+        turn.begin()
+    assert work(turn, 2, None) == 3
+    turn.begin()
+    with pytest.raises(ZeroDivisionError):
+        work(turn, 0, None)
+    assert not turn.busy
+
+
 @pytest.mark.parametrize("seed", [None, 1.5, -1, 1e30])
 def test_seeds_are_checked(model, seed):
     from var.app.drawing import Asked

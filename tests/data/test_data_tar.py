@@ -4,13 +4,13 @@ import gzip
 import io
 import json
 import pickle
-import tarfile
 from itertools import islice
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_pictures import shard as write
 
 from var.data import BadImageError, FolderData, ImageData, TarData, batches, fingerprint, open_data, tar_listing
 from var.data.shard_names import expand_shards
@@ -24,18 +24,6 @@ def encoded(suffix="png"):
     format_name = {"jpg": "JPEG"}.get(suffix.lower(), suffix.upper())
     Image.fromarray(RNG.integers(0, 256, (7, 9, 3), dtype=np.uint8)).save(buffer, format_name)
     return buffer.getvalue()
-
-
-def write(path, members):
-    """A shard of (name, content) pairs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tarfile.open(path, "w") as archive:
-        for name, content in members:
-            content = content.encode() if isinstance(content, str) else content
-            entry = tarfile.TarInfo(name)
-            entry.size = len(content)
-            archive.addfile(entry, io.BytesIO(content))
-    return path
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """In-painting and variations: against a closed form, against calls without images, and what is refused."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -18,12 +17,6 @@ from var.images import format_images, to_pil
 QUIET = {"output_type": "pt", "progress": False, "num_inference_steps": 2}
 ALL = torch.ones(4, 8, dtype=torch.bool)
 NONE = ~ALL
-
-
-@pytest.fixture
-def _untyped(monkeypatch):
-    """Users meet our message, not the type checker's."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")

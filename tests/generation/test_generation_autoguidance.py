@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 from teacher_forced import TeacherForced
-from tiny import spread, tiny_pipeline
+from tiny import tiny_partner, tiny_pipeline
 
 from var import Guidance, VARPipeline
 from var.conditions import Condition
@@ -24,9 +24,7 @@ def strong():
 @pytest.fixture(scope="module")
 def weaker(strong):
     """Another transformer of the same tokens, of half the depth."""
-    torch.manual_seed(11)
-    other = tiny_pipeline(depth=1).transformer
-    return VARPipeline(copy.deepcopy(strong.vqvae), spread(other))
+    return tiny_partner(strong, depth=1)
 
 
 def tokens(out):

@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 from teacher_forced import TeacherForced
-from tiny import spread, tiny_pipeline
+from tiny import tiny_partner, tiny_pipeline
 
 from var import VARPipeline
 from var.conditions import Condition
@@ -25,9 +25,7 @@ def large():
 @pytest.fixture(scope="module")
 def small(large):
     """Another transformer of the same tokens, of half the depth and width."""
-    torch.manual_seed(11)
-    other = tiny_pipeline(depth=1, width=16, heads=2).transformer
-    return VARPipeline(copy.deepcopy(large.vqvae), spread(other))
+    return tiny_partner(large, depth=1, width=16, heads=2)
 
 
 def same(left, right):

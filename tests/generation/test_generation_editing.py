@@ -1,6 +1,5 @@
 """Edits, variations and upscaling: which tokens are the input's, calls without images, and what is refused."""
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -16,12 +15,6 @@ from var.images import format_images, to_pil
 QUIET = {"output_type": "pt", "progress": False}
 ALL = torch.ones(6, 6, dtype=torch.bool)
 NONE = ~ALL
-
-
-@pytest.fixture
-def _untyped(monkeypatch):
-    """Users meet our message, not the type checker's."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import math
 
-import jaxtyping
 import pytest
 import torch
 from tiny import tiny_pipeline
@@ -15,12 +14,6 @@ from var.generation import likelihood
 
 def images(count=3):
     return 2 * torch.rand(count, 1, 6, 6, generator=torch.Generator().manual_seed(1)) - 1
-
-
-@pytest.fixture
-def _untyped(monkeypatch):
-    """Users meet our message, not the type checker's."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module")

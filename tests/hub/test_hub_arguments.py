@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from annotations import unchecked
 from tiny import tiny_diffusion_pipeline, tiny_pipeline, tiny_unet, tiny_vqvae, transformer_config
 from tiny_models import Tiny, TinyConfig, assert_same_weights, one_line
 
@@ -12,11 +11,7 @@ from var import VAR, VARPipeline
 from var.evaluation.features.classifier import Classifier
 from var.hub import ModelCard, load_model, save_model
 
-
-@pytest.fixture(autouse=True)
-def as_users_call():
-    with unchecked():
-        yield
+pytestmark = pytest.mark.usefixtures("_untyped")
 
 
 @pytest.fixture(scope="module")

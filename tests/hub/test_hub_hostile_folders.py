@@ -10,7 +10,6 @@ import zipfile
 
 import pytest
 import torch
-from annotations import unchecked
 from safetensors.torch import save_file
 from tiny import tiny_diffusion_pipeline, tiny_pipeline
 from tiny_models import one_line
@@ -23,10 +22,7 @@ from var.foreign.weights import opened_tensors, read_tensors
 CLASSES = {"transformer": VAR, "vqvae": VQVAE, "unet": UNet}
 
 
-@pytest.fixture(autouse=True)
-def as_users_call():
-    with unchecked():
-        yield
+pytestmark = pytest.mark.usefixtures("_untyped")
 
 
 @pytest.fixture(scope="module")

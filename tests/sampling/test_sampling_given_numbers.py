@@ -2,7 +2,6 @@
 
 import itertools
 
-import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -16,12 +15,6 @@ from var.sampling.seeds import passed_seeds
 from var.sampling.streams import random_streams
 
 QUIET = {"output_type": "pt", "progress": False}
-
-
-@pytest.fixture
-def _untyped(monkeypatch):
-    """Users meet our message, not the type checker's."""
-    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
 
 
 @pytest.fixture(scope="module", params=["var", "diffusion"])

@@ -3,6 +3,8 @@
 Seed the global stream first where weights matter.
 """
 
+import copy
+
 import torch
 
 from diffusion_baseline import DiffusionPipeline, UNet, UNetConfig
@@ -62,6 +64,11 @@ def tiny_pipeline(sides=(1, 2, 3), class_names=None, **changes):
         vqvae.quantizer.codebook.weight.normal_()
         spread(transformer).head.weight.mul_(2)
     return VARPipeline(vqvae, transformer, class_names=class_names)
+
+
+def tiny_partner(pipeline, **changes):
+    """A VARPipeline of the same tokens with another transformer, always the same."""
+    return VARPipeline(copy.deepcopy(pipeline.vqvae), spread(tiny_pipeline(**changes).transformer))
 
 
 def tiny_diffusion_pipeline(class_names=None, timesteps=20, **changes):

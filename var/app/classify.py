@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+from var.app.controls import prompt_of
 from var.app.generate import Made
-from var.app.messages import told
+from var.app.given import Given
 from var.app.models import Models
-from var.app.redraw import chosen_image
 from var.app.tokens import SIDE
-from var.app.uploads import TYPES, uploaded
 from var.conditions import Condition
 from var.evaluation.report.html import Html, element
 from var.evaluation.report.scrubbing import Reel, scrubber
@@ -22,7 +21,7 @@ from var.images import to_pil
 
 HINT = (
     "A model that tells how probable an image is can be asked what it shows: p(class | image) is p(image | class) by "
-    "Bayes' rule. Bits are those of the tokens, given the likeliest class."
+    "Bayes' rule. Bits are those of the tokens, given the likeliest class, or the prompt of a model of texts."
 )
 
 
@@ -32,39 +31,26 @@ def tab(models: Models, made: Made) -> None:
     gr.Markdown(HINT)
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
-            with gr.Row():
-                upload = gr.UploadButton("Upload a picture", file_types=TYPES, size="sm")
-                take = gr.Button("Take from Generate", size="sm")
-            posterior = gr.Label(label="Class", num_top_classes=5)
+            given = Given.buttons()
+            words = prompt_of(model)
+            posterior = gr.Label(label="Class", num_top_classes=5, visible=model.text_encoder is None)
         with gr.Column(scale=2, min_width=260):
             surprise = gr.HTML(elem_classes="process", apply_default_css=False)
             bits = gr.HTML(apply_default_css=False)
 
-    def classified(images: Tensor):
-        pipeline = model.pipeline
-        log_posterior = pipeline.classify(images)[0].cpu()
-        label = int(log_posterior.argmax())
-        shares = log_posterior.exp().tolist()
-        names = [f"{place} {name}".strip() for place, name in enumerate(model.names)]
-        per_token = token_bits(pipeline, images, label)
-        found = pipeline.log_likelihood(images, [label], per_scale=True, unit="bits")
-        return (
-            dict(zip(_distinct(model.names, names), shares, strict=True)),
-            _surprise(pipeline, images, per_token),
-            _bars(pipeline, (-found[0]).tolist()),
-        )
+    def classified(images: Tensor, prompt: str | None):
+        pipeline, label, shares = model.pipeline, None, None
+        if model.text_encoder is None:
+            log_posterior = pipeline.classify(images)[0].cpu()
+            label = [int(log_posterior.argmax())]
+            names = [f"{place} {name}".strip() for place, name in enumerate(model.names)]
+            shares = dict(zip(_distinct(model.names, names), log_posterior.exp().tolist(), strict=True))
+        condition = pipeline._condition(label, (prompt or "").strip() or None, None, 1, [0])
+        per_token = token_bits(pipeline, images, condition)
+        return shares, _surprise(pipeline, images, per_token), _bars(pipeline, per_token)
 
-    @told
-    def of_upload(path: str):
-        return classified(uploaded(path, model.image_shape))
-
-    @told
-    def of_made(drawn, index: int):
-        return classified(chosen_image(drawn, index)[0])
-
-    outputs = [posterior, surprise, bits]
-    upload.upload(of_upload, upload, outputs, show_progress_on=posterior, concurrency_id="model")
-    take.click(of_made, [made.drawn, made.chosen], outputs, show_progress_on=posterior, concurrency_id="model")
+    how = {"inputs": [words], "show_progress_on": surprise, "concurrency_id": "model"}
+    given.then(classified, [posterior, surprise, bits], models, made, **how)
 
 
 def _distinct(names, numbered) -> list[str]:
@@ -73,12 +59,11 @@ def _distinct(names, numbered) -> list[str]:
 
 
 @torch.no_grad()
-def token_bits(pipeline, images: Tensor, label: int) -> list[Tensor]:
-    """Bits of each token of an image given those before its scale and the class, as maps (h, w), coarse to fine."""
+def token_bits(pipeline, images: Tensor, condition: Condition) -> list[Tensor]:
+    """Bits of each token of an image given those before its scale and what it shows, as maps (h, w), coarse to fine."""
     vqvae, transformer = pipeline.vqvae, pipeline.transformer
     maps = vqvae.encode(images.to(pipeline.device, vqvae.codes(0).dtype))
-    condition = Condition.of(torch.tensor([label], device=pipeline.device))
-    logits = transformer(condition, vqvae.inputs(maps)).float()
+    logits = transformer(condition.to(pipeline.device), vqvae.inputs(maps)).float()
     bits = F.cross_entropy(logits.mT, transformer.scales.flatten(maps), reduction="none")[0] / math.log(2)
     return [
         bits[where].view(each.shape[1:]).cpu() for where, each in zip(transformer.scales.slices(), maps, strict=True)
@@ -115,9 +100,9 @@ def heat(values: Tensor, size: torch.Size | tuple[int, int]) -> Image.Image:
     return Image.fromarray(colours).resize(shape, Image.Resampling.NEAREST)
 
 
-def _bars(pipeline, bits: list[float]) -> Html:
+def _bars(pipeline, per_token: list[Tensor]) -> Html:
     """Bits of each scale, and of each token of it, as a table with bars."""
-    scales = pipeline.vqvae.scales
+    scales, bits = pipeline.vqvae.scales, [float(each.sum()) for each in per_token]
     most = max(*bits, 1e-9)
     rows = [element("tr", *(element("th", each) for each in ("Scale", "Bits", "Bits per token", "")))]
     for (height, width), each in zip(scales.shapes, bits, strict=True):

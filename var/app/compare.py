@@ -4,12 +4,13 @@ from typing import Any
 
 import gradio as gr
 
-from var.app.controls import guidance, next_seed, seeded, showing, words_of
+from var.app.controls import guidance, seeded, showing, words_of
 from var.app.drawing import Asked, Drawn, draw, stage_images
 from var.app.front import front_plot, settings_in
-from var.app.messages import told
+from var.app.generate import Made
 from var.app.models import Models
 from var.app.nearest import Known, known
+from var.app.turns import when_clicked
 from var.errors import UserError
 from var.evaluation.report.html import Html, element
 from var.evaluation.report.scrubbing import Reel, data_uri, scrubber
@@ -23,7 +24,7 @@ MOST_STAGES = 25
 HINT = "One class, the same seeds, two ways to an image. Drag the slider from the first step of each to its last."
 
 
-def tab(models: Models) -> None:
+def tab(models: Models, made: Made) -> None:
     """Build the tab."""
     gr.Markdown(HINT)
     if models.diffusion is None:
@@ -44,7 +45,6 @@ def tab(models: Models) -> None:
             numbers = gr.HTML(apply_default_css=False)
             plot = gr.HTML(_plot(models, {}), apply_default_css=False)
 
-    @told
     def carry_out(
         shown: str,
         prompt: str,
@@ -69,9 +69,8 @@ def tab(models: Models) -> None:
         per_thousand = {name: out.seconds * 1000 / COUNT for name, (_, out, _) in drawn.items()}
         return scrubber(reels, "Step, from the first to the last"), _table(models, drawn), _plot(models, per_thousand)
 
-    event = button.click(next_seed, [seed.seed, seed.renew], seed.seed, show_progress="hidden")
     inputs = [what.shown, what.prompt, seed.seed, strength, other_strength, steps, sampler]
-    event.then(carry_out, inputs, [process, numbers, plot], show_progress_on=process, concurrency_id="model")
+    when_clicked(button, made.turn, seed, [(carry_out, [process, numbers, plot])], inputs)
 
 
 def _reel(name: str, model: LoadedModel, out: Drawn) -> Reel:

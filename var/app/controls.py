@@ -32,10 +32,13 @@ def showing(model: LoadedModel) -> Showing:
         allow_custom_value=True,
         visible=model.num_classes > 0,
     )
-    prompt = gr.Textbox(
-        label="Prompt", info="words like those of the training", visible=model.text_encoder is not None, max_length=500
-    )
-    return Showing(shown, prompt)
+    return Showing(shown, prompt_of(model))
+
+
+def prompt_of(model: LoadedModel) -> gr.Textbox:
+    """A prompt, for a model that was trained on texts."""
+    info = "words like those of the training"
+    return gr.Textbox(label="Prompt", info=info, visible=model.text_encoder is not None, max_length=500)
 
 
 @dataclass(frozen=True, slots=True)

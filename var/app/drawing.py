@@ -49,10 +49,11 @@ class Asked:
         return [Item("", seed, label, self.prompt) for seed, label in zip(self.seeds, labels, strict=True)]
 
     def names(self, model: LoadedModel) -> list[str]:
-        """What each image is called under its picture."""
-        labels = self.labels or [None] * len(self.seeds)
-        shown = [self.prompt or "" if each is None else model.names[each].split(",")[0] for each in labels]
-        return [f"{name}, seed {seed}".removeprefix(", ") for name, seed in zip(shown, self.seeds, strict=True)]
+        """What each image is called under its picture; the prompt, which all have, would leave no room for the seed."""
+        if self.labels is None:
+            return [f"seed {seed}" for seed in self.seeds]
+        shown = [model.names[each].split(",")[0] for each in self.labels]
+        return [f"{name}, seed {seed}" for name, seed in zip(shown, self.seeds, strict=True)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -113,7 +114,8 @@ def draw(
     )
     images = out.images.cpu() * 2 - 1
     seconds = time.perf_counter() - started
-    recipe = Recipe({**model.record, **sampling.keywords(), **(told or {})}, model.names)
+    read = {"text_encoder": model.text_encoder["digest"]} if prompt and model.text_encoder else {}
+    recipe = Recipe({**model.record, **read, **sampling.keywords(), **(told or {})}, model.names)
     pictures = to_pil(images)
     for picture, item in zip(pictures, asked.items(), strict=True):
         picture.info[KEY] = record_text(recipe.record(item))

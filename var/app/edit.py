@@ -1,19 +1,20 @@
 """In-painting: a picture, a mask painted on it, and the fillings of both paradigms side by side."""
 
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 import torch
 from torch import Tensor
 
-from var.app.controls import guidance, next_seed, seeded, showing
+from var.app.controls import guidance, seeded, showing
 from var.app.drawing import Asked, draw
 from var.app.generate import Made
+from var.app.given import Given
 from var.app.messages import told
 from var.app.models import Models
 from var.app.painter import SHAPES, canvas, painted_mask, painter, shape_mask
-from var.app.redraw import chosen_image
-from var.app.uploads import TYPES, uploaded
+from var.app.turns import when_clicked
 from var.errors import UserError
 from var.quantities import significant
 
@@ -33,9 +34,7 @@ def tab(models: Models, made: Made) -> None:
     gr.Markdown(HINT)
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
-            with gr.Row():
-                upload = gr.UploadButton("Upload a picture", file_types=TYPES, size="sm")
-                take = gr.Button("Take from Generate", size="sm")
+            given = Given.buttons()
             mask = painter("Mask")
             shape = gr.Radio(list(SHAPES), label="Or a mask by name", value=None)
             what, seed, strength = showing(model), seeded(), guidance(model)
@@ -46,14 +45,7 @@ def tab(models: Models, made: Made) -> None:
             if models.diffusion is None:
                 gr.Markdown("Start with `--diffusion` to see the other paradigm here.")
 
-    @told
-    def open_upload(path: str):
-        images = uploaded(path, model.image_shape)
-        return images, canvas(images), None
-
-    @told
-    def open_made(drawn: Any, index: int):
-        images, _ = chosen_image(drawn, index)
+    def opened(images: Tensor):
         return images, canvas(images), None
 
     @told
@@ -64,48 +56,47 @@ def tab(models: Models, made: Made) -> None:
             raise UserError("a mask needs a picture, got none; upload one, or take one from Generate")
         return canvas(images, shape_mask(name, size))
 
-    def fill(name: str):
-        @told
-        def carry_out(
-            images: Tensor | None,
-            painted: str,
-            shown: str,
-            prompt: str,
-            number: float,
-            scale: float,
-            walk: float,
-            progress: gr.Progress = gr.Progress(),  # noqa: B008
-        ):
-            redrawn = painted_mask(painted, size)
-            if images is None:
-                raise UserError("a picture must be given, got none; upload one, or take one from Generate")
-            drawer = models.both[name]
-            asked = Asked.of(drawer, shown, prompt, number, COUNT)
-            own: dict[str, Any] = {"keep_pixels": True}
-            settings: dict[str, Any] = {"guidance_scale": float(scale)}
-            count = len(model.pipeline.vqvae.scales)
-            if drawer is models.diffusion:
-                own = {"resampling": RESAMPLING}
-                settings |= {"num_inference_steps": int(walk)}
-                count = int(walk) * (2 * RESAMPLING - 1)
-            out = draw(
-                models, drawer, asked, settings, progress, title=name, steps=count,
-                call=drawer.pipeline.edit,
-                told={"edit": {**own, "redrawn": int(redrawn.sum()), "digest": _digest(images, redrawn)}},
-                arguments=(images, redrawn), **own,
-            )  # fmt: skip
-            return out.gallery(drawer), f"**{name}**: {COUNT} fillings in {significant(out.seconds)} s"
-
-        return carry_out
-
-    opened = [picture, mask, shape]
-    upload.upload(open_upload, upload, opened, show_progress="hidden")
-    take.click(open_made, [made.drawn, made.chosen], opened, show_progress="hidden")
+    given.then(opened, [picture, mask, shape], models, made, show_progress="hidden")
     shape.input(by_name, [shape, picture], mask, show_progress="hidden")
-    event = button.click(next_seed, [seed.seed, seed.renew], seed.seed, show_progress="hidden")
     inputs = [picture, mask, what.shown, what.prompt, seed.seed, strength, steps]
-    for name, outputs in zip(models.both, results, strict=True):
-        event = event.success(fill(name), inputs, outputs, show_progress_on=outputs[0], concurrency_id="model")
+    works = [(_filling(models, name), outputs) for name, outputs in zip(models.both, results, strict=True)]
+    when_clicked(button, made.turn, seed, works, inputs)
+
+
+def _filling(models: Models, name: str) -> Callable[..., Any]:
+    """What fills the mask with the model called `name`."""
+    drawer = models.both[name]
+
+    def carry_out(
+        images: Tensor | None,
+        painted: str,
+        shown: str,
+        prompt: str,
+        number: float,
+        scale: float,
+        walk: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008
+    ):
+        redrawn = painted_mask(painted, models.var.image_shape[1:])
+        if images is None:
+            raise UserError("a picture must be given, got none; upload one, or take one from Generate")
+        asked = Asked.of(drawer, shown, prompt, number, COUNT)
+        own: dict[str, Any] = {"keep_pixels": True}
+        settings: dict[str, Any] = {"guidance_scale": float(scale)}
+        count = len(models.var.pipeline.vqvae.scales)
+        if drawer is models.diffusion:
+            own = {"resampling": RESAMPLING}
+            settings |= {"num_inference_steps": int(walk)}
+            count = int(walk) * (2 * RESAMPLING - 1)
+        out = draw(
+            models, drawer, asked, settings, progress, title=name, steps=count,
+            call=drawer.pipeline.edit,
+            told={"edit": {**own, "redrawn": int(redrawn.sum()), "digest": _digest(images, redrawn)}},
+            arguments=(images, redrawn), **own,
+        )  # fmt: skip
+        return out.gallery(drawer), f"**{name}**: {COUNT} fillings in {significant(out.seconds)} s"
+
+    return carry_out
 
 
 def _results(name: str) -> list[Any]:

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from var.app.controls import gallery_of, guidance, next_seed, seeded, showing
+from var.app.controls import gallery_of, guidance, seeded, showing
 from var.app.drawing import Asked, Drawn, draw, stage_images
 from var.app.messages import told
 from var.app.models import Models
 from var.app.tokens import token_pictures
+from var.app.turns import Turn, in_turn, when_clicked
 from var.errors import UserError
 from var.evaluation.report.scrubbing import Reel, scrubber
 from var.images import to_pil
@@ -24,12 +25,13 @@ class Made:
 
     drawn: gr.State
     chosen: gr.State  # the number of the chosen image
+    turn: gr.State  # of the page
 
 
 def tab(models: Models, page: gr.Blocks) -> Made:
     """Build the tab; the first images are drawn when the `page` is opened."""
     model = models.var
-    drawn, chosen = gr.State(None), gr.State(0)
+    drawn, chosen, turn = gr.State(None), gr.State(0), gr.State(Turn())
     gr.Markdown(HINT)
     with gr.Row():
         with gr.Column(scale=1, min_width=260):
@@ -47,7 +49,6 @@ def tab(models: Models, page: gr.Blocks) -> Made:
             gallery = gallery_of("Images")
             process = gr.HTML(elem_classes="process", apply_default_css=False)
 
-    @told
     def carry_out(
         shown: str,
         prompt: str,
@@ -62,13 +63,12 @@ def tab(models: Models, page: gr.Blocks) -> Made:
         steps = len(model.pipeline.vqvae.scales)
         asked = Asked.of(model, shown, prompt, number, COUNT)
         made = draw(models, model, asked, settings, progress, title="scales", steps=steps)
-        return made, 0, gr.Gallery(made.gallery(model), selected_index=None), come_about(model, made, 0)
+        return gr.Gallery(made.gallery(model), selected_index=None), come_about(model, made, 0), made, 0
 
     controls = [what.shown, what.prompt, seed.seed, strength, temperature, top_k, top_p]
-    outputs = [drawn, chosen, gallery, process]
-    renewed = button.click(next_seed, [seed.seed, seed.renew], seed.seed, show_progress="hidden")
-    renewed.then(carry_out, controls, outputs, show_progress_on=gallery, concurrency_id="model")
-    page.load(carry_out, controls, outputs, show_progress_on=gallery, concurrency_id="model")
+    outputs = [gallery, process, drawn, chosen]
+    when_clicked(button, turn, seed, [(carry_out, outputs)], controls)
+    page.load(in_turn(carry_out), [turn, *controls], outputs, show_progress_on=gallery, concurrency_id="model")
 
     @told
     def choose(made: Drawn | None, event: gr.SelectData):
@@ -77,7 +77,7 @@ def tab(models: Models, page: gr.Blocks) -> Made:
         return event.index, come_about(model, made, event.index)
 
     gallery.select(choose, drawn, [chosen, process], show_progress="hidden")
-    return Made(drawn, chosen)
+    return Made(drawn, chosen, turn)
 
 
 def come_about(model: LoadedModel, made: Drawn, index: int) -> str:

@@ -30,7 +30,7 @@ def page(models: Models) -> gr.Blocks:
         with gr.Tab("Edit"):
             edit.tab(models, made)
         with gr.Tab("Compare"):
-            compare.tab(models)
+            compare.tab(models, made)
         with gr.Tab("Classify"):
             classify.tab(models, made)
     return blocks.queue(max_size=MOST_WAITING, default_concurrency_limit=1)

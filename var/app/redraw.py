@@ -1,16 +1,15 @@
 """Variations of an image just made: its coarse token maps are kept, and the finer ones drawn anew."""
 
 import gradio as gr
-from PIL import Image
-from torch import Tensor
 
-from var.app.controls import gallery_of, next_seed, seeded
+from var.app.controls import gallery_of, seeded
 from var.app.drawing import Asked, Drawn, draw
 from var.app.generate import Made
+from var.app.given import chosen_image
 from var.app.messages import told
 from var.app.models import Models
 from var.app.pictures import file_of
-from var.errors import UserError
+from var.app.turns import when_clicked
 from var.sampling.record import KEY
 
 COUNT = 8
@@ -34,7 +33,6 @@ def tab(models: Models, made: Made) -> None:
         with gr.Column(scale=2, min_width=260):
             gallery = gallery_of("Variations")
 
-    @told
     def carry_out(
         drawn: Drawn | None,
         index: int,
@@ -52,21 +50,13 @@ def tab(models: Models, made: Made) -> None:
             models, model, asked, {}, progress, title="scales", steps=scales, call=call, told=told, arguments=(image,),
             keep_scales=int(keep),
         )  # fmt: skip
-        return file_of(picture), out.gallery(model)
+        return out.gallery(model), file_of(picture)
 
-    renewed = button.click(next_seed, [seed.seed, seed.renew], seed.seed, show_progress="hidden")
     inputs = [made.drawn, made.chosen, kept, seed.seed]
-    renewed.then(carry_out, inputs, [source, gallery], show_progress_on=gallery, concurrency_id="model")
+    when_clicked(button, made.turn, seed, [(carry_out, [gallery, source])], inputs)
     for changed in (made.drawn, made.chosen):
         changed.change(told(_picture), [made.drawn, made.chosen], source, show_progress="hidden")
 
 
 def _picture(drawn: Drawn | None, index: int) -> str:
     return file_of(chosen_image(drawn, index)[1])
-
-
-def chosen_image(drawn: Drawn | None, index: int) -> tuple[Tensor, Image.Image]:
-    """The image chosen in Generate, as a batch in [-1, 1], and its picture; raises `UserError` if there is none."""
-    if drawn is None:
-        raise UserError("an image must be taken from Generate, got none; draw some there first")
-    return drawn.images[index : index + 1], drawn.pictures[index]

@@ -33,7 +33,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
     return LoadedModel(
         pipeline=pipeline.compile() if arguments.compile else pipeline,
         num_classes=pipeline.transformer.config.num_classes,
-        image_shape=(pipeline.vqvae.config.in_channels, *pipeline.vqvae.config.image_size),
+        image_shape=pipeline.image_shape,
         class_names=pipeline.class_names,
         record=record,
         text_encoder=pipeline.settings().get("text_encoder"),

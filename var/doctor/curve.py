@@ -70,26 +70,18 @@ def _bound(settings: Any) -> dict[str, Any]:
 
 
 def _against_reference(patient: Patient, preset: str, last: tuple[float, float], name: str) -> Iterator[Finding]:
-    path = CURVES / f"{patient.kind}-{preset}.jsonl"
-    if not path.exists():
-        yield Finding(
-            key="reference",
-            severity="remark",
-            said=f"the curve of the preset {preset} does not come with the package",
-            measured="not compared",
-            remedy="compare with an own run",
-        )
-        return
-    known = [(row["step"], row[name]) for row in read_log(path) if name in row]
+    curve = read_log(CURVES / f"{patient.kind}-{preset}.jsonl")
+    known = [(row["step"], row[name]) for row in curve if name in row]
     step, loss = last
-    expected = _at(known, min(step, known[-1][0]))
+    compared = min(step, known[-1][0])  # a curve may end before the preset's last step
+    expected = _at(known, compared)
     patient.measured["reference"] = {"preset": preset, "step": step, "loss": loss, "expected": expected}
     if loss - expected > BEHIND * (known[0][1] - expected) and step > known[0][0]:
         yield Finding(
             key="reference",
             severity="remark",
             said=f"the run has learned less than the preset {preset} did here",
-            measured=f"{name} {loss:.4g} at step {step:.0f}, where the reference had {expected:.4g}",
+            measured=f"{name} {loss:.4g} at step {step:.0f}; the reference had {expected:.4g} at step {compared:.0f}",
             remedy="compare its settings with the preset's, and look at the other findings",
         )
 

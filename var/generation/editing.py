@@ -5,28 +5,26 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Bool, Float, Float64, Int64
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from var import checks
 from var.errors import UserError
 from var.generation.encoding import encoded
-from var.sampling.editing import GivenImages, GivenMasks, given_images, given_masks, one_for_all
+from var.sampling.editing import GivenImages, GivenMasks, Start, given_images
 from var.sampling.labels import ClassLabels
 from var.scales import ScaleSchedule
 from var.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Edit:
+class Edit(Start):
     """What a call keeps of images: their tokens at the first `keep_scales` scales, and elsewhere outside the masks.
 
     With `keep_pixels` all pixels outside the masks are those of the images, and the first `blend` ones inside are
     mixed with them. Raises `UserError` for a setting outside its range.
     """
 
-    images: Float64[Tensor, "images c h w"]
-    masks: Bool[Tensor, "masks 1 h w"] | None = None  # True is redrawn; None: everything is
     keep_scales: int = 0
     keep_pixels: bool = False
     blend: int = 0
@@ -37,12 +35,6 @@ class Edit:
         checks.at_least(0, self, "blend")
         if self.blend and not self.keep_pixels:
             raise UserError(f"blend mixes kept pixels with others, got {self.blend} without keep_pixels; pass it too")
-
-    @property
-    def counts(self) -> dict[str, int | None]:
-        """For how many images there is what."""
-        masks = {} if self.masks is None else {"masks": one_for_all(self.masks)}
-        return {"images": one_for_all(self.images), **masks}
 
     def parts(self, tokenizer: Tokenizer) -> dict[str, Any]:
         """Of a `Call` that carries it out; raises `UserError` for more scales than there are."""
@@ -116,23 +108,14 @@ class Edits:
         pipeline; a mask of all True is a call without an image, one of all False gives the reconstruction. Raises
         `UserError` as the call does, and for what does not fit the model.
         """
-        config = self._models()[0].config
-        start = Edit(
-            images=given_images(images, channels=config.in_channels, size=config.image_size),
-            masks=given_masks(masks, size=config.image_size),
-            keep_scales=keep_scales,
-            keep_pixels=keep_pixels,
-            blend=blend,
-        )
-        return self(class_labels, edit=start, **call)
+        own = {"keep_scales": keep_scales, "keep_pixels": keep_pixels, "blend": blend}
+        return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **call)
 
     def variations(
         self: Any, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int, **call: Any
     ) -> Any:
         """Keep the first `keep_scales` token maps of images and draw the finer ones anew; the rest is as for `edit`."""
-        config = self._models()[0].config
-        given = given_images(images, channels=config.in_channels, size=config.image_size)
-        return self(class_labels, edit=Edit(images=given, keep_scales=keep_scales), **call)
+        return self(class_labels, edit=Edit.of(self.image_shape, images, keep_scales=keep_scales), **call)
 
     def upscale(self: Any, images: GivenImages, class_labels: ClassLabels = None, **call: Any) -> Any:
         """Draw what images smaller than the model's lack: they are enlarged and encoded, and their fine maps redrawn.

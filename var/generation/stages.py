@@ -64,6 +64,12 @@ class StagedPipeline(ConditionedPipeline):
         return self._models()[1].position.device
 
     @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
+        config = self._models()[0].config
+        return config.in_channels, *config.image_size
+
+    @property
     def _takes(self) -> VARConfig:
         return self._models()[1].config
 

@@ -7,6 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
+from torch import nn
+
 from var.command_line.run_options import assignments
 from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
@@ -27,6 +29,7 @@ from var.runs.session import Session
 from var.runs.settings import DataSettings, RunSettings
 from var.text import TextEncoder, open_encoder
 from var.training import Task
+from var.training.optimization import optimizer_flops
 from var.version import __version__
 
 Settings = TypeVar("Settings", bound=RunSettings)
@@ -133,6 +136,11 @@ class Job(ABC, Generic[Settings]):
     @abstractmethod
     def plan(self, processes: int) -> Plan:
         """The run in numbers."""
+
+    def planned(self, model: nn.Module, processes: int, **parts: Any) -> Plan:
+        """The plan of training `model`, which is on the meta device; `parts` are those which all kinds do not share."""
+        own = {"kind": self.kind, "settings": self.settings, "data": self.data, "processes": processes}
+        return Plan(optimizer_flops=optimizer_flops(model, self.settings.training), **own, **parts)
 
     @abstractmethod
     def prepare(self, session: Session) -> Prepared:

@@ -1,7 +1,8 @@
 """The images that a call starts from and the masks of what is redrawn in them, with one meaning in both paradigms."""
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -72,9 +73,26 @@ def given_masks(masks: GivenMasks, *, size: tuple[int, int]) -> Bool[Tensor, "ba
     return (values != 0)[:, None]
 
 
-def one_for_all(values: Tensor) -> int | None:
-    """How many images these stand for; None for a single one, which stands for any number."""
-    return None if len(values) == 1 else len(values)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start:
+    """Images that a call starts from, and masks of what it redraws in them; what else is kept, paradigms say."""
+
+    images: Float64[Tensor, "images c h w"]
+    masks: Bool[Tensor, "masks 1 h w"] | None = None  # True is redrawn; None: everything is
+
+    @property
+    def counts(self) -> dict[str, int | None]:
+        """For how many images there is what; None where one stands for any number."""
+        given = {"images": self.images} | ({} if self.masks is None else {"masks": self.masks})
+        return {name: None if len(values) == 1 else len(values) for name, values in given.items()}
+
+    @classmethod
+    def of(cls, shape: tuple[int, int, int], images: GivenImages, *masks: GivenMasks, **settings: Any) -> Self:
+        """That of a call, of images of this `shape` (channels, height, width); errors as for what is given."""
+        channels, *size = shape
+        start = given_images(images, channels=channels, size=(size[0], size[1]))
+        redrawn = given_masks(*masks, size=(size[0], size[1])) if masks else None
+        return cls(images=start, masks=redrawn, **settings)
 
 
 def _pictures(given: Any) -> list[Image.Image]:

@@ -21,8 +21,8 @@ def perturbed_tokens(
 ) -> list[Int64[Tensor, "n _h _w"]]:
     """Token maps with a `share` of the tokens of each replaced by one of the `nearest` other codes.
 
-    The latent perturbation of RobusTok (arXiv 2503.08354): the distance of what is decoded from them to real images,
-    there pFID, follows generation where that of plain reconstructions does not. `codes` gives the vectors of a scale,
+    The latent perturbation of RobusTok (arXiv 2503.08354), where the distance of what is decoded from them to real
+    images, pFID, follows generation and that of plain reconstructions does not. `codes` gives the vectors of a scale,
     as a tokenizer's `codes` does; each of the nearest, by squared distance, is as likely. What is replaced at one share
     is so at all larger ones, and the same `seed` gives the same tokens. Raises `UserError` for a share outside [0, 1]
     and for more codes than there are others.

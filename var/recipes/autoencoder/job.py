@@ -20,7 +20,6 @@ from var.runs.job import Job, Prepared, configured, open_training_data
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.training import Task
-from var.training.optimization import optimizer_flops
 
 FREE = ("dropout",)
 """Fields of an autoencoder's config that trained weights do not fix."""
@@ -57,15 +56,8 @@ class AutoencoderJob(Job[AutoencoderRun]):
         with torch.device("meta"):
             model = Autoencoder(settings.autoencoder)
         judges, judge_cost = judging_networks(model.image_shape, settings.losses)
-        return Plan(
-            kind=self.kind,
-            settings=settings,
-            data=self.data,
-            networks=(Network.of("autoencoder", model), *judges),
-            image_cost=autoencoder_cost(model, settings) + judge_cost,
-            optimizer_flops=optimizer_flops(model, settings.training),
-            processes=processes,
-        )
+        networks, cost = (Network.of("autoencoder", model), *judges), autoencoder_cost(model, settings) + judge_cost
+        return self.planned(model, processes, networks=networks, image_cost=cost)
 
     def prepare(self, session: Session) -> Prepared:
         """Build the autoencoder and the networks of its losses."""

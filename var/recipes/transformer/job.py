@@ -31,7 +31,6 @@ from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.tokenizer import Tokenizer
 from var.training import Task
-from var.training.optimization import optimizer_flops
 from var.transformer import VAR
 from var.vqvae import VQVAE
 
@@ -94,16 +93,8 @@ class TransformerJob(Job[TransformerRun]):
             cached = settings.tokens.variants * len(self.data) * scales.length * 2
             images = f"{settings.tokens.variants} x {len(self.data):,} images"
             notes.append(f"tokens are encoded once: {images}, {size(cached)}")
-        return Plan(
-            kind=self.kind,
-            settings=settings,
-            data=self.data,
-            networks=networks,
-            shapes=scales.shapes,
-            image_cost=self._cost(model),
-            optimizer_flops=optimizer_flops(model, settings.training),
-            processes=processes,
-            notes=notes,
+        return self.planned(
+            model, processes, networks=networks, shapes=scales.shapes, image_cost=self._cost(model), notes=notes
         )
 
     def _cost(self, model: VAR) -> Cost:

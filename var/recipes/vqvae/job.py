@@ -20,7 +20,6 @@ from var.runs.job import Job, Prepared, configured, open_training_data
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.training import Task
-from var.training.optimization import optimizer_flops
 from var.vqvae import VQVAE
 
 FREE = ("dropout", "commitment", "codebook", "codebook_decay", "kmeans_init", "restart_below", "scale_dropout")
@@ -64,16 +63,8 @@ class VQVAEJob(Job[VQVAERun]):
         with torch.device("meta"):
             vqvae = VQVAE(settings.vqvae)
         judges, judge_cost = loss_networks(settings)
-        return Plan(
-            kind=self.kind,
-            settings=settings,
-            data=self.data,
-            networks=(Network.of("tokenizer", vqvae), *judges),
-            shapes=settings.vqvae.schedule.shapes,
-            image_cost=vqvae_cost(vqvae, settings) + judge_cost,
-            optimizer_flops=optimizer_flops(vqvae, settings.training),
-            processes=processes,
-        )
+        networks, cost = (Network.of("tokenizer", vqvae), *judges), vqvae_cost(vqvae, settings) + judge_cost
+        return self.planned(vqvae, processes, networks=networks, shapes=settings.vqvae.schedule.shapes, image_cost=cost)
 
     def prepare(self, session: Session) -> Prepared:
         """Build the tokenizer and the networks of its losses."""
