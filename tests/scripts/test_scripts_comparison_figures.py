@@ -153,6 +153,10 @@ class TestCharts:
             assert min(picture_size(svg)) > 100
         assert "2x3" in labels(charts["perplexity, codes"])
 
+    def test_labels_stay_large_beside_large_images(self):
+        small, large = (torch.zeros(10, 3, side, side) for side in (8, 32))
+        assert picture_size(image_table(large, 10)) == picture_size(image_table(small, 10))
+
     def test_scales_of_one_size_have_bars_of_their_own(self):
         assert labels(code_usage_chart([1, 2, 2], [0.4, 0.9, 1], [20.1, 60.2, 90.3])).count("2x2") == 2
 

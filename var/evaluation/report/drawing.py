@@ -65,7 +65,11 @@ def image_table(
     row_labels: Sequence[str] = (),
     magnify: int = 4,
 ) -> str:
-    """Images in [-1, 1], row by row, as SVG around one PNG: every pixel a square, labels as crisp text."""
+    """Images in [-1, 1], row by row, as SVG around one PNG: every pixel a square, labels as crisp text.
+
+    Images of more than 8 pixels are magnified less, so that labels can be read where the page shrinks the table.
+    """
+    magnify = max(1, min(magnify, 8 * magnify // max(images.shape[-2:])))
     column_labels, row_labels = ([shown(label, _LABEL) for label in labels] for labels in (column_labels, row_labels))
     grid = image_grid(images, columns, padding=2, magnify=magnify, background=_GAP)
     file = io.BytesIO()
