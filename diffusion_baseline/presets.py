@@ -3,7 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
-| shapes-text-32 | yes, on a CPU, for 7 minutes: too little, outlines are rough (README) | partly found here |
+| shapes-text-32 | yes, on a CPU, for 17 minutes: too little, outlines are rough | partly found here |
 | emoji-32 | yes, on a CPU; the README has the results | those of shapes-32; its guidance was not chosen |
 | shapes-latent-32 | a few hundred steps | those of shapes-32 |
 | digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |

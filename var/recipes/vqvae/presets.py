@@ -3,7 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, shapes-32 | yes, on a CPU; the README has the results | found here |
-| shapes-text-32 | yes, on a CPU; 33.7 dB | found here |
+| shapes-text-32 | yes, on a CPU; 33.4 dB | found here |
 | emoji-32 | yes, one seed: 24.6 dB on held-out emoji (val 24.2, training images 26.5), all codes used, perplexity 891, 3.5 CPU minutes | found here |
 | emoji-64 | for 400 steps, 3 minutes of a core, one seed: 25.0 dB on held-out emoji, all codes used, perplexity 604; 0.4 s a step | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of imagenet-256, for smaller images |
