@@ -112,8 +112,8 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising, ConditionedPipeline):
     @property
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images."""
-        config = self._network().config
-        return (config.image_channels, *config.size) if self.codec is None else self.codec.image_shape
+        config, codec = self._network().config, self._codec()
+        return (config.image_channels, *config.size) if codec is None else codec.image_shape
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:

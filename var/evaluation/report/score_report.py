@@ -98,8 +98,9 @@ class ScoreReport:
         return min(one["samples"] for one in self.sets)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, fit for JSON."""
-        return {"kind": KIND, **asdict(self)}
+        """Everything, fit for JSON; no terms where none are known, as reports of before have it."""
+        told = asdict(self)
+        return {"kind": KIND, **(told if self.terms else {name: told[name] for name in told if name != "terms"})}
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: Path | str = "the report") -> "ScoreReport":
