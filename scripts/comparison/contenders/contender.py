@@ -90,6 +90,7 @@ class Contender(ABC):
     run: ClassVar[type]  # the settings of the run that leaves one
     network: ClassVar[str]  # the attribute of a pipeline that its last run trains
     samplers: ClassVar[Mapping[str, str]]  # what rows call the ways to an image -> mark in plots
+    sampler_titles: ClassVar[Mapping[str, str]] = {}  # where it is not the name in capitals
     other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
     alike: ClassVar[tuple[str, ...]]  # what rows share that a line in plots joins
     order: ClassVar[str]  # along that line
@@ -196,6 +197,11 @@ class Contender(ABC):
     def details(self, pipeline: Any, test: Float[Tensor, "m c h w"], report: Any) -> list[Html]:
         """What the page shows of a tokenizer, where there is one."""
         return []
+
+    @classmethod
+    def sampler_title(cls, sampler: str) -> str:
+        """What a sampler is called where people read of it."""
+        return cls.sampler_titles.get(sampler, sampler.upper())
 
     def settings(self, plan: ModelPlan) -> list[Setting]:
         """The headline setting first, then the sweep."""

@@ -43,7 +43,8 @@ class DiffusionContender(Contender):
     pipeline = DiffusionPipeline
     run = DiffusionRun
     network = "unet"
-    samplers = dict.fromkeys(SAMPLERS, Contender.other_mark) | {"ddim": "s", "ddpm": "^"}
+    samplers = dict.fromkeys(SAMPLERS, Contender.other_mark) | {"ddim": "s", "ddpm": "^", "heun": "v", "euler": "<"}
+    sampler_titles = {"dpmpp": "DPM++", "heun": "Heun", "euler": "Euler"}  # noqa: RUF012 (never changed)
     alike = ("sampler", "guidance_scale", "eta")
     order = "steps"
     density = "bound"
@@ -127,7 +128,7 @@ class DiffusionContender(Contender):
 
     def row_title(self, row: Row) -> str:
         """As in "DDIM-50 g=1.5"."""
-        return f"{self.prefix}{_in_letters(row['sampler'])}-{row['steps']} g={row['guidance_scale']:g}"
+        return f"{self.prefix}{self.sampler_title(row['sampler'])}-{row['steps']} g={row['guidance_scale']:g}"
 
     def mark_title(self, row: Row) -> str:
         """Steps and guidance scale, of samplers other than DDIM with their names."""
@@ -135,7 +136,7 @@ class DiffusionContender(Contender):
 
     def about(self, row: Row, report: Any) -> str:
         """Steps from noise."""
-        return f"A U-Net removes noise in {row['steps']} steps ({_in_letters(row['sampler'])})."
+        return f"A U-Net removes noise in {row['steps']} steps ({self.sampler_title(row['sampler'])})."
 
     def likelihoods(
         self, pipeline: DiffusionPipeline, images: Tensor, labels: Tensor, levels: int, generator: torch.Generator
@@ -165,10 +166,6 @@ class DiffusionContender(Contender):
             names=[f"t={timestep}" for timestep, _ in states],
             wide=True,
         )
-
-
-def _in_letters(sampler: str) -> str:
-    return sampler.upper().replace("PP", "++")
 
 
 def _grid(headline: SamplingSettings) -> tuple[SamplingSettings, ...]:

@@ -1,5 +1,6 @@
 """The numbers of the page: four tiles at its head, the table of settings and controls, and what the scores mean."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,10 +42,14 @@ def _tile(report: Report, column: Score, title: str) -> Html:
 
 
 def cell(column: Score, row: Mapping[str, Any]) -> str:
-    """A score of a row, with its deviation over training seeds where there are several."""
+    """A score of a row, with its deviation over training seeds, to as many decimals, where there are several."""
     deviation = row.get("spread", {}).get(column.key)
     text = column.cell(row.get(column.key))
-    return text if deviation is None else f"{text} \N{PLUS-MINUS SIGN} {column.cell(deviation)}"
+    if deviation is None:
+        return text
+    plain = re.fullmatch(r"-?\d+(?:\.(\d+))?", text)
+    spread = f"{deviation:.{len(plain[1] or '')}f}" if plain else column.cell(deviation)
+    return f"{text} \N{PLUS-MINUS SIGN} {spread}"
 
 
 def _best(column: Score, rows: list[dict[str, Any]]) -> dict[str, Any] | None:

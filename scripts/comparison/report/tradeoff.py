@@ -216,7 +216,7 @@ def _legend(axes: "Axes", report: Report) -> None:
         shown.setdefault((row["model"], "" if many else row["sampler"]), row)
     for (model, sampler), row in shown.items():
         several = len(FAMILIES[model].samplers) > 1 and not many
-        name = f"{MODELS[model]}, {sampler.upper()}" if several else MODELS[model]
+        name = f"{MODELS[model]}, {FAMILIES[model].sampler_title(sampler)}" if several else MODELS[model]
         face = LIGHT[COLORS[model]]
         marks.append(Line2D([], [], linestyle="", marker=_mark(row), label=name, **_mark_style(model, face)))
     front_mark = {"color": LIGHT["line"], "linewidth": 10, "label": "Front: filled marks"}
