@@ -104,13 +104,3 @@ def test_under_autocast_the_tokenizer_keeps_its_precision():
     with torch.autocast("cpu", torch.bfloat16):
         found = task.tokens_and_inputs(batch, generator())
     assert all(torch.equal(a, b) for a, b in zip(exact, found, strict=True))
-
-
-def test_a_batch_that_is_encoded_anew_may_have_codes_near_the_nearest():
-    vqvae, model, batch = make_vqvae(), make_transformer(), make_batch()
-    tokens, inputs = TransformerTask(model, vqvae, temperature=3.0).tokens_and_inputs(batch, generator())
-    drawn = vqvae.encode(batch.images, temperature=3.0, generator=generator())
-    assert torch.equal(tokens, model.scales.flatten(drawn))
-    assert torch.equal(inputs, vqvae.inputs(drawn))
-    nearest, _ = TransformerTask(model, vqvae).tokens_and_inputs(batch, generator())
-    assert not torch.equal(tokens, nearest)

@@ -124,8 +124,7 @@ class TransformerJob(Job[TransformerRun]):
 
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
-        drawn = settings.tokens.temperature
-        task: Task = TransformerTask(model, self.vqvae, settings.label_drop, cache, drawn)
+        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache)
         if settings.distilled_guidance != 1:
             taught = replace(settings.sampling, guidance_scale=settings.distilled_guidance)
             guidance = tuple(taught.guidance_scales(len(self.vqvae.scales)))
