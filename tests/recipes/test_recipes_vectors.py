@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-import torch.distributed as dist
+from processes import start_pair
 from tiny import spread, tiny_transformer, tiny_vqvae, unet_config
 from vector_runs import (
     ATTENDING,
@@ -109,15 +109,8 @@ def test_every_parameter_has_a_gradient_whatever_is_dropped(kind, changes, drop,
 
 
 def test_two_processes_train_like_one(forker, tmp_path):
-    store = dist.TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
-    pids = []
-    for rank in range(2):
-        group = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "LOCAL_WORLD_SIZE": 2}
-        group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
-        group |= {"TORCHELASTIC_RESTART_COUNT": 0}
-        log, function = tmp_path / f"output-{rank}", "vector_runs.train_as_one_of_two"
-        pids.append(forker.start(function, log, environment=group, folder=str(tmp_path)))
-    statuses = [forker.wait(pid) for pid in pids]
+    one_of_two = "vector_runs.train_as_one_of_two"
+    statuses, _ = start_pair(forker, one_of_two, tmp_path / "output", folder=str(tmp_path))
     assert statuses == [0, 0], "".join((tmp_path / f"output-{rank}").read_text() for rank in range(2))
     found = [json.loads((tmp_path / f"losses-{rank}.json").read_text()) for rank in range(2)]
     assert found[0] == found[1]
