@@ -36,7 +36,8 @@ def tab(models: Models, made: Made) -> None:
             strength = guidance(models.var, "VAR: guidance")
             with gr.Group(visible=other is not None):
                 other_strength = guidance(other or models.var, "Diffusion: guidance")
-                steps = gr.Slider(1, 100, usual(other, "num_inference_steps", STEPS), step=1, label="Diffusion: steps")
+                walk = usual(other, "num_inference_steps", STEPS)
+                steps = gr.Slider(1, max(100, walk), walk, step=1, label="Diffusion: steps")
                 samplers = words_of(other.sampling, "sampler") if other else ["ddim"]
                 sampler = gr.Dropdown(samplers, value=usual(other, "sampler", "ddim"), label="Diffusion: sampler")
             button = gr.Button("Compare", variant="primary")

@@ -39,7 +39,7 @@ def tab(models: Models, made: Made) -> None:
             shape = gr.Radio(list(SHAPES), label="Or a mask by name", value=None)
             what, seed, strength = showing(model), seeded(), guidance(model)
             walk, seen = usual(models.diffusion, "num_inference_steps", STEPS), models.diffusion is not None
-            steps = gr.Slider(5, 100, walk, step=1, label="Diffusion: steps", visible=seen)
+            steps = gr.Slider(min(5, walk), max(100, walk), walk, step=1, label="Diffusion: steps", visible=seen)
             button = gr.Button("Fill", variant="primary")
         with gr.Column(scale=2, min_width=260):
             results = [_results(name) for name in models.both]
