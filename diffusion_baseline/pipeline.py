@@ -175,7 +175,7 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising, ConditionedPipeline):
         Raises `UserError` for requests that make no sense, and where the network computes NaN or infinity.
         """
         reporting = Reporting(self.image_shape[0], output_type, return_intermediates, callback_on_step_end, progress)
-        guidance, settings = self._asked_for(guidance, sampling, keywords)
+        guidance, settings = self._settings_of_call(guidance, sampling, keywords)
         check_range(settings, self._codec())
         count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)

@@ -168,7 +168,7 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         channels = vqvae.config.in_channels
         reporting = Reporting(channels, output_type, return_intermediates, callback_on_step_end, progress)
         check_switches(official_stream=official_stream)
-        guidance, settings = self._asked_for(guidance, sampling, keywords)
+        guidance, settings = self._settings_of_call(guidance, sampling, keywords)
         strengths = settings.guidance_scales(len(transformer.scales))
         search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))

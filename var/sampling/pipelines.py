@@ -124,7 +124,9 @@ class ConditionedPipeline(Adaptable):
             "device": str(self.device),
         }
 
-    def _asked_for(self, guidance: Guidance | None, sampling: Any, keywords: Mapping[str, Any]) -> tuple[Guidance, Any]:
+    def _settings_of_call(
+        self, guidance: Guidance | None, sampling: Any, keywords: Mapping[str, Any]
+    ) -> tuple[Guidance, Any]:
         """The guidance and the settings of a call: `sampling`, or else what is recommended, but for what it says.
 
         Where an object says the scale of guidance, the schedule that is recommended for another one does not count.
