@@ -28,6 +28,11 @@ class Passes:
         """Whether every map is drawn at once."""
         return set(self.counts) <= {1}
 
+    @property
+    def total(self) -> int:
+        """Of all maps together: how often a call runs the transformer."""
+        return sum(self.counts) or len(self.scales)
+
     def of(self, scale: int) -> tuple[Int64[Tensor, " some"], ...]:
         """The positions in the map of `scale` that each of its passes draws.
 
