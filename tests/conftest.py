@@ -9,9 +9,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of all processes that tests sta
 
 import annotations
 import pytest
-from processes import Forker
+from processes import Forker, without_waiting_for_disks
 
 annotations.install("var", "diffusion_baseline")
+without_waiting_for_disks()
 
 
 def pytest_sessionstart(session):
