@@ -41,45 +41,40 @@ def finished(tmp_path_factory, forker):
     """
     folder, place = tmp_path_factory.mktemp("comparison"), tmp_path_factory.mktemp("output")
 
-    def again(log):
-        return forker.start("tiny_comparison.forked", place / log, place / "table", "digits", "--output", folder)
+    def status_of(log, **named):
+        process = forker.start(
+            "tiny_comparison.forked", place / log, place / "table", "digits", "--output", folder, **named
+        )
+        return forker.wait(process, seconds=500)
 
-    killed = again("killed")
-    wait_for(folder, "stages/[!.]*/model/checkpoints/step-*/manifest.json", lambda: forker.poll(killed))
-    os.killpg(killed, signal.SIGKILL)
-    assert forker.wait(killed) == -signal.SIGKILL
+    assert status_of("killed", killed=True) == -signal.SIGKILL, (place / "killed").read_text()
+    assert list(folder.glob("stages/[!.]*/model/checkpoints/step-*/manifest.json"))
     begun_in = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/prepared.json")}
     assert begun_in
     assert not all((path.parent / "stage.json").exists() for path in begun_in)
     stop_one(folder)
-    status = forker.wait(again("last"), seconds=500)
-    errors = (place / "last").read_text()
-    assert status == 0, errors
+    assert status_of("last") == 0, (place / "last").read_text()
     assert begun_in.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/prepared.json")}.items()
-    return folder, (place / "table").read_text(), errors
+    return folder, *((place / name).read_text() for name in ("table", "last"))
 
 
 def stop_one(folder):
     """Start a comparison in a process of its own, and end it by Ctrl-C after a stage."""
+    pattern = "stages/[!.]*/stage.json"
+    before = set(folder.glob(pattern))
     command = [sys.executable, str(TINY), "digits", "--output", str(folder)]
     stopped = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    wait_for(folder, "stages/[!.]*/stage.json", stopped.poll)
+    deadline = time.monotonic() + 300
+    while before >= set(folder.glob(pattern)):
+        assert stopped.poll() is None, stopped.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     os.killpg(stopped.pid, signal.SIGINT)  # as the terminal does: to all processes of the run
     _, errors = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, errors
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert not (folder / "report.json").exists()
-    assert {path.name for path in folder.glob("stages/[!.]*/stage.json")}
-
-
-def wait_for(folder, pattern, poll):
-    """Return when there is a file of the pattern in the folder, which a process that has not ended writes."""
-    deadline = time.monotonic() + 300
-    while not list(folder.glob(pattern)):
-        assert poll() is None, "it ended before"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_goes_on_after_an_interruption_and_succeeds(finished):

@@ -3,12 +3,15 @@
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 
 from processes import run_script
+
+from var.training.checkpoints import CheckpointWriter
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 STEPS = {"tokenizer": 8, "transformer": 8, "diffusion": 24}
@@ -85,14 +88,29 @@ def main(arguments=None):
     return compare.main(arguments)
 
 
-def forked(output, *arguments):
-    """The same in a process that has imported torch, and its own processes from it; the table goes to `output`."""
+def forked(output, *arguments, killed=False):
+    """The same in a process that has imported torch, and its own processes from it; the table goes to `output`.
+
+    All of them can be killed as soon as a training has written a checkpoint.
+    """
     os.setsid()
+    if killed:
+        _kill_after(CheckpointWriter, "finish")
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda kind: fork
     forkserver.ensure_running = lambda: None
     with open(output, "w") as file, contextlib.redirect_stdout(file):
         sys.exit(main(arguments))
+
+
+def _kill_after(owner, name):
+    real = getattr(owner, name)
+
+    def last(*arguments, **named):
+        real(*arguments, **named)
+        os.killpg(0, signal.SIGKILL)
+
+    setattr(owner, name, last)
 
 
 def as_script(path, *arguments):
