@@ -116,6 +116,18 @@ def run_script(path, *arguments):
     runpy.run_path(str(path), run_name="__main__")
 
 
+def show_modules_with(package):
+    """Print, as JSON, all modules that are there when every public name and module of a package was imported."""
+    import pkgutil
+
+    whole = importlib.import_module(package)
+    for module in pkgutil.iter_modules(whole.__path__, f"{package}."):
+        importlib.import_module(module.name)
+    for name in whole.__all__:
+        getattr(whole, name)
+    print(json.dumps(sorted(sys.modules)))
+
+
 def _serve():
     # An optimiser imports torch._dynamo, which takes longer than most of what is done in these processes.
     import torch._dynamo  # noqa: F401
