@@ -42,7 +42,8 @@ def _quiet_and_deterministic():
     import torch
 
     torch.set_num_threads(1)
-    torch.manual_seed(0)
+    # Where no GPU is in use, torch.manual_seed writes down for one from where it was called: 0.5 ms.
+    (torch if torch.cuda.is_initialized() else torch.default_generator).manual_seed(0)
 
 
 @pytest.fixture

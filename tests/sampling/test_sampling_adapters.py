@@ -233,9 +233,9 @@ def test_a_hundredth_of_the_parameters_learns_another_look(tmp_path):
 
     pipeline = VARPipeline.from_pretrained("next-scale/emoji")
     model, before = pipeline.transformer, weights(pipeline)
-    data = Negatives(open_data("emoji", split="train", size=32), 16)
+    data = Negatives(open_data("emoji", split="train", size=32), 8)
     task = TransformerTask(model, pipeline.vqvae, label_drop=0.0)
-    look = Batch(torch.stack(data.images), data.condition(torch.arange(16)), torch.arange(16))
+    look = Batch(torch.stack(data.images), data.condition(torch.arange(8)), torch.arange(8))
     usual = replace(look, images=-look.images)
     start = losses(task, look), losses(task, usual)
     peft.get_peft_model(model, peft.LoraConfig(r=2, lora_alpha=8, target_modules=["qkv", "fc1"]))
