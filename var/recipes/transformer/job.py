@@ -178,8 +178,8 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
         rest = scales.length - scales.lengths[0]
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
         nothing = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
-        logits = model(nothing, inputs)
-        return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
+        tokens = torch.zeros(1, scales.length, dtype=torch.long, device="meta")
+        return F.cross_entropy(model(nothing, inputs, tokens).mT, tokens)
 
     cost = cost_of(model, loss)
     if not checkpointing:
