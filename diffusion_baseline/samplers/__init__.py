@@ -16,6 +16,7 @@ from var.errors import chosen
 from var.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from diffusion_baseline.samplers.adams import sample_adams as sample_adams
     from diffusion_baseline.samplers.ddim import ddim_step as ddim_step
     from diffusion_baseline.samplers.ddim import sample_ddim as sample_ddim
     from diffusion_baseline.samplers.ddpm import ddpm_step as ddpm_step
