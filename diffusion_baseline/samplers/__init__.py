@@ -16,13 +16,13 @@ from var.errors import chosen
 from var.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from diffusion_baseline.samplers.adams import sample_adams as sample_adams
     from diffusion_baseline.samplers.ddim import ddim_step as ddim_step
     from diffusion_baseline.samplers.ddim import sample_ddim as sample_ddim
     from diffusion_baseline.samplers.ddpm import ddpm_step as ddpm_step
     from diffusion_baseline.samplers.ddpm import sample_ddpm as sample_ddpm
     from diffusion_baseline.samplers.dpmpp import sample_dpmpp as sample_dpmpp
     from diffusion_baseline.samplers.euler import sample_euler as sample_euler
+    from diffusion_baseline.samplers.expab import sample_expab as sample_expab
     from diffusion_baseline.samplers.heun import heun_step as heun_step
     from diffusion_baseline.samplers.heun import sample_heun as sample_heun
     from diffusion_baseline.samplers.unipc import sample_unipc as sample_unipc

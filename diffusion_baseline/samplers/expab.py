@@ -1,4 +1,4 @@
-"""The two-step method of Adams and Bashforth, for images predicted along the signal's share of the variance."""
+"""The exponential two-step method of Adams and Bashforth, over the signal's share of the variance."""
 
 import math
 
@@ -41,7 +41,7 @@ class TwoStep:
         return mean, torch.zeros(())
 
 
-def sample_adams(
+def sample_expab(
     denoise: Denoiser,
     noise: Images,
     schedule: NoiseLevels,
