@@ -45,7 +45,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
 
     # Records tell the same of parts and of the cascade that was saved of them.
     record = {**small.record, "pipeline": CascadePipeline.__name__, "upscaler": large.record["fingerprint"]}
-    own = {"pipeline": cascade, "image_shape": cascade.image_shape, "picture": None}
+    own = {"pipeline": cascade, "image_shape": cascade.image_shape, "picture": None, "goes_on": large}
     return replace(small, **own, record=record, evaluations=evaluations)
 
 

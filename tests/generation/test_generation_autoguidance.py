@@ -64,9 +64,9 @@ def test_it_moves_images_of_nothing_in_particular_too(strong, weaker):
 def test_the_weaker_model_is_run_only_as_far_as_it_guides(strong, weaker, monkeypatch):
     seen, hidden = [], EnginePass._hidden
 
-    def spy(self, scale, x):
+    def spy(self, scale, number, x):
         seen.append((len(self.engine.layers), scale))
-        return hidden(self, scale, x)
+        return hidden(self, scale, number, x)
 
     monkeypatch.setattr(EnginePass, "_hidden", spy)
     strong(**CALL, guidance=Guidance(scale=2.0, schedule="constant", stop=2, weaker=weaker))

@@ -96,11 +96,11 @@ def test_a_list_that_ends_in_ones_is_exact_at_935_rows_instead_of_1360():
     engine = Engine(pipe.vqvae, pipe.transformer)
 
     class Everywhere:  # the same with the null half to the end
-        accumulator = engine.accumulator
+        accumulator, passes = engine.accumulator, engine.passes
 
         def begin(self, condition, *, guide):
             started = engine.begin(condition, guide=guide)
-            self.logits = lambda scale, latent, guidance: started.logits(scale, latent, guidance or 1.0)
+            self.logits = lambda scale, latent, guidance, drawn: started.logits(scale, latent, guidance or 1.0, drawn)
             return self
 
     made, rows = [], []

@@ -67,9 +67,9 @@ def test_each_scale_has_the_guided_teacher_forced_logits_of_its_model(large, sma
 def test_the_large_model_is_not_run_after_it(large, small, monkeypatch):
     seen, hidden = [], EnginePass._hidden
 
-    def spy(self, scale, x):
+    def spy(self, scale, number, x):
         seen.append((len(self.engine.layers), scale, len(x)))
-        return hidden(self, scale, x)
+        return hidden(self, scale, number, x)
 
     monkeypatch.setattr(EnginePass, "_hidden", spy)
     VARPipeline.collaborate(large, small, handover=2)(**CALL, guidance_scale=[2.0, 1.0, 1.0])

@@ -188,8 +188,8 @@ def test_keys_and_values_lie_in_storage_that_is_allocated_once_a_call(own_pipe, 
         self.storage.fill_(math.nan)  # what is not written yet must not be read
         made.append(self.storage.data_ptr())
 
-    def recorded_views(self, where):
-        groups = views(self, where)
+    def recorded_views(self, *where):
+        groups = views(self, *where)
         lent.extend(each.untyped_storage().data_ptr() for group in groups for each in group)
         return groups
 

@@ -27,9 +27,9 @@ def rows(monkeypatch):
     """The rows that the blocks compute, scale by scale."""
     seen, hidden = [], EnginePass._hidden
 
-    def spy(self, scale, x):
+    def spy(self, scale, number, x):
         seen.append(len(x))
-        return hidden(self, scale, x)
+        return hidden(self, scale, number, x)
 
     monkeypatch.setattr(EnginePass, "_hidden", spy)
     return seen

@@ -30,14 +30,15 @@ class LogitsRecorder:
     """A forward pass that keeps the logits it gives."""
 
     def __init__(self, forward):
-        self.forward, self.accumulator, self.outputs = forward, forward.accumulator, []
+        self.forward, self.outputs = forward, []
+        self.accumulator, self.passes = forward.accumulator, forward.passes
 
     def begin(self, condition, *, guide):
         self.started = self.forward.begin(condition, guide=guide)
         return self
 
-    def logits(self, scale, latent, guidance):
-        self.outputs.append(self.started.logits(scale, latent, guidance))
+    def logits(self, *place):
+        self.outputs.append(self.started.logits(*place))
         return self.outputs[-1]
 
 

@@ -10,6 +10,7 @@ class TeacherForced:
 
     def __init__(self, vqvae, model):
         self.accumulator, self.model = vqvae.accumulator(), model
+        self.passes = [model.passes.of(scale) for scale in range(len(model.scales))]
 
     def begin(self, condition, *, guide):
         return _Pass(self, condition.with_null() if guide else condition, guide)
@@ -18,14 +19,18 @@ class TeacherForced:
 class _Pass:
     def __init__(self, forward, shown, guide):
         self.forward, self.shown, self.guide, self.inputs = forward, shown, guide, []
+        self.tokens = torch.zeros(len(shown), forward.model.scales.length, dtype=torch.long)
 
-    def logits(self, scale, latent, guidance):
+    def logits(self, scale, latent, guidance, drawn=()):
         model = self.forward.model
-        if latent is not None:
+        if latent is not None and not drawn:
             self.inputs.append(self.forward.accumulator.shrink(latent, scale).flatten(2).mT)
         nothing = model.position.new_zeros(len(self.shown), 0, model.config.code_width)
         known = [part.repeat(1 + self.guide, 1, 1) for part in self.inputs]
-        logits = model(self.shown, torch.cat([nothing, *known], dim=1))[:, list(model.scales.slices())[scale]]
+        where, passes = list(model.scales.slices())[scale], self.forward.passes[scale]
+        if drawn:
+            self.tokens[:, where][:, passes[len(drawn) - 1]] = drawn[-1].repeat(1 + self.guide, 1)
+        logits = model(self.shown, torch.cat([nothing, *known], dim=1), self.tokens)[:, where][:, passes[len(drawn)]]
         if self.guide and guidance is None:
             return logits.chunk(2)[0]
         return guided(logits, guidance) if self.guide else logits

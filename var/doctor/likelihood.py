@@ -38,7 +38,7 @@ def losses_of(
         targets = tokens[rows].to(patient.device)
         with torch.inference_mode():
             inputs = patient.tokenizer.inputs(patient.schedule.split(targets))
-            logits = model(condition[rows].to(patient.device), inputs)
+            logits = model(condition[rows].to(patient.device), inputs, targets)
             losses = F.cross_entropy(logits.mT, targets, reduction="none")
             entropies = torch.special.entr(logits.softmax(-1)).sum(-1)
         found.append((losses.cpu(), (logits.argmax(-1) == targets).float().cpu(), entropies.cpu()))

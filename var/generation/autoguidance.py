@@ -1,5 +1,6 @@
 """Guidance by a weaker model (Karras et al. 2024, arXiv 2406.02507): its prediction stands in for the null."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from var.conditions import Condition
+from var.generation.drawing import Drawn
 from var.generation.loop import Forward, Pass
 from var.tokenizer import Accumulator
 
@@ -26,6 +28,11 @@ class Autoguided:
         """That of the model."""
         return self.model.accumulator
 
+    @property
+    def passes(self) -> Sequence[Sequence[Tensor]]:
+        """Those of the model."""
+        return self.model.passes
+
     def begin(self, condition: Condition, *, guide: bool) -> Pass:
         """The pass of a call; both are shown the condition."""
         started = self.model.begin(condition, guide=False)
@@ -40,17 +47,21 @@ class AutoguidedPass:
     weaker: Pass
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None, drawn: Drawn = ()
     ) -> Float[Tensor, "batch new vocabulary"]:
         """Guided logits of the tokens of `scale`; see `Pass`."""
-        logits = self.model.logits(scale, latent, None)
-        return logits if guidance is None else torch.lerp(self.weaker.logits(scale, latent, None), logits, guidance)
+        logits = self.model.logits(scale, latent, None, drawn)
+        if guidance is None:
+            return logits
+        return torch.lerp(self.weaker.logits(scale, latent, None, drawn), logits, guidance)
 
-    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+    def remember(
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None, drawn: Drawn = ()
+    ) -> None:
         """See `Pass`."""
-        self.model.remember(scale, latent, None)
+        self.model.remember(scale, latent, None, drawn)
         if guidance is not None:
-            self.weaker.remember(scale, latent, None)
+            self.weaker.remember(scale, latent, None, drawn)
 
     def select(self, rows: Tensor) -> "AutoguidedPass":
         """See `Pass`."""

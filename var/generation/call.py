@@ -8,8 +8,9 @@ from tqdm.auto import tqdm
 
 from var.conditions import Condition
 from var.generation.decoding import ImageDecoder
+from var.generation.drawing import Put, as_drawn
 from var.generation.draws import Draws
-from var.generation.loop import Forward, Put, as_drawn, generate
+from var.generation.loop import Forward, generate
 from var.generation.output import VAROutput
 from var.generation.sampling_settings import SamplingSettings
 from var.generation.search import Pruning, Search

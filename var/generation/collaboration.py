@@ -3,6 +3,7 @@
 Coarse maps are few tokens but decide what is shown; fine ones are most of the tokens, and ask less of a model.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor
 from var import checks
 from var.conditions import Condition
 from var.errors import UserError
+from var.generation.drawing import Drawn
 from var.generation.engine import Engine, EnginePass
 from var.generation.loop import Pass
 from var.sampling.models import plain_model
@@ -32,6 +34,11 @@ class Collaborated:
         """That of the large model."""
         return self.large.accumulator
 
+    @property
+    def passes(self) -> Sequence[Sequence[Tensor]]:
+        """Those of the large model, which are the small one's."""
+        return self.large.passes
+
     def begin(self, condition: Condition, *, guide: bool) -> Pass:
         """The pass of a call; one of the models alone where the other draws nothing."""
         if not 0 < self.handover < len(self.accumulator.scales):
@@ -49,28 +56,30 @@ class CollaboratedPass:
     handover: int
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None, drawn: Drawn = ()
     ) -> Float[Tensor, "batch new vocabulary"]:
         """Logits of the tokens of `scale`; see `Pass`."""
-        if scale == self.handover:
+        if scale == self.handover and not drawn:
             self.large.release()
         if scale >= self.handover:
-            return self.small.logits(scale, latent, guidance)
-        self.small.remember(scale, latent, guidance)
-        return self.large.logits(scale, latent, guidance)
+            return self.small.logits(scale, latent, guidance, drawn)
+        self.small.remember(scale, latent, guidance, drawn)
+        return self.large.logits(scale, latent, guidance, drawn)
 
-    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+    def remember(
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None, drawn: Drawn = ()
+    ) -> None:
         """See `Pass`."""
-        self.small.remember(scale, latent, guidance)
+        self.small.remember(scale, latent, guidance, drawn)
         if scale < self.handover:
-            self.large.remember(scale, latent, guidance)
+            self.large.remember(scale, latent, guidance, drawn)
 
     def select(self, rows: Tensor) -> "CollaboratedPass":
         """See `Pass`."""
         return CollaboratedPass(self.large.select(rows), self.small.select(rows), self.handover)
 
 
-SHARED = ("sides", "repeats", "vocabulary", "code_width", "num_classes", "vector_width", "sequence_width")
+SHARED = ("sides", "repeats", "passes", "vocabulary", "code_width", "num_classes", "vector_width", "sequence_width")
 """What the configs of both transformers must agree on."""
 
 

@@ -5,9 +5,8 @@ computed once per call; keys and values lie in storage that a call allocates onc
 modules is the truth that this is tested against.
 """
 
-import copy
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
@@ -17,6 +16,8 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition, guided
+from var.generation.cache import KVCache
+from var.generation.drawing import Drawn
 from var.generation.graphs import record
 from var.generation.layer import Layer
 from var.generation.projection import Projection, computing_type
@@ -24,7 +25,6 @@ from var.generation.replaced import check_copied, check_replaced
 from var.generation.sources import Sources
 from var.tokenizer import Tokenizer
 from var.transformer.blocks import KeysValues, attend
-from var.transformer.config import VARConfig
 from var.transformer.model import VAR, Conditioning
 
 
@@ -52,6 +52,9 @@ class Engine:
         embedding = model.token_projection
         self.embedding = Projection.of(embedding.weight, embedding.bias, torch.float32)
         self.place = model.place(slice(0, len(model.scale_index))).detach().float()
+        told = model.told_embedding
+        self.told = None if told is None else told.weight.detach().float()
+        self.passes = [[each.to(weight.device) for each in model.passes.of(n)] for n in range(len(self.places))]
         self.accumulator = tokenizer.accumulator()
         self.shows = any(part is self.accumulator for part in tokenizer.modules())  # the tokenizer's weights themselves
         self.sources = Sources(self._sources(), self._held())
@@ -75,6 +78,7 @@ class Engine:
         """The weights that a prepared tensor refers to or was computed from, as the models now have them."""
         model = self.model
         found: list[Any] = [model.position, model.scale_embedding.weight, model.scale_index]
+        found += [] if model.told_embedding is None else [model.told_embedding.weight]
         for linear in self._linears():
             found += (linear.weight, linear.bias)
         for block in model.blocks:
@@ -114,33 +118,6 @@ class Engine:
         return EnginePass(self, constants, guide=guide)
 
 
-class KVCache:
-    """Keys and values of all layers, as many as one scale sees: allocated once per call, filled scale by scale."""
-
-    def __init__(self, config: VARConfig, layers: int, rows: int, dtype: torch.dtype, device: torch.device) -> None:
-        self.seen, self.lengths = config.schedule.seen(config.coarser), config.schedule.lengths
-        most = max(seen.stop - seen.start for seen in self.seen)
-        self.storage = torch.empty(layers, 2, rows, config.heads, most, config.head_width, dtype=dtype, device=device)
-
-    def advance(self, scale: int) -> None:
-        """Forget what `scale` and finer ones do not see; the first of what is left moves to the front."""
-        start, last = self.seen[scale].start, self.seen[max(scale - 1, 0)]
-        if start > last.start:
-            kept = self.storage[:, :, :, :, start - last.start : last.stop - last.start]
-            self.storage[:, :, :, :, : kept.shape[4]] = kept.clone()  # they may overlap
-
-    def views(self, scale: int) -> tuple[Sequence[Tensor], Sequence[Tensor], Sequence[Tensor]]:
-        """Per layer: the place of a scale (2, rows, heads, new, c); keys, and values, of all that it sees."""
-        known = self.storage[:, :, :, :, : self.seen[scale].stop - self.seen[scale].start]
-        return known[:, :, :, :, -self.lengths[scale] :].unbind(), known[:, 0].unbind(), known[:, 1].unbind()
-
-    def first(self, rows: int) -> "KVCache":
-        """That of the first rows, in the same memory."""
-        part = copy.copy(self)
-        part.storage = self.storage[:, :, :rows]
-        return part
-
-
 class Constants(NamedTuple):
     """What the condition contributes to a call, as the engine computes with it."""
 
@@ -165,8 +142,9 @@ class EnginePass:
     def __init__(self, engine: Engine, constants: Constants, *, guide: bool) -> None:
         self.engine, self.constants, self.guide = engine, constants, guide
         start = constants.start
-        self.cache = KVCache(engine.config, len(engine.layers), len(start), engine.attention_type, start.device)
-        self.recorded: dict[tuple[int, int], Callable[[Tensor], Tensor]] = {}  # by scale and number of rows
+        size = len(engine.layers), len(start)
+        self.cache = KVCache(engine.config, engine.passes, size, engine.attention_type, start.device)
+        self.recorded: dict[tuple[int, int, int], Callable[[Tensor], Tensor]] = {}  # by scale, pass and number of rows
 
     def renew(self, constants: Constants, *, guide: bool) -> bool:
         """Begin anew at the same addresses; False where there are other numbers of rows or of keys."""
@@ -179,17 +157,17 @@ class EnginePass:
         return True
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None, drawn: Drawn = ()
     ) -> Float[Tensor, "batch new vocabulary"]:
         """Logits of the tokens of `scale`, guided where the call is; with None of the half that shows the condition.
 
         Guidance is linear and so is the head: mixing before it halves its work.
         """
-        hidden = self._taken_in(scale, latent, guidance)
+        hidden = self._taken_in(scale, latent, guidance, drawn)
         if self.guide and guidance is not None:
             hidden = guided(hidden, guidance)
         logits = self.engine.head(hidden).float()
-        if scale + 1 == len(self.engine.places):
+        if scale + 1 == len(self.engine.places) and len(drawn) + 1 == len(self.engine.passes[scale]):
             self.release()
         return logits
 
@@ -198,9 +176,11 @@ class EnginePass:
         if self.engine.graphs:
             self.engine.kept = self
 
-    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
+    def remember(
+        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None, drawn: Drawn = ()
+    ) -> None:
         """See `Pass`."""
-        self._taken_in(scale, latent, guidance)
+        self._taken_in(scale, latent, guidance, drawn)
 
     def select(self, rows: Int64[Tensor, " chosen"]) -> "EnginePass":
         """See `Pass`."""
@@ -210,30 +190,42 @@ class EnginePass:
         torch.index_select(self.cache.storage, 2, rows, out=part.cache.storage)
         return part
 
-    def _taken_in(self, scale: int, latent: Tensor | None, guidance: float | None) -> Tensor:
-        """What the blocks make of `scale`, whose keys and values are kept: (rows, new, width) before the head."""
-        start = self.constants.start
-        rows = len(start) // 2 if self.guide and guidance is None else len(start)
-        x = start[:rows] if latent is None else self._embed(latent, scale, rows)
-        place = scale, rows
-        self.cache.advance(scale)
+    def _taken_in(self, scale: int, latent: Tensor | None, guidance: float | None, drawn: Drawn) -> Tensor:
+        """What the blocks make of a pass, whose keys and values are kept: (rows, new, width) before the head."""
+        rows, number = len(self.constants.start), len(drawn)
+        if self.guide and guidance is None:
+            rows //= 2
+        x = self._embed(scale, latent, drawn, rows)
+        place = scale, number, rows
+        if not drawn:
+            self.cache.advance(scale)
         if self.engine.graphs and place not in self.recorded:
-            self.recorded[place] = record(lambda x: self._hidden(scale, x), x)
-        return self.recorded[place](x) if self.engine.graphs else self._hidden(scale, x)
+            self.recorded[place] = record(lambda x: self._hidden(scale, number, x), x)
+        return self.recorded[place](x) if self.engine.graphs else self._hidden(scale, number, x)
 
-    def _embed(self, latent: Tensor, scale: int, rows: int) -> Tensor:
-        """Embedded inputs of a scale after the first, (rows, new, width)."""
-        engine = self.engine
-        inputs = engine.accumulator.shrink(latent, scale).flatten(2).mT
-        x = engine.embedding(inputs) + engine.place[:, engine.places[scale]]
+    def _embed(self, scale: int, latent: Tensor | None, drawn: Drawn, rows: int) -> Tensor:
+        """Embedded inputs of a pass, (rows, new, width)."""
+        engine, start = self.engine, self.constants.start
+        if latent is None:
+            x = start[:rows]
+        else:
+            inputs = engine.accumulator.shrink(latent, scale).flatten(2).mT
+            x = engine.embedding(inputs) + engine.place[:, engine.places[scale]]
+        if len(engine.passes[scale]) > 1:
+            positions = engine.passes[scale][len(drawn)]
+            x = x[:, positions]
+            if drawn:
+                assert engine.told is not None
+                told = F.embedding(drawn[-1][:, : len(positions)], engine.told)
+                x = x + told.repeat(len(x) // len(told), 1, 1)
         return x.expand(rows // len(x), *x.shape).flatten(0, 1)
 
-    def _hidden(self, scale: int, x: Tensor) -> Tensor:
+    def _hidden(self, scale: int, number: int, x: Tensor) -> Tensor:
         """The blocks, and the norm before the head: (rows, new, width) float32."""
         cache, constants = self.cache, self.constants
         if len(x) < len(constants.start):
             cache, constants = cache.first(len(x)), constants.rows(slice(len(x)))
-        stored, keys, values = cache.views(scale)
+        stored, keys, values = cache.views(scale, number)
         for index, layer in enumerate(self.engine.layers):
             gamma1, gamma2, scale1, scale2, shift1, shift2 = constants.modulation[index].unbind()
             hidden = torch.addcmul(shift1, _norm(x), scale1)

@@ -115,7 +115,7 @@ def _by_scale(
     with eval_mode(model):
         for start in range(0, len(tokens), rows):
             some = slice(start, start + rows)
-            logits = model(condition[some].to(tokens.device), inputs[some])
+            logits = model(condition[some].to(tokens.device), inputs[some], tokens[some])
             check_finite(logits, "a likelihood needs finite logits", "look at the model's weights")
             nats = -F.cross_entropy(logits.mT.float(), tokens[some], reduction="none")
             found.append(torch.stack([nats[:, where].sum(1) for where in model.scales.slices()], dim=1))

@@ -2,31 +2,22 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import torch
-import torch.nn.functional as F
-from einops import rearrange
 from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition
+from var.generation.drawing import Drawing, Drawn, Put, as_drawn
 from var.generation.draws import Draws
-from var.generation.logits import candidates
-from var.generation.sampling_settings import AtScale, SamplingSettings
+from var.generation.sampling_settings import SamplingSettings
 from var.sampling.finite import Finite
 from var.tokenizer import Accumulator
 
 OnScale = Callable[[int, Tensor, Tensor], None]
 """Called after every scale with its index, its token map and the latent accumulated so far."""
-
-Put = Callable[[int, Tensor], Tensor]
-"""Called with a scale's index and the token map that was drawn; gives the one that is taken, with what is known."""
-
-
-def as_drawn(scale: int, drawn: Tensor) -> Tensor:
-    """Nothing is known but what is drawn."""
-    return drawn
 
 
 class Kept(Protocol):
@@ -51,16 +42,27 @@ class Pass(Protocol):
     """A transformer on its way through the scales of one call."""
 
     def logits(
-        self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None
+        self,
+        scale: int,
+        latent: Float[Tensor, "batch width h w"] | None,
+        guidance: float | None,
+        drawn: Drawn = (),
     ) -> Float[Tensor, "batch new vocabulary"]:
-        """Logits of the tokens of `scale`, given the latent accumulated before it (None at the first scale).
+        """Logits of what the next pass of `scale` draws, given the latent accumulated before it (None at the first).
 
-        `guidance` None is 1 for good: from there on the model need not be run without the condition.
+        `drawn` are the tokens of its passes so far. `guidance` None is 1 for good: from there on the model need not be
+        run without the condition.
         """
         ...
 
-    def remember(self, scale: int, latent: Float[Tensor, "batch width h w"] | None, guidance: float | None) -> None:
-        """Take in `scale` as `logits` does, for the scales after it, and predict nothing."""
+    def remember(
+        self,
+        scale: int,
+        latent: Float[Tensor, "batch width h w"] | None,
+        guidance: float | None,
+        drawn: Drawn = (),
+    ) -> None:
+        """Take in a pass of `scale` as `logits` does, for what comes after it, and predict nothing."""
         ...
 
     def select(self, rows: Int64[Tensor, " chosen"]) -> "Pass":
@@ -74,6 +76,11 @@ class Forward(Protocol):
     @property
     def accumulator(self) -> Accumulator:
         """What turns token maps into latents, and latents into inputs."""
+        ...
+
+    @property
+    def passes(self) -> Sequence[Sequence[Int64[Tensor, " some"]]]:
+        """For every scale, the positions in its map that each of its passes draws."""
         ...
 
     def begin(self, condition: Condition, *, guide: bool) -> Pass:
@@ -120,8 +127,10 @@ def generate(
     ended = Finite("generation needs finite latents", remedy)
     for scale in range(len(settings)) if scales is None else scales:
         strength = guidance[scale] if scale < guided else None
-        logits = finite.checked(started.logits(scale, latents[-1] if latents else None, strength))
-        token_map, part = drawn(logits, scale, accumulator, settings[scale], draws, put)
+        latent = latents[-1] if latents else None
+        drawing = Drawing(scale, accumulator, forward.passes[scale], settings[scale], draws, put, finite)
+        logits, token_map = drawing.token_map(partial(started.logits, scale, latent, strength))
+        part = drawing.contribution(logits, token_map)
         token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
         if prune is not None and (kept := prune(scale, logits, token_map, latents[-1])) is not None:
@@ -133,24 +142,3 @@ def generate(
     finite.settle()
     ended.settle()
     return Generated(token_maps, latents)
-
-
-def drawn(
-    logits: Float[Tensor, "batch new vocabulary"],
-    scale: int,
-    accumulator: Accumulator,
-    settings: AtScale,
-    draws: Draws,
-    put: Put = as_drawn,
-) -> tuple[Int64[Tensor, "batch _h _w"], Float[Tensor, "batch width h w"]]:
-    """A token map of `scale`, drawn from its logits, and what it adds to the latent."""
-    shapes = accumulator.scales.shapes
-    choice = candidates(logits, settings)
-    token_map = put(scale, draws.codes(choice).unflatten(1, shapes[scale]))
-    if not settings.smooth:
-        return token_map, accumulator.contribution(token_map, scale)
-    codebook = accumulator.codes(scale)
-    codes = draws.mixtures(choice, codebook, scale / max(len(shapes) - 1, 1)).unflatten(1, shapes[scale])
-    known = put(scale, torch.full_like(token_map, -1))  # a code where it is known, no mixture
-    codes = torch.where((known < 0)[..., None], codes, F.embedding(known.clamp_min(0), codebook))
-    return token_map, accumulator.expand(rearrange(codes, "b h w c -> b c h w"), scale)

@@ -35,6 +35,7 @@ class VARConfig:
     sequence_width: int = added(0)  # of the features of texts that every block attends to; 0: no cross-attention
     attention: Literal["causal", "markov"] = added("causal")  # to all coarser maps, or to the last `window` of them
     window: int = added(1)  # coarser maps that a map attends to beside itself where attention is "markov"
+    passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -54,9 +55,19 @@ class VARConfig:
         if self.attention == "causal" and self.window != 1:
             raise UserError(f'a window is of attention="markov", got {self.window} and "causal"; change one of them')
         check_scales(self.schedule)
+        self._check_passes()
         if self.width % self.heads:
             raise UserError(f"width must be divisible by heads, got {self.width} and {self.heads}; change one of them")
         checks.probability(self, "dropout", "drop_path", below_1=True)
+
+    def _check_passes(self) -> None:
+        lengths = self.schedule.lengths
+        found = self.passes or (1,) * len(lengths)
+        if len(found) != len(lengths) or not all(1 <= each <= most for each, most in zip(found, lengths, strict=True)):
+            raise UserError(
+                f"passes must be a number for each of the {len(lengths)} token maps, from 1 to the tokens of the map "
+                f"({', '.join(map(str, lengths))}), got {self.passes}; leave it empty for one each"
+            )
 
     @property
     def schedule(self) -> ScaleSchedule:

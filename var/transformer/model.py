@@ -4,16 +4,16 @@ import math
 from typing import NamedTuple
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
-from var.scales import block_causal_mask
 from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
+from var.transformer.passes import Passes
 
 
 class Conditioning(NamedTuple):
@@ -32,7 +32,7 @@ class VAR(PretrainedModel, nn.Module):
     Every position of a scale sees its own scale and all coarser ones; the input of scale k + 1 is the latent
     accumulated over the scales up to k, so that a scale's own tokens are never seen. With `attention="markov"` it sees
     no other keys than those of its own and the last few scales (MVAR, arXiv 2505.12742): the latent tells of the rest,
-    AdaLN of the condition.
+    AdaLN of the condition. A map that is drawn in several `Passes` is predicted from its own earlier tokens too.
     """
 
     config_class = VARConfig
@@ -40,6 +40,7 @@ class VAR(PretrainedModel, nn.Module):
     """Whether training recomputes every block in the backward pass, which saves memory for a third more time."""
     mask: Tensor
     scale_index: Tensor
+    told: Tensor
 
     @torch.inference_mode(False)  # its weights may enter autograd, wherever it is built
     def __init__(self, config: VARConfig) -> None:
@@ -48,17 +49,21 @@ class VAR(PretrainedModel, nn.Module):
         width = config.width
         scales = config.schedule
         self.scales = scales
+        self.passes = Passes(scales, config.passes)
         self.class_embedding = ClassEmbedding(config.num_classes, width, config.vector_width, config.sequence_width)
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
         self.token_projection = nn.Linear(config.code_width, width)
+        self.told_embedding = None if self.passes.single else nn.Embedding(config.vocabulary, width)
         self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head_adaln = AdaLN(width, 2)
         self.head = nn.Linear(width, config.vocabulary)
-        self.register_buffer("mask", block_causal_mask(scales, config.coarser), persistent=False)
+        self.register_buffer("mask", self.passes.mask(config.coarser), persistent=False)
         self.register_buffer("scale_index", scales.scale_index(), persistent=False)
+        if not self.passes.single:
+            self.register_buffer("told", self.passes.told(), persistent=False)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -72,6 +77,8 @@ class VAR(PretrainedModel, nn.Module):
                     module.bias.zero_()
         for embedding in (self.class_embedding.weight, self.scale_embedding.weight, self.start, self.position):
             _draw(embedding, config.embedding_std, bound=10.0)
+        if self.told_embedding is not None:
+            _draw(self.told_embedding.weight, config.embedding_std, bound=10.0)
         if self.class_embedding.vector is not None:
             self.class_embedding.vector.reset_parameters(config.embedding_std)
         for module in self.modules():
@@ -107,13 +114,17 @@ class VAR(PretrainedModel, nn.Module):
         return self.position[:, where] + self.scale_embedding(self.scale_index[where])
 
     def forward(
-        self, shown: Shown, inputs: Float[Tensor, "batch rest code_width"]
+        self,
+        shown: Shown,
+        inputs: Float[Tensor, "batch rest code_width"],
+        tokens: Int64[Tensor, "batch all"] | None = None,
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Teacher-forced logits of all scales, or of the first ones if `inputs` end there.
 
         `shown` is a condition, or labels, of which `num_classes` is the null label; `inputs` are
-        `Tokenizer.teacher_inputs`, of the scales after the first. Raises `UserError` for labels out of range and inputs
-        that do not fill whole scales.
+        `Tokenizer.teacher_inputs`, of the scales after the first; `tokens`, those of all scales or of as many, are
+        looked at where a map has several passes. Raises `UserError` for labels out of range, inputs that do not fill
+        whole scales, and tokens that are missing.
         """
         self.class_embedding.check(shown)
         length = self.scales.lengths[0] + inputs.shape[1]
@@ -125,6 +136,8 @@ class VAR(PretrainedModel, nn.Module):
         conditioning = self.conditioning(shown)
         rest = self.token_projection(inputs) + self.place(slice(self.scales.lengths[0], length))
         x = torch.cat((conditioning.start, rest), dim=1)
+        if self.told_embedding is not None:
+            x = x + self._told(self.told_embedding, tokens, length)
         mask = self.mask[:length, :length]
         for block, modulation, text in zip(self.blocks, conditioning.blocks, conditioning.texts, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -133,6 +146,18 @@ class VAR(PretrainedModel, nn.Module):
                 x = block(x, modulation, text, mask)
         logits = self.head(modulated_norm(x, conditioning.head_scale, conditioning.head_shift))
         return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks
+
+    def _told(
+        self, embedding: nn.Embedding, tokens: Int64[Tensor, "batch all"] | None, length: int
+    ) -> Float[Tensor, "batch length width"]:
+        """What every position is told of the tokens drawn before it; nothing in first passes."""
+        if tokens is None or tokens.shape[1] < length:
+            raise UserError(
+                f"a model whose maps are drawn in several passes needs their {length} tokens, got "
+                f"{'none' if tokens is None else tokens.shape[1]}; pass tokens=schedule.flatten(token_maps)"
+            )
+        told = self.told[:length]
+        return embedding(tokens[:, told.clamp_min(0)]) * (told >= 0)[:, None]
 
 
 def _draw(weight: Tensor, deviation: float, bound: float = 2.0) -> None:

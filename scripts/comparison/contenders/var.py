@@ -31,6 +31,7 @@ from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.recipes.vqvae.presets import vqvae_run
 from var.runs.job import Job
 from var.tokenizer import Tokenizer
+from var.transformer.passes import Passes
 from var.vqvae import VQVAE
 
 PERTURBED = 0.1
@@ -86,7 +87,7 @@ class VARContender(Contender):
                 "tokenizer": replace(tokenizer, vqvae=vqvae),
                 "transformer": replace(transformer, transformer=shown),
             },
-            steps=len(vqvae.schedule),
+            steps=Passes(shown.schedule, shown.passes).total,
             headline=headline,
             sweep=self._guided(headline, SHOWN.get(preset, GUIDANCE)),
             grid=self._guided(headline, GUIDANCE),
@@ -101,7 +102,7 @@ class VARContender(Contender):
                 f"{list(headline.guidance_scale)}; load its folder and compare what save_pretrained writes elsewhere"
             )
         grid = self._guided(headline, GUIDANCE)
-        return ModelPlan(steps=len(pipeline.transformer.scales), headline=headline, sweep=grid, grid=grid)
+        return ModelPlan(steps=pipeline.transformer.passes.total, headline=headline, sweep=grid, grid=grid)
 
     def _guided(self, headline: SamplingSettings, scales: tuple[float, ...]) -> tuple[SamplingSettings, ...]:
         return tuple(replace(headline, guidance_scale=scale) for scale in scales)

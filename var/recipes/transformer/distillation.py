@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from var.conditions import Condition
@@ -31,9 +31,9 @@ class DistillationTask:
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """KL(guided reference || model) in nats per token, on the tokens of images; no condition is dropped."""
-        _, inputs = self.plain.tokens_and_inputs(batch, generator)
-        wanted = self.guided(batch.condition, inputs).log_softmax(dim=-1)
-        found = model(batch.condition, inputs).float().log_softmax(dim=-1)
+        tokens, inputs = self.plain.tokens_and_inputs(batch, generator)
+        wanted = self.guided(batch.condition, inputs, tokens).log_softmax(dim=-1)
+        found = model(batch.condition, inputs, tokens).float().log_softmax(dim=-1)
         apart = (wanted.exp() * (wanted - found)).sum(dim=-1)
         slices = enumerate(self.model.scales.slices())
         numbers: Numbers = {f"loss_{scale}": apart[:, where].mean().detach() for scale, where in slices}
@@ -41,11 +41,15 @@ class DistillationTask:
 
     @torch.no_grad()
     def guided(
-        self, condition: Condition, inputs: Float[Tensor, "batch rest code_width"]
+        self,
+        condition: Condition,
+        inputs: Float[Tensor, "batch rest code_width"],
+        tokens: Int64[Tensor, "batch length"],
     ) -> Float[Tensor, "batch length vocabulary"]:
         """Logits of the reference: null + gamma (cond - null), with the gamma of each scale."""
         reference = self.reference.to(inputs.device)
-        shown, null = reference(condition.with_null(), inputs.repeat(2, 1, 1)).float().chunk(2)
+        twice = inputs.repeat(2, 1, 1), tokens.repeat(2, 1)
+        shown, null = reference(condition.with_null(), *twice).float().chunk(2)
         lengths = torch.tensor(self.model.scales.lengths, device=inputs.device)
         gamma = torch.tensor(self.guidance, device=inputs.device).repeat_interleave(lengths)
         return torch.lerp(null, shown, gamma[:, None])

@@ -164,7 +164,8 @@ class TransformerJob(Job[TransformerRun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save tokenizer and transformer as one pipeline."""
         assert isinstance(task.model, VAR)
-        pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, text_encoder=self.encoder)
+        own = {"text_encoder": self.encoder, "sampling": self.settings.sampling}
+        pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, **own)
         pipeline.save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
 
@@ -178,8 +179,8 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
         rest = scales.length - scales.lengths[0]
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
         nothing = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
-        logits = model(nothing, inputs)
-        return F.cross_entropy(logits.mT, torch.zeros(1, scales.length, dtype=torch.long, device="meta"))
+        tokens = torch.zeros(1, scales.length, dtype=torch.long, device="meta")
+        return F.cross_entropy(model(nothing, inputs, tokens).mT, tokens)
 
     cost = cost_of(model, loss)
     if not checkpointing:

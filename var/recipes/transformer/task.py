@@ -40,7 +40,7 @@ class TransformerTask:
         inputs: Float[Tensor, "batch rest code_width"],
     ) -> tuple[Tensor, Numbers]:
         """The transformer's part of the step: mean over all tokens, and loss and accuracy of every scale."""
-        logits = model(condition, inputs)
+        logits = model(condition, inputs, tokens)
         losses = F.cross_entropy(logits.mT, tokens, reduction="none")
         right = (logits.detach().argmax(dim=-1) == tokens).float()
         numbers: Numbers = {}

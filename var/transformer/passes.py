@@ -1,0 +1,73 @@
+"""In how many passes each token map is drawn, and which of its tokens in which: later ones see the earlier ones.
+
+The tokens of one map are drawn independently of each other. In several passes they are not, at the same number of
+tokens and operations (parallelised autoregression, arXiv 2412.15119): every position of a pass after the first is told,
+beside its input, a token that was drawn in the pass before, and attends to all that were drawn so far. What the model
+says is then the exact probability of a map, whatever the number of passes.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from jaxtyping import Bool, Int64
+from torch import Tensor
+
+from var.scales import ScaleSchedule, block_causal_mask
+
+
+@dataclass(frozen=True, slots=True)
+class Passes:
+    """The passes of all token maps; `counts` says how many each map has, empty: one."""
+
+    scales: ScaleSchedule
+    counts: tuple[int, ...] = ()
+
+    @property
+    def single(self) -> bool:
+        """Whether every map is drawn at once."""
+        return set(self.counts) <= {1}
+
+    @property
+    def total(self) -> int:
+        """Of all maps together: how often a call runs the transformer."""
+        return sum(self.counts) or len(self.scales)
+
+    def of(self, scale: int) -> tuple[Int64[Tensor, " some"], ...]:
+        """The positions in the map of `scale` that each of its passes draws.
+
+        Each pass is spread evenly over the map, in the order of ordered dithering (Bayer 1973), and no pass is larger
+        than the one before it.
+        """
+        height, width = self.scales.shapes[scale]
+        places = [(row, column) for row in range(height) for column in range(width)]
+        if not self.counts or self.counts[scale] == 1:
+            return (torch.arange(len(places)),)
+        order = sorted(range(len(places)), key=lambda place: _threshold(*places[place]))
+        return torch.tensor(order).tensor_split(self.counts[scale])
+
+    def told(self) -> Int64[Tensor, " length"]:
+        """For every position of the sequence, that of the token that it is told; -1 in first passes."""
+        told = torch.full((self.scales.length,), -1)
+        for scale, where in enumerate(self.scales.slices()):
+            for before, now in pairwise(self.of(scale)):
+                told[where][now] = where.start + before[: len(now)]
+        return told
+
+    def mask(self, window: int | None = None) -> Bool[Tensor, "length length"]:
+        """`block_causal_mask`, less what is drawn in a later pass of the same map."""
+        mask = block_causal_mask(self.scales, window)
+        for scale, where in enumerate(self.scales.slices()):
+            own, passes = mask[where, where], self.of(scale)
+            for earlier, now in enumerate(passes):
+                for later in passes[earlier + 1 :]:
+                    own[now[:, None], later] = False
+        return mask
+
+
+def _threshold(row: int, column: int) -> int:
+    """Place of a cell in the order of ordered dithering: bits of row ^ column and row by turns, the lowest first."""
+    value = 0
+    for bit in range(max(row, column).bit_length(), -1, -1):
+        value += (2 * ((row ^ column) >> bit & 1) + (row >> bit & 1)) << 2 * (15 - bit)
+    return value
