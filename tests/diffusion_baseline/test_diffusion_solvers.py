@@ -10,9 +10,9 @@ from safetensors.torch import load_file
 from diffusion_baseline.samplers import (
     find_sampler,
     network_evaluations,
-    sample_expab,
     sample_dpmpp,
     sample_euler,
+    sample_expab,
     sample_heun,
     sample_unipc,
 )
