@@ -26,9 +26,6 @@ FEWER = (5, 10, 20)
 UNGUIDED = ("digits",)
 """Presets whose fewer steps go without guidance, which doubles the time and gains little there."""
 
-SPACED = {"digits": "tapered"}
-"""How the steps of a preset are spaced, where not trailing: tiny images gain where noise is small."""
-
 SOLVED = (("expab", 5), ("expab", 8), ("unipc", 8), ("dpmpp", 10), ("heun", 5))
 """Samplers of higher order, with the few steps that they are made for."""
 
@@ -83,7 +80,7 @@ class DiffusionContender(Contender):
         side = run.unet.image_size if run.unet.size == tuple(size) else (size[0], size[1])
         given = {"image_channels": channels, "image_size": side, **given_by(data, run.data), **self.network_changes}
         run = replace(run, **self.changes, unet=replace(run.unet, **given))
-        headline = replace(self._headline(run.sampling, run.num_timesteps), spacing=SPACED.get(preset, "trailing"))
+        headline = self._headline(run.sampling, run.num_timesteps)
         sweep = self.around(headline)
         if preset in UNGUIDED:
             sweep = tuple(each for each in sweep if each.guidance_scale == 1 or each.sampler != headline.sampler)
