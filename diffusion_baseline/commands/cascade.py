@@ -45,6 +45,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
 
     # Records tell the same of parts and of the cascade that was saved of them.
     record = {**small.record, "pipeline": CascadePipeline.__name__, "upscaler": large.record["fingerprint"]}
+    record |= cascade.terms.entry()
     own = {"pipeline": cascade, "image_shape": cascade.image_shape, "picture": None}
     return replace(small, **own, record=record, evaluations=evaluations)
 
