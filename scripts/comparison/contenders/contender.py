@@ -203,6 +203,10 @@ class Contender(ABC):
         """What a sampler is called where people read of it."""
         return cls.sampler_titles.get(sampler, sampler.upper())
 
+    def told(self, sampling: Any) -> dict[str, Any]:
+        """What rows say of the settings beside sampler, steps and guidance scale, where it is not as usual."""
+        return {}
+
     def settings(self, plan: ModelPlan) -> list[Setting]:
         """The headline setting first, then the sweep."""
         return [
