@@ -50,6 +50,9 @@ def test_every_entry_is_whole():
 def test_models_are_chosen_by_name():
     assert chosen_models([]) == list(CONTENDERS)
     assert chosen_models(["diffusion", "var"]) == ["var", "diffusion"]
+    kinds = {"gan-hinge", "gan-wasserstein"}
+    assert {*FAMILIES} - {*chosen_models([], FAMILIES)} == kinds, "these are compared where they are named"
+    assert kinds < {*chosen_models(["gan", *kinds], FAMILIES)}
     with pytest.raises(UserError, match="unknown model 'gan'"):
         chosen_models(["gan"])
 

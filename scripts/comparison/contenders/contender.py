@@ -85,6 +85,7 @@ class Contender(ABC):
     key: ClassVar[str]
     title: ClassVar[str]
     word: ClassVar[str]  # the title within a sentence
+    named_only: ClassVar[bool] = False  # whether it is compared only where it is asked for
     color: ClassVar[str]  # of the palette of `var.evaluation.report.drawing`
     pipeline: ClassVar[type]  # of a trained model
     run: ClassVar[type]  # the settings of the run that leaves one
