@@ -130,6 +130,7 @@ class DiffusionJob(Job[DiffusionRun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save the pipeline."""
         assert isinstance(task, DiffusionTask)
+        task.pipeline.sampling = self.settings.sampling
         task.pipeline.terms = Terms.of(self.data)
         task.pipeline.save_pretrained(folder, card=self.card())
         return f"saved a DiffusionPipeline: python -m diffusion_baseline generate --model {folder}"

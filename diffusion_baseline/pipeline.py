@@ -16,6 +16,7 @@ from diffusion_baseline.meanflow import check_interval
 from diffusion_baseline.output import DiffusionOutput
 from diffusion_baseline.sampling_settings import SamplingKeywords, SamplingSettings
 from diffusion_baseline.schedules import named_schedule
+from diffusion_baseline.stepping import timestep_pairs
 from diffusion_baseline.unet import UNet, UNetConfig
 from var.autoencoder import LatentCodec
 from var.errors import UserError, chosen
@@ -23,7 +24,6 @@ from var.images import images_at_once
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
-from var.sampling.numbers import updated
 from var.sampling.prompts import Prompt, Reader
 from var.sampling.reporting import Reporting
 from var.sampling.streams import Generators, GivenSeeds, random_streams
@@ -36,14 +36,16 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising):
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
     is left at its end; `prediction` is "eps", "v", "x0", "flow" or "meanflow", the last for a network that is told an
     interval; `class_names` are the numbers of the classes if not given; `text_encoder` is that of the texts it was
-    trained with: an opened one, or its name and digest, by which it is opened when it is needed. With a `codec` it is
-    latents that are diffused (Rombach et al. 2022, arXiv 2112.10752).
+    trained with: an opened one, or its name and digest, by which it is opened when it is needed. `sampling` are the
+    settings that calls take where they say nothing. With a `codec` it is latents that are diffused (Rombach et al.
+    2022, arXiv 2112.10752).
     """
 
     package = "diffusion_baseline"
     parts = {"unet": UNet}  # noqa: RUF012 (read by the mixin, never changed)
     optional = {"codec": LatentCodec}  # noqa: RUF012 (likewise)
     adapted = "unet"
+    _sampling_class = SamplingSettings
     _noisiest = 1.0
 
     def __init__(
@@ -57,6 +59,7 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising):
         class_names: Sequence[str] | None = None,
         text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
         codec: LatentCodec | None = None,
+        sampling: Any = None,  # SamplingSettings, or {"guidance_scale": ..., ...}
     ) -> None:
         self.unet, self.codec = unet, codec
         self._reader = Reader(text_encoder)
@@ -75,6 +78,7 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising):
         check_interval(prediction, schedule, self._network().config.interval)
         self.class_names = tuple(map(str, range(num_classes))) if names is None else names
         self._schedule_name, self._zero_terminal = schedule, zero_terminal
+        self.sampling = sampling
 
     def settings(self) -> dict[str, Any]:
         """What is saved besides the network: the constructor's other arguments."""
@@ -124,6 +128,10 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising):
         few = images_at_once(codec.image_shape[1:], self.device)
         return torch.cat([codec.decode(part) for part in diffused.split(few)])
 
+    def _check_sampling(self, settings: SamplingSettings) -> None:
+        check_range(settings, self._codec())
+        timestep_pairs(self._sampler(settings)[1]["steps"], self.schedule.num_timesteps)
+
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return label_of(name, self._network().config.num_classes, self.class_names)
@@ -153,16 +161,16 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising):
         `class_labels`: labels or names of classes, one for all images or one for each; "random" for a class drawn from
         each image's seed, None for the null label; or a `Condition`. `prompt`, a text for all or one for each, is for
         models trained on texts; `vectors`, (n, width) or one for all, for those and all others trained on vectors.
-        The walk from noise is said by `sampling`, by its fields as keywords (see `SamplingSettings`), or both; an
-        object `guidance` says all that guides. `edit` is what the methods `edit` and `variations` make.
+        The walk from noise is said by `sampling`, by its fields as keywords (see `SamplingSettings`), or both; without
+        the first, the pipeline's `sampling` says the rest. An object `guidance` says all that guides. `edit` is what
+        the methods `edit` and `variations` make.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch. `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]).
         `callback_on_step_end` receives the step's index, its timestep and x after it, a latent where there is a codec.
         Raises `UserError` for requests that make no sense, and where the network computes NaN or infinity.
         """
         reporting = Reporting(self.image_shape[0], output_type, return_intermediates, callback_on_step_end, progress)
-        guidance, given = self._guided(guidance, keywords)
-        settings = updated(sampling, SamplingSettings, given, DiffusionPipeline.__call__)
+        guidance, settings = self._settings_of_call(guidance, sampling, keywords)
         check_range(settings, self._codec())
         count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)

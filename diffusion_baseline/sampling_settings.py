@@ -12,6 +12,9 @@ from var.errors import UserError, chosen
 from var.sampling.guidance import SCHEDULES, ramped
 from var.sampling.numbers import check_guidance
 
+_OWN = {"of": "sampler"}
+"""Of a field: what is recommended for one sampler means nothing to another."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplingSettings:
@@ -29,14 +32,14 @@ class SamplingSettings:
     )
     num_inference_steps: int | None = field(
         default=None,
-        metadata={"help": "network steps (default: 50 for ddim, all of them for ddpm)", "option": "--steps"},
+        metadata={"help": "network steps (default: 50 for ddim, all of them for ddpm)", "option": "--steps"} | _OWN,
     )
     sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
     spacing: str = field(
         default="trailing",
         metadata={"help": "which timesteps fewer steps visit; tapered: for tiny images", "words": SPACINGS},
     )
-    eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1"})
+    eta: float = field(default=0.0, metadata={"help": "randomness of ddim, from 0 to 1", **_OWN})
     clip_sample: bool = field(default=False, metadata={"help": "keep predicted images in range at every step"})
     guidance_schedule: str = added("constant", help="constant, or linear, from 1 in pure noise", words=SCHEDULES)
     guidance_interval: tuple[float, float] = added(

@@ -48,7 +48,7 @@ MODELS = {
         data="shapes?combinations=seen",
         tokenizer="shapes-text-32",
         transformer="shapes-text-32",
-        call='prompt="a large red circle on a blue ground", seeds=[0, 1], guidance_scale=8, temperature=0.3',
+        call='prompt="a large red circle on a blue ground", seeds=[0, 1]',
     ),
 }
 """All models, by name; a diffusion model of shapes in words would be 0.9 MB more than there may be."""
@@ -135,10 +135,12 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
     first, second, *others = commands
     jobs = [VQVAEJob.of(first), TransformerJob.of(second)]
     ours = VARPipeline.from_pretrained(second.output).to(torch.bfloat16)
+    ours.sampling = jobs[1].settings.sampling  # which runs of before were saved without
     tokenizer = {f"tokenizer: {key}": value for key, value in _scores(jobs[0], first, ours.vqvae).items()}
     _store(ours, name, options, jobs, tokenizer | _scores(jobs[1], second, ours.transformer, ours.vqvae))
     for each in others:
         job, theirs = DiffusionJob.of(each), DiffusionPipeline.from_pretrained(each.output).to(torch.bfloat16)
+        theirs.sampling = job.settings.sampling
         _store(theirs, name, options, [job], _scores(job, each, theirs.unet))
 
 

@@ -7,6 +7,7 @@ import colorsys
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 EMOJI = (("smileys", 12), ("people", 0), ("flags", 3), ("food", 0))
 """Class and seed of what is shown."""
 
-CALL = {"guidance_scale": 3, "top_k": 50, "output_type": "pt", "progress": False}
+CALL: dict[str, Any] = {"output_type": "pt", "progress": False}
 SIDE = 96  # of a picture, in pixels
 ROW = 26  # height of a floor, in units of the drawing
 
@@ -51,8 +52,8 @@ def denoising() -> Tensor:
     """Seven of the states of a diffusion sampler on its way from noise to the same class."""
     seen = []
     pipe = DiffusionPipeline.from_pretrained("next-scale/emoji")
-    call = {"guidance_scale": 2, "num_inference_steps": 49, "output_type": "pt", "progress": False}
-    pipe(EMOJI[0][0], seeds=[5], callback_on_step_end=lambda index, t, x: seen.append(x.clone()), **call)
+    call = {"num_inference_steps": 49, "callback_on_step_end": lambda index, t, x: seen.append(x.clone())}
+    pipe(EMOJI[0][0], seeds=[5], **call, **CALL)
     return torch.cat(seen[::8]).clamp(-1, 1)
 
 

@@ -39,7 +39,7 @@ for package, ids in {MODELS!r}.items():
     for each in ids:
         pipeline = cls.from_pretrained(each)
         part = getattr(pipeline, next(iter(pipeline.parts)))
-        images = pipeline(num_images=1, seeds=[7], output_type="pt", progress=False).images
+        images = pipeline(num_images=1, seeds=[1], output_type="pt", progress=False).images
         found[package + " " + each] = [
             sys.modules[package].__file__, str(next(part.parameters()).dtype), images.min() < images.max().item() - 0.2
         ]

@@ -53,7 +53,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
     record = {**small.record, "pipeline": CascadePipeline.__name__, "upscaler": large.record["fingerprint"]}
     record |= cascade.terms.entry()
     told = {} if arguments.augmentation is None else {"augmentation": arguments.augmentation}
-    own = {"pipeline": partial(cascade, **told), "image_shape": cascade.image_shape, "picture": None}
+    own = {"pipeline": partial(cascade, **told), "image_shape": cascade.image_shape, "picture": None, "goes_on": large}
     return replace(small, **own, record={**record, **told}, evaluations=evaluations)
 
 

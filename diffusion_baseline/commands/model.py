@@ -34,7 +34,7 @@ def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> L
         "pipeline": type(pipeline).__name__,
         "model": arguments.model,
         "revision": arguments.revision,
-        "fingerprint": fingerprint(*pipeline.models().values(), settings=pipeline.settings()),
+        "fingerprint": fingerprint(*pipeline.models().values(), settings=pipeline.identity),
         "dtype": str(pipeline.unet.stem.weight.dtype).removeprefix("torch."),
         "device": pipeline.device.type,
         **pipeline.terms.entry(),
@@ -52,6 +52,7 @@ def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> L
         record=record,
         text_encoder=pipeline.settings().get("text_encoder"),
         sampling=SamplingSettings,
+        recommended=pipeline.sampling,
         evaluations=evaluations,
         picture=pipeline.decode,
     )

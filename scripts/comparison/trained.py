@@ -136,7 +136,7 @@ def labels_of(contender: Contender, pipeline: Any, data: ImageData, source: str)
 def weights_digest(contender: Contender, source: str) -> str:
     """What a model's weights and settings are, for the key of its stage."""
     pipeline, _ = load_trained(contender, source)
-    digest = hashlib.sha256(repr((contender.key, pipeline.settings())).encode())
+    digest = hashlib.sha256(repr((contender.key, pipeline.identity)).encode())
     for _, part in sorted(pipeline.models().items()):
         add_to_digest(digest.update, sorted(part.state_dict().items()))
     return digest.hexdigest()

@@ -143,6 +143,18 @@ def test_pictures_say_what_repeats_them_and_stages_end_in_the_image(model, tmp_p
         draw(closing, model, asked, {}, progress, title="scales", steps=6)
 
 
+def test_controls_begin_at_what_the_model_recommends(model):
+    from dataclasses import replace
+
+    from var.app.controls import guidance, usual
+
+    assert (usual(model, "guidance_scale"), guidance(model).value) == (1.1, 1.1)
+    listed = replace(model, recommended=replace(model.recommended, temperature=(1.0, 0.5), guidance_scale=12.0))
+    assert (usual(listed, "temperature"), guidance(listed).maximum) == (0.5, 12.0)
+    plain = replace(model, recommended=None)
+    assert (usual(plain, "temperature"), usual(None, "sampler", "ddim"), guidance(plain).value) == (1.0, "ddim", 3.0)
+
+
 def test_a_prompt_leaves_room_for_seeds(model):
     from var.app.drawing import Asked
 

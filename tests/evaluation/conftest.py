@@ -1,6 +1,7 @@
 """The reference numbers that several libraries agree on, and a judge that needs no training."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -28,13 +29,19 @@ def arrays(shared_cases):
     return load
 
 
+@pytest.fixture(scope="session")
+def real_images(tmp_path_factory):
+    """A folder of flat real images and their statistics, as `LevelJudge` sees them; no test may change it."""
+    folder = tmp_path_factory.mktemp("reference")
+    real = draw_flat(folder / "real", range(1000, 1060), recorded=False)
+    build_statistics(real, LevelJudge(), channels=1, progress=False).save(folder / "real.npz")
+    return folder
+
+
 @pytest.fixture
-def reference(tmp_path):
-    """Statistics of flat real images, as `LevelJudge` sees them."""
-    path = tmp_path / "real.npz"
-    real = draw_flat(tmp_path / "real", range(1000, 1060), recorded=False)
-    build_statistics(real, LevelJudge(), channels=1, progress=False).save(path)
-    return path
+def reference(real_images, tmp_path):
+    """The statistics again, beside the images, for a test of its own."""
+    return shutil.copytree(real_images, tmp_path, dirs_exist_ok=True) / "real.npz"
 
 
 class PixelExtractor:

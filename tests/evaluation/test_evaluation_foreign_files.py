@@ -310,11 +310,17 @@ class TestArchives:
         )
 
 
+@pytest.fixture(scope="module")
+def written(real_images, tmp_path_factory):
+    """The text of a report."""
+    samples = draw_flat(tmp_path_factory.mktemp("samples") / "a")
+    return json.dumps(judge([samples], real_images / "real.npz", LevelJudge(), progress=False).to_dict())
+
+
 class TestReports:
     @pytest.fixture
-    def content(self, tmp_path, reference):
-        report = judge([draw_flat(tmp_path / "a")], reference, LevelJudge(), progress=False)
-        return json.loads(json.dumps(report.to_dict()))
+    def content(self, written):
+        return json.loads(written)
 
     @pytest.mark.parametrize(
         "text", ["[{}]", "[" * 100_000, "{}", "null", '{"scores": {"x": [1]}}', '{"kind": NaN}', ""]

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from threading import Thread
 
 import pytest
-from processes import Forker
 from savers import pair, value_of
 from tiny_models import Other, Pair, Tiny, TinyConfig, assert_same_weights, one_line
 
@@ -45,25 +44,21 @@ def test_threads_that_save_into_one_folder_leave_one_whole_model(tmp_path):
     assert list(tmp_path.rglob(".*")) == []
 
 
-def test_a_killed_save_leaves_a_whole_model_or_none_and_its_rest_is_swept(tmp_path):
-    forker = Forker()
-    try:
-        for number in range(6):
-            log = tmp_path / f"log-{number}"
-            process = forker.start("savers.save_on_and_on", log, str(tmp_path / "pair"))
-            until = time.monotonic() + 60
-            while not (log.exists() and "saving" in log.read_text()) and time.monotonic() < until:
-                time.sleep(0.005)
-            time.sleep(0.003 * number)
-            os.kill(process, signal.SIGKILL)
-            assert forker.wait(process) == -signal.SIGKILL
-            if (tmp_path / "pair" / "pipeline_index.json").exists():
-                assert value_of(Pair.from_pretrained(tmp_path / "pair")) >= 0
-            else:
-                with one_line(".*pipeline_index.json must be a JSON file, but it is missing"):
-                    Pair.from_pretrained(tmp_path / "pair")
-    finally:
-        forker.close()
+def test_a_killed_save_leaves_a_whole_model_or_none_and_its_rest_is_swept(forker, tmp_path):
+    for number in range(6):
+        log = tmp_path / f"log-{number}"
+        process = forker.start("savers.save_on_and_on", log, str(tmp_path / "pair"))
+        until = time.monotonic() + 60
+        while not (log.exists() and "saving" in log.read_text()) and time.monotonic() < until:
+            time.sleep(0.005)
+        time.sleep(0.003 * number)
+        os.kill(process, signal.SIGKILL)
+        assert forker.wait(process) == -signal.SIGKILL
+        if (tmp_path / "pair" / "pipeline_index.json").exists():
+            assert value_of(Pair.from_pretrained(tmp_path / "pair")) >= 0
+        else:
+            with one_line(".*pipeline_index.json must be a JSON file, but it is missing"):
+                Pair.from_pretrained(tmp_path / "pair")
     pair(7).save_pretrained(tmp_path / "pair")
     assert value_of(Pair.from_pretrained(tmp_path / "pair")) == 7
     names = sorted(path.relative_to(tmp_path / "pair").as_posix() for path in (tmp_path / "pair").rglob("*.*"))

@@ -43,13 +43,9 @@ def refused(capsys, *words):
     return error
 
 
-RECORDS = ['{"steps": "x"}', '{"steps": true}', '{"steps": null}', '{"steps": 2.0}', "[1]", "{", "", "[" * 100_000]
-RECORDS += ['{"steps": NaN}', '{"steps": 1e999}', "{}", '{"steps": 2, "steps": 2}']
-
-
-@pytest.mark.parametrize("record", RECORDS, ids=range(len(RECORDS)))
+@pytest.mark.parametrize("record", ['{"steps": "x"}', "["], ids=["wrong", "cut"])
 def test_a_damaged_record_of_the_end_is_set_aside_and_written_again(run, capsys, caplog, record):
-    """F6: `finished.json` {"steps": "x"} ended in a TypeError."""
+    """F6: `finished.json` {"steps": "x"} ended in a TypeError. tests/runs/test_runs_folder.py has more of them."""
     (run / "finished.json").write_text(record)
     assert main(command(run)) == 0, capsys.readouterr().err
     assert "finished.json cannot be used" in caplog.text

@@ -111,6 +111,19 @@ def test_a_finished_run_says_so_and_goes_on_to_more_steps_only(folder):
             folder.check_steps(steps)
 
 
+RECORDS = ['{"steps": "x"}', '{"steps": true}', '{"steps": null}', '{"steps": 2.0}', "[1]", "{", "", "[" * 100_000]
+RECORDS += ['{"steps": NaN}', '{"steps": 1e999}', "{}", '{"steps": 2, "steps": 2}']
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=range(len(RECORDS)))
+def test_a_damaged_record_of_the_end_is_set_aside(folder, caplog, record):
+    folder.finished.write_text(record)
+    assert not folder.check_steps(2)
+    assert f"{folder.finished} cannot be used, and is kept as {folder.finished}.damaged" in caplog.text
+    assert folder.path.joinpath("finished.json.damaged").read_text() == record
+    assert not folder.finished.exists()
+
+
 def test_the_listing_of_the_data_may_be_there_before_the_run(tmp_path):
     folder = RunFolder(tmp_path)
     folder.listing.write_text("{}")

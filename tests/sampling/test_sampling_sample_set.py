@@ -12,6 +12,7 @@ from PIL import Image
 
 from var.command_line.sampling_options import add_sample_set_arguments
 from var.errors import UserError
+from var.generation.sampling_settings import SamplingSettings
 from var.sampling.command import LoadedModel
 from var.sampling.record import read_record
 from var.sampling.sample_set import draw_sample_set, first_process
@@ -28,14 +29,16 @@ def pipeline(labels, *, seeds, progress, output_type, **options):
     return SimpleNamespace(images=torch.from_numpy(levels + 0.7).clamp(max=255)[:, None] / 255)
 
 
-def draw_set(root, *argv, options=None, rounding="truncate", **wanted):
+def draw_set(root, *argv, options=None, rounding="truncate", loaded=None, **wanted):
     parser = argparse.ArgumentParser()
     add_sample_set_arguments(parser)
     arguments = parser.parse_args(["--protocol", "squares", "--output", str(root), "--quiet", *argv])
     about = {"num_classes": 3, "image_shape": (1, 2, 2)}
-    model = LoadedModel(pipeline=pipeline, class_names=NAMES, record={"model": "squares"}, **about)
+    model = {"pipeline": pipeline, "class_names": NAMES, "record": {"model": "squares"}, **about, **(loaded or {})}
     options = options or {"guidance_scale": 2.5}
-    draw_sample_set(arguments, model, labels=LABELS, options=options, rounding=rounding, **{**about, **wanted})
+    draw_sample_set(
+        arguments, LoadedModel(**model), labels=LABELS, options=options, rounding=rounding, **{**about, **wanted}
+    )
 
 
 def labels_by_seed(root):
@@ -50,6 +53,18 @@ def test_a_set_has_every_seed_with_its_class_and_says_what_it_is(tmp_path):
     settings = {"model": "squares", "protocol": "squares", "rounding": "truncate", "guidance_scale": 2.5}
     assert about == {"protocol": "squares", "part_of": None, "seed": 0, "count": 12, "settings": settings}
     assert read_record(tmp_path / "0.png").items() >= settings.items()
+
+
+def test_a_protocol_leaves_nothing_to_what_the_model_recommends(tmp_path):
+    taken = set()
+
+    def draws(labels, *, sampling, **call):
+        taken.add(sampling)
+        return pipeline(labels, guidance_scale=sampling.guidance_scale, **call)
+
+    recommended = SamplingSettings(guidance_scale=8.0, top_k=50)
+    draw_set(tmp_path, loaded={"pipeline": draws, "sampling": SamplingSettings, "recommended": recommended})
+    assert taken == {SamplingSettings(guidance_scale=2.5)}
 
 
 def test_sets_of_other_numbers_share_no_seed(tmp_path):

@@ -10,8 +10,10 @@ from PIL import Image
 from tiny_models import assert_same_weights
 
 from diffusion_baseline import DiffusionPipeline
+from diffusion_baseline.presets import diffusion_run
 from var import VARPipeline
 from var.hub.packaged import packaged_models
+from var.recipes.transformer.presets import transformer_run
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_models.py"
 spec = importlib.util.spec_from_file_location("build_models", SCRIPT)
@@ -52,6 +54,8 @@ def test_what_was_trained_is_stored_in_bfloat16_beside_its_card(places, package,
     folder, _ = places
     stored = cls.from_pretrained(folder / "output" / package / "models" / "tiny")
     trained = cls.from_pretrained(folder / "runs" / "tiny" / run)
+    preset = (transformer_run if package == "var" else diffusion_run)("digits")
+    assert stored.sampling == trained.sampling == preset.sampling
     for part in cls.parts:
         assert {weight.dtype for weight in getattr(stored, part).parameters()} == {torch.bfloat16}
         assert_same_weights(getattr(stored, part), getattr(trained, part).to(torch.bfloat16))

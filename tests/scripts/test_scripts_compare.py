@@ -33,59 +33,61 @@ ROW_KEYS = {
 }
 
 
-def compare(*arguments, script=SCRIPT):
-    # -P, or PYTHONSAFEPATH, leaves out the folder in which the script's other parts lie.
-    command = [sys.executable, "-P", str(script), *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
-
-
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """The folder of a tiny comparison killed inside a training, ended by Ctrl-C and run again, and that run."""
-    folder = tmp_path_factory.mktemp("comparison")
-    killed = begun(folder, until="stages/[!.]*/model/checkpoints/step-*/manifest.json")
-    os.killpg(killed.pid, signal.SIGKILL)
-    killed.communicate(timeout=60)
+def finished(tmp_path_factory, forker):
+    """The folder of a tiny comparison killed inside a training, ended by Ctrl-C and run again, and that run's output.
+
+    The one that hears Ctrl-C is started as users start it; the others are forked.
+    """
+    folder, place = tmp_path_factory.mktemp("comparison"), tmp_path_factory.mktemp("output")
+
+    def status_of(log, **named):
+        process = forker.start(
+            "tiny_comparison.forked", place / log, place / "table", "digits", "--output", folder, **named
+        )
+        return forker.wait(process, seconds=500)
+
+    assert status_of("killed", killed=True) == -signal.SIGKILL, (place / "killed").read_text()
+    assert list(folder.glob("stages/[!.]*/model/checkpoints/step-*/manifest.json"))
     begun_in = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/prepared.json")}
     assert begun_in
     assert not all((path.parent / "stage.json").exists() for path in begun_in)
-    stopped = begun(folder, until="stages/[!.]*/stage.json")
+    stop_one(folder)
+    assert status_of("last") == 0, (place / "last").read_text()
+    assert begun_in.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/prepared.json")}.items()
+    return folder, *((place / name).read_text() for name in ("table", "last"))
+
+
+def stop_one(folder):
+    """Start a comparison in a process of its own, and end it by Ctrl-C after a stage."""
+    pattern = "stages/[!.]*/stage.json"
+    before = set(folder.glob(pattern))
+    command = [sys.executable, str(TINY), "digits", "--output", str(folder)]
+    stopped = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    deadline = time.monotonic() + 300
+    while before >= set(folder.glob(pattern)):
+        assert stopped.poll() is None, stopped.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     os.killpg(stopped.pid, signal.SIGINT)  # as the terminal does: to all processes of the run
     _, errors = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, errors
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert not (folder / "report.json").exists()
-    assert {path.name for path in folder.glob("stages/[!.]*/stage.json")}
-    last = compare("digits", "--output", folder, script=TINY)
-    assert begun_in.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/prepared.json")}.items()
-    return folder, last
-
-
-def begun(folder, until):
-    """The comparison as a process of its own, which has written a file of the pattern `until`."""
-    command = [sys.executable, str(TINY), "digits", "--output", str(folder)]
-    run = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    deadline = time.monotonic() + 300
-    while not list(folder.glob(until)):
-        assert run.poll() is None, run.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    return run
 
 
 def test_goes_on_after_an_interruption_and_succeeds(finished):
-    folder, run = finished
-    assert run.returncode == 0, run.stderr
-    assert "reused from an earlier run with the same settings: " in run.stderr
-    first = run.stderr.split("with the same settings: ", 1)[1].split()[0].strip(",")
+    folder, _, errors = finished
+    assert "reused from an earlier run with the same settings: " in errors
+    first = errors.split("with the same settings: ", 1)[1].split()[0].strip(",")
     assert first in ("tokenizer", "diffusion", "judge", "second")
     assert not list(folder.glob("stages/.*"))
 
 
 def test_a_killed_training_ends_as_one_of_one_piece(finished, tmp_path):
     """The weights of every model are, bit for bit, those of a comparison that nobody disturbed."""
-    folder, _ = finished
+    folder, *_ = finished
     plan = tiny(comparison("digits"))
     place = Place(root=tmp_path / "stages", plan=plan, device="cpu", data_digest=plan.data.digest())
     whole = serially([job for job in training_jobs(place, [0]) if job.work is not judge_stage], place)
@@ -99,15 +101,15 @@ def test_a_killed_training_ends_as_one_of_one_piece(finished, tmp_path):
 
 
 def test_prints_a_table_of_at_most_100_columns(finished):
-    _, run = finished
-    table = run.stdout.split("\n- ")[0]
+    _, output, _ = finished
+    table = output.split("\n- ")[0]
     assert "FD-digits" in table
     assert "FID" not in table
     assert max(map(len, table.splitlines())) <= 100
 
 
 def test_report_json_holds_what_is_promised(finished):
-    folder, _ = finished
+    folder, *_ = finished
     report = json.loads((folder / "report.json").read_text())
     assert set(report) == {"results", "controls", "tokenizer", "environment", "settings", "scores", "by_seed"}
     assert report["by_seed"] == []
@@ -147,7 +149,7 @@ class Page(HTMLParser):
 
 
 def test_report_html_is_self_contained_and_complete(finished):
-    folder, _ = finished
+    folder, *_ = finished
     page = Page()
     page.feed((folder / "report.html").read_text())
     assert {"verdict", "compared", "results", "tradeoff", "samples", "process", "tokenizer", "training"} <= page.ids
@@ -159,7 +161,7 @@ def test_report_html_is_self_contained_and_complete(finished):
 
 
 def test_samples_are_as_promised(finished):
-    folder, _ = finished
+    folder, *_ = finished
     for model in ("var", "diffusion"):
         with np.load(folder / "samples" / f"{model}.npz") as file:
             images, labels = file["arr_0"], file["arr_1"]
@@ -170,7 +172,7 @@ def test_samples_are_as_promised(finished):
 
 
 def test_pipelines_are_saved_for_from_pretrained(finished):
-    folder, _ = finished
+    folder, *_ = finished
     var = VARPipeline.from_pretrained(folder / "models" / "var")
     diffusion = DiffusionPipeline.from_pretrained(folder / "models" / "diffusion")
     for pipe, options in ((var, {}), (diffusion, {"num_inference_steps": 4})):
@@ -180,7 +182,7 @@ def test_pipelines_are_saved_for_from_pretrained(finished):
 
 
 def test_a_second_run_trains_nothing(finished, monkeypatch, capsys):
-    folder, _ = finished
+    folder, *_ = finished
     before = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
     monkeypatch.setattr("comparison.processes.start_server", lambda: None)
     for module in (judging, running):
@@ -230,7 +232,10 @@ def test_mistakes_are_one_line_and_exit_2(tmp_path, capsys, monkeypatch, argumen
     assert file.read_text() == "in the way"
 
 
-def test_the_script_finds_its_parts_and_tells_mistakes_by_its_exit_code():
-    run = compare("digts")
-    assert run.returncode == 2
-    assert run.stderr.startswith("compare.py: error: data must be a folder, tar files or one of the known names, got")
+def test_the_script_finds_its_parts_and_tells_mistakes_by_its_exit_code(forker, tmp_path):
+    """Under -P, or PYTHONSAFEPATH, the folder in which the script's other parts lie is left out."""
+    log = tmp_path / "log"
+    assert forker.wait(forker.start("tiny_comparison.as_script", log, SCRIPT, "digts")) == 2
+    assert log.read_text().startswith(
+        "compare.py: error: data must be a folder, tar files or one of the known names, got"
+    )

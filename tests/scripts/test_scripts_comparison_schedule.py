@@ -1,9 +1,10 @@
 """The schedule of a comparison: what a job needs is there before it begins, and nothing is made twice."""
 
-from dataclasses import asdict, replace
+import json
+from dataclasses import replace
 
 import pytest
-from adding_jobs import add, fail
+from adding_jobs import add
 from comparison.sampling import settings_of
 from comparison.schedule import Job, Place, carry_out
 from comparison.settings import comparison
@@ -14,25 +15,21 @@ def place(tmp_path):
     return Place(root=tmp_path / "stages", plan="plan", device="cpu")
 
 
-def test_stages_are_made_after_those_that_they_need_and_once(place):
-    jobs = [Job("last", add, ("left", "right")), Job("left", add, ("first",)), Job("right", fail), Job("first", add)]
-    with pytest.raises(ValueError, match="this job cannot be done"):
-        carry_out(jobs, place)
-    jobs[2] = Job("right", add, ("first", "first"))
-    stages = carry_out(jobs, place)
+def test_stages_are_made_after_those_that_they_need_and_once(forker, tmp_path):
+    forker.run("adding_jobs.carried_out", tmp_path / "log", tmp_path / "stages", tmp_path / "report.json")
+    told = json.loads((tmp_path / "report.json").read_text())
+    assert told["error"] == "this job cannot be done"
+    stages, again = told["stages"], told["again"]
     assert list(stages) == ["last", "left", "right", "first"]
-    assert {name: stage.record["sum"] for name, stage in stages.items()} == {
+    assert {name: stage["record"]["sum"] for name, stage in stages.items()} == {
         "first": 1,
         "left": 2,
         "right": 3,
         "last": 6,
     }
-    assert {stage.record["line"] for stage in stages.values()} <= {0, 1}
-    again = carry_out(jobs, place)
-    assert all(stage.reused for stage in again.values())
-    assert [asdict(replace(stage, reused=False)) for stage in again.values()] == [
-        asdict(replace(stage, reused=False)) for stage in stages.values()
-    ]
+    assert {stage["record"]["line"] for stage in stages.values()} <= {0, 1}
+    assert all(stage["reused"] for stage in again.values())
+    assert again == {name: {**stage, "reused": True} for name, stage in stages.items()}
 
 
 @pytest.mark.parametrize(

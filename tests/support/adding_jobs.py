@@ -1,4 +1,12 @@
-"""Jobs for the comparison's schedule that only add numbers."""
+"""Jobs for the comparison's schedule that only add numbers, and a process that carries them out."""
+
+import json
+import multiprocessing
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 
 
 def add(place, *stages, line):
@@ -12,3 +20,22 @@ def add(place, *stages, line):
 
 def fail(place, *stages, line):
     raise ValueError("this job cannot be done")
+
+
+def carried_out(folder, report):
+    """Carry out jobs of which one fails, then all of them twice; the error and the stages go to the file `report`."""
+    sys.path.append(SCRIPTS)
+    from comparison import schedule
+    from comparison.schedule import Job, Place, carry_out
+
+    schedule.start_server = lambda: multiprocessing.get_context("fork")  # all that is needed is imported here
+    place = Place(root=Path(folder), plan="plan", device="cpu")
+    jobs = [Job("last", add, ("left", "right")), Job("left", add, ("first",)), Job("right", fail), Job("first", add)]
+    try:
+        carry_out(jobs, place)
+    except ValueError as error:
+        told = {"error": str(error)}
+    jobs[2] = Job("right", add, ("first", "first"))
+    for name in ("stages", "again"):
+        told[name] = {name: asdict(stage) for name, stage in carry_out(jobs, place).items()}
+    Path(report).write_text(json.dumps(told, default=str))

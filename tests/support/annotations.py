@@ -38,6 +38,8 @@ def unchecked():
 
 def install(*packages):
     """Check all functions and dataclasses of `packages`, which are imported later, with what they are called with."""
+    if sys.version_info < (3, 12):  # where a protocol's members are found anew for every value that is looked at
+        typing._get_protocol_attrs = functools.cache(typing._get_protocol_attrs)
     sys.meta_path.insert(0, _Finder(packages))
 
 

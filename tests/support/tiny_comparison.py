@@ -1,8 +1,17 @@
 """`scripts/compare.py` with hardly any training, of tiny networks, and few samples: of the digits, or of other data."""
 
+import contextlib
+import multiprocessing
+import os
+import signal
 import sys
 from dataclasses import replace
+from multiprocessing import forkserver
 from pathlib import Path
+
+from processes import run_script
+
+from var.training.checkpoints import CheckpointWriter
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 STEPS = {"tokenizer": 8, "transformer": 8, "diffusion": 24}
@@ -70,9 +79,45 @@ def serially(jobs, place, before=None):
     return done
 
 
-if __name__ == "__main__":
+def main(arguments=None):
+    """The exit code of the script, tiny."""
     sys.path.append(SCRIPTS)
     import compare
 
     patch(setattr)
-    sys.exit(compare.main())
+    return compare.main(arguments)
+
+
+def forked(output, *arguments, killed=False):
+    """The same in a process that has imported torch, and its own processes from it; the table goes to `output`.
+
+    All of them can be killed as soon as a training has written a checkpoint.
+    """
+    os.setsid()
+    if killed:
+        _kill_after(CheckpointWriter, "finish")
+    fork = multiprocessing.get_context("fork")
+    multiprocessing.get_context = lambda kind: fork
+    forkserver.ensure_running = lambda: None
+    with open(output, "w") as file, contextlib.redirect_stdout(file):
+        sys.exit(main(arguments))
+
+
+def _kill_after(owner, name):
+    real = getattr(owner, name)
+
+    def last(*arguments, **named):
+        real(*arguments, **named)
+        os.killpg(0, signal.SIGKILL)
+
+    setattr(owner, name, last)
+
+
+def as_script(path, *arguments):
+    """What `run_script` does; nothing is imported for processes that this comparison comes not to start."""
+    forkserver.ensure_running = lambda: None
+    run_script(path, *arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

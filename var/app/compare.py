@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from var.app.controls import guidance, seeded, showing, words_of
+from var.app.controls import guidance, seeded, showing, usual, words_of
 from var.app.drawing import Asked, Drawn, draw, stage_images
 from var.app.front import front_plot, settings_in
 from var.app.generate import Made
@@ -36,9 +36,10 @@ def tab(models: Models, made: Made) -> None:
             strength = guidance(models.var, "VAR: guidance")
             with gr.Group(visible=other is not None):
                 other_strength = guidance(other or models.var, "Diffusion: guidance")
-                steps = gr.Slider(1, 100, STEPS, step=1, label="Diffusion: steps")
+                walk = usual(other, "num_inference_steps", STEPS)
+                steps = gr.Slider(1, max(100, walk), walk, step=1, label="Diffusion: steps")
                 samplers = words_of(other.sampling, "sampler") if other else ["ddim"]
-                sampler = gr.Dropdown(samplers, value=samplers[0], label="Diffusion: sampler")
+                sampler = gr.Dropdown(samplers, value=usual(other, "sampler", "ddim"), label="Diffusion: sampler")
             button = gr.Button("Compare", variant="primary")
         with gr.Column(scale=2, min_width=260):
             process = gr.HTML(elem_classes="process", apply_default_css=False)
@@ -64,7 +65,7 @@ def tab(models: Models, made: Made) -> None:
             count, settings = plans[name]
             asked = Asked.of(model, shown, prompt, number, COUNT)
             out = draw(models, model, asked, settings, progress, title=name, steps=count)
-            drawn[name] = (model, out, model.evaluations(model.sampling(**settings)))  # pyright: ignore[reportOptionalCall]
+            drawn[name] = (model, out, model.evaluations(model.settings(settings)))  # pyright: ignore[reportOptionalCall]
         reels = [_reel(name, model, out) for name, (model, out, _) in drawn.items()]
         per_thousand = {name: out.seconds * 1000 / COUNT for name, (_, out, _) in drawn.items()}
         return scrubber(reels, "Step, from the first to the last"), _table(models, drawn), _plot(models, per_thousand)

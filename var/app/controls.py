@@ -61,9 +61,18 @@ def next_seed(seed: float | None, renew: bool) -> float | None:
 
 
 def guidance(model: LoadedModel, label: str = "Guidance") -> gr.Slider:
-    """How far images are led towards what is asked for."""
-    usual = model.sampling().guidance_scale if model.sampling else 1.5
-    return gr.Slider(1, 10, value=max(usual, 3.0), step=0.1, label=label, info="1 is off")
+    """How far images are led towards what is asked for; of a model without advice, further than by default."""
+    scale = 3.0 if model.recommended is None else usual(model, "guidance_scale")
+    return gr.Slider(min(1, scale), max(10, scale), value=scale, step=0.1, label=label, info="1 is off")
+
+
+def usual(model: LoadedModel | None, name: str, otherwise: Any = None) -> Any:
+    """Where the control of a setting begins: as the model recommends, or by default; of a list, at its last.
+
+    `otherwise` stands for None, where either says so or there is no model.
+    """
+    value = None if model is None else getattr(model.settings({}), name)
+    return otherwise if value is None else value[-1] if isinstance(value, tuple) else value
 
 
 def gallery_of(label: str) -> gr.Gallery:

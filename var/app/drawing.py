@@ -87,11 +87,10 @@ def draw(
 ) -> Drawn:
     """Draw what is `asked` of a model by `call`, its pipeline unless given, in about so many `steps`.
 
-    `progress` is called with the share that is done; `settings` are fields of the model's sampling settings; `named`
-    are further arguments, of which records tell what `told` says.
+    `progress` is called with the share that is done; `settings` are fields of the model's sampling settings, of which
+    the others are as it recommends; `named` are further arguments, of which records tell what `told` says.
     """
-    assert model.sampling is not None
-    sampling = model.sampling(**settings)
+    sampling = model.settings(settings)
     stages: list[Tensor] = []
 
     def on_step(index: int, _: Any, state: Tensor) -> None:

@@ -7,7 +7,7 @@ import gradio as gr
 import torch
 from torch import Tensor
 
-from var.app.controls import guidance, seeded, showing
+from var.app.controls import guidance, seeded, showing, usual
 from var.app.drawing import Asked, draw
 from var.app.generate import Made
 from var.app.given import Given
@@ -38,7 +38,8 @@ def tab(models: Models, made: Made) -> None:
             mask = painter("Mask")
             shape = gr.Radio(list(SHAPES), label="Or a mask by name", value=None)
             what, seed, strength = showing(model), seeded(), guidance(model)
-            steps = gr.Slider(5, 100, STEPS, step=1, label="Diffusion: steps", visible=models.diffusion is not None)
+            walk, seen = usual(models.diffusion, "num_inference_steps", STEPS), models.diffusion is not None
+            steps = gr.Slider(min(5, walk), max(100, walk), walk, step=1, label="Diffusion: steps", visible=seen)
             button = gr.Button("Fill", variant="primary")
         with gr.Column(scale=2, min_width=260):
             results = [_results(name) for name in models.both]

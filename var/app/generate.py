@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from var.app.controls import gallery_of, guidance, seeded, showing
+from var.app.controls import gallery_of, guidance, seeded, showing, usual
 from var.app.drawing import Asked, Drawn, draw, stage_images
 from var.app.messages import told
 from var.app.models import Models
@@ -39,11 +39,11 @@ def tab(models: Models, page: gr.Blocks) -> Made:
             seed = seeded()
             strength = guidance(model)
             with gr.Accordion("Sampling", open=False):
-                temperature = gr.Slider(0.1, 2, value=1, step=0.05, label="Temperature")
-                top_k = gr.Slider(
-                    0, model.pipeline.vqvae.config.vocabulary, 0, step=1, label="Top-k", info="0: all codes"
-                )
-                top_p = gr.Slider(0, 1, 0, step=0.01, label="Top-p", info="0: all codes")
+                heat, k, p = (usual(model, name) for name in ("temperature", "top_k", "top_p"))
+                codes = model.pipeline.vqvae.config.vocabulary
+                temperature = gr.Slider(min(0.1, heat), max(2, heat), value=heat, step=0.05, label="Temperature")
+                top_k = gr.Slider(0, max(codes, k), k, step=1, label="Top-k", info="0: all codes")
+                top_p = gr.Slider(0, 1, p, step=0.01, label="Top-p", info="0: all codes")
             button = gr.Button("Draw", variant="primary")
         with gr.Column(scale=2, min_width=260):
             gallery = gallery_of("Images")

@@ -9,30 +9,33 @@ from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 from var.command_line.frame import number, one_of, whole_number
 
 Settings = TypeVar("Settings")
+Parser = argparse._ActionsContainer
+"""A parser, or a group of its options."""
 
 
-def add_field_options(parser: argparse.ArgumentParser, settings_class: type) -> None:
+def add_field_options(parser: Parser, settings_class: type) -> None:
     """An option for every field, with the "help" of its metadata, named after the field or by "option" there.
 
-    A bool becomes a flag, and "words" are all that is allowed; an int counts from 0, or from 1 if it may be left out;
-    a tuple takes as many values as it has; all else is a number. What may also be a tuple of any length takes one value
-    or several, with commas or blanks between them; a bool of that kind is true where it is given none.
+    A bool becomes a flag, which may be denied, and "words" are all that is allowed; an int counts from 0, or from 1 if
+    it may be left out; a tuple takes as many values as it has; all else is a number. What may also be a tuple of any
+    length takes one value or several, with commas or blanks between them; a bool of that kind is true where it is given
+    none.
     """
     hints = get_type_hints(settings_class)
     for field in fields(settings_class):
         hint, about = hints[field.name], field.metadata
         single = _single(hint)
         option = about.get("option", f"--{field.name.replace('_', '-')}")
-        given: dict[str, Any] = {"dest": field.name, "help": about["help"]}
+        given: dict[str, Any] = {"dest": field.name, "help": about["help"], "default": argparse.SUPPRESS}
         if single is not None:
-            given |= {"type": _several(_type_of(single, about)), "default": field.default, "metavar": "VALUE"}
+            given |= {"type": _several(_type_of(single, about)), "metavar": "VALUE"}
             given |= {"nargs": "*"} if single is bool else {"nargs": "+"}
             given["help"] += f"; one for all scales or one for each (default {_shown(field.default)})"
         elif hint is bool:
-            given |= {"action": "store_true"}
+            given |= {"action": argparse.BooleanOptionalAction}
         else:
             several = get_args(hint) if get_origin(hint) is tuple else ()
-            given |= {"type": _type_of(several[0] if several else hint, about), "default": field.default}
+            given |= {"type": _type_of(several[0] if several else hint, about)}
             if several:
                 given |= {"nargs": len(several), "metavar": about["metavar"]}
             elif field.default is not None:
@@ -68,11 +71,15 @@ def _type_of(hint: Any, about: Mapping[str, Any]) -> Callable[[str], Any]:
 
 def settings_of(settings_class: type[Settings], arguments: argparse.Namespace) -> Settings:
     """The settings that the options of `add_field_options` say; raises `UserError` for what the class refuses."""
-    given: Any = settings_class
+    return settings_class(**given_fields(settings_class, arguments))
+
+
+def given_fields(settings_class: Any, arguments: argparse.Namespace) -> dict[str, Any]:
+    """The fields of which the options of `add_field_options` say something."""
     hints = get_type_hints(settings_class)
-    values = {field.name: getattr(arguments, field.name) for field in fields(given)}
+    values = {name: value for name, value in vars(arguments).items() if name in hints}
     for name, value in values.items():
         if _single(hints[name]) is not None and isinstance(value, list):
             listed = list(chain.from_iterable(value)) or [True]
             values[name] = listed[0] if len(listed) == 1 else tuple(listed)
-    return given(**values)
+    return values

@@ -39,6 +39,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         record=record,
         text_encoder=pipeline.settings().get("text_encoder"),
         sampling=SamplingSettings,
+        recommended=pipeline.sampling,
         evaluations=lambda sampling: sampling.evaluations(len(pipeline.vqvae.scales)),
         picture=lambda latent: pipeline.vqvae.decode_latent(latent.to(pipeline.vqvae.codes(0))).float(),
     )

@@ -5,7 +5,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,9 @@ def opened_tensors(path: Path | str) -> Iterator[TensorFile]:
 @contextmanager
 def ordinary_tensors() -> Iterator[None]:
     """Inside, tensors are made on the CPU and may enter autograd, whatever contexts the caller is in."""
-    with torch.inference_mode(False), torch.device("cpu"):
+    # Inside a context of a device every function of torch is called by way of Python.
+    usual = torch.get_default_device().type == "cpu"
+    with torch.inference_mode(False), nullcontext() if usual else torch.device("cpu"):
         yield
 
 

@@ -26,7 +26,7 @@ from var.original.reading import Checkpoint
 from var.sampling import labels
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count
-from var.sampling.numbers import check_switches, updated
+from var.sampling.numbers import check_switches
 from var.sampling.prompts import Prompt
 from var.sampling.reporting import Reporting
 from var.sampling.streams import Generators, GivenSeeds
@@ -40,7 +40,8 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
 
     `class_names`, one per label (synonyms separated by commas), let calls name their classes. `text_encoder` is that of
     the texts it was trained with: an opened one, or its name and digest, by which it is opened when it is needed.
-    `finer` is a second transformer, which draws the scales from `handover` on; see `collaborate`.
+    `finer` is a second transformer, which draws the scales from `handover` on; see `collaborate`. `sampling` are the
+    settings that calls take where they say nothing.
     """
 
     @classmethod
@@ -122,7 +123,7 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
                 raise UserError(f"{name} must be a VARPipeline of one transformer, got a {found}; load one")
         large._check_alike(small, "small", "large")
         own = {"class_names": large.class_names or small.class_names, "finer": small.transformer, "handover": handover}
-        pipeline = cls(large.vqvae, large.transformer, **own)
+        pipeline = cls(large.vqvae, large.transformer, **own, sampling=large.sampling)
         pipeline.terms = Terms.joined((large.terms, small.terms))
         pipeline._reader = large._reader if large._reader.name else small._reader
         return pipeline
@@ -156,8 +157,9 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         `class_labels`: labels or names of classes, one for all images or one for each; "random" for a class drawn from
         each image's seed, None for the null label; or a `Condition`. `prompt`, a text for all or one for each, is for
         models trained on texts; `vectors`, (n, width) or one for all, for those and all others trained on vectors.
-        How tokens are drawn is said by `sampling`, by its fields as keywords (see `SamplingSettings`), or both; an
-        object `guidance` says all that guides. `edit` is what the methods `edit`, `variations` and `upscale` make.
+        How tokens are drawn is said by `sampling`, by its fields as keywords (see `SamplingSettings`), or both; without
+        the first, the pipeline's `sampling` says the rest. An object `guidance` says all that guides. `edit` is what
+        the methods `edit`, `variations` and `upscale` make.
         Randomness: one generator, a list with one for each image, or `seeds`; an image depends on its own seed only,
         not on the batch. For `official_stream` see `draws_of`; for `candidates`, `keep_scale` and `verifier` `Search`.
         `output_type`: "pil", "pt" (float NCHW in [0, 1]) or "np" (float NHWC in [0, 1]). `callback_on_step_end`
@@ -168,9 +170,8 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         channels = vqvae.config.in_channels
         reporting = Reporting(channels, output_type, return_intermediates, callback_on_step_end, progress)
         check_switches(official_stream=official_stream)
-        guidance, given = self._guided(guidance, keywords)
-        sampling = updated(sampling, SamplingSettings, given, VARPipeline.__call__)
-        strengths = sampling.guidance_scales(len(transformer.scales))
+        guidance, settings = self._settings_of_call(guidance, sampling, keywords)
+        strengths = settings.guidance_scales(len(transformer.scales))
         search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         unseeded = labels.asks_for_random(class_labels, self.class_names)
@@ -180,5 +181,5 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         if guidance.weaker is None and not condition.given.any():
             strengths = [1.0] * len(strengths)  # there is nothing to guide towards
         parts = edit.parts(vqvae) if edit else {}
-        call = Call(condition, seeds, draws, sampling, strengths, reporting, search, **parts)
+        call = Call(condition, seeds, draws, settings, strengths, reporting, search, **parts)
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

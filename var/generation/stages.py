@@ -10,6 +10,7 @@ from var.generation.collaboration import Collaborated, checked_finer
 from var.generation.decoding import ImageDecoder
 from var.generation.loop import Forward
 from var.generation.prepared import PREPARING, Prepared
+from var.generation.sampling_settings import SamplingSettings
 from var.sampling import labels
 from var.sampling.models import plain_model
 from var.sampling.pipelines import ConditionedPipeline
@@ -26,6 +27,7 @@ class StagedPipeline(ConditionedPipeline):
     parts = {"vqvae": Tokenizer, "transformer": VAR}  # noqa: RUF012 (read by the mixin, never changed)
     optional = {"finer": VAR}  # noqa: RUF012
     adapted = "transformer"
+    _sampling_class = SamplingSettings
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class StagedPipeline(ConditionedPipeline):
         text_encoder: Any = None,  # a TextEncoder, or {"name": ..., "digest": ...}
         finer: VAR | None = None,
         handover: int | None = None,
+        sampling: Any = None,  # SamplingSettings, or {"guidance_scale": ..., ...}
     ) -> None:
         self.vqvae, self.transformer = vqvae, transformer
         self.finer, self.handover = finer, handover
@@ -43,6 +46,7 @@ class StagedPipeline(ConditionedPipeline):
         self._taking_over()
         self.class_names = labels.checked_class_names(class_names, model.config.num_classes)
         self._reader = Reader(text_encoder)
+        self.sampling = sampling
         for part in self.models().values():
             part.eval()
         self.compiled = False
@@ -53,6 +57,9 @@ class StagedPipeline(ConditionedPipeline):
         names = None if self.class_names is None else list(self.class_names)
         handover = {} if self.finer is None else {"handover": self.handover}
         return {"class_names": names, **super().settings(), **handover}
+
+    def _check_sampling(self, settings: SamplingSettings) -> None:
+        settings.guidance_scales(len(self._models()[1].scales))
 
     def label_of(self, name: str) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""

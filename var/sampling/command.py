@@ -5,9 +5,9 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from var.command_line.field_options import add_field_options, settings_of
+from var.command_line.field_options import add_field_options, given_fields
 from var.command_line.sampling_options import DTYPES, add_drawing_arguments
 from var.errors import UserError
 from var.hub.remote import existing_path
@@ -16,6 +16,8 @@ from var.outputs import check_beside_images, check_outputs
 from var.paths import expanded
 from var.quantities import count
 from var.sampling.guidance import Guidance
+from var.sampling.numbers import updated
+from var.sampling.recommended import beside
 from var.sampling.seeds import Seeds, parse_seeds
 from var.sampling.work import MANIFEST, WorkList, class_folder, prompt_folder
 from var.text.lines import one_line, texts_in
@@ -44,6 +46,8 @@ class LoadedModel:
     class_names: Sequence[str] | None
     record: Mapping[str, Any]  # what the records of images say of it
     sampling: type[Any] | None = None  # the settings of a call, whose fields have options
+    recommended: Any = None  # such settings, which a call takes where it says nothing
+    goes_on: "LoadedModel | None" = None  # what draws on from its images, told the same
     evaluations: Callable[[Any], int] | None = None  # of the network, for an image at such settings
     picture: Callable[[Any], Any] | None = None  # images in [-1, 1] of what `callback_on_step_end` receives last
     text_encoder: Mapping[str, str] | None = None  # name and digest of what reads prompts
@@ -55,6 +59,17 @@ class LoadedModel:
         """A name for every class: its number where it has no other."""
         return self.class_names or [str(label) for label in range(self.num_classes)]
 
+    def settings(self, said: Mapping[str, Any]) -> Any:
+        """The settings of a call in which so much is said."""
+        assert self.sampling is not None
+        return updated(beside(self.recommended, said), self.sampling, said)
+
+    def told(self, said: Mapping[str, Any]) -> dict[str, Any]:
+        """The same as records tell it, and beside it, where they are others, those of what goes on with the images."""
+        own = self.settings(said).keywords()
+        then = own if self.goes_on is None else self.goes_on.told(said)
+        return own if then == own else {**own, **{f"then_{name}": value for name, value in then.items()}}
+
     def guided(self, **guides: tuple[Any, str]) -> "LoadedModel":
         """The same, guided by other models too, each beside its fingerprint, which records tell."""
         digests = {name: digest for name, (_, digest) in guides.items()}
@@ -62,12 +77,10 @@ class LoadedModel:
         return replace(self, guides={**self.guides, **models}, record={**self.record, **digests})
 
 
-class SamplingSettings(Protocol):
-    """How a pipeline samples: a dataclass whose fields have options."""
-
-    def keywords(self) -> dict[str, Any]:
-        """The settings as keywords of the pipeline's call, and as records list them."""
-        ...
+def add_sampling_options(parser: argparse.ArgumentParser, settings_class: type[Any]) -> None:
+    """An option for every field of the settings of a call, of which what is not given is left to the model."""
+    advice = "what is not given is as the model itself recommends, and by default where it recommends nothing"
+    add_field_options(parser.add_argument_group("sampling", advice), settings_class)
 
 
 def guided_by(
@@ -86,7 +99,7 @@ Load = Callable[[argparse.Namespace], LoadedModel]
 
 
 def generate_command(
-    add_model: AddArguments, load: Load, settings_class: type[SamplingSettings]
+    add_model: AddArguments, load: Load, settings_class: type[Any]
 ) -> tuple[AddArguments, Callable[[argparse.Namespace], None]]:
     """`add_arguments` and `run` of the command that draws chosen classes and seeds with a pipeline of one kind."""
 
@@ -94,7 +107,7 @@ def generate_command(
         """Declare the options."""
         add_model(parser)
         add_drawing_arguments(parser)
-        add_field_options(parser, settings_class)
+        add_sampling_options(parser, settings_class)
 
     def run(arguments: argparse.Namespace) -> None:
         """Draw the images that the options ask for."""
@@ -104,7 +117,8 @@ def generate_command(
         # Refused before a model is fetched.
         parse_seeds(arguments.seeds)
         chosen_prompts(arguments)
-        sampling = settings_of(settings_class, arguments)
+        said = given_fields(settings_class, arguments)
+        settings_class(**said)
         model = load(arguments)
         work = chosen_work(arguments, model)
         if arguments.grid is not None:
@@ -112,7 +126,7 @@ def generate_command(
 
             check_outputs([("--grid", arguments.grid)], model=arguments.model)
             check_grid(work.count, arguments.grid)
-        recipe, drawn = draw_chosen(arguments, work, model, sampling.keywords())
+        recipe, drawn = draw_chosen(arguments, work, model, said)
         if arguments.grid is not None:
             from var.sampling.grid import save_grid
 
@@ -132,15 +146,18 @@ def chosen_work(arguments: argparse.Namespace, model: LoadedModel) -> WorkList:
 
 
 def draw_chosen(
-    arguments: argparse.Namespace, work: WorkList, model: LoadedModel, options: Mapping[str, Any]
+    arguments: argparse.Namespace, work: WorkList, model: LoadedModel, said: Mapping[str, Any]
 ) -> tuple["Recipe", str]:
-    """Draw a work list into the folder `arguments.output`, for it alone; how its images are made, and what was done."""
+    """Draw a work list into the folder `arguments.output`, for it alone; how its images are made, and what was done.
+
+    `said` are the fields of the settings of a call that are not left to the model.
+    """
     from var.sampling.record import Recipe
 
     _check_no_set(expanded(arguments.output))
     read = {"text_encoder": model.text_encoder["digest"]} if work.prompts and model.text_encoder else {}
-    recipe = Recipe({**model.record, **read, **options}, model.names)
-    return recipe, draw_work(arguments, work, model, recipe, options)
+    recipe = Recipe({**model.record, **read, **model.told(said)}, model.names)
+    return recipe, draw_work(arguments, work, model, recipe, said)
 
 
 def _check_no_set(root: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from var.command_line.field_options import add_field_options, settings_of
+from var.command_line.field_options import add_field_options, given_fields, settings_of
 from var.command_line.frame import file_path
 from var.command_line.sampling_options import add_drawing_arguments
 from var.errors import UserError
@@ -20,7 +20,7 @@ from var.sampling.command import (
     AddArguments,
     Load,
     LoadedModel,
-    SamplingSettings,
+    add_sampling_options,
     chosen_prompts,
     chosen_work,
     draw_chosen,
@@ -64,7 +64,7 @@ def digest(picture: Any) -> str:
 def edit_command(
     add_model: AddArguments,
     load: Load,
-    settings_class: type[SamplingSettings],
+    settings_class: type[Any],
     edits_class: type[EditSettings],
 ) -> tuple[AddArguments, Callable[[argparse.Namespace], None]]:
     """`add_arguments` and `run` of the command that edits pictures with a pipeline of one kind."""
@@ -83,7 +83,7 @@ def edit_command(
         add_drawing_arguments(parser)
         parser.set_defaults(output=Path("outputs/edited"))
         add_field_options(parser, edits_class)
-        add_field_options(parser, settings_class)
+        add_sampling_options(parser, settings_class)
 
     def run(arguments: argparse.Namespace) -> None:
         """Draw the edits that the options ask for."""
@@ -92,7 +92,8 @@ def edit_command(
         folders = _folders(arguments)
         parse_seeds(arguments.seeds)
         chosen_prompts(arguments)
-        sampling, edits = settings_of(settings_class, arguments), settings_of(edits_class, arguments)
+        said, edits = given_fields(settings_class, arguments), settings_of(edits_class, arguments)
+        settings_class(**said)
         name, keywords = edits.method(bool(arguments.masks))
         model = load(arguments)
         work = chosen_work(arguments, model)
@@ -104,9 +105,9 @@ def edit_command(
         done = []
         for each, folder in zip(given, folders, strict=True):
             edited, own = _editing(model, each, name, keywords), {**vars(arguments), "output": folder}
-            done.append(draw_chosen(argparse.Namespace(**own), work, edited, sampling.keywords())[1])
+            done.append(draw_chosen(argparse.Namespace(**own), work, edited, said)[1])
         if arguments.grid is not None:
-            about = {**model.record, **sampling.keywords(), "edit": name, **keywords}
+            about = {**model.record, **model.told(said), "edit": name, **keywords}
             _save_grid(arguments.grid, model, given, work, folders, about)
             done.append(f"all of them in {shown(arguments.grid)}")
         print(*done, sep="\n")

@@ -11,7 +11,9 @@ from var.sampling.adapters import Adaptable
 from var.sampling.conditions import resolve_condition
 from var.sampling.guidance import Guidance, check_same
 from var.sampling.labels import ClassLabels
+from var.sampling.numbers import updated
 from var.sampling.prompts import Prompt, Reader
+from var.sampling.recommended import beside, opened
 from var.sampling.vectors import Vectors
 from var.text import TextEncoder
 
@@ -38,11 +40,13 @@ class Takes(Protocol):
 class ConditionedPipeline(Adaptable):
     """A pipeline whose model is told what to show, by classes, by vectors, and by texts where it has an encoder.
 
-    The constructor makes the `_reader`, of its argument `text_encoder`.
+    The constructor makes the `_reader`, of its argument `text_encoder`, and then sets `sampling`.
     """
 
     class_names: tuple[str, ...] | None
     _reader: Reader
+    _sampling_class: ClassVar[type[Any]]
+    """The settings of a call."""
     _noisiest: ClassVar[float | None] = None
     """The noise level at which images begin; None where they do not come out of noise."""
 
@@ -80,9 +84,33 @@ class ConditionedPipeline(Adaptable):
             raise UserError("the model takes no texts, got a text encoder; use a model that was trained on some")
         self._reader.take(encoder)
 
+    @property
+    def sampling(self) -> Any:
+        """The settings that calls take where they say nothing, and that are saved; None for the package's defaults.
+
+        They may be set, as such or as a mapping of their fields. Raises `UserError` for what no call could take.
+        """
+        return self._sampling
+
+    @sampling.setter
+    def sampling(self, recommended: Any) -> None:
+        recommended = opened(recommended, self._sampling_class)
+        if recommended is not None:
+            self._check_sampling(recommended)
+        self._sampling = recommended
+
+    def _check_sampling(self, settings: Any) -> None:
+        """Raise `UserError` for settings that do not fit the model."""
+        raise NotImplementedError
+
     def settings(self) -> dict[str, Any]:
-        """The encoder's name and digest, where there is one."""
-        return self._reader.settings()
+        """The encoder's name and digest, and the settings that are recommended, where there are such."""
+        return {**self._reader.settings(), **({} if self.sampling is None else {"sampling": self.sampling.keywords()})}
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The settings that make another pipeline of the same models; what is only recommended does not."""
+        return {name: value for name, value in self.settings().items() if name != "sampling"}
 
     def _facts(self) -> dict[str, Any]:
         """What pipelines must have in common so that their predictions can be mixed; None where one does not know."""
@@ -96,9 +124,12 @@ class ConditionedPipeline(Adaptable):
             "device": str(self.device),
         }
 
-    def _guided(self, guidance: Guidance | None, keywords: Mapping[str, Any]) -> tuple[Guidance, dict[str, Any]]:
-        """The guidance of a call, and its `keywords` with what that says.
+    def _settings_of_call(
+        self, guidance: Guidance | None, sampling: Any, keywords: Mapping[str, Any]
+    ) -> tuple[Guidance, Any]:
+        """The guidance and the settings of a call: `sampling`, or else what is recommended, but for what it says.
 
+        Where an object says the scale of guidance, the schedule that is recommended for another one does not count.
         Raises `UserError` for what contradicts itself or does not fit this pipeline.
         """
         guidance = Guidance() if guidance is None else guidance
@@ -108,7 +139,10 @@ class ConditionedPipeline(Adaptable):
             raise UserError("a classifier guides images that come out of noise, got one for others; leave it out")
         if guidance.weaker is not None:
             self._check_alike(guidance.weaker)
-        return guidance, guidance.joined(keywords, self._noisiest)
+        said = guidance.joined(keywords, self._noisiest)
+        if sampling is None:
+            sampling = beside(self.sampling, said, *["guidance_schedule"] * (guidance.scale is not None))
+        return guidance, updated(sampling, self._sampling_class, said, type(self).__call__)
 
     def _check_alike(self, given: Any, name: str = "weaker", other: str = "what it guides") -> None:
         """Raise `UserError` unless what `given` predicts can stand beside what this pipeline does."""

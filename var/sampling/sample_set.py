@@ -68,7 +68,9 @@ def draw_sample_set(
     def write_manifest() -> None:
         write_text(arguments.output / MANIFEST, json.dumps(about, indent=2, ensure_ascii=False) + "\n")
 
-    drawn = draw_work(arguments, work, model, recipe, options, rounding=rounding, on_start=write_manifest)
+    # A protocol leaves nothing to the model: what it does not say is by default.
+    call = options if model.sampling is None else {"sampling": model.sampling(**options)}
+    drawn = draw_work(arguments, work, model, recipe, call, rounding=rounding, on_start=write_manifest)
     sweep(expanded(arguments.output), lambda name: name == MANIFEST)
     return drawn
 

@@ -3,7 +3,7 @@
 import re
 import shutil
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from var.configs import to_json
 from var.errors import UserError, first_line
 from var.files import begin_folder, file_digest, finish_folder, remove_folder, set_aside, sweep, write_text
 from var.foreign.documents import read_json, taken
-from var.foreign.weights import Kind, opened_tensors, save_tensors
+from var.foreign.weights import Kind, TensorFile, opened_tensors, save_tensors
 from var.training.distributed import Processes
 
 MANIFEST = "manifest.json"
@@ -120,18 +120,28 @@ class CheckpointWriter:
 
 
 class SavedTensors:
-    """The tensors of a checkpoint, read by the main process and sent to the others."""
+    """The tensors of a checkpoint, read by the main process and sent to the others inside a `with` block."""
 
     def __init__(self, path: Path, kinds: dict[str, dict[str, Kind]], processes: Processes) -> None:
         self._path, self._processes = path, processes
+        self._open: dict[str, TensorFile] = {}  # to open a file takes as long as it has tensors
+        self._closing = ExitStack()
         self.kinds = kinds  # shape and type of each tensor of each file
+
+    def __enter__(self) -> "SavedTensors":
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._closing.close()
 
     def load(self, file: str, name: str) -> Tensor:
         """The tensor, whole, on every process."""
         shape, dtype = self.kinds[file][name]
         if self._processes.is_main:
-            with opened_tensors(self._path / f"{file}.safetensors") as opened:
-                value = opened.load(name)
+            if file not in self._open:
+                opened = opened_tensors(self._path / f"{file}.safetensors")
+                self._open[file] = self._closing.enter_context(opened)
+            value = self._open[file].load(name)
         else:
             assert isinstance(dtype, torch.dtype)  # it fitted a tensor of the model
             value = torch.empty(shape, dtype=dtype)

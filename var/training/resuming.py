@@ -78,7 +78,8 @@ class Checkpoints:
         path, facts, kinds, notes = found
         for note in notes if self.processes.is_main else ():
             logger.warning(note)
-        self.state.restore(SavedTensors(path, kinds, self.processes), facts["state"], str(path))
+        with SavedTensors(path, kinds, self.processes) as saved:
+            self.state.restore(saved, facts["state"], str(path))
         logger.info("%s goes on from step %d", self.policy.folder, facts["step"])
         return RunProgress(facts["step"], facts["journal"], facts["seconds"], facts["unseen"])
 

@@ -35,7 +35,7 @@ def digits(split: str = "train") -> ArrayData:
     if split not in get_args(Split):
         raise UserError(f"unknown split {split!r} of the digits; {suggestion(split, get_args(Split))}")
     images, labels = _load()
-    held_out = _test_mask(labels)
+    held_out = _test_mask()
     chosen = {"train": ~held_out, "test": held_out, "all": np.ones_like(held_out)}[split]
     floats = torch.from_numpy(images[chosen].astype(np.float32)) / 8 - 1
     return ArrayData(
@@ -68,11 +68,13 @@ def _load() -> tuple[np.ndarray, np.ndarray]:
     return rows[:, :-1].reshape(-1, 8, 8), rows[:, -1]
 
 
-def _test_mask(labels: np.ndarray) -> np.ndarray:
+@cache
+def _test_mask() -> np.ndarray:
     """True for the held-out images: of each class its share of `TEST_SIZE`, in the order of a hash of the index.
 
     A hash, and not a library's permutation, so that no version of any library can move an image across the split.
     """
+    _, labels = _load()
     mask = np.zeros(len(labels), dtype=bool)
     for label, count in enumerate(_shares(np.bincount(labels), TEST_SIZE)):
         members = np.flatnonzero(labels == label).tolist()

@@ -165,7 +165,8 @@ class TransformerJob(Job[TransformerRun]):
     def save(self, task: Task, folder: Path) -> str:
         """Save tokenizer and transformer as one pipeline."""
         assert isinstance(task.model, VAR)
-        pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, text_encoder=self.encoder)
+        own = {"text_encoder": self.encoder, "sampling": self.settings.sampling}
+        pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, **own)
         pipeline.terms = Terms.of(self.data)
         pipeline.save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
