@@ -16,7 +16,7 @@ SHARED = sorted({path.stem for path in VAR.iterdir() if path.suffix in ("", ".py
 
 # Parts of names and words of texts; "var" alone is the package and its command, VAR is the model.
 CAPITALS = r"(?<![A-Z])(?:VAR|VQ-?VAE|VQ|U-?Net|DDPM|DDIM|DPM|Diffusion|Transformers?|Tokenizers?)"
-SMALL = r"(?<![A-Za-z])(?:vq-?vae|unet|ddpm|ddim|dpmpp|diffusion|transformers?|tokenizers?)"
+SMALL = r"(?<![A-Za-z])(?:vq-?vae|unet|ddpm|ddim|dpmpp|unipc|diffusion|transformers?|tokenizers?)"
 WORD = re.compile(rf"(?:{CAPITALS}|{SMALL})(?![a-z])")
 
 ALLOWED = {

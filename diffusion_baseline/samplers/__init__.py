@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from diffusion_baseline.samplers.ddpm import sample_ddpm as sample_ddpm
     from diffusion_baseline.samplers.dpmpp import sample_dpmpp as sample_dpmpp
     from diffusion_baseline.samplers.euler import sample_euler as sample_euler
+    from diffusion_baseline.samplers.expab import sample_expab as sample_expab
     from diffusion_baseline.samplers.heun import heun_step as heun_step
     from diffusion_baseline.samplers.heun import sample_heun as sample_heun
+    from diffusion_baseline.samplers.unipc import sample_unipc as sample_unipc
 
 SAMPLERS = {module.name: f"{__name__}.{module.name}" for module in iter_modules(__path__)}
 """Where each sampler lives; only the one that is used is imported, so that command lines may know the names."""

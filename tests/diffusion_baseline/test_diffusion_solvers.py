@@ -1,4 +1,4 @@
-"""DPM-Solver++, Heun and Euler: the reference numbers, Gaussian data, and their orders on a mixture."""
+"""DPM-Solver++, UniPC, ExpAB, Heun and Euler: the reference numbers, Gaussian data, and their orders on a mixture."""
 
 import math
 
@@ -7,9 +7,17 @@ import torch
 from mixtures import Mixture
 from safetensors.torch import load_file
 
-from diffusion_baseline.samplers import find_sampler, network_evaluations, sample_dpmpp, sample_euler, sample_heun
-from diffusion_baseline.schedules import StraightSchedule, cosine_schedule, linear_schedule
-from diffusion_baseline.stepping import timestep_pairs
+from diffusion_baseline.samplers import (
+    find_sampler,
+    network_evaluations,
+    sample_dpmpp,
+    sample_euler,
+    sample_expab,
+    sample_heun,
+    sample_unipc,
+)
+from diffusion_baseline.schedules import Estimate, StraightSchedule, cosine_schedule, linear_schedule
+from diffusion_baseline.stepping import Walk, timestep_pairs
 from var.errors import UserError
 
 SCHEDULES = {
@@ -21,7 +29,7 @@ SCHEDULES = {
 }
 GAUSSIAN = Mixture([1.0], [0.4], [0.25])
 MIXTURE = Mixture([0.3, 0.7], [-0.6, 0.5], [0.2, 0.3])
-SOLVERS = ["ddim", "euler", "heun", "dpmpp"]
+SOLVERS = ["ddim", "euler", "heun", "dpmpp", "unipc", "expab"]
 
 
 def toy(x, t):
@@ -55,8 +63,10 @@ def test_many_steps_carry_noise_to_gaussian_data(sampler, schedule):
         *(("ddim", schedule, 1) for schedule in SCHEDULES),
         ("heun", "linear", 1.8),  # its step out of nearly pure noise is still felt
         ("heun", "straight", 2),
-        # Its last step leads to infinite log-SNR, which costs a logarithm of the steps.
+        # Their last step leads to infinite log-SNR, which costs a logarithm of the steps, and one order of UniPC.
         *(("dpmpp", schedule, 1.8) for schedule in SCHEDULES),
+        *(("unipc", schedule, 1.9) for schedule in SCHEDULES),
+        *(("expab", schedule, 1.8) for schedule in SCHEDULES if schedule != "linear"),  # 8 steps are too good there
     ],
 )
 def test_the_error_on_a_mixture_falls_by_the_order_of_the_sampler(sampler, schedule, order):
@@ -64,12 +74,52 @@ def test_the_error_on_a_mixture_falls_by_the_order_of_the_sampler(sampler, sched
     assert math.log(few / many, 8) == pytest.approx(order, abs=0.3)
 
 
+def test_short_of_the_clean_image_the_corrector_raises_the_order():
+    schedule = SCHEDULES["linear"]
+    noise = torch.linspace(-2, 2, 41, dtype=torch.float64)[:, None]
+    begin, denoise = MIXTURE.below(noise, schedule, 4095), MIXTURE.denoiser(schedule)
+
+    def errors(sampler, arrived):
+        for steps in (8, 64):
+            walk = Walk([round(4095 - i * 3072 / steps) for i in range(steps + 1)], arrived)
+            x = find_sampler(sampler)(denoise, noise, schedule, spacing=walk)
+            yield (MIXTURE.below(x, schedule, 1023) - begin).abs().mean().item()
+
+    orders = {
+        name: math.log(few / many, 8)
+        for name, (few, many) in ((name, errors(name, lambda x, t: x)) for name in ("dpmpp", "unipc"))
+    }
+    assert orders == pytest.approx({"dpmpp": 2, "unipc": 3}, abs=0.2)
+    # What is changed on the way, as editing does, is not undone: there is no corrector then.
+    assert [*errors("unipc", lambda x, t: x.clone())] == [*errors("dpmpp", lambda x, t: x)]
+
+
 @pytest.mark.parametrize("schedule", ["cosine", "zero terminal", "straight"])  # from noise that is pure, or nearly
 def test_few_steps_of_higher_order_are_worth_more_evaluations_of_ddim(schedule):
     ddim = error(MIXTURE, SCHEDULES[schedule], "ddim", 15)
     assert error(MIXTURE, SCHEDULES[schedule], "dpmpp", 8) < ddim
+    expab, unipc, dpmpp = (error(MIXTURE, SCHEDULES[schedule], sampler, 4) for sampler in ("expab", "unipc", "dpmpp"))
+    assert 2 * expab < unipc < dpmpp
     assert network_evaluations("heun", 8) == 15
     assert error(MIXTURE, SCHEDULES[schedule], "heun", 8) < ddim
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_expab_is_exact_for_images_on_a_line_over_the_share_of_the_signal(schedule):
+    schedule, noise = SCHEDULES[schedule], torch.tensor([[0.5], [-1.0]], dtype=torch.float64)
+    last = schedule.num_timesteps - 1
+
+    def denoise(x, t):
+        signal, spread = schedule.signal_and_noise(t, x)
+        image = (0.7 - 0.4 * signal**2 / (signal**2 + spread**2)).expand_as(x)
+        return Estimate(image, (x - signal * image) / spread)
+
+    def walked(*between):
+        walk = Walk([last, last // 2, *between, last // 8], lambda x, t: x)
+        return sample_expab(denoise, noise, schedule, spacing=walk)
+
+    torch.testing.assert_close(walked(), walked(*range(last // 2 - 1, last // 8, -(last // 90))))
+    torch.testing.assert_close(sample_expab(denoise, noise, schedule, steps=2), torch.full((2, 1), 0.3).double())
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -110,7 +160,7 @@ def test_one_step_from_nothing_but_noise_is_the_mean_of_the_data(sampler, schedu
         assert torch.equal(samples, seen[0])
 
 
-@pytest.mark.parametrize("sample", [sample_dpmpp, sample_heun, sample_euler])
+@pytest.mark.parametrize("sample", [sample_expab, sample_dpmpp, sample_unipc, sample_heun, sample_euler])
 def test_bad_requests(sample):
     noise, schedule = torch.zeros(1, 1, dtype=torch.float64), linear_schedule(10)
     with pytest.raises(UserError, match="1 to 10 steps with this schedule, got 11"):
@@ -121,7 +171,7 @@ def test_bad_requests(sample):
         sample(lambda x, t: x * float("nan"), noise, schedule, steps=2)
 
 
-@pytest.mark.parametrize("sampler", ["heun", "dpmpp"])
+@pytest.mark.parametrize("sampler", ["expab", "heun", "dpmpp", "unipc"])
 def test_a_batch_of_four_is_four_batches_of_one(sampler):
     schedule, noise = cosine_schedule(100), torch.randn(4, 1, generator=torch.Generator().manual_seed(1)).double()
     sample, denoise = find_sampler(sampler), MIXTURE.denoiser(schedule)

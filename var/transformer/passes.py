@@ -59,9 +59,8 @@ class Passes:
         mask = block_causal_mask(self.scales, window)
         for scale, where in enumerate(self.scales.slices()):
             own, passes = mask[where, where], self.of(scale)
-            for earlier, now in enumerate(passes):
-                for later in passes[earlier + 1 :]:
-                    own[now[:, None], later] = False
+            for number, now in enumerate(passes[:-1], 1):
+                own[now[:, None], torch.cat(passes[number:])] = False
         return mask
 
 

@@ -29,7 +29,7 @@ UNGUIDED = ("digits",)
 SPACED = {"digits": "tapered"}
 """How the steps of a preset are spaced, where not trailing: tiny images gain where noise is small."""
 
-SOLVED = (("dpmpp", 5), ("dpmpp", 8), ("dpmpp", 10), ("heun", 3), ("heun", 5))
+SOLVED = (("expab", 5), ("expab", 8), ("unipc", 8), ("dpmpp", 10), ("heun", 5))
 """Samplers of higher order, with the few steps that they are made for."""
 
 
@@ -44,7 +44,13 @@ class DiffusionContender(Contender):
     run = DiffusionRun
     network = "unet"
     samplers = dict.fromkeys(SAMPLERS, Contender.other_mark) | {"ddim": "s", "ddpm": "^", "heun": "v", "euler": "<"}
-    sampler_titles = {"dpmpp": "DPM++", "heun": "Heun", "euler": "Euler"}  # noqa: RUF012 (never changed)
+    sampler_titles: ClassVar[Mapping[str, str]] = {
+        "dpmpp": "DPM++",
+        "euler": "Euler",
+        "expab": "ExpAB",
+        "heun": "Heun",
+        "unipc": "UniPC",
+    }
     alike = ("sampler", "guidance_scale", "eta")
     order = "steps"
     density = "bound"

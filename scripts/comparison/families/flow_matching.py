@@ -14,6 +14,6 @@ class FlowMatching(DiffusionContender):
     prefix = "flow-"
     changes = {"schedule": "straight", "prediction": "flow", "timestep_density": "logit-normal"}  # noqa: RUF012
     first, fewer = ("heun", 10), (3, 5)
-    solved = (("euler", 5), ("euler", 10), ("dpmpp", 5), ("dpmpp", 8), ("dpmpp", 10))
+    solved = (("euler", 5), ("euler", 10), ("unipc", 5), ("dpmpp", 8), ("dpmpp", 10))
     density, methods = "by ODE", {"by ODE": "ode"}
     cannot = "cannot draw in one step, nor tell its likelihood but by an ODE; a step costs the more, the more pixels"
