@@ -9,6 +9,7 @@ import torch
 from torch import Generator, Tensor
 from tqdm.auto import tqdm
 
+from diffusion_baseline.denoising import Denoising
 from diffusion_baseline.output import DiffusionOutput
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.stepping import normal
@@ -32,8 +33,8 @@ class Call:
     options: Mapping[str, Any]  # of `sample`
     reporting: Reporting
 
-    def output(self, pipeline: Any) -> DiffusionOutput:
-        """Its images, drawn by the network of `pipeline`."""
+    def output(self, pipeline: Denoising, decode: Callable[[Tensor], Tensor]) -> DiffusionOutput:
+        """Its images, drawn by the network of `pipeline`, which `decode` makes of what is diffused."""
         reporting, config = self.reporting, pipeline._network().config
         like = torch.empty(0, device=pipeline.device)
         noise = normal((len(self.seeds), config.image_channels, *config.size), self.generators, like)
@@ -41,8 +42,7 @@ class Call:
         finite = Finite("generation needs finite predictions", "look at the network's weights")
         condition = self.condition.to(pipeline.device)
         denoise = pipeline._denoiser(condition, self.settings, finite, predicted, self.guidance)
-        total = self.options["steps"]
-        bar = tqdm(total=total, desc=self.settings.sampler, leave=False, disable=not reporting.progress)
+        bar = tqdm(total=self.options["steps"], desc=self.settings.sampler, leave=False, disable=not reporting.progress)
 
         def on_step(index: int, timestep: int, x: Tensor) -> None:
             bar.update()
@@ -58,8 +58,8 @@ class Call:
         finite.checked(x)  # steps may leave the range although no prediction did
         finite.settle()
         return DiffusionOutput(
-            images=reporting.formatted(pipeline.decode(x)),
+            images=reporting.formatted(decode(x)),
             labels=self.condition.classes(config.num_classes),
             seeds=self.seeds,
-            intermediates=None if predicted is None else [reporting.formatted(pipeline.decode(x)) for x in predicted],
+            intermediates=None if predicted is None else [reporting.formatted(decode(x)) for x in predicted],
         )

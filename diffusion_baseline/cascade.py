@@ -23,6 +23,7 @@ from var.sampling.labels import ClassLabels, Count, count_images
 from var.sampling.prompts import Prompt
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
+from var.terms import Terms
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +58,7 @@ class CascadePipeline(PretrainedPipeline):
                 f"{len(super_resolution.class_names or ())} or other names; train both on the same data"
             )
         self.base, self.super_resolution = base, super_resolution
+        self.terms = Terms.joined((base.terms, super_resolution.terms))
 
     @property
     def class_names(self) -> tuple[str, ...] | None:

@@ -7,24 +7,35 @@ from typing import Any
 from torch import Tensor
 
 from diffusion_baseline.classifier.guiding import steering
-from diffusion_baseline.diffusion import image_and_noise, thresholded
+from diffusion_baseline.diffusion import Prediction, image_and_noise, thresholded
 from diffusion_baseline.editing import Edit
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.meanflow import ALONG_STEPS, along_walk
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingSettings
-from diffusion_baseline.schedules import Denoiser, Estimate
+from diffusion_baseline.schedules import Denoiser, Estimate, NoiseLevels
 from diffusion_baseline.spacings import SPACINGS
+from diffusion_baseline.unet import UNet
 from var.conditions import Condition
 from var.errors import UserError
 from var.sampling.finite import Finite
 from var.sampling.guidance import Guidance
+from var.sampling.models import plain_model
+from var.sampling.pipelines import ConditionedPipeline
 
 
-class Denoising:
+class Denoising(ConditionedPipeline):
     """The part of a pipeline between its network and the samplers."""
 
-    def _sampler(self: Any, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
+    unet: UNet
+    schedule: NoiseLevels
+    prediction: Prediction
+
+    def _network(self) -> UNet:
+        """The network as it is now, without what compilation or distributed training wrapped around it."""
+        return plain_model(self.unet, UNet, "unet")
+
+    def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
         sample = find_sampler(settings.sampler)
         named, total = inspect.signature(sample).parameters, self.schedule.num_timesteps
@@ -37,7 +48,7 @@ class Denoising:
         return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
 
     def _way(
-        self: Any, settings: SamplingSettings, edit: Edit | None, seeds: Sequence[int]
+        self, settings: SamplingSettings, edit: Edit | None, seeds: Sequence[int]
     ) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function and what it takes, begun at images where there is an `edit`."""
         sample, options = self._sampler(settings)
@@ -51,7 +62,7 @@ class Denoising:
         return edit.around(sample, options, self.schedule, seeds)
 
     def _denoiser(
-        self: Any,
+        self,
         condition: Condition,
         settings: SamplingSettings,
         finite: Finite,
@@ -79,7 +90,7 @@ class Denoising:
 
         return denoise
 
-    def _predictor(self: Any, condition: Condition, settings: SamplingSettings, weaker: Any) -> Predictor:
+    def _predictor(self, condition: Condition, settings: SamplingSettings, weaker: "Denoising | None") -> Predictor:
         """The network, guided away from what it predicts without the condition, or from what the `weaker` one does."""
 
         def guided_by(scale: float) -> Predictor:
@@ -94,7 +105,7 @@ class Denoising:
             return guided_by(settings.guidance_scale)
         return guided_by_step(lambda t: settings.guidance_at(self.schedule.levels(t)[1].item()), guided_by)
 
-    def _called(self: Any, settings: SamplingSettings) -> Any:
+    def _called(self, settings: SamplingSettings) -> Any:
         """What is called: a compiled network as such; one on several devices cannot divide a condition among them."""
         network = self.unet if hasattr(self.unet, "_orig_mod") else self._network()
         if self.prediction != "meanflow" or settings.sampler not in ALONG_STEPS or settings.eta:

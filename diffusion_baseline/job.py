@@ -29,6 +29,7 @@ from var.runs.fine_tuning import check_encoder, check_fixed, take_over
 from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
+from var.terms import Terms
 from var.training import Task
 
 FREE = ("num_classes", "dropout")
@@ -130,6 +131,7 @@ class DiffusionJob(Job[DiffusionRun]):
         """Save the pipeline."""
         assert isinstance(task, DiffusionTask)
         task.pipeline.sampling = self.settings.sampling
+        task.pipeline.terms = Terms.of(self.data)
         task.pipeline.save_pretrained(folder, card=self.card())
         return f"saved a DiffusionPipeline: python -m diffusion_baseline generate --model {folder}"
 

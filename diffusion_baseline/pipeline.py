@@ -24,14 +24,13 @@ from var.images import images_at_once
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, checked_class_names, count_images, label_of
 from var.sampling.models import plain_model
-from var.sampling.pipelines import ConditionedPipeline
 from var.sampling.prompts import Prompt, Reader
 from var.sampling.reporting import Reporting
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 
 
-class DiffusionPipeline(Edits, Likelihoods, Denoising, ConditionedPipeline):
+class DiffusionPipeline(Edits, Likelihoods, Denoising):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image
@@ -100,10 +99,6 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising, ConditionedPipeline):
     @property
     def _takes(self) -> UNetConfig:
         return self._network().config
-
-    def _network(self) -> UNet:
-        """The network as it is now, without what compilation or distributed training wrapped around it."""
-        return plain_model(self.unet, UNet, "unet")
 
     def _codec(self) -> LatentCodec | None:
         """The codec, if there is one, where the network is; raises `UserError` unless both are of the same latents."""
@@ -182,7 +177,7 @@ class DiffusionPipeline(Edits, Likelihoods, Denoising, ConditionedPipeline):
         sample, options = self._way(settings, edit, seeds)
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         call = Call(condition, seeds, generators, settings, guidance, sample, options, reporting)
-        return call.output(self)
+        return call.output(self, self.decode)
 
     def _facts(self) -> dict[str, Any]:
         config, own = self._network().config, self.settings()

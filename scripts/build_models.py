@@ -173,6 +173,7 @@ def _store(
     from var.hub.cards import card_text
     from var.hub.layout import CARD
     from var.hub.packaged import OWNER
+    from var.terms import Terms
 
     folder = options.output / pipeline.package / "models" / name
     card = replace(
@@ -181,6 +182,7 @@ def _store(
         metrics={key: float(f"{value:.4g}") for key, value in scores.items() if isfinite(value)},
         call=MODELS[name].call,
     )
+    pipeline.terms = Terms.of(jobs[-1].data)  # which runs of before were saved without
     with atomic_folder(folder) as temporary:
         pipeline.save_pretrained(temporary)
         write_text(temporary / CARD, card_text(card, type(pipeline), f"{OWNER}/{name}"))

@@ -37,6 +37,7 @@ def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> L
         "fingerprint": fingerprint(*pipeline.models().values(), settings=pipeline.identity),
         "dtype": str(pipeline.unet.stem.weight.dtype).removeprefix("torch."),
         "device": pipeline.device.type,
+        **pipeline.terms.entry(),
     }
 
     def evaluations(sampling: SamplingSettings) -> int:

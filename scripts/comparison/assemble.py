@@ -41,6 +41,7 @@ def result_row(
         "sampler": setting.sampler,
         "steps": setting.steps,
         "guidance_scale": setting.guidance_scale,
+        **FAMILIES[setting.model].told(setting.sampling),
         **dict.fromkeys(SCORES),
         **scores,
         "nfe": network_evaluations(setting),

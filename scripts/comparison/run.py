@@ -28,12 +28,12 @@ from comparison.timing import in_words, timing_stage
 from comparison.training import JUDGES, load_pipeline, model_name, training_cost, training_jobs
 from var.data.apart import check_apart
 from var.data.catalog import places_of
-from var.data.terms import Terms
 from var.devices import chosen_device
 from var.errors import UserError
 from var.evaluation.table import TABLE
 from var.locks import LOCK, sole_owner
 from var.nested import plain
+from var.terms import Terms
 
 TIMING_THREADS = 1
 """Threads of a timed sampler, as in training: the models are too small to gain from a second one."""

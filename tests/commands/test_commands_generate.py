@@ -1,12 +1,16 @@
 """`generate` of both packages: options in, files out; what is recorded, kept and refused."""
 
+import json
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
+from var.evaluation.sets.samples import open_samples
 from var.sampling.record import read_record
+from var.terms import Terms
 
 PACKAGES = ("var", "diffusion_baseline")
 PIPELINES = {"var": VARPipeline, "diffusion_baseline": DiffusionPipeline}
@@ -61,6 +65,20 @@ def test_the_record_repeats_the_image(generate, saved, tmp_path, package):
     again = PIPELINES[package].from_pretrained(record["model"])(label, seeds=[seed], progress=False, **call).images[0]
     with Image.open(tmp_path / "out" / "5.png") as drawn:
         np.testing.assert_array_equal(np.asarray(drawn), np.asarray(again))
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_images_keep_the_terms_of_what_their_model_was_trained_on(generate, saved, tmp_path, package):
+    generate(package, "--classes", "cat", "--seeds", "0")
+    assert "terms" not in read_record(tmp_path / "out" / "0.png"), "records are as they were where none are known"
+    index, terms = saved[package] / "pipeline_index.json", {"licence": "CC BY-SA 4.0", "attribution": "By us"}
+    plain = index.read_text()
+    index.write_text(json.dumps({**json.loads(plain), "terms": terms}))
+    said = generate(package, "--classes", "cat", "--seeds", "0-1")[1]
+    index.write_text(plain)
+    assert said.endswith("1 of them new\n"), "what is known of a model makes it no other one"
+    assert read_record(tmp_path / "out" / "1.png")["terms"] == terms
+    assert open_samples(tmp_path / "out").model_terms == Terms(**terms)
 
 
 @pytest.mark.parametrize("package", PACKAGES)

@@ -95,6 +95,7 @@ def test_a_run_has_a_card_with_the_terms_of_its_data(vqvae_run, transformer_run)
         assert "Trained on digits, whose images are licensed CC BY 4.0. Digits: E. Alpaydin and C. Kaynak" in page
         assert f'{cls}.from_pretrained("run")' in page
     assert "for 6 steps of 8 images, seed 0; `run.yaml` has all settings." in page
+    assert VARPipeline.from_pretrained(transformer_run).terms.licence == "CC BY 4.0"
 
 
 def test_a_run_of_stage_1_leaves_a_tokenizer_and_its_story(vqvae_run):

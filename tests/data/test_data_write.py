@@ -12,8 +12,8 @@ from small_pictures import picture, png, shard
 from var.cli import main
 from var.data import ArrayData, FolderData, open_data, shapes, write_folder
 from var.data.apart import check_apart
-from var.data.terms import Terms
 from var.errors import UserError
+from var.terms import Terms
 
 
 def write(data, folder, **options):

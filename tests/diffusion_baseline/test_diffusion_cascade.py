@@ -185,10 +185,17 @@ def test_the_command_draws_with_both_or_with_the_cascade_that_was_saved(cascade,
         assert drawn.tobytes() == images[1].tobytes()
         assert json.loads(drawn.info["next-scale"])["pipeline"] == "CascadePipeline"
     assert "0 of them new" in generate("whole")[1].out  # the same images, by their records
+    noised = cascade([1], seeds=[3], num_inference_steps=3, guidance_scale=2.0, augmentation=0.5, progress=False)
+    assert generate("whole", "--augmentation", "0.5", output="noised")[0] == 0
+    with Image.open(tmp_path / "noised" / "3.png") as drawn:
+        assert drawn.tobytes() == noised.images[0].tobytes()
+        assert json.loads(drawn.info["next-scale"])["augmentation"] == 0.5
     for name, given, told in (
         ("large", upscaler, "the base must make the small images (channels, height, width) that super_resolution"),
         ("small", ["--upscaler", str(tmp_path / "small")], "super_resolution needs a U-Net that enlarges images"),
         ("whole", upscaler, "is a cascade, which enlarges by itself, got --upscaler too; leave it out"),
+        ("small", ["--augmentation", "0.1"], "--augmentation is of a cascade, got"),
+        ("whole", ["--augmentation", "0.6"], "augmentation must lie between 0 and the 0.5 of the training"),
         ("whole", ["--weaker", "x"], "a cascade is guided by its own networks, got --weaker too; leave it out"),
     ):
         code, said = generate(name, *given, output="other")

@@ -8,7 +8,6 @@ import torch
 from PIL import Image
 
 from var.data import ArrayData, write_folder
-from var.data.terms import Terms
 from var.errors import UserError
 from var.evaluation import Reference, evaluate, frechet_distance
 from var.evaluation.judging import floor, judge
@@ -21,7 +20,9 @@ from var.evaluation.report.score_report import ScoreReport, read_reports
 from var.evaluation.report.text import markdown, text
 from var.evaluation.sets.protocols import PROTOCOLS, SamplingProtocol
 from var.evaluation.sets.reference_statistics import build_statistics
-from var.images import from_uint8
+from var.images import from_uint8, save_png
+from var.sampling.record import KEY, record_text
+from var.terms import Terms
 
 pytestmark = pytest.mark.filterwarnings("ignore::var.evaluation.RankDeficientWarning")
 
@@ -339,5 +340,11 @@ def test_the_terms_of_the_images_stand_in_every_form(tmp_path, images, extractor
 
     replace(real, terms=Terms()).save(tmp_path / "plain.npz")
     assert "terms" not in np.load(tmp_path / "plain.npz"), "statistics of unknown terms are as they were"
-    again = judge([written("same", 2, **terms)], tmp_path / "plain.npz", extractor, progress=False)
-    assert again.terms == [f"Terms of the samples in {tmp_path / 'same'}: CC BY-SA 4.0. Drawn by <us> (https://us.org)"]
+    same, drawn = written("same", 2, **terms), written("drawn", 3)
+    for path in drawn.glob("red/*.png"):
+        save_png(Image.open(path).copy(), path, {KEY: record_text({"seed": int(path.stem), "terms": terms})})
+    again = judge([same, drawn], tmp_path / "plain.npz", extractor, progress=False)
+    assert again.terms == [
+        f"Terms of the samples in {same}: CC BY-SA 4.0. Drawn by <us> (https://us.org)",
+        f"Terms of what the model of {drawn} was trained on: CC BY-SA 4.0. Drawn by <us> (https://us.org)",
+    ]

@@ -6,6 +6,8 @@ import pytest
 import torch
 from tiny_models import Pair, Tiny, assert_same_weights, one_line
 
+from var.terms import Terms
+
 
 def test_a_pipeline_comes_back_with_parts_and_settings(pipeline, tmp_path):
     pipeline.save_pretrained(tmp_path)
@@ -26,6 +28,9 @@ def test_a_pipeline_comes_back_with_parts_and_settings(pipeline, tmp_path):
         ({"settings": {"first": 3}}, ".*pipeline_index.json: Pair has no setting 'first'"),
         ({"settings": None}, ".*pipeline_index.json: 'settings' must be a JSON object, got None"),
         ({"extra": 1}, ".*pipeline_index.json: unknown key 'extra'"),
+        ({"terms": {"license": "MIT"}}, ".*pipeline_index.json: unknown key 'license'; did you mean 'licence'"),
+        ({"terms": {"licence": 3}}, ".*pipeline_index.json: its terms: 'licence' must be a text or null, got 3; save"),
+        ({"terms": "MIT"}, ".*pipeline_index.json: 'terms' must be an object, got 'MIT'; save it again"),
     ],
 )
 def test_a_wrong_index_is_refused(pipeline, tmp_path, change, message):
@@ -34,6 +39,18 @@ def test_a_wrong_index_is_refused(pipeline, tmp_path, change, message):
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
     with one_line(message):
         Pair.from_pretrained(tmp_path)
+
+
+def test_the_terms_of_its_data_go_with_it(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path / "plain")
+    assert json.loads((tmp_path / "plain" / "pipeline_index.json").read_text()).keys() == {"class", "parts", "settings"}
+    pipeline.terms = Terms("CC BY-SA 4.0", "By us")
+    pipeline.save_pretrained(tmp_path / "known")
+    pipeline.save_single_file(tmp_path / "known.safetensors")
+    loaded = Pair.from_pretrained(tmp_path / "known"), Pair.from_single_file(tmp_path / "known.safetensors")
+    assert [each.terms for each in loaded] == [pipeline.terms] * 2
+    assert Pair.from_pretrained(tmp_path / "plain").terms == Terms()
+    assert Terms.joined((Terms("MIT"), pipeline.terms, Terms("MIT"))) == Terms("MIT; CC BY-SA 4.0", "By us")
 
 
 def test_an_interrupted_pipeline_is_not_taken_for_finished(pipeline, tmp_path, monkeypatch):

@@ -3,7 +3,11 @@
 import pytest
 from hub_server import TOKEN
 from huggingface_hub import ModelCard
+from PIL import Image
+from tiny import tiny_diffusion_pipeline
 from tiny_models import Other, Tiny, TinyConfig
+
+from diffusion_baseline import CascadePipeline
 
 
 def values(model):
@@ -64,6 +68,19 @@ def test_a_pushed_pipeline_comes_back(client, hub, pipeline, tmp_path, cache):
     assert 'Pair.from_pretrained("me/pair")' in files_of(hub, "me/pair")["README.md"].decode()
     answer = client.call("load", "Pair", "me/pair", cache_dir=str(cache))
     assert answer == {"first": values(pipeline.first), "second": values(pipeline.second), "steps": 9}
+
+
+def test_a_pushed_cascade_draws_by_its_id(client, hub, repo_id, tmp_path):
+    base = tiny_diffusion_pipeline(image_size=(2, 4))
+    cascade = CascadePipeline(base, tiny_diffusion_pipeline(small_size=(2, 4), small_noise=0.5))
+    cascade.save_pretrained(tmp_path / "cascade")
+    client.call("push", "CascadePipeline", str(tmp_path / "cascade"), repo_id, token=TOKEN)
+    assert {f"{part}/unet/model.safetensors" for part in cascade.parts} < set(files_of(hub, repo_id))
+    options = ["--steps", "2", "--output", str(tmp_path / "out"), "--device", "cpu", "--quiet"]
+    assert client.call("command", "generate", "--model", repo_id, "--augmentation", "0.1", *options) == 0
+    drawn = cascade(None, 1, seeds=[0], num_inference_steps=2, augmentation=0.1, progress=False).images[0]
+    with Image.open(tmp_path / "out" / "0.png") as image:
+        assert image.tobytes() == drawn.tobytes()
 
 
 def test_a_model_may_stand_in_a_subfolder_beside_others(client, hub, pipeline, repo_id, tmp_path):

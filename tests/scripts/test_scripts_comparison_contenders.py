@@ -9,6 +9,7 @@ import pytest
 from comparison.contenders import CONTENDERS, Contender, chosen_models
 from comparison.families import FAMILIES
 
+from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
 from var.recipes.transformer.presets import transformer_run
 
@@ -49,8 +50,19 @@ def test_every_entry_is_whole():
 def test_models_are_chosen_by_name():
     assert chosen_models([]) == list(CONTENDERS)
     assert chosen_models(["diffusion", "var"]) == ["var", "diffusion"]
+    kinds = {"gan-hinge", "gan-wasserstein"}
+    assert {*FAMILIES} - {*chosen_models([], FAMILIES)} == kinds, "these are compared where they are named"
+    assert kinds < {*chosen_models(["gan", *kinds], FAMILIES)}
     with pytest.raises(UserError, match="unknown model 'gan'"):
         chosen_models(["gan"])
+
+
+def test_rows_tell_how_steps_are_spaced_where_it_is_not_as_usual():
+    diffusion, row = CONTENDERS["diffusion"], {"sampler": "ddim", "steps": 50, "guidance_scale": 1.0}
+    assert diffusion.told(SamplingSettings()) == {}
+    row |= diffusion.told(SamplingSettings(spacing="tapered"))
+    assert (diffusion.row_title(row), diffusion.mark_title(row)) == ("DDIM-50-tapered g=1", "50 g=1")
+    assert diffusion.mark_title({**row, "sampler": "dpmpp"}) == "DPM++-50 g=1"
 
 
 def test_guidance_by_scale_is_refused():

@@ -83,9 +83,10 @@ def values(model):
 def push(name, folder, *args, card=None, **options):
     import tiny_models
 
+    from diffusion_baseline import CascadePipeline
     from var.hub import ModelCard
 
-    model = getattr(tiny_models, name).from_pretrained(folder)
+    model = getattr(tiny_models, name, CascadePipeline).from_pretrained(folder)
     return model.push_to_hub(*args, card=card and ModelCard(**card), **options)
 
 
@@ -93,6 +94,16 @@ def find(*args, **options):
     from var.hub.remote import find_file
 
     return str(find_file(*args, **options))
+
+
+def command(*arguments):
+    from contextlib import redirect_stdout
+    from io import StringIO
+
+    from diffusion_baseline.cli import main
+
+    with redirect_stdout(StringIO()):  # answers go there
+        return main([*arguments])
 
 
 def patience(seconds):
@@ -105,7 +116,7 @@ def serve():
     import time
 
     time.sleep = lambda seconds: None  # huggingface_hub waits between its attempts
-    operations = {"load": load, "push": push, "find": find, "patience": patience}
+    operations = {"load": load, "push": push, "find": find, "command": command, "patience": patience}
     for line in sys.stdin:
         name, args, options = json.loads(line)
         try:

@@ -29,6 +29,7 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         "dtype": str(pipeline.transformer.position.dtype).removeprefix("torch."),
         "device": pipeline.device.type,
         "compile": arguments.compile,
+        **pipeline.terms.entry(),
     }
     return LoadedModel(
         pipeline=pipeline.compile() if arguments.compile else pipeline,

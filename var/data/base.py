@@ -11,9 +11,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from var.conditions import Condition
-from var.data.terms import Terms
 from var.errors import UserError, listed
 from var.randomness import keyed_seed
+from var.terms import Terms
 
 SAMPLED = 1000
 """Files that a fingerprint looks at."""

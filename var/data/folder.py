@@ -7,12 +7,13 @@ from typing import SupportsIndex
 
 from var.data.base import sampled_places
 from var.data.caption_files import read_captions
+from var.data.entries import RECORD
 from var.data.image_size import Size
 from var.data.listing import list_images
 from var.data.pictures import PictureData
-from var.data.terms import Terms
 from var.names import shown
 from var.paths import expanded
+from var.terms import Terms
 
 
 class FolderData(PictureData):
@@ -63,7 +64,7 @@ class FolderData(PictureData):
         )
         self.classes, self.paths, self.labels = listing.classes, listing.paths, listing.labels
         self.captions, self.notes = None, listing.notes
-        self.licence, self.attribution = Terms.of_folder(self.root)
+        self.licence, self.attribution = Terms.of_file(self.root / RECORD)
         if captions:
             self.captions, notes = read_captions(self.root, listing, upper=metadata, skip=keep_broken_links)
             self.notes += notes

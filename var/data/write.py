@@ -13,13 +13,13 @@ from var.data.base import ImageData, fingerprint, unwrapped
 from var.data.captions import checked_caption
 from var.data.class_names import checked_names
 from var.data.entries import METADATA, RECORD, is_left_out
-from var.data.terms import Terms
 from var.data.whole_numbers import as_whole
 from var.errors import UserError
 from var.files import is_unfinished, make_folder, sweep, write_json, write_text
 from var.foreign.documents import read_json, taken
 from var.images import save_png, to_pil
 from var.paths import expanded
+from var.terms import Terms
 
 KIND = "var written data 1"
 

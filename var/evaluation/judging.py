@@ -265,6 +265,7 @@ def _rejection(share: float | None, kept: Sequence[dict[str, Any]]) -> dict[str,
 def _terms(file: ReferenceStatistics, sets: Sequence[SampleSet]) -> list[str]:
     """On which terms the images may be passed on, of which it is known."""
     named = {"the reference": file.terms, **{f"the samples in {shown(one.path)}": one.terms for one in sets}}
+    named |= {f"what the model of {shown(one.path)} was trained on": one.model_terms for one in sets}
     return [f"Terms of {name}: {terms}" for name, terms in named.items() if terms.said()]
 
 

@@ -32,6 +32,7 @@ from var.sampling.reporting import Reporting
 from var.sampling.streams import Generators, GivenSeeds
 from var.sampling.vectors import Vectors
 from var.scales import Side
+from var.terms import Terms
 
 
 class VARPipeline(Edits, Likelihoods, StagedPipeline):
@@ -123,6 +124,7 @@ class VARPipeline(Edits, Likelihoods, StagedPipeline):
         large._check_alike(small, "small", "large")
         own = {"class_names": large.class_names or small.class_names, "finer": small.transformer, "handover": handover}
         pipeline = cls(large.vqvae, large.transformer, **own, sampling=large.sampling)
+        pipeline.terms = Terms.joined((large.terms, small.terms))
         pipeline._reader = large._reader if large._reader.name else small._reader
         return pipeline
 

@@ -1,4 +1,4 @@
-"""What is saved of a pipeline besides its parts: its class, the classes of these, settings."""
+"""What is saved of a pipeline besides its parts: its class, the classes of these, settings, and terms if known."""
 
 import inspect
 import types
@@ -7,19 +7,22 @@ from pathlib import Path
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from var.errors import UserError, suggestion
+from var.foreign.documents import taken
 from var.hub.building import usual_types
 from var.hub.models import saved_class
 from var.hub.wrappers import unwrapped
 from var.names import shown
+from var.terms import Terms
 from var.typed import described, fit
 
 Pipeline = TypeVar("Pipeline")
 
 
 def pipeline_index(pipeline: Any) -> dict[str, Any]:
-    """Class, classes of the parts and settings, fit for JSON."""
+    """Class, classes of the parts, settings and terms, fit for JSON."""
     names = {name: type(unwrapped(each)).__name__ for name, each in pipeline.models().items()}
-    return {"class": type(pipeline).__name__, "parts": names, "settings": pipeline.settings()}
+    own = {"class": type(pipeline).__name__, "parts": names, "settings": pipeline.settings()}
+    return own | pipeline.terms.entry()
 
 
 def is_nested(part: Any) -> bool:
@@ -27,13 +30,16 @@ def is_nested(part: Any) -> bool:
     return hasattr(part, "kinds")
 
 
-def checked_index(cls: type[Any], index: dict[str, Any], path: Path) -> tuple[type[Any], list[str], dict[str, Any]]:
-    """Class, names of parts and settings in an `index`, as `path` says it, after a comparison with the class."""
+def checked_index(
+    cls: type[Any], index: dict[str, Any], path: Path
+) -> tuple[type[Any], list[str], dict[str, Any], Terms]:
+    """Class, names of parts, settings and terms in an `index`, as `path` says it, compared with the class."""
     cls = saved_class(cls, index.pop("class", None), path)
     parts, settings = index.pop("parts", None), index.pop("settings", None)
-    if index:
-        odd = next(iter(index))
-        raise UserError(f"{path}: unknown key {odd!r}; {suggestion(odd, ('parts', 'settings'))}")
+    terms = taken({"terms": index.pop("terms", {})}, "terms", dict, path)
+    for given, known in ((index, ("parts", "settings", "terms")), (terms, Terms._fields)):
+        for odd in [key for key in given if key not in known]:
+            raise UserError(f"{path}: unknown key {odd!r}; {suggestion(odd, known)}")
     wanted = {name: part.__name__ for name, part in cls.parts.items()}
     if not isinstance(parts, dict) or not wanted.keys() <= parts.keys() <= cls.kinds().keys():
         found = shown(parts)
@@ -43,7 +49,8 @@ def checked_index(cls: type[Any], index: dict[str, Any], path: Path) -> tuple[ty
     if not isinstance(settings, dict):
         found = shown(repr(settings))
         raise UserError(f"{path}: 'settings' must be a JSON object, got {found}; save the pipeline again")
-    return cls, list(parts), _checked_settings(cls, settings, path)
+    read = Terms.read(terms, f"{path}: its terms", "save the pipeline again")
+    return cls, list(parts), _checked_settings(cls, settings, path), read
 
 
 def _checked_settings(cls: type[Any], settings: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -71,10 +78,15 @@ def _in_tuples(hint: Any) -> Any:
     return hint
 
 
-def put_together(cls: type[Pipeline], parts: Mapping[str, Any], settings: Mapping[str, Any], path: Path) -> Pipeline:
+def put_together(
+    cls: type[Pipeline], parts: Mapping[str, Any], settings: Mapping[str, Any], terms: Terms, path: Path
+) -> Pipeline:
     """The pipeline of these; whatever its constructor refuses is said of `path`."""
     with usual_types():
         try:
-            return cls(**parts, **settings)
+            pipeline: Any = cls(**parts, **settings)
         except UserError as error:
             raise UserError(f"{path}: {error}") from error
+    if terms.said():
+        pipeline.terms = terms
+    return pipeline

@@ -23,6 +23,7 @@ from var.hub.single_file import load_single_file, save_single_file
 from var.hub.writing import new_folder, parse_size
 from var.keywords import known_keywords
 from var.paths import expanded
+from var.terms import UNKNOWN, Terms
 
 Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")
 
@@ -84,17 +85,16 @@ def _load_folder(
     """The pipeline in a local folder; see `load_pipeline`."""
     path = folder / PIPELINE_INDEX
 
-    def read() -> tuple[type[Pipeline], dict[str, Any], dict[str, Any]]:
-        saved, names, settings = _read_index(cls, path)
+    def read() -> tuple[type[Pipeline], dict[str, Any], dict[str, Any], Terms]:
+        saved, names, settings, terms = _read_index(cls, path)
         kinds = {name: saved.kinds()[name] for name in names}
         parts = {
             name: (_load_folder if is_nested(part) else load_folder)(part, folder / name, dtype, device)
             for name, part in kinds.items()
         }
-        return saved, parts, settings
+        return saved, parts, settings, terms
 
-    saved, parts, settings = read_whole(path, read)
-    return put_together(saved, parts, settings, path)
+    return put_together(*read_whole(path, read), path)
 
 
 def _places(cls: "type[PretrainedPipeline]") -> Iterator[str]:
@@ -106,7 +106,7 @@ def _places(cls: "type[PretrainedPipeline]") -> Iterator[str]:
             yield name
 
 
-def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], list[str], dict[str, Any]]:
+def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], list[str], dict[str, Any], Terms]:
     """See `checked_index`."""
     if not path.exists() and (path.parent / CONFIG).exists():
         raise UserError(
@@ -126,6 +126,9 @@ class PretrainedPipeline(Publishable):
 
     optional: ClassVar[Mapping[str, type[Any]]] = {}
     """The same of parts that may be None."""
+
+    terms: Terms = UNKNOWN
+    """Those of the images that the models were trained on; they are saved with them, and stand in samples' records."""
 
     def models(self) -> dict[str, Any]:
         """The parts that are there, by name."""

@@ -115,7 +115,7 @@ def _read(
     path = content.path
     configs = taken(document, "configs", dict, path)
     del document["configs"]
-    cls, names, settings = checked_index(cls, document, path)
+    cls, names, settings, terms = checked_index(cls, document, path)
     if configs.keys() != set(names):
         raise UserError(f"{path}: 'configs' must be of the parts {names}, got {list(configs)}; save it again")
     content.check_places(prefix, names)
@@ -126,4 +126,4 @@ def _read(
             parts[name] = _read(kind, config, content, place, dtype, device)
         else:
             parts[name] = built_model(kind, config, path, lambda place=place: content.below(place), dtype, device)
-    return put_together(cls, parts, settings, path)
+    return put_together(cls, parts, settings, terms, path)

@@ -14,7 +14,6 @@ from var.data.apart import check_apart
 from var.data.bad_images import SkipBadImages
 from var.data.base import ConditionSize, ImageData, condition_size, notes_of
 from var.data.catalog import open_data, places_of
-from var.data.terms import Terms
 from var.data.texts import check_captions, with_texts
 from var.devices import chosen_device
 from var.errors import UserError
@@ -27,6 +26,7 @@ from var.runs.overrides import RUN_FILE, overridden
 from var.runs.plan import Plan
 from var.runs.session import Session
 from var.runs.settings import DataSettings, RunSettings
+from var.terms import Terms
 from var.text import TextEncoder, open_encoder
 from var.training import Task
 from var.training.optimization import optimizer_flops

@@ -23,7 +23,7 @@ from var.weights import add_to_digest
 KEY = "next-scale"
 """The text chunk of the PNG that holds the record, as JSON."""
 
-NOT_COMPARED = ("versions", "model", "variant", "revision")
+NOT_COMPARED = ("versions", "model", "variant", "revision", "terms")
 """Of a model, its fingerprint is compared."""
 
 OWN = ("class_label", "class_name", "seed", "prompt")

@@ -12,7 +12,7 @@ CONTENDERS: dict[str, Contender] = {each.key: each for each in (VARContender(), 
 
 
 def chosen_models(names: Sequence[str], table: Mapping[str, Contender] = CONTENDERS) -> list[str]:
-    """The keys of the families `names`, in the order of the `table`, all of them for none.
+    """The keys of the families `names`, in the order of the `table`; for none, of all but those for names only.
 
     Raises `UserError` for an unknown one and for one twice.
     """
@@ -20,7 +20,7 @@ def chosen_models(names: Sequence[str], table: Mapping[str, Contender] = CONTEND
         chosen(name, table, "model")
     if len(set(names)) < len(names):
         raise UserError(f"each model may be named once, got {','.join(names)}; leave one out")
-    return [key for key in table if not names or key in names]
+    return [key for key, each in table.items() if key in names or not (names or each.named_only)]
 
 
 __all__ = ["CONTENDERS", "Contender", "ModelPlan", "Setting", "chosen_models", "shortened"]

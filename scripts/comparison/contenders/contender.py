@@ -85,6 +85,7 @@ class Contender(ABC):
     key: ClassVar[str]
     title: ClassVar[str]
     word: ClassVar[str]  # the title within a sentence
+    named_only: ClassVar[bool] = False  # whether it is compared only where it is asked for
     color: ClassVar[str]  # of the palette of `var.evaluation.report.drawing`
     pipeline: ClassVar[type]  # of a trained model
     run: ClassVar[type]  # the settings of the run that leaves one
@@ -202,6 +203,10 @@ class Contender(ABC):
     def sampler_title(cls, sampler: str) -> str:
         """What a sampler is called where people read of it."""
         return cls.sampler_titles.get(sampler, sampler.upper())
+
+    def told(self, sampling: Any) -> dict[str, Any]:
+        """What rows say of the settings beside sampler, steps and guidance scale, where it is not as usual."""
+        return {}
 
     def settings(self, plan: ModelPlan) -> list[Setting]:
         """The headline setting first, then the sweep."""

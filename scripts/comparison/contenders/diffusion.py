@@ -129,13 +129,20 @@ class DiffusionContender(Contender):
         """All steps are alike."""
         return replace(sampling, num_inference_steps=steps)
 
+    def told(self, sampling: SamplingSettings) -> dict[str, Any]:
+        """The spacing of steps."""
+        return {} if sampling.spacing == SamplingSettings().spacing else {"spacing": sampling.spacing}
+
     def row_title(self, row: Row) -> str:
-        """As in "DDIM-50 g=1.5"."""
-        return f"{self.prefix}{self.sampler_title(row['sampler'])}-{row['steps']} g={row['guidance_scale']:g}"
+        """As in "DDIM-50 g=1.5", or "DDIM-50-tapered g=1"."""
+        spaced = f"-{row['spacing']}" if "spacing" in row else ""
+        return f"{self.prefix}{self.sampler_title(row['sampler'])}-{row['steps']}{spaced} g={row['guidance_scale']:g}"
 
     def mark_title(self, row: Row) -> str:
-        """Steps and guidance scale, of samplers other than DDIM with their names."""
-        return f"{row['steps']} g={row['guidance_scale']:g}" if row["sampler"] == "ddim" else self.row_title(row)
+        """Steps and guidance scale, of samplers other than DDIM with their names; all have one spacing."""
+        if row["sampler"] == "ddim":
+            return f"{row['steps']} g={row['guidance_scale']:g}"
+        return self.row_title({name: value for name, value in row.items() if name != "spacing"})
 
     def about(self, row: Row, report: Any) -> str:
         """Steps from noise."""

@@ -4,6 +4,7 @@ from comparison.contenders import CONTENDERS, Contender
 from comparison.families.flow import FlowFamily
 from comparison.families.flow_matching import FlowMatching
 from comparison.families.gan import GANFamily
+from comparison.families.gan_losses import HingeGAN, WassersteinGAN
 from comparison.families.latent import LatentDiffusion
 from comparison.families.meanflow import MeanFlow
 from comparison.families.pixels import PixelFamily
@@ -12,7 +13,7 @@ from comparison.families.vae import VAEFamily
 
 _AUTOREGRESSION = (RasterContender(), PixelFamily())
 _DIFFUSION = (FlowMatching(), MeanFlow(), LatentDiffusion())
-_ONE_PASS = (VAEFamily(), GANFamily(), FlowFamily())
+_ONE_PASS = (VAEFamily(), GANFamily(), HingeGAN(), WassersteinGAN(), FlowFamily())
 
 FAMILIES: dict[str, Contender] = {
     each.key: each for each in (*CONTENDERS.values(), *_AUTOREGRESSION, *_DIFFUSION, *_ONE_PASS)

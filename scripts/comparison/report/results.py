@@ -25,7 +25,7 @@ _SHARES = ("precision", "recall", "class_consistency")
 SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
 _LIKELY = ("likelihood", "bits_per_dimension", "bits_error", "bits_estimate")  # of every family
 _OPTIONAL = ("headline", "spread", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
-_OPTIONAL += ("timed_images",)
+_OPTIONAL += ("timed_images", "spacing")
 _ADDED = ("scores", "by_seed")  # older reports lack them
 BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
 _TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *BY_SCALE)
@@ -188,6 +188,8 @@ def _check_row(row: Mapping[str, Any], where: str) -> None:
     for key, known in (("model", MODELS), ("sampler", samplers)):
         if row[key] not in known:
             raise UserError(f"{where}.{key}: unknown {row[key]!r}; {suggestion(str(row[key]), known)}")
+    if not str(row.get("spacing", "usual")).isidentifier():
+        raise UserError(f"{where}.spacing must be one word, got {row['spacing']!r:.100}; correct it")
     for key in COUNTS:
         if type(row[key]) is not int:
             raise UserError(f"{where}.{key} must be an integer, got {row[key]!r}; count it")

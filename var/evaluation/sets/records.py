@@ -10,6 +10,7 @@ from var.foreign.documents import parse_json, taken
 from var.foreign.pictures import opened_picture
 from var.names import shown
 from var.sampling.record import KEY, NOT_COMPARED, OWN
+from var.terms import UNKNOWN, Terms
 
 _REMEDY = "draw it again, or remove its text chunk"
 
@@ -30,6 +31,7 @@ class Records:
 
     each: tuple[Record | None, ...]
     settings: Mapping[str, Any] | None  # what they have in common; None if there is no record
+    terms: Terms = UNKNOWN  # of what their model was trained on, as those of them know it that do
     grids: tuple[Path, ...] = ()  # files that show many images side by side, which `each` leaves out
 
 
@@ -41,7 +43,7 @@ def read_records(files: Sequence[Path]) -> Records:
     """
     records: list[Record | None] = []
     grids: list[Path] = []
-    settings, of = None, Path()
+    settings, of, terms = None, Path(), UNKNOWN
     drawn: dict[tuple[int | str | None, ...], Path] = {}
     for path in files:
         found = _read(path)
@@ -52,6 +54,9 @@ def read_records(files: Sequence[Path]) -> Records:
             records.append(None)
             continue
         record = _own(found, path)
+        if "terms" in found:
+            source = f"the record in {shown(path)}"
+            terms = Terms.read(taken(found, "terms", dict, source, remedy=_REMEDY), source, _REMEDY)
         records.append(record)
         shared = compared(found)
         if settings is None:
@@ -66,7 +71,7 @@ def read_records(files: Sequence[Path]) -> Records:
             raise UserError(
                 f"a set must hold each image once, got seed {record.seed} in {first} and in {path}; remove one of them"
             )
-    return Records(tuple(records), settings, tuple(grids))
+    return Records(tuple(records), settings, terms, tuple(grids))
 
 
 def compared(settings: Mapping[str, Any]) -> dict[str, Any]:

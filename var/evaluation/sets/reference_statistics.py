@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from var.data.entries import RECORD
 from var.data.folder import FolderData
-from var.data.terms import UNKNOWN, Terms
 from var.errors import UserError
 from var.evaluation.features.extraction import FeatureExtractor, extract
 from var.evaluation.metrics.frechet import check_covariance
@@ -27,6 +27,7 @@ from var.images import to_uint8
 from var.names import shown
 from var.paths import expanded
 from var.randomness import keyed_generator
+from var.terms import UNKNOWN, Terms
 
 KEPT_FEATURES = 10_000
 """Features that are kept beside the statistics, for precision, recall, kernel distances and the floor."""
@@ -193,7 +194,7 @@ def build_statistics(
         spatial=None if found.spatial is None else Statistics.from_features(found.spatial),
         features=found.features[order.sort().values] if keep_features > 0 else None,
         provenance=provenance,
-        terms=Terms.of_folder(folder),
+        terms=Terms.of_file(folder / RECORD),
         notes=notes,
     )
 

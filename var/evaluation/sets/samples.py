@@ -13,7 +13,7 @@ from jaxtyping import Int64, UInt8
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from var.data.terms import UNKNOWN, Terms
+from var.data.entries import RECORD
 from var.errors import UserError
 from var.evaluation.sets.folder import ignored, list_images
 from var.evaluation.sets.records import Record, compared, differing, read_records
@@ -23,6 +23,7 @@ from var.foreign.documents import read_json, taken
 from var.foreign.pictures import opened_picture
 from var.paths import expanded, kind_of_file
 from var.sampling.work import MANIFEST
+from var.terms import UNKNOWN, Terms
 
 BATCH = 100  # images that are decoded at once
 BATCH_BYTES = 2**27
@@ -56,6 +57,7 @@ class SampleSet:
     folders: tuple[str, ...] = ()  # the class folder of each image; none where there are none
     notes: tuple[str, ...] = ()  # cautions: what of the folder is not in the set
     terms: Terms = UNKNOWN  # of images that `write_folder` wrote
+    model_terms: Terms = UNKNOWN  # of what their model was trained on, as their records know it
 
     @property
     def prompts(self) -> list[str] | None:
@@ -131,7 +133,8 @@ def open_samples(path: Path | str, *, channels: int | None = None) -> SampleSet:
         records=records.each,
         settings=records.settings,
         folders=folders,
-        terms=Terms.of_folder(path),
+        terms=Terms.of_file(path / RECORD),
+        model_terms=records.terms,
         notes=(*found.notes, *([ignored(path, "picture of many images", grids)] if grids else [])),
     )
 

@@ -29,6 +29,7 @@ from var.runs.fine_tuning import check_encoder
 from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
+from var.terms import Terms
 from var.tokenizer import Tokenizer
 from var.training import Task
 from var.transformer import VAR
@@ -166,6 +167,7 @@ class TransformerJob(Job[TransformerRun]):
         assert isinstance(task.model, VAR)
         own = {"text_encoder": self.encoder, "sampling": self.settings.sampling}
         pipeline = VARPipeline(self.vqvae, task.model, self.shown_classes, **own)
+        pipeline.terms = Terms.of(self.data)
         pipeline.save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
 

@@ -1,9 +1,9 @@
 """The terms on which images may be passed on: data say them, and what is made of data keeps them."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from var.data.entries import RECORD
 from var.foreign.documents import read_json, taken
 
 
@@ -25,14 +25,22 @@ class Terms(NamedTuple):
         return cls(*(taken(known, name, str | None, source, remedy=remedy) for name in cls._fields))
 
     @classmethod
-    def of_folder(cls, folder: Path) -> Self:
-        """What `write_folder` has noted of the images that it has written there, if it was it."""
-        record = folder / RECORD
+    def joined(cls, several: Iterable["Terms"]) -> Self:
+        """What is made of all of these keeps all that they say."""
+        return cls(*("; ".join(dict.fromkeys(filter(None, each))) or None for each in zip(*several, strict=True)))
+
+    @classmethod
+    def of_file(cls, record: Path) -> Self:
+        """What `write_folder` has noted of the images that it has written, if it was it."""
         return cls.read(read_json(record, most=2**20) if record.exists() else {}, record, "write the data anew")
 
     def said(self) -> dict[str, str]:
         """Those that are known, by name."""
         return {name: value for name, value in self._asdict().items() if value}
+
+    def entry(self) -> dict[str, dict[str, str]]:
+        """They as an entry of a document, which has none where nothing is known."""
+        return {"terms": said} if (said := self.said()) else {}
 
     def __str__(self) -> str:
         """The licence and the attribution, as far as they are known."""
