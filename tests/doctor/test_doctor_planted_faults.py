@@ -33,7 +33,7 @@ def tokenizer(tmp_path_factory):
 @pytest.fixture(scope="module")
 def transformer(tokenizer):
     """A sound run of stage 2."""
-    return transformer_run_on(tokenizer, tokenizer.with_name("transformer"), steps=40)
+    return transformer_run_on(tokenizer, tokenizer.with_name("transformer"), steps=60)
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_nothing_is_said_against_sound_runs(tokenizer, transformer, tmp_path):
     assert (first.sound, first.kind, first.steps) == (True, "vqvae", 30)
     assert first.measured["overfit"]["own"] < 0.5  # of the squared error on ten images
     second = examine(transformer, **{**QUIET, "overfit_steps": 80})
-    assert (second.sound, second.kind, second.steps) == (True, "transformer", 40)
+    assert (second.sound, second.kind, second.steps) == (True, "transformer", 60)
     assert second.measured["overfit"]["own"] < 0.5
     assert all(row["cache_agrees"] == 1 for row in second.measured["scales"])
     # Merely short: not a fault, even where next to nothing has been learned.

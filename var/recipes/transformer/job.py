@@ -73,7 +73,10 @@ class TransformerJob(Job[TransformerRun]):
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         size = shown_size(data, shown, encoder)
-        model = replace(model, **{name: wanted for name, wanted, _ in _given(vqvae, size)})
+        given = {name: wanted for name, wanted, _ in _given(vqvae, size)}
+        if vqvae.scales != model.schedule:
+            given["passes"] = ()  # those of a preset are for its own token maps
+        model = replace(model, **given)
         run = configured(replace(run, transformer=model), arguments)
         return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init, encoder=encoder)
 
