@@ -4,12 +4,14 @@ import pytest
 import yaml
 from annotations import unchecked
 from huggingface_hub import ModelCard as HubCard
+from tiny import tiny_pipeline
 from tiny_models import Pair, one_line
 
 from diffusion_baseline import DiffusionPipeline, UNet
 from var import VAR, VARPipeline
 from var.hub import ModelCard
 from var.hub.cards import card_text, licence_id
+from var.terms import Terms
 
 FULL = ModelCard(
     license="apache-2.0",
@@ -177,3 +179,13 @@ def test_fields_of_a_card_are_of_their_types(fields):
 def test_cards_that_say_nothing_right_are_refused(fields, message):
     with one_line(message):
         ModelCard(**fields)
+
+
+def test_a_page_that_nobody_wrote_tells_the_licence_of_the_images_it_was_trained_on():
+    pipeline = tiny_pipeline()
+    pages = [pipeline._page_at("me/mine", None)]
+    pipeline.terms = Terms("CC BY-SA 4.0", "Drawn by others")
+    pages.append(pipeline._page_at("me/mine", None))
+    fronts = [yaml.safe_load(page.split("---\n")[1]) for page in pages]
+    assert [front["license"] for front in fronts] == ["mit", "cc-by-sa-4.0"]
+    assert "Drawn by others" in pages[1]

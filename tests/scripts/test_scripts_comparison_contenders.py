@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from comparison.contenders import CONTENDERS, Contender, chosen_models
 from comparison.families import FAMILIES
+from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
 from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
@@ -70,3 +71,12 @@ def test_guidance_by_scale_is_refused():
     by_scale = replace(run, sampling=replace(run.sampling, guidance_scale=(1.0,) * len(run.transformer.sides)))
     with pytest.raises(UserError, match=r"one number, but a run was set to one for each scale, \[1.0, "):
         CONTENDERS["var"].plan_of(None, by_scale)
+
+
+def test_a_pipeline_without_a_run_is_compared_as_it_recommends():
+    for key, pipeline in (("var", tiny_pipeline()), ("diffusion", tiny_diffusion_pipeline())):
+        guidance = []
+        for recommended in (None, {"guidance_scale": 3.5}):
+            pipeline.sampling = recommended
+            guidance.append(CONTENDERS[key].plan_of(pipeline, None).headline.guidance_scale)
+        assert guidance == [1.5, 3.5]

@@ -11,13 +11,14 @@ import torch
 from var.errors import UserError
 from var.files import write_text
 from var.foreign.regular import read_text
-from var.hub.cards import ModelCard, card_text, moved
+from var.hub.cards import ModelCard, card_text, licence_id, moved
 from var.hub.layout import CARD, is_weights_file
 from var.hub.packaged import OURS
 from var.hub.placement import DType, chosen_place
 from var.hub.remote import Source, create_repository, upload
 from var.keywords import known_keywords
 from var.paths import expanded
+from var.terms import UNKNOWN, Terms
 
 
 class Publishable:
@@ -102,7 +103,14 @@ class Publishable:
         """The page for a `place`: of the `card`, else the one with which it was loaded, else a short one."""
         if card is None and self._page is not None:
             return moved(self._page, place)
-        return card_text(card or ModelCard(), type(self), place, self._asked)
+        return card_text(card or self._short_card(), type(self), place, self._asked)
+
+    def _short_card(self) -> ModelCard:
+        """The licence is that of the images of the training, where it is known."""
+        terms: Terms = getattr(self, "terms", UNKNOWN)
+        if not terms.licence:
+            return ModelCard()
+        return ModelCard(license=licence_id(terms.licence), description=f"The images of its training: {terms}")
 
 
 def with_page(loaded: Any, folder: Path) -> Any:

@@ -95,7 +95,7 @@ class DiffusionContender(Contender):
     def plan_of(self, pipeline: DiffusionPipeline, run: Any) -> ModelPlan:
         """The guidance of its run, or the pipeline's own."""
         most = pipeline.schedule.num_timesteps
-        headline = self._headline(SamplingSettings() if run is None else run.sampling, most)
+        headline = self._headline(run.sampling if run else pipeline.sampling or SamplingSettings(), most)
         return ModelPlan(steps=most, headline=headline, sweep=self.around(headline), grid=_grid(headline))
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:

@@ -95,7 +95,7 @@ class VARContender(Contender):
 
     def plan_of(self, pipeline: VARPipeline, run: Any) -> ModelPlan:
         """The settings of its run, or the pipeline's own; raises `UserError` for guidance by scale."""
-        headline = SamplingSettings() if run is None else run.sampling
+        headline = run.sampling if run else pipeline.sampling or SamplingSettings()
         if isinstance(headline.guidance_scale, tuple):
             raise UserError(
                 "a comparison varies guidance as one number, but a run was set to one for each scale, "
