@@ -60,7 +60,7 @@ def test_no_more_images_are_drawn_at_once_than_make_them_cheaper(plan, costs, im
 def test_contenders_take_turns_and_what_takes_long_is_not_repeated(plan):
     var, diffusion = (settings_of(plan, model)[0] for model in ("var", "diffusion"))
     log = []
-    timing._in_turn(clock(step=0.1, log=log), {diffusion: WANTED, var: WANTED}, 3)
+    timing._in_turn(clock(step=0.06, log=log), {diffusion: WANTED, var: WANTED}, 3)
     assert log == [diffusion.title, var.title, var.title, var.title]
     rows = [{"timed_images": images, "steps": steps} for images, steps in ((32, 4), (100, 50))]
     assert "3 calls, all settings in turn, of 32 to 100 images at once" in timing.in_words(rows, 3)

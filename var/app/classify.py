@@ -60,11 +60,12 @@ def _distinct(names, numbered) -> list[str]:
 
 @torch.no_grad()
 def token_bits(pipeline, images: Tensor, condition: Condition) -> list[Tensor]:
-    """Bits of each token of an image given those before its scale and what it shows, as maps (h, w), coarse to fine."""
+    """Bits of each token of an image given those drawn before it and what it shows, as maps (h, w), coarse to fine."""
     vqvae, transformer = pipeline.vqvae, pipeline.transformer
     maps = vqvae.encode(images.to(pipeline.device, vqvae.codes(0).dtype))
-    logits = transformer(condition.to(pipeline.device), vqvae.inputs(maps)).float()
-    bits = F.cross_entropy(logits.mT, transformer.scales.flatten(maps), reduction="none")[0] / math.log(2)
+    tokens = transformer.scales.flatten(maps)
+    logits = transformer(condition.to(pipeline.device), vqvae.inputs(maps), tokens).float()
+    bits = F.cross_entropy(logits.mT, tokens, reduction="none")[0] / math.log(2)
     return [
         bits[where].view(each.shape[1:]).cpu() for where, each in zip(transformer.scales.slices(), maps, strict=True)
     ]

@@ -39,7 +39,8 @@ class RasterContender(VARContender):
         tokenizer, transformer = plan.runs["tokenizer"], plan.runs["transformer"]
         vqvae = single_map(tokenizer.vqvae)
         count = vqvae.schedule.length
-        model = SequenceConfig(**{**_fields(transformer.transformer), "sides": (1,) * count, "repeats": ()})
+        sides = {"sides": (1,) * count, "repeats": (), "passes": ()}
+        model = SequenceConfig(**{**_fields(transformer.transformer), **sides})
         headline, *grid = (replace(each, guidance_schedule="constant") for each in (plan.headline, *plan.grid))
         run = SequenceRun(**{**_fields(transformer), "transformer": model, "sampling": headline})
         return replace(
