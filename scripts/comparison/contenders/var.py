@@ -150,9 +150,10 @@ class VARContender(Contender):
 
     def about(self, row: Row, report: Any) -> str:
         """Token maps of growing side."""
-        sides = ", ".join(in_pixels(side) for side in report.tokenizer.get("sides", ()))
+        maps = [in_pixels(side) for side in report.tokenizer.get("sides", ())]
+        several = "a whole map" if row["steps"] <= len(maps) else "a map or an even share of one"
         return (
-            f"A transformer writes an image as token maps of growing side ({sides}), a whole map at each of "
+            f"A transformer writes an image as token maps of growing side ({', '.join(maps)}), {several} at each of "
             f"{row['steps']} steps."
         )
 

@@ -99,7 +99,12 @@ def _noise_of_ratio(report: Report, target: Row, other: str) -> str:
     assert found is not None  # the caller found the distance reached
     # As the sentence puts it: how many times as fast the faster one is.
     low, high = (found.low, found.high) if found.ratio >= 1 else (1 / found.high, 1 / found.low)
-    text = f"; the noise of the samples leaves a ratio from {factor(low)} to {factor(high)} (16-84 %)"
+    between = (
+        f"that ratio, {factor(low)},"
+        if factor(low) == factor(high)
+        else f"a ratio from {factor(low)} to {factor(high)}"
+    )
+    text = f"; the noise of the samples leaves {between} (16-84 %)"
     missed = 1 - found.reached
     return text + (f", and in {missed:.0%} of the draws none" if missed > 0.005 else "")
 
