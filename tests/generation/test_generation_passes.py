@@ -11,6 +11,7 @@ from var import ScaleSchedule, VARPipeline
 from var.conditions import Condition
 from var.errors import UserError
 from var.generation.engine import Engine
+from var.sampling.guidance import Guidance
 from var.transformer.passes import Passes
 
 SIDES, REPEATS, PASSES = (1, 2, 3), (2, 1, 2), (1, 1, 4, 2, 4)  # maps of 1, 1, 4, 9 and 9 tokens
@@ -115,6 +116,11 @@ def test_calls_of_every_kind_draw_what_the_masked_pass_draws(call, monkeypatch):
     assert all(map(torch.equal, nothing.tokens, pipe.vqvae.encode(out.images * 2 - 1)))
 
 
+def test_the_model_itself_as_the_weaker_one_changes_nothing():
+    pipe, call = several(), {"class_labels": [1, 4], "seeds": [5, 6], **QUIET}
+    assert same(pipe(**call, guidance=Guidance(scale=2.0, weaker=pipe)), pipe(**call, guidance_scale=1.0))
+
+
 def test_the_likeliest_candidate_is_likelier_than_the_plain_call():
     pipe = several()
     labels = torch.tensor([1, 4, 2])
@@ -143,5 +149,9 @@ def test_it_is_saved_and_what_cannot_be_is_refused(tmp_path):
         pipe.transformer(torch.tensor([1]), inputs)
     other = several()
     other.transformer = spread(tiny_transformer(sides=SIDES, repeats=REPEATS, width=32, heads=4)).eval()
-    with pytest.raises(UserError, match="finer must have the same passes"):
+    with pytest.raises(UserError, match="small must have the same passes as large"):
         VARPipeline.collaborate(pipe, other, handover=2)
+    with pytest.raises(UserError, match="finer must have the same passes"):
+        VARPipeline(pipe.vqvae, pipe.transformer, finer=other.transformer, handover=2)
+    with pytest.raises(UserError, match="weaker must have the same passes"):
+        pipe(1, seeds=[0], guidance=Guidance(scale=2.0, weaker=other), **QUIET)

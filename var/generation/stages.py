@@ -84,7 +84,8 @@ class StagedPipeline(ConditionedPipeline):
         vqvae, transformer = self._models()
         config = transformer.config
         tokens = {"sides": config.schedule.maps, "vocabulary": config.vocabulary, "image_size": vqvae.config.image_size}
-        return {**super()._facts(), **tokens, "tokenizer": fingerprint(vqvae.accumulator())}
+        passes = config.passes or (1,) * len(config.schedule)  # one each, if it says none
+        return {**super()._facts(), **tokens, "passes": passes, "tokenizer": fingerprint(vqvae.accumulator())}
 
     def compile(self) -> Self:
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.

@@ -151,7 +151,7 @@ class VARContender(Contender):
     def about(self, row: Row, report: Any) -> str:
         """Token maps of growing side."""
         maps = [in_pixels(side) for side in report.tokenizer.get("sides", ())]
-        several = "a whole map" if row["steps"] <= len(maps) else "a map or an even share of one"
+        several = "a map or an even share of one" if row["steps"] > len(maps) > 0 else "a whole map"
         return (
             f"A transformer writes an image as token maps of growing side ({', '.join(maps)}), {several} at each of "
             f"{row['steps']} steps."
