@@ -6,7 +6,7 @@
     either: [--quick] [--equal-flops] [--seed 0] [--output DIR] [--device cpu] [--fresh]
 
 Finished stages are kept in the output folder under their settings: a second run reuses them, and an interrupted one
-goes on where it was, inside a training too.
+goes on where it was, inside a training too. A launcher's processes train together: torchrun, accelerate launch.
 """
 
 import argparse
@@ -15,8 +15,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from var.command_line.frame import CommandParser, file_path, guarded, whole_number
+from var.command_line.frame import ArgumentError, CommandParser, file_path, guarded, whole_number
 from var.errors import UserError
 
 SECONDS = 100
@@ -26,7 +27,17 @@ SECONDS = 100
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
     resume = "run the same command again to go on"
-    return guarded("compare.py", lambda: _with_packages(_parser().parse_args(arguments)), interrupted=resume)
+    return guarded("compare.py", lambda: _with_packages(_options(arguments)), interrupted=resume)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        _check(options)
+    except UserError as mistake:
+        raise ArgumentError(parser.prog, str(mistake)) from mistake
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -85,35 +96,22 @@ def _check(options: argparse.Namespace) -> None:
 
 def _compare(options: argparse.Namespace) -> int:
     started = time.perf_counter()
-    _check(options)
     # Imported here, so that --help answers at once; the other processes import at the same time.
     from comparison.processes import is_main, start_server
 
     start_server()
     from comparison.report.verdict import verdict
     from comparison.run import run
-    from comparison.settings import comparison
-    from comparison.trained import comparison_of
-    from comparison.training import check_batches
 
+    from var.devices import chosen_device
     from var.evaluation.report.text import text
+    from var.training.distributed import Processes
 
-    if options.runs:
-        plan = comparison_of(options.runs, options.reference, validated=options.sweep)
-    else:
-        models = [name for name in options.models.split(",") if name]
-        sizes = {"preset": options.preset, "size": options.size}
-        how = {"validated": options.sweep, "quick": options.quick}
-        how |= {"seconds": float(options.seconds or SECONDS)} if options.families else {}
-        plan = comparison(options.data, **sizes, models=models, **how)
-    check_batches(plan)
-    if options.equal_flops:
-        from comparison.matching import equal_flops
-
-        plan = equal_flops(plan)
+    processes = Processes(options.device and chosen_device(options.device))
+    plan = processes.from_main(lambda: _plan(options))
     output = options.output or _usual_output(options)
     seeds = list(range(options.seed, options.seed + options.seeds))
-    report = run(plan, output, seeds=seeds, device=options.device, fresh=options.fresh, sweep=options.sweep)
+    report = run(plan, output, seeds=seeds, processes=processes, fresh=options.fresh, sweep=options.sweep)
     if not is_main():
         return 0
     # All scores of so many models side by side are for the page.
@@ -129,6 +127,29 @@ def _compare(options: argparse.Namespace) -> int:
             print(f"- {name.capitalize()} of the data: {report.settings[name]}")
     print(f"\n{output / 'report.html'} shows it all. {time.perf_counter() - started:.0f} s in all.")
     return 0
+
+
+def _plan(options: argparse.Namespace) -> Any:
+    """The `Comparison` that the options say."""
+    from comparison.settings import comparison
+    from comparison.trained import comparison_of
+    from comparison.training import check_batches
+
+    if options.runs:
+        plan = comparison_of(options.runs, options.reference, validated=options.sweep)
+    else:
+        models = [name for name in options.models.split(",") if name]
+        sizes = {"preset": options.preset, "size": options.size}
+        how = {"validated": options.sweep, "quick": options.quick}
+        how |= {"seconds": float(options.seconds or SECONDS)} if options.families else {}
+        plan = comparison(options.data, **sizes, models=models, **how)
+    check_batches(plan)
+    if not options.equal_flops:
+        return plan
+    from comparison.matching import equal_flops
+    from comparison.schedule import alone
+
+    return alone(equal_flops, plan)
 
 
 def _usual_output(options: argparse.Namespace) -> Path:

@@ -27,6 +27,10 @@ class UserError(ValueError):
         super().__init__(shown(" ".join(message.split()), MOST))
 
 
+class ToldError(UserError):
+    """A mistake that another process of the run tells: the command line only leaves with its code."""
+
+
 def first_line(error: BaseException) -> str:
     """The first line with words in an error's message, else its class."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]

@@ -57,7 +57,7 @@ def over_seeds(rows: list[dict[str, Any]]) -> dict[str, Any]:
     first = rows[0]
     if len(rows) == 1:
         return first
-    told = (*COUNTS, "guidance_scale", "headline", "nfe", "timed_images")
+    told = (*COUNTS, "guidance_scale", "headline", "nfe", "timed_images", "train_processes")
     measured = [
         key
         for key, value in first.items()

@@ -28,25 +28,26 @@ from comparison.timing import in_words, timing_stage
 from comparison.training import JUDGES, load_pipeline, model_name, training_cost, training_jobs
 from var.data.apart import check_apart
 from var.data.catalog import places_of
-from var.devices import chosen_device
 from var.errors import UserError
 from var.evaluation.table import TABLE
 from var.locks import LOCK, sole_owner
 from var.nested import plain
 from var.terms import Terms
+from var.training.distributed import Processes
 
 TIMING_THREADS = 1
 """Threads of a timed sampler, as in training: the models are too small to gain from a second one."""
 
 
 def run(
-    plan: Comparison, output: Path, *, seeds: list[int], device: str | None, fresh: bool, sweep: bool = False
+    plan: Comparison, output: Path, *, seeds: list[int], processes: Processes, fresh: bool, sweep: bool = False
 ) -> Report:
-    """Compare as `plan` says and fill the folder `output`, which is this process's meanwhile; returns the report.
+    """Compare as `plan` says and fill the folder `output`, which the `processes` own meanwhile; returns the report.
 
     A `sweep` chooses the headline settings on validation images first.
     """
-    place = Place(root=output / "stages", plan=plan, device=chosen_device(device), data_digest=plan.data.digest())
+    digest = processes.from_main(plan.data.digest)
+    place = Place(root=output / "stages", plan=plan, device=processes.device.type, data_digest=digest)
     with ExitStack() as owned:
         place.from_main(lambda: _enter(place, output, owned, fresh))
         report = _run(place, output, seeds=seeds, sweep=sweep)

@@ -32,7 +32,7 @@ class Place:
 
     root: Path  # of the stages
     plan: Comparison
-    device: str
+    device: str  # "cpu" or "cuda": the same for all processes, whichever GPU each has
     data_digest: str = ""
 
     @property
@@ -45,12 +45,11 @@ class Place:
 
     def from_main(self, work: Callable[[], Value]) -> Value:
         """What `work` returns; of the processes of a launcher the main one does it."""
-        return Processes(self.device).from_main(work) if launched() else work()
+        return Processes(self.device).from_main(work)
 
     def leave(self) -> None:
         """Part from the other processes of a launcher."""
-        if launched():
-            Processes(self.device).leave()
+        Processes(self.device).leave()
 
     def stage(
         self,
@@ -96,6 +95,12 @@ def carry_out(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage] | N
         for made in processes.from_all(partial(_side_by_side, own, place, done)):
             done |= made
     return done
+
+
+def alone(work: Callable[..., Value], *arguments: Any) -> Value:
+    """What `work` returns on the CPU in a process of its own, which belongs to no launcher and uses no device yet."""
+    with start_server().Pool(1, _start_worker, ("cpu",)) as pool:
+        return pool.apply(work, arguments)
 
 
 def _side_by_side(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage]) -> dict[str, Stage]:

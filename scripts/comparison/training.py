@@ -176,6 +176,7 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
         sys.exit(0)
     return {
         "train_seconds": read_json(run.finished)["seconds"] + read_json(prepared)["seconds"],
+        "processes": processes.count,  # that ended it
         "history": [row for row in read_log(run.log) if "loss" in row],
         **counted(job, folder / MODEL, device),
     }
@@ -217,10 +218,11 @@ def load_pipeline(contender: Contender, folder: Path, device: str) -> Any:
 
 
 def training_cost(place: Place, model: str, seed: int, stages: Mapping[str, Stage]) -> dict[str, Any]:
-    """Parameters, seconds and operations of all stages of a model; None where they are not known."""
+    """Parameters, seconds and operations of all stages of a model, None if not known; of several processes how many."""
     names = [trained_name(model, stage, seed) for stage in place.plan.models[model].runs]
     records = [stages[name].record for name in names or [model_name(place, model, seed)]]
-    costs = {}
+    processes = max(record.get("processes", 1) for record in records)
+    costs: dict[str, Any] = {"train_processes": processes} if processes > 1 else {}
     for key in ("parameters", "train_seconds", "train_flops"):
         values = [record[key] for record in records]
         costs[key] = None if None in values else sum(values)

@@ -19,6 +19,7 @@ from comparison.schedule import Place
 from comparison.settings import comparison
 from comparison.training import judge_stage, training_jobs
 from PIL import Image
+from processes import start_pair
 from tiny_comparison import patch, serially, tiny
 
 from diffusion_baseline import DiffusionPipeline
@@ -83,6 +84,27 @@ def test_goes_on_after_an_interruption_and_succeeds(finished):
     first = errors.split("with the same settings: ", 1)[1].split()[0].strip(",")
     assert first in ("tokenizer", "diffusion", "judge", "second")
     assert not list(folder.glob("stages/.*"))
+
+
+def test_two_processes_of_a_launcher_tell_what_one_does(finished, forker, tmp_path):
+    statuses, _ = start_pair(forker, "comparing_pair.whole", tmp_path / "log", folder=str(tmp_path))
+    logs = [(tmp_path / f"log-{rank}").read_text() for rank in range(2)]
+    assert statuses == [0, 0], logs
+    codes = [json.loads((tmp_path / f"codes-{rank}.json").read_text()) for rank in range(2)]
+    assert codes == [[2, 2, 0]] * 2, logs
+    for mistake in ("unknown option '--quik'; did you mean '--quick'", "got 'digitz', but there is no such folder"):
+        assert [log.count(mistake) for log in logs] == [1, 0]
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "s on 2 processes" in page
+    one, two = (json.loads((folder / "report.json").read_text()) for folder in (finished[0], tmp_path / "report"))
+    assert two["settings"]["judges"] == one["settings"]["judges"]
+    assert two["controls"] == {name: one["controls"][name] for name in two["controls"]}
+    rows = [row for row in one["results"] if row["model"] == "diffusion"]
+    for row, same in zip(two["results"], rows, strict=True):
+        assert row["train_processes"] == 2
+        assert set(row) - {"train_processes"} == set(same)
+        for name in ("parameters", "train_flops", "flops_per_image", "nfe", "samples"):
+            assert row[name] == same[name]
 
 
 def test_a_killed_training_ends_as_one_of_one_piece(finished, tmp_path):

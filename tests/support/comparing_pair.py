@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import sys
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
@@ -43,6 +44,28 @@ def note(place, *needed, line):
     if name == "mistake":
         raise ValueError("this job cannot be done")
     return place.stage("note", {"name": name}, lambda _: {"line": line})
+
+
+def whole(folder):
+    """The script with a mistake in its arguments, one in its data and then none; leaves its three exit codes."""
+    import tiny_comparison
+
+    sys.path.append(SCRIPTS)
+    from comparison import schedule
+
+    tiny_comparison.fork_from_here()
+    schedule._start_worker = partial(_start_afresh, schedule._start_worker)
+    right = ["digits", "--models", "diffusion", "--device", "cpu", "--output", f"{folder}/report"]
+    codes = [tiny_comparison.main(words) for words in (["digits", "--quik"], ["digitz"], right)]
+    (Path(folder) / f"codes-{os.environ['RANK']}.json").write_text(json.dumps(codes))
+
+
+def _start_afresh(start, device):
+    """What the processes of this one do at their start; those of users are not forked from one of a group."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    start(device)
 
 
 def as_one_of_two(folder):

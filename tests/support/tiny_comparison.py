@@ -96,11 +96,16 @@ def forked(output, *arguments, killed=False):
     os.setsid()
     if killed:
         _kill_after(CheckpointWriter, "finish")
+    fork_from_here()
+    with open(output, "w") as file, contextlib.redirect_stdout(file):
+        sys.exit(main(arguments))
+
+
+def fork_from_here():
+    """Let this process, which has imported torch, be the one that others are forked from."""
     fork = multiprocessing.get_context("fork")
     multiprocessing.get_context = lambda kind: fork
     forkserver.ensure_running = lambda: None
-    with open(output, "w") as file, contextlib.redirect_stdout(file):
-        sys.exit(main(arguments))
 
 
 def _kill_after(owner, name):

@@ -70,6 +70,14 @@ def test_more_processes_than_gpus_are_refused(gpus, monkeypatch):
     assert looked_at[1:] == ["cuda:1"]
 
 
+def test_who_waits_for_an_object_of_another_gpu_keeps_neither_busy(gpus, monkeypatch):
+    gpus(2)
+    assert "backend" not in distributed._group(cpu=False).to_kwargs()  # alone, accelerate wants none
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert distributed._group(cpu=False).to_kwargs()["backend"] == "cpu:gloo,cuda:nccl"
+    assert "backend" not in distributed._group(cpu=True).to_kwargs()
+
+
 @pytest.mark.parametrize("device", ["cpu:3", "cuda:1", "gpu", ""])
 def test_a_device_that_accelerate_does_not_use_is_refused_not_replaced(device):
     Processes("cpu")

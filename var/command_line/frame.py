@@ -6,13 +6,14 @@ named is imported, and it imports what is heavy inside `run`, so that help and m
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NoReturn, TypeVar
 
 from var.command_line.streams import tolerant_streams
-from var.errors import UserError, first_line, suggestion
+from var.errors import ToldError, UserError, first_line, suggestion
 from var.paths import expanded
 from var.progress import silence
 
@@ -27,7 +28,8 @@ def run(program: str, description: str, commands: Mapping[str, str], argv: Seque
 
     `commands` maps a name to the module of the command. A `UserError`, which unknown commands and options are too,
     becomes one line on standard error, `program command: error: ...`, and code 2, and so do a full disk and too little
-    memory; Ctrl-C becomes code 130. Printing never ends the work: that nobody could read it is said at the end.
+    memory; Ctrl-C becomes code 130. What all processes of a launcher meet, one of them tells. Printing never ends the
+    work: that nobody could read it is said at the end.
     """
     given = list(sys.argv[1:] if argv is None else argv)
     return guarded(program, lambda: _run(program, description, commands, given))
@@ -108,7 +110,7 @@ class CommandParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise the mistake, which `run` prints."""
-        raise _ArgumentError(self.prog, f"{message}; `{self.prog} --help` tells what is possible")
+        raise ArgumentError(self.prog, f"{message}; `{self.prog} --help` tells what is possible")
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse as the base class does, but refuse what is left over; this is how subcommands are parsed too."""
@@ -120,11 +122,11 @@ class CommandParser(argparse.ArgumentParser):
             name = unknown.partition("=")[0]
             near = suggestion(name, [option for action in self._actions for option in action.option_strings])
             remedy = near if near.startswith("did you mean") else f"`{self.prog} --help` lists them all"
-            raise _ArgumentError(self.prog, f"unknown option {name!r}; {remedy}")
+            raise ArgumentError(self.prog, f"unknown option {name!r}; {remedy}")
         return known, rest
 
 
-class _ArgumentError(UserError):
+class ArgumentError(UserError):
     """A mistake in the arguments of `speaker`, the program or one of its commands."""
 
     def __init__(self, speaker: str, message: str) -> None:
@@ -167,15 +169,23 @@ def _guarded(speaker: str, work: Callable[[], int | None], interrupted: str) -> 
         reason = first_line(error)
         return _refuse(speaker, UserError(f"the work must fit into memory, but: {reason}; ask for less at once"))
     except KeyboardInterrupt:
-        print(f"\n{speaker}: interrupted{'; ' if interrupted else ''}{interrupted}", file=sys.stderr)
+        if _is_first():
+            print(f"\n{speaker}: interrupted{'; ' if interrupted else ''}{interrupted}", file=sys.stderr)
         return INTERRUPTED
     except SystemExit as end:  # argparse ends the process after --help and --version
         return end.code if isinstance(end.code, int) else OK
 
 
 def _refuse(speaker: str, mistake: UserError) -> int:
-    print(f"{speaker}: error: {mistake}", file=sys.stderr)
+    # The arguments are those of all processes.
+    if not isinstance(mistake, ToldError) and (_is_first() or not isinstance(mistake, ArgumentError)):
+        print(f"{speaker}: error: {mistake}", file=sys.stderr)
     return MISTAKE
+
+
+def _is_first() -> bool:
+    """Whether a launcher started no other process before this one on this machine."""
+    return os.environ.get("LOCAL_RANK", "0") == "0"
 
 
 def _reason(error: Exception) -> str:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from var.devices import check_device
-from var.errors import UserError
+from var.errors import ToldError, UserError
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ Value = TypeVar("Value")
 
 _START = "start them with python -m torch.distributed.run --standalone --nproc_per_node N"
 # The others wait in a collective while the main process saves or evaluates; a process that died is not waited for.
-_PATIENCE = timedelta(hours=4)
+_PATIENCE = timedelta(days=7)
 
 
 class Processes:
@@ -36,10 +36,9 @@ class Processes:
 
     def __init__(self, device: str | None = None) -> None:
         _check_environment()
-        patience = InitProcessGroupKwargs(timeout=_PATIENCE)
         # Accelerate starts no group of processes on the CPU unless it is told that it shall be the CPU.
         cpu = device == "cpu" or (device is None and not _accelerator_works())
-        self.accelerator = accelerator = Accelerator(cpu=cpu, kwargs_handlers=[patience])
+        self.accelerator = accelerator = Accelerator(cpu=cpu, kwargs_handlers=[_group(cpu)])
         self.device: torch.device = accelerator.device
         self.count = accelerator.num_processes
         self.rank = accelerator.process_index  # from 0
@@ -93,7 +92,7 @@ class Processes:
         return values
 
     def from_all(self, work: Callable[[], Value]) -> list[Value]:
-        """What `work` returns on every process, in their order; what it raises on one is raised on all."""
+        """What `work` returns on every process, in their order; what it raises on the first that fails all raise."""
         outcome: tuple[Any, ...] = ()
         caught: Exception | None = None
         try:
@@ -101,12 +100,12 @@ class Processes:
         except Exception as error:  # raised again below, after the others were told
             caught, outcome = error, (None, (isinstance(error, UserError), str(error)))
         told = self.gather(outcome)
-        if caught is not None:
-            raise caught
         for rank, (_, failure) in enumerate(told):
+            if caught is not None and rank == self.rank:
+                raise caught
             if failure is not None:
                 expected, message = failure
-                raise UserError(message) if expected else RuntimeError(f"process {rank} failed: {message}")
+                raise ToldError(message) if expected else RuntimeError(f"process {rank} failed: {message}")
         return [value for value, _ in told]
 
     def from_main(self, work: Callable[[], Value]) -> Value:
@@ -127,8 +126,17 @@ class Processes:
         value, failure = outcome
         if failure is not None:
             expected, message = failure
-            raise UserError(message) if expected else RuntimeError(f"the main process failed: {message}")
+            raise ToldError(message) if expected else RuntimeError(f"the main process failed: {message}")
         return value
+
+
+def _group(cpu: bool) -> InitProcessGroupKwargs:
+    """How processes meet, if there are several: on GPUs, objects go through the CPU.
+
+    Whoever waits for one sleeps there, where nccl would keep a core and the GPU busy.
+    """
+    several = "LOCAL_RANK" in os.environ and not cpu and torch.cuda.is_available()
+    return InitProcessGroupKwargs(timeout=_PATIENCE, **({"backend": "cpu:gloo,cuda:nccl"} if several else {}))
 
 
 def _accelerator_works() -> bool:

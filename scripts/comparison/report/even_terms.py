@@ -1,14 +1,18 @@
 """What a comparison says on even terms, in words: at equal distance, in equal time, after equal training."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 from comparison.report.fairness import Row, equal_distance, equal_time, front, speed_ratio
 from comparison.report.results import Report
-from comparison.report.wording import LEVEL_RATIO, distance, factor, in_words, listed, times, word
+from comparison.report.wording import LEVEL_RATIO, distance, factor, in_words, listed, times, training_time, word
 from var.quantities import flops, quantity, significant
 
 TIME = "seconds_per_1000_images"
-_SPENT = {"size": "parameters", "training time": "train_seconds"}
+_SPENT: dict[str, Callable[[Row], Any]] = {
+    "size": lambda row: row["parameters"],
+    "training time": lambda row: row["train_seconds"] and row["train_seconds"] * row.get("train_processes", 1),
+}
 
 
 def on_even_terms(report: Report, first: str, second: str) -> list[str]:
@@ -37,7 +41,7 @@ def budget(rows: Mapping[str, Row]) -> list[str]:
     parts = [f"{names[model]} has {_spent(row)}" for model, row in rows.items()]
     if len(rows) == 1:
         return [f"Budget: {parts[0]}."]
-    pairs = {name: [row[key] for row in rows.values()] for name, key in _SPENT.items()}
+    pairs = {name: [spent(row) for row in rows.values()] for name, spent in _SPENT.items()}
     uneven = [name for name, pair in pairs.items() if None not in pair and max(pair) > LEVEL_RATIO * min(pair)]
     lead = f"not equal, {listed(uneven)} differ{'s' if len(uneven) == 1 else ''} by more than 10%" if uneven else ""
     text = f"Budget: {lead or 'equal within 10%'}. {listed(parts)}."
@@ -61,8 +65,7 @@ def _amounts(told: dict[str, str], verb: str) -> str:
 
 def _spent(row: Row) -> str:
     size = f"{quantity(row['parameters'])} parameters"
-    seconds = row["train_seconds"]
-    return size if seconds is None else f"{size} and trained for {significant(seconds)} s"
+    return f"{size} and trained for {time}" if (time := training_time(row)) else size
 
 
 def _best(report: Report, model: str) -> Row:

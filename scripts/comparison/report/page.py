@@ -10,11 +10,11 @@ from comparison.report.picture_sections import Pictures, samples, tradeoff, trai
 from comparison.report.results import Report
 from comparison.report.score_sections import results, tiles
 from comparison.report.verdict import verdict
-from comparison.report.wording import listed, word
+from comparison.report.wording import listed, training_time, word
 from var.evaluation.report.html import Html, bullets, document, element, facts, section, settings_table
 from var.evaluation.report.page import spread_body
 from var.evaluation.report.scrubbing import scrubbing
-from var.quantities import quantity, significant
+from var.quantities import quantity
 
 
 def page(report: Report, pictures: Pictures) -> str:
@@ -86,8 +86,7 @@ def _compared(report: Report) -> list[Html]:
 
 
 def _cost(row: dict[str, Any]) -> str:
-    seconds = row["train_seconds"]
-    trained = "" if seconds is None else f", trained in {significant(seconds)} s"
+    trained = f", trained in {time}" if (time := training_time(row)) else ""
     return f"{quantity(row['parameters'])} parameters{trained}, all stages together"
 
 

@@ -9,13 +9,14 @@ from typing import Any
 
 from comparison.families import FAMILIES
 from comparison.report.columns import MODELS, control_title, headings, score_columns, setting
+from comparison.report.wording import training_time
 from var.errors import UserError, suggestion
 from var.evaluation import table
 from var.evaluation.report.score_report import ScoreReport
 from var.evaluation.report.text import WIDTH, aligned
 from var.files import write_json
 from var.foreign.documents import read_json
-from var.quantities import quantity, significant
+from var.quantities import quantity
 
 COUNTS = ("steps", "parameters", "samples", "seed")
 _NUMBERS = ("fd", "guidance_scale", "seconds_per_1000_images")
@@ -25,7 +26,7 @@ _SHARES = ("precision", "recall", "class_consistency")
 SCORES = ("kd", "inception_score", "sharpness", "diversity", *_SHARES, "nearest_train_distance")
 _LIKELY = ("likelihood", "bits_per_dimension", "bits_error", "bits_estimate")  # of every family
 _OPTIONAL = ("headline", "spread", "temperature", "top_k", "top_p", "eta", "nfe", "flops_per_image", "train_flops")
-_OPTIONAL += ("timed_images", "spacing")
+_OPTIONAL += ("timed_images", "spacing", "train_processes")
 _ADDED = ("scores", "by_seed")  # older reports lack them
 BY_SCALE = ("sides", "usage_by_scale", "perplexity_by_scale")
 _TOKENIZER = ("psnr_test", "psnr_train", "reconstruction_fd", "codes_used", *BY_SCALE)
@@ -166,8 +167,7 @@ class Report:
         notes.append("g: guidance scale, 1 is off.")
         for row in self.results:
             if row.get("headline"):
-                seconds = row["train_seconds"]
-                trained = "" if seconds is None else f", trained in {significant(seconds)} s"
+                trained = f", trained in {time}" if (time := training_time(row)) else ""
                 notes.append(f"{MODELS[row['model']]}: {quantity(row['parameters'])} parameters{trained}.")
         if "bits_per_image" in self.tokenizer:
             bits, tokens, codes = (self.tokenizer[key] for key in ("bits_per_image", "tokens", "vocabulary"))

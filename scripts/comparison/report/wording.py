@@ -5,7 +5,7 @@ from typing import Any
 
 from comparison.families import FAMILIES
 from comparison.report.columns import setting
-from var.quantities import fixed
+from var.quantities import fixed, significant
 
 LEVEL_RATIO = 1.1
 """Distances, speeds and costs closer than this are called level: retraining with another seed moves them as much."""
@@ -31,6 +31,14 @@ def times(seconds: Mapping[str, float]) -> str:
     if high <= LEVEL_RATIO * low:
         return "about the same"
     return f"{word(fast)} is {factor(high / low)} times as fast"
+
+
+def training_time(row: Mapping[str, Any]) -> str | None:
+    """The seconds of a training, and of how many processes if of several; None of one that was elsewhere."""
+    seconds, processes = row["train_seconds"], row.get("train_processes", 1)
+    if seconds is None:
+        return None
+    return f"{significant(seconds)} s{f' on {processes} processes' if processes > 1 else ''}"
 
 
 def factor(value: float) -> str:
