@@ -125,6 +125,8 @@ def _compare(options: argparse.Namespace) -> int:
     for name in ("licence", "attribution"):
         if report.settings.get(name):
             print(f"- {name.capitalize()} of the data: {report.settings[name]}")
+    for each in report.settings["terms"]:
+        print(f"- {each}")
     print(f"\n{output / 'report.html'} shows it all. {time.perf_counter() - started:.0f} s in all.")
     return 0
 

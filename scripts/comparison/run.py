@@ -142,6 +142,11 @@ def _report(place: Place, seeds: list[int], stages: dict[str, Stage]) -> Report:
             "notes": list(plan.data.notes),
             "timing": in_words(results, plan.timing_repeats),
             **Terms.of(plan.data.part("train"))._asdict(),
+            "terms": [
+                f"What {FAMILIES[model].word} was trained on: {one.terms}"
+                for model, one in plan.models.items()
+                if one.terms.said()
+            ],
             **plain(plan.settings()),
         },
         scores={model: _returned(stages[f"report on {model} #{seeds[0]}"]) for model in plan.models},

@@ -66,7 +66,7 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
         if not reads_prompts(pipeline) or getattr(pipeline, CONTENDERS[key].network).config.num_classes:
             labels_of(CONTENDERS[key], pipeline, train, source)
     models = {
-        key: replace(CONTENDERS[key].plan_of(pipeline, run), trained=source)
+        key: replace(CONTENDERS[key].plan_of(pipeline, run), trained=source, terms=pipeline.terms)
         for key, (source, pipeline, run) in found.items()
     }
     return judged(data, models, equal="nothing: the models were trained elsewhere")

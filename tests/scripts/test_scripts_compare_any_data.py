@@ -30,6 +30,7 @@ from var.data.base import fingerprint
 from var.data.entries import RECORD
 from var.errors import UserError
 from var.evaluation import text_judging
+from var.terms import Terms
 
 CLASSES = ("disc", "frame", "line")
 
@@ -105,6 +106,10 @@ def test_a_folder_of_images_is_compared_from_end_to_end(compared, images, folder
 
 def test_a_trained_model_alone_is_compared_without_training(compared, images, folder, capsys):
     model = folder / "first" / "models" / "diffusion"
+    pipeline = DiffusionPipeline.from_pretrained(model)
+    assert pipeline.terms == ("CC BY 4.0", "Drawn by chance.")
+    pipeline.terms = Terms("CC BY-SA 4.0", "Drawn elsewhere.")
+    pipeline.save_pretrained(model := folder / "elsewhere")
     report, said = compared(capsys, "--runs", model, "--reference", images, output=folder / "second")
     assert {row["model"] for row in report["results"]} == {"diffusion"}
     assert all(row["train_seconds"] is None for row in report["results"])
@@ -115,7 +120,10 @@ def test_a_trained_model_alone_is_compared_without_training(compared, images, fo
     assert report["tokenizer"] == {}
     assert "Diffusion alone" in said.out
     assert "Attribution of the data: Drawn by chance." in said.out
-    assert "that were trained elsewhere, judged on" in (folder / "second" / "report.html").read_text()
+    page, terms = (folder / "second" / "report.html").read_text(), "CC BY-SA 4.0. Drawn elsewhere."
+    assert "that were trained elsewhere, judged on" in page
+    assert f"What diffusion was trained on: {terms}" in said.out
+    assert f"What diffusion was trained on: {terms}" in page
 
 
 def test_what_captions_say_is_trained_asked_for_and_judged(compared, images, tmp_path, capsys, monkeypatch):

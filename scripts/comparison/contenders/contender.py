@@ -18,6 +18,7 @@ from var.data.base import ImageData
 from var.evaluation.report.html import Html
 from var.runs.job import Job, shown_size
 from var.runs.settings import DataSettings
+from var.terms import UNKNOWN, Terms
 from var.text import TextEncoder, open_encoder
 
 Row = Mapping[str, Any]
@@ -73,6 +74,7 @@ class ModelPlan:
 
     runs: dict[str, Any] = field(default_factory=dict)  # stage -> its `RunSettings`; each needs those before it
     trained: str = ""  # the folder of a model that is trained already, where there are no runs
+    terms: Terms = UNKNOWN  # of what such a model was trained on, as it knows them
     steps: int  # of a call that does not say how many
     headline: Any  # sampling settings: fixed beforehand, or chosen on validation images
     sweep: tuple[Any, ...]  # others, which are shown beside it

@@ -80,6 +80,7 @@ def _compared(report: Report) -> list[Html]:
             f"The step from the unconditional prediction towards the class is stretched by g: {guidance}; 1 is off.",
         ),
         *((name.capitalize(), settings[name]) for name in TOLD if settings.get(name)),
+        *(("Terms", each) for each in settings.get("terms", ())),
         *(("Data", note) for note in settings.get("notes", ())),
     ]
     return [element("p", introduction), facts(told)]
