@@ -109,6 +109,9 @@ def check(words):
     """Raise unless the command line takes these words; nothing is done."""
     from var.command_line.frame import CommandParser
 
+    at = next((place for place, word in enumerate(words) if word.startswith("scripts/")), None)
+    if words[0] == "accelerate" and at is not None:
+        words = ["python", *words[at:]]
     if words[:2] == ["pip", "install"]:
         import tomllib
 
@@ -118,8 +121,7 @@ def check(words):
     elif words[0] == "python" and words[1].startswith("scripts/"):
         assert (ROOT / words[1]).exists(), words
         if words[1] == "scripts/compare.py":
-            module = importlib.import_module("compare")
-            module._check(module._parser().parse_args(words[2:]))
+            importlib.import_module("compare")._options(words[2:])
     elif (found := program(words)) is not None:
         cli, (name, *rest) = importlib.import_module(found[0]), found[1]
         parser = CommandParser(prog=name)
