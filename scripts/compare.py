@@ -13,12 +13,14 @@ import argparse
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from var.command_line.frame import ArgumentError, CommandParser, file_path, guarded, whole_number
 from var.errors import UserError
+
+Value = TypeVar("Value")
 
 SECONDS = 100
 """Of the training of each family."""
@@ -27,7 +29,7 @@ SECONDS = 100
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the comparison; returns the exit code: 0, 2 for a mistake of the user, 130 after Ctrl-C."""
     resume = "run the same command again to go on"
-    return guarded("compare.py", lambda: _with_packages(_options(arguments)), interrupted=resume)
+    return guarded("compare.py", lambda: _with_packages(lambda: _compare(_options(arguments))), interrupted=resume)
 
 
 def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
@@ -69,9 +71,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _with_packages(options: argparse.Namespace) -> int:
+def _with_packages(work: Callable[[], Value]) -> Value:
+    """What `work` returns; raises `UserError` for a package that is missing."""
     try:
-        return _compare(options)
+        return work()
     except ImportError as error:
         raise UserError(f'{error}; install the package with its extra: pip install ".[compare]"') from error
 
@@ -108,7 +111,7 @@ def _compare(options: argparse.Namespace) -> int:
     from var.training.distributed import Processes
 
     processes = Processes(options.device and chosen_device(options.device))
-    plan = processes.from_main(lambda: _plan(options))
+    plan = processes.from_main(lambda: _with_packages(lambda: _plan(options)))
     output = options.output or _usual_output(options)
     seeds = list(range(options.seed, options.seed + options.seeds))
     report = run(plan, output, seeds=seeds, processes=processes, fresh=options.fresh, sweep=options.sweep)
