@@ -3,7 +3,7 @@
 # Imported at once, not lazily: `batches` is a function named as its module, and a lazy package would
 # hand out the module to whoever comes after `import var.data.batches`. Only torch, numpy and Pillow are loaded.
 from var.data.arrays import ArrayData
-from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomCrop, RandomResizedCrop, Shift
+from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomAffine, RandomCrop, RandomResizedCrop, Shift
 from var.data.bad_images import SkipBadImages, skipped_summary
 from var.data.base import ImageData, fingerprint, without_images
 from var.data.batches import Batch, batches
@@ -27,6 +27,7 @@ __all__ = [
     "HorizontalFlip",
     "HuggingFaceData",
     "ImageData",
+    "RandomAffine",
     "RandomCrop",
     "RandomResizedCrop",
     "Shift",

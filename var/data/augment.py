@@ -146,6 +146,38 @@ class RandomResizedCrop(_ManyAtOnce):
         return (height - side) // 2, (width - side) // 2, side, side
 
 
+@dataclass(frozen=True)
+class RandomAffine(_ManyAtOnce):
+    """Shift, turn, zoom and shear at random, each by up to `most`, with `probability`.
+
+    A shift is a share of the image, a turn is in radians, a zoom is the logarithm of the magnification, a shear is a
+    share of the distance to the middle. All are uniform in [-most, most]. What comes into view repeats the border.
+    """
+
+    most: float = 0.15
+    probability: float = 0.8
+
+    def __post_init__(self):
+        if not 0 <= self.most <= 1:
+            raise UserError(f"an affine map must move by 0 to 1, got {self.most}; 0.15 is a sixth of the image")
+        if not 0 <= self.probability <= 1:
+            raise UserError(f"an affine map's probability must lie in [0, 1], got {self.probability}; 0.8 leaves some")
+
+    def many(self, images: Images, generators: Sequence[Generator]) -> Images:
+        """The images moved, each by a map drawn from its generator."""
+        draws = torch.stack([torch.rand(7, generator=generator) for generator in generators])
+        right, down, turn, zoom, shear_x, shear_y = ((2 * draws[:, :6] - 1) * self.most).T[..., None, None]
+        y, x = (torch.linspace(1 / n - 1, 1 - 1 / n, n) for n in images.shape[2:])
+        y, x = y[:, None].expand(images.shape[2:]), x.expand(images.shape[2:])
+        across, along = torch.exp(zoom) * torch.cos(turn), torch.exp(zoom) * torch.sin(turn)
+        # By hand: a matrix product may round otherwise for other numbers of images.
+        grid = torch.stack(
+            (across * x - along * y + shear_x * y + 2 * right, along * x + across * y + shear_y * x + 2 * down), dim=-1
+        )
+        moved = F.grid_sample(images, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(-1, 1)
+        return torch.where((draws[:, 6] < self.probability)[:, None, None, None], moved, images)
+
+
 class Compose:
     """Several augmentations, one after another, drawing from one generator.
 
