@@ -13,7 +13,6 @@ from var.errors import UserError
 from var.hub import PretrainedModel
 from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
-from var.transformer.passes import Passes
 
 
 class Conditioning(NamedTuple):
@@ -49,7 +48,7 @@ class VAR(PretrainedModel, nn.Module):
         width = config.width
         scales = config.schedule
         self.scales = scales
-        self.passes = Passes(scales, config.passes)
+        self.passes = config.drawing
         self.class_embedding = ClassEmbedding(config.num_classes, width, config.vector_width, config.sequence_width)
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))

@@ -31,7 +31,6 @@ from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.recipes.vqvae.presets import vqvae_run
 from var.runs.job import Job
 from var.tokenizer import Tokenizer
-from var.transformer.passes import Passes
 from var.vqvae import VQVAE
 
 PERTURBED = 0.1
@@ -87,7 +86,7 @@ class VARContender(Contender):
                 "tokenizer": replace(tokenizer, vqvae=vqvae),
                 "transformer": replace(transformer, transformer=shown),
             },
-            steps=Passes(shown.schedule, shown.passes).total,
+            steps=shown.drawing.total,
             headline=headline,
             sweep=self._guided(headline, SHOWN.get(preset, GUIDANCE)),
             grid=self._guided(headline, GUIDANCE),
