@@ -3,6 +3,7 @@
 import argparse
 import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from var.runs.session import Session
 from var.terms import Terms
 from var.tokenizer import Tokenizer
 from var.training import Task
-from var.transformer import VAR
+from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE
 
 
@@ -98,14 +99,14 @@ class TransformerJob(Job[TransformerRun]):
             images = f"{settings.tokens.variants} x {len(self.data):,} images"
             notes.append(f"tokens are encoded once: {images}, {size(cached)}")
         return self.planned(
-            model, processes, networks=networks, shapes=scales.shapes, image_cost=self._cost(model), notes=notes
+            model, processes, networks=networks, shapes=scales.shapes, image_cost=self._cost(), notes=notes
         )
 
-    def _cost(self, model: VAR) -> Cost:
+    def _cost(self) -> Cost:
         """A step's pass of one image, encoding included where tokens are not cached."""
         settings, config = self.settings, self.vqvae.config
         half, checkpointing = settings.training.mixed_precision == "bf16", settings.gradient_checkpointing
-        cost = transformer_cost(model, half=half, checkpointing=checkpointing)
+        cost = transformer_cost(settings.transformer, half=half, checkpointing=checkpointing)
         if settings.distilled_guidance != 1:  # and two passes of the reference, each a third of what is trained
             cost = replace(cost, flops=5 * cost.flops // 3)
         if settings.tokens.cached:
@@ -175,10 +176,21 @@ class TransformerJob(Job[TransformerRun]):
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
-def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = False) -> Cost:
-    """A training pass of one image, in 16 bits if `half`; `model` is on the meta device."""
-    config, scales = model.config, model.scales
-    model.train().to(torch.bfloat16 if half else torch.float32)
+def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bool = False) -> Cost:
+    """A training pass of one image, in 16 bits if `half`."""
+    cost = _counted(config, half)
+    if not checkpointing:
+        return cost
+    # Of every block its input is kept, and beside them what a model of one block keeps.
+    inputs = config.depth * config.schedule.length * config.width * (2 if half else 4)
+    return Cost(flops=cost.flops, kept=inputs + _counted(replace(config, depth=1), half).kept)
+
+
+@lru_cache(maxsize=4)  # plans of one model ask several times
+def _counted(config: VARConfig, half: bool) -> Cost:
+    with torch.device("meta"):
+        model = VAR(config).to(torch.bfloat16 if half else torch.float32)
+    scales = model.scales
 
     def loss() -> Tensor:
         rest = scales.length - scales.lengths[0]
@@ -187,14 +199,7 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
         tokens = torch.zeros(1, scales.length, dtype=torch.long, device="meta")
         return F.cross_entropy(model(nothing, inputs, tokens).mT, tokens)
 
-    cost = cost_of(model, loss)
-    if not checkpointing:
-        return cost
-    # Of every block its input is kept, and beside them what a model of one block keeps.
-    inputs = config.depth * scales.length * config.width * (2 if half else 4)
-    with torch.device("meta"):
-        one = VAR(replace(config, depth=1))
-    return Cost(flops=cost.flops, kept=inputs + transformer_cost(one, half=half).kept)
+    return cost_of(model, loss)
 
 
 def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:
