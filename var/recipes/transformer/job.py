@@ -129,7 +129,8 @@ class TransformerJob(Job[TransformerRun]):
 
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
-        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache)
+        drawn = {"cache": cache, "temperature": settings.tokens.temperature}
+        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, **drawn)
         if settings.distilled_guidance != 1:
             taught = replace(settings.sampling, guidance_scale=settings.distilled_guidance)
             guidance = tuple(taught.guidance_scales(len(self.vqvae.scales)))
