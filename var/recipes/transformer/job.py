@@ -27,7 +27,7 @@ from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
 from var.runs.fine_tuning import check_encoder
-from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
+from var.runs.job import Job, Prepared, check_given, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.terms import Terms
@@ -47,9 +47,8 @@ class TransformerJob(Job[TransformerRun]):
 
     def __post_init__(self) -> None:
         check_encoder(self.start.text_encoder if self.start else None, self.encoder)
-        for name, wanted, owner in _given(self.vqvae, self.shown):
-            if (found := getattr(self.settings.transformer, name)) != wanted:
-                raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
+        for owner, wanted in _given(self.vqvae, self.shown).items():
+            check_given("transformer", self.settings.transformer, wanted, owner)
         self.settings.sampling.guidance_scales(len(self.vqvae.scales))  # refuses what fits other scales
         if (guidance := self.settings.distilled_guidance) != 1 and self.start is None:
             raise UserError(f"distilled_guidance={guidance:g} fine-tunes trained weights, got none; add --init MODEL")
@@ -74,7 +73,7 @@ class TransformerJob(Job[TransformerRun]):
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         size = shown_size(data, shown, encoder)
-        given = {name: wanted for name, wanted, _ in _given(vqvae, size)}
+        given = {name: value for each in _given(vqvae, size).values() for name, value in each.items()}
         if vqvae.scales != model.schedule:
             given["passes"] = ()  # those of a preset are for its own token maps
         model = replace(model, **given)
@@ -219,12 +218,8 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     return load_tokenizer(source, run.transformer.sides)
 
 
-def _given(vqvae: Tokenizer, shown: ConditionSize) -> tuple[tuple[str, Any, str], ...]:
-    """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
-    return (
-        ("sides", vqvae.config.sides, "the tokenizer"),
-        ("repeats", vqvae.config.schedule.repeats, "the tokenizer"),
-        ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
-        ("code_width", vqvae.config.width, "the tokenizer"),
-        *((name, size, "the data") for name, size in shown._asdict().items()),
-    )
+def _given(vqvae: Tokenizer, shown: ConditionSize) -> dict[str, dict[str, Any]]:
+    """The fields of a transformer's config that are not chosen, by what gives them."""
+    config = vqvae.config
+    tokens = {"sides": config.sides, "repeats": config.schedule.repeats, "vocabulary": config.vocabulary}
+    return {"the tokenizer": {**tokens, "code_width": config.width}, "the data": shown._asdict()}
