@@ -38,6 +38,7 @@ class VARConfig:
     window: int = added(1)  # coarser maps that a map attends to beside itself where attention is "markov"
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
     order: Literal["even", "raster"] = added("even")  # of the tokens in the maps that have several passes
+    told: Literal["token", "code"] = added("token")  # to later passes: an embedding of a token, or its code, projected
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -70,9 +71,9 @@ class VARConfig:
                 f"passes must be a number for each of the {len(lengths)} token maps, from 1 to the tokens of the map "
                 f"({', '.join(map(str, lengths))}), got {self.passes}; leave it empty for one each"
             )
-        if self.order != "even" and set(found) == {1}:
+        if (self.order, self.told) != ("even", "token") and set(found) == {1}:
             raise UserError(
-                f"an order is that of several passes, got {self.order!r} and one for each map; set passes too"
+                f"order and told are of several passes, got {self.order!r}, {self.told!r} and one each; set passes too"
             )
 
     @property

@@ -38,7 +38,8 @@ class RasterContender(VARContender):
         tokenizer, transformer = plan.runs["tokenizer"], plan.runs["transformer"]
         vqvae = single_map(tokenizer.vqvae)
         count = vqvae.schedule.length
-        model = replace(transformer.transformer, sides=vqvae.sides, repeats=(), passes=(count,), order="raster")
+        drawn = {"passes": (count,), "order": "raster", "told": "code"}
+        model = replace(transformer.transformer, sides=vqvae.sides, repeats=(), **drawn)
         headline, *grid = (replace(each, guidance_schedule="constant") for each in (plan.headline, *plan.grid))
         run = replace(transformer, transformer=model, sampling=headline)
         return replace(
