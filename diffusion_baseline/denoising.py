@@ -16,6 +16,7 @@ from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, NoiseLevels
 from diffusion_baseline.spacings import SPACINGS
 from diffusion_baseline.unet import UNet
+from var.autoencoder import LatentCodec
 from var.conditions import Condition
 from var.errors import UserError
 from var.sampling.finite import Finite
@@ -28,6 +29,7 @@ class Denoising(ConditionedPipeline):
     """The part of a pipeline between its network and the samplers."""
 
     unet: UNet
+    codec: LatentCodec | None
     schedule: NoiseLevels
     prediction: Prediction
 

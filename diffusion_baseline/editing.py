@@ -13,10 +13,12 @@ from diffusion_baseline.diffusion import add_noise
 from diffusion_baseline.schedules import Denoiser, NoiseLevels
 from diffusion_baseline.stepping import Walk, normal, timestep_pairs
 from var import checks
+from var.autoencoder import LatentCodec
 from var.errors import UserError
 from var.randomness import keyed_generator
 from var.sampling.editing import GivenImages, GivenMasks, Start
 from var.sampling.labels import ClassLabels
+from var.sampling.pipelines import ConditionedPipeline
 
 Sampler = Callable[..., Tensor]
 
@@ -127,11 +129,13 @@ def stretches(levels: Sequence[int], jump: int, times: int) -> list[int]:
     return path
 
 
-class Edits:
+class Edits(ConditionedPipeline):
     """The part of a pipeline that begins at images; what it gives is what a call gives."""
 
+    codec: LatentCodec | None
+
     def edit(
-        self: Any,  # the pipeline
+        self,
         images: GivenImages,
         masks: GivenMasks,
         class_labels: ClassLabels = None,
@@ -153,7 +157,7 @@ class Edits:
         return self(class_labels, edit=Edit.of(edited_shape(self), images, masks, **own), **call)
 
     def variations(
-        self: Any, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
+        self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
     ) -> Any:
         """Noise images to the level at the share `strength`, in (0, 1], of the timesteps, and denoise them from there.
 
@@ -162,7 +166,7 @@ class Edits:
         return self(class_labels, edit=Edit.of(edited_shape(self), images, strength=strength), **call)
 
 
-def edited_shape(pipeline: Any) -> tuple[int, int, int]:
+def edited_shape(pipeline: Edits) -> tuple[int, int, int]:
     """(channels, height, width) of images to edit; raises `UserError` where latents are diffused."""
     if pipeline.codec is not None:
         raise UserError("images are edited where pixels are diffused, got a model of latents; use one without a codec")

@@ -26,7 +26,7 @@ from var.errors import UserError
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
 from var.runs.fine_tuning import check_encoder, check_fixed, take_over
-from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
+from var.runs.job import Job, Prepared, check_given, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.terms import Terms
@@ -48,9 +48,7 @@ class DiffusionJob(Job[DiffusionRun]):
         unet = self.settings.unet
         check_codec(self.codec, unet, latent=self.settings.latent)
         check_encoder(self.start.settings().get("text_encoder") if self.start else None, self.encoder)
-        for name, wanted in self.shown._asdict().items():
-            if (found := getattr(unet, name)) != wanted:
-                raise UserError(f"unet.{name} is given by the data, {wanted}, got {found}; leave it out")
+        check_given("unet", unet, self.shown._asdict())
         if self.start is not None:
             check_fixed("unet", unet, self.start.unet.config, FREE)
 

@@ -3,12 +3,12 @@
 import math
 from collections.abc import Callable
 from itertools import pairwise
-from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from diffusion_baseline.denoising import Denoising
 from diffusion_baseline.diffusion import variational_bound
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Images, NoiseLevels
@@ -104,13 +104,13 @@ METHODS: dict[str, Callable[..., Tensor]] = {"bound": variational_bound, "ode": 
 """(denoise, images, schedule, *, generator, levels) -> bits per dimension of each image, by name."""
 
 
-class Likelihoods:
+class Likelihoods(Denoising):
     """The part of a pipeline that tells what images cost."""
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def bits_per_dimension(
-        self: Any,  # the pipeline
+        self,
         images: Float[Tensor, "batch c h w"],
         class_labels: ClassLabels = None,
         *,
@@ -130,7 +130,7 @@ class Likelihoods:
         on its own seed only. Raises `UserError` for what makes no sense.
         """
         bits = chosen(method, METHODS, "method")
-        if getattr(self, "codec", None) is not None:
+        if self.codec is not None:
             raise UserError("bits per dimension are those of pixels, got a model of latents; use one without a codec")
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")

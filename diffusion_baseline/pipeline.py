@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from diffusion_baseline.call import Call
-from diffusion_baseline.denoising import Denoising
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction
 from diffusion_baseline.editing import Edit, Edits
 from diffusion_baseline.latent import check_fits, check_range
@@ -30,7 +29,7 @@ from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 
 
-class DiffusionPipeline(Edits, Likelihoods, Denoising):
+class DiffusionPipeline(Edits, Likelihoods):
     """A U-Net with the noise schedule and the kind of prediction that it is trained for.
 
     `schedule` is "cosine", "linear" or "straight", `num_timesteps` its T, and with `zero_terminal` nothing of the image

@@ -40,7 +40,7 @@ def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
     from training_benchmark.report import figures
     from training_benchmark.steps import WAYS, Models, Step, fastest, fitting_batch, matmul_peak
 
-    from var import VAR, VARConfig, VQVAEConfig
+    from var import VARConfig, VQVAEConfig
     from var.recipes.transformer.job import transformer_cost
 
     torch.set_num_threads(options.threads)
@@ -50,8 +50,7 @@ def _benchmark(options: argparse.Namespace) -> dict[str, Any]:
     settings = {"device": options.device, "compiled": options.compile}
     steps = {name: Step(WAYS[name], models, options.batch, **settings) for name in options.ways}
     best = fastest(steps, options.repeats)
-    with torch.device("meta"):
-        flops = transformer_cost(VAR(config)).flops * options.batch
+    flops = transformer_cost(config).flops * options.batch
     report = {
         "machine": machine(options.device, options.threads),
         "depth": depth,

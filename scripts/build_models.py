@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from var.command_line.frame import CommandParser, file_path, guarded, one_of
+from var.command_line.run_options import add_set_argument
 from var.errors import UserError
 
 if TYPE_CHECKING:
@@ -67,14 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--output", type=file_path, default=ROOT, help="write to DIR/PACKAGE/models (default: the tree)"
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="assignments",
-        metavar="NAME=VALUE",
-        help="a setting of all runs, such as training.steps=20 for a trial",
-    )
+    add_set_argument(parser, "a setting of all runs, such as training.steps=20 for a trial")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser
 

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from var.command_line.frame import CommandParser, guarded, parsed, whole_number
+from var.command_line.run_options import add_set_argument
 from var.errors import UserError
 
 
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--depths", type=parsed(_depths), default=[1, 2, 3, 4], help="of the ladder (default 1,2,3,4)")
     parser.add_argument("--width", type=whole_number(least=1), default=64, help="per depth (default 64, as published)")
     parser.add_argument("--preset", default="shapes-32", help="of the transformer's training (default shapes-32)")
-    parser.add_argument("--set", dest="assignments", action="append", default=[], metavar="NAME=VALUE")
+    add_set_argument(parser, "a setting of all depths")
     parser.add_argument("--device", help="that trains, as for `var train`")
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
     return parser

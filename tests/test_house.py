@@ -1,5 +1,6 @@
 """The numbers of CONTRIBUTING.md's last table: what keeps a house in which one finds the room."""
 
+import ast
 import re
 import sys
 import traceback
@@ -80,6 +81,25 @@ def test_few_hops_lead_from_train_to_the_loss():
     assert [frame.name for frame in own][:1] == ["train"]
     assert len(own) <= 4  # from each to the next is a hop, and the last one calls the loss
     assert len({frame.filename for frame in own}) <= 3  # the loop, the state, the network
+
+
+def lines_of(function):
+    """Lines of a function, its signature among them, but not its docstring."""
+    first = function.body[0]
+    told = first.end_lineno - first.lineno + 1 if ast.get_docstring(function, clean=False) is not None else 0
+    return function.end_lineno - function.lineno + 1 - told
+
+
+def test_a_function_is_one_screen_and_a_file_one_subject():
+    found = 0
+    for path in (path for folder in ("var", "diffusion_baseline", "scripts") for path in (ROOT / folder).rglob("*.py")):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("\n") <= 300, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                found += 1
+                assert lines_of(node) <= 50, f"{path}: {node.name}"
+    assert found > 3000
 
 
 def test_the_plan_names_every_room():

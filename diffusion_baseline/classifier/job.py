@@ -15,7 +15,7 @@ from var.errors import UserError
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import Evaluation, LossJudge
 from var.runs.fine_tuning import check_fixed
-from var.runs.job import Job, Prepared, configured, open_training_data
+from var.runs.job import Job, Prepared, check_given, configured, open_training_data
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.training import Task
@@ -32,9 +32,7 @@ class NoisyClassifierJob(Job[NoisyClassifierRun]):
     start: NoisyClassifier | None = None
 
     def __post_init__(self) -> None:
-        wanted, found = self.shown.num_classes, self.settings.classifier.num_classes
-        if found != wanted:
-            raise UserError(f"classifier.num_classes is given by the data, {wanted}, got {found}; leave it out")
+        check_given("classifier", self.settings.classifier, {"num_classes": self.shown.num_classes})
         if self.settings.classifier.class_names:
             raise UserError("classifier.class_names are given by the data, got some; leave them out")
         if self.start is not None:

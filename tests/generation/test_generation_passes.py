@@ -11,6 +11,7 @@ from var import ScaleSchedule, VARPipeline
 from var.conditions import Condition
 from var.errors import UserError
 from var.generation.engine import Engine
+from var.recipes.transformer.task import TransformerTask
 from var.sampling.guidance import Guidance
 from var.transformer.passes import Passes
 
@@ -22,7 +23,9 @@ def several(**changes):
     torch.manual_seed(5)
     maps = {"sides": SIDES, "repeats": REPEATS}
     model = tiny_transformer(**maps, passes=PASSES, width=32, heads=4, **changes)
-    return VARPipeline(tiny_vqvae(**maps).eval(), spread(model).eval())
+    vqvae = tiny_vqvae(**maps).eval()
+    TransformerTask(spread(model), vqvae)  # tells the model of the codes
+    return VARPipeline(vqvae, model.eval())
 
 
 def same(left, right):
@@ -58,6 +61,14 @@ def test_a_quarter_of_a_map_lies_on_every_other_row_and_column():
     ]
 
 
+def test_raster_order_is_that_of_old():
+    """Every token sees those before it, row by row, and is told the last one."""
+    passes = Passes(ScaleSchedule(((2, 3),)), (6,), "raster")
+    assert [part.tolist() for part in passes.of(0)] == [[place] for place in range(6)]
+    assert passes.told().tolist() == [-1, 0, 1, 2, 3, 4]
+    assert torch.equal(passes.mask(), torch.ones(6, 6, dtype=torch.bool).tril())
+
+
 @torch.no_grad()
 def test_probabilities_of_all_maps_sum_to_one_and_are_no_product():
     torch.manual_seed(0)
@@ -73,7 +84,7 @@ def test_probabilities_of_all_maps_sum_to_one_and_are_no_product():
 
 
 @pytest.mark.parametrize("guided", [False, True])
-@pytest.mark.parametrize("changes", [{}, {"attention": "markov", "window": 1}])
+@pytest.mark.parametrize("changes", [{}, {"attention": "markov", "window": 1}, {"order": "raster", "told": "code"}])
 @torch.no_grad()
 def test_a_cache_gives_the_logits_of_the_masked_pass(guided, changes):
     pipe = several(**changes)
@@ -155,3 +166,7 @@ def test_it_is_saved_and_what_cannot_be_is_refused(tmp_path):
         VARPipeline(pipe.vqvae, pipe.transformer, finer=other.transformer, handover=2)
     with pytest.raises(UserError, match="weaker must have the same passes"):
         pipe(1, seeds=[0], guidance=Guidance(scale=2.0, weaker=other), **QUIET)
+    with pytest.raises(UserError, match="weaker must have the same order"):
+        pipe(1, seeds=[0], guidance=Guidance(scale=2.0, weaker=several(order="raster")), **QUIET)
+    with pytest.raises(UserError, match="of several passes, got 'even', 'code' and one each; set passes too"):
+        transformer_config(told="code")

@@ -91,6 +91,14 @@ def test_training_on_the_cache_is_training_on_the_images(vqvae, data):
     torch.testing.assert_close(cached.loss(model, blank, torch.Generator())[0], expected)
 
 
+def test_without_a_cache_every_step_draws_tokens_at_the_temperature(vqvae, data):
+    task = TransformerTask(tiny_transformer(depth=1), vqvae, temperature=0.5)
+    batch = Batch(data.images[:4], Condition.of(data.labels[:4]), torch.arange(4))
+    first, again, other = (task.tokens_and_inputs(batch, torch.Generator().manual_seed(n))[0] for n in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
 def test_tokens_that_do_not_fit_16_bits_take_32(vqvae, data, tmp_path):
     assert make_cache(data, vqvae).tokens.dtype == torch.int16
     few, large = ArrayData(data.images[:8], data.labels[:8]), make_vqvae(vocabulary=2**15 + 1)

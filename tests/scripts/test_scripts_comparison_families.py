@@ -14,7 +14,6 @@ from comparison.families import FAMILIES
 from comparison.families.family import Family
 from comparison.families.model import Sampling, bits_of_density, dequantized
 from comparison.families.pixels import PixelCNN, PixelConfig
-from comparison.families.positions import SequenceConfig, SequenceTokenizer, SequenceTransformer
 from comparison.report.families import level, ranking, said_of_families
 from comparison.report.results import Report
 from comparison.schedule import Place
@@ -23,12 +22,10 @@ from comparison.settings import comparison
 from PIL import Image
 from tiny_comparison import serially
 
-from var import VARPipeline
 from var.conditions import Condition
 from var.data import digits
 from var.data.arrays import ArrayData
 from var.randomness import keyed_generator, keyed_global_stream
-from var.vqvae import VQVAE, VQVAEConfig
 
 
 def tiny_pixels(**changes):
@@ -79,31 +76,6 @@ class TestPixels:
             several = network.sample(torch.tensor([0, 1, 0]), [keyed_generator("a", i) for i in range(3)], Sampling())
             alone = network.sample(torch.tensor([1]), [keyed_generator("a", 1)], Sampling())
         assert torch.allclose(several[1], alone[0])
-
-
-def test_raster_order_with_a_cache_is_the_teacher_forced_pass():
-    """The tokens of greatest probability, one after the other, are those that the whole pass finds."""
-    config = VQVAEConfig(
-        sides=(3,), in_channels=1, base_channels=8, channel_multipliers=(1, 2), residual_blocks=1, attention=False,
-        norm_groups=4, width=4, vocabulary=16, phi_ratio=0.0,
-    )  # fmt: skip
-    with keyed_global_stream("raster", 0):
-        vqvae = VQVAE(config).eval()
-        model = SequenceTransformer(
-            SequenceConfig(sides=(1,) * 9, vocabulary=16, code_width=4, num_classes=3, depth=2, width=16, heads=2)
-        )
-    pipeline = VARPipeline(SequenceTokenizer.of(vqvae), model)
-    labels = torch.tensor([0, 2])
-    out = pipeline(labels, seeds=[1, 2], top_k=1, guidance_scale=1.0, output_type="pt", progress=False)
-    tokens = torch.cat([each.flatten(1) for each in out.tokens], dim=1)
-    with torch.no_grad():
-        logits = model(labels, pipeline.vqvae.inputs(out.tokens))
-        decoded = vqvae.decode([tokens.view(2, 3, 3)])
-    assert tokens.shape == (2, 9)
-    assert torch.equal(logits.argmax(-1), tokens)
-    assert torch.allclose(decoded, out.images * 2 - 1, atol=1e-5)
-    images = torch.rand(2, 1, 6, 6, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    assert torch.equal(torch.cat(pipeline.vqvae.encode(images), 1)[:, :, 0], vqvae.encode(images)[0].flatten(1))
 
 
 def test_uniform_noise_on_grey_levels_costs_what_they_are_worth():
@@ -212,7 +184,6 @@ def test_stages_share_the_seconds_of_their_model(quick, tmp_path, monkeypatch):
     """Each keeps its part of the time, and what comes before the first step is taken off."""
     paces = iter([(0.02, 0.004), (0.08, 0.001), (0.0, 0.01)])
     monkeypatch.setattr(seconds, "pace", lambda *_: dict(zip(("prepare_seconds", "step_seconds"), next(paces))))  # noqa: B905
-    monkeypatch.setattr("comparison.families.raster.SequenceTokenizer.of", lambda vqvae: None)
     monkeypatch.setattr("comparison.contenders.contender.Contender.job", lambda *_: None, raising=False)
     plan = comparison("digits", models=["raster", "pixels"], seconds=1.0)
     for model in plan.models:

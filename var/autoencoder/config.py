@@ -1,7 +1,6 @@
 """Configuration of autoencoders."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from var import checks
 from var.errors import UserError
@@ -10,53 +9,28 @@ MOST_LEVELS = 12
 """Each halves the picture."""
 
 
-class Convolutions(Protocol):
-    """What the encoder and the decoder read of a config."""
+class Convolutions:
+    """What the encoder and the decoder read of a config, which has these fields."""
 
-    @property
-    def in_channels(self) -> int:
-        """Of the images."""
-        ...
-
-    @property
-    def base_channels(self) -> int:
-        """Of the first level."""
-        ...
-
-    @property
-    def channel_multipliers(self) -> tuple[int, ...]:
-        """One per level; the resolution halves between levels."""
-        ...
+    __slots__ = ()
+    in_channels: int
+    base_channels: int
+    channel_multipliers: tuple[int, ...]
+    residual_blocks: int
+    attention: bool
+    norm_groups: int
+    dropout: float
+    width: int
 
     @property
     def level_channels(self) -> list[int]:
         """Channels of every level, highest resolution first."""
-        ...
+        return [self.base_channels * multiplier for multiplier in self.channel_multipliers]
 
     @property
-    def residual_blocks(self) -> int:
-        """Per level, one more in the decoder."""
-        ...
-
-    @property
-    def attention(self) -> bool:
-        """Whether there is some at the lowest resolution."""
-        ...
-
-    @property
-    def norm_groups(self) -> int:
-        """Of every GroupNorm; 0 leaves them out."""
-        ...
-
-    @property
-    def dropout(self) -> float:
-        """In the residual blocks."""
-        ...
-
-    @property
-    def width(self) -> int:
-        """Channels of the latent."""
-        ...
+    def downsampling(self) -> int:
+        """Pixels of the image that one side of a latent position covers."""
+        return 2 ** (len(self.channel_multipliers) - 1)
 
 
 def check_levels(config: Convolutions) -> None:
@@ -74,7 +48,7 @@ def check_levels(config: Convolutions) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AutoencoderConfig:
+class AutoencoderConfig(Convolutions):
     """Architecture of an `Autoencoder`."""
 
     image_size: int | tuple[int, int] = 32  # (height, width) in pixels; an int is a square
@@ -106,13 +80,3 @@ class AutoencoderConfig:
     def size(self) -> tuple[int, int]:
         """(height, width) of the images."""
         return (self.image_size, self.image_size) if isinstance(self.image_size, int) else self.image_size
-
-    @property
-    def level_channels(self) -> list[int]:
-        """Channels of every level, highest resolution first."""
-        return [self.base_channels * multiplier for multiplier in self.channel_multipliers]
-
-    @property
-    def downsampling(self) -> int:
-        """Pixels of the image that one side of a latent position covers."""
-        return 2 ** (len(self.channel_multipliers) - 1)

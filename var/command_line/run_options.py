@@ -23,14 +23,7 @@ def add_run_arguments(parser: argparse.ArgumentParser, presets: str) -> None:
         metavar="FOLDER",
         help="the run's folder; given again, the run goes on",
     )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="assignments",
-        metavar="NAME=VALUE",
-        help="override a setting, for example training.steps=100; may be repeated",
-    )
+    add_set_argument(parser, "override a setting, for example training.steps=100; may be repeated")
     parser.add_argument(
         "--config",
         action="append",
@@ -59,6 +52,11 @@ def add_run_arguments(parser: argparse.ArgumentParser, presets: str) -> None:
         help="send the numbers there too; may be repeated",
     )
     parser.add_argument("--quiet", action="store_true", help="no progress bars")
+
+
+def add_set_argument(parser: argparse.ArgumentParser, told: str) -> None:
+    """Declare the option that overrides settings; `told` is its help."""
+    parser.add_argument("--set", action="append", default=[], dest="assignments", metavar="NAME=VALUE", help=told)
 
 
 def assignments(arguments: argparse.Namespace) -> list[str]:

@@ -79,7 +79,10 @@ class CollaboratedPass:
         return CollaboratedPass(self.large.select(rows), self.small.select(rows), self.handover)
 
 
-SHARED = ("sides", "repeats", "passes", "vocabulary", "code_width", "num_classes", "vector_width", "sequence_width")
+SHARED = (
+    *("sides", "repeats", "passes", "order", "vocabulary", "code_width"),
+    *("num_classes", "vector_width", "sequence_width"),
+)
 """What the configs of both transformers must agree on."""
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from var import checks
 from var.errors import UserError
 from var.generation.encoding import encoded
+from var.generation.stages import StagedPipeline
 from var.sampling.editing import GivenImages, GivenMasks, Start, given_images
 from var.sampling.labels import ClassLabels
 from var.scales import ScaleSchedule
@@ -84,11 +85,11 @@ def redrawn_tokens(masks: Bool[Tensor, "masks 1 h w"], scales: ScaleSchedule) ->
     return [share > (1 - scale / last) / 2 for scale, share in enumerate(shares)]
 
 
-class Edits:
+class Edits(StagedPipeline):
     """The part of a pipeline that begins at images; what it gives is what a call gives."""
 
     def edit(
-        self: Any,  # the pipeline
+        self,
         images: GivenImages,
         masks: GivenMasks,
         class_labels: ClassLabels = None,
@@ -112,12 +113,12 @@ class Edits:
         return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **call)
 
     def variations(
-        self: Any, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int, **call: Any
+        self, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int, **call: Any
     ) -> Any:
         """Keep the first `keep_scales` token maps of images and draw the finer ones anew; the rest is as for `edit`."""
         return self(class_labels, edit=Edit.of(self.image_shape, images, keep_scales=keep_scales), **call)
 
-    def upscale(self: Any, images: GivenImages, class_labels: ClassLabels = None, **call: Any) -> Any:
+    def upscale(self, images: GivenImages, class_labels: ClassLabels = None, **call: Any) -> Any:
         """Draw what images smaller than the model's lack: they are enlarged and encoded, and their fine maps redrawn.
 
         The maps that are kept are those which a small image fills: of h_k a side where h_k / h_K is at most its share

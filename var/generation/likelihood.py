@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.generation.encoding import encoded
+from var.generation.stages import StagedPipeline
 from var.images import check_images
 from var.sampling import labels
 from var.sampling.finite import check_finite
@@ -35,13 +35,13 @@ Prior = Sequence[float] | np.ndarray | Tensor | None
 """A probability for each class; None where all are equally probable."""
 
 
-class Likelihoods:
+class Likelihoods(StagedPipeline):
     """The part of a pipeline that tells how probable images are."""
 
     @torch.inference_mode(False)
     @torch.no_grad()
     def log_likelihood(
-        self: Any,  # the pipeline
+        self,
         images: Float[Tensor, "batch c h w"],
         class_labels: ClassLabels = None,
         *,
@@ -69,9 +69,7 @@ class Likelihoods:
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def classify(
-        self: Any, images: Float[Tensor, "batch c h w"], *, prior: Prior = None
-    ) -> Float[Tensor, "batch classes"]:
+    def classify(self, images: Float[Tensor, "batch c h w"], *, prior: Prior = None) -> Float[Tensor, "batch classes"]:
         """Log posterior of all classes by Bayes' rule, log p(tokens | class) + log p(class), normalised.
 
         Images are in [-1, 1], and encoded once; `prior` holds the probabilities of the classes, by default all equal.
@@ -96,7 +94,7 @@ class Likelihoods:
         return (torch.stack(joint, dim=1) + log_prior).log_softmax(dim=1)
 
 
-def _alone(pipeline: Any) -> tuple[Tokenizer, VAR]:
+def _alone(pipeline: StagedPipeline) -> tuple[Tokenizer, VAR]:
     """The models of a pipeline; raises `UserError` where there are two that take turns."""
     if pipeline.finer is not None:
         raise UserError("a likelihood is that of one transformer, got a pipeline of two; ask the large one's")

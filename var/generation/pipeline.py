@@ -16,7 +16,6 @@ from var.generation.likelihood import Likelihoods
 from var.generation.output import VAROutput
 from var.generation.sampling_settings import SamplingKeywords, SamplingSettings
 from var.generation.search import Search
-from var.generation.stages import StagedPipeline
 from var.generation.verifiers import LIKELIHOOD
 from var.hub.placement import DType, check_placement, chosen_dtype, chosen_place
 from var.hub.remote import Source
@@ -35,7 +34,7 @@ from var.scales import Side
 from var.terms import Terms
 
 
-class VARPipeline(Edits, Likelihoods, StagedPipeline):
+class VARPipeline(Edits, Likelihoods):
     """Next-scale generation with a tokenizer and a transformer that was trained on its tokens.
 
     `class_names`, one per label (synonyms separated by commas), let calls name their classes. `text_encoder` is that of

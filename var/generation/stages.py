@@ -85,7 +85,8 @@ class StagedPipeline(ConditionedPipeline):
         config = transformer.config
         tokens = {"sides": config.schedule.maps, "vocabulary": config.vocabulary, "image_size": vqvae.config.image_size}
         passes = config.passes or (1,) * len(config.schedule)  # one each, if it says none
-        return {**super()._facts(), **tokens, "passes": passes, "tokenizer": fingerprint(vqvae.accumulator())}
+        tokens |= {"passes": passes, "order": config.order, "tokenizer": fingerprint(vqvae.accumulator())}
+        return {**super()._facts(), **tokens}
 
     def compile(self) -> Self:
         """Prepare for many calls, at the cost of memory and of the first call; returns the pipeline.

@@ -2,6 +2,7 @@
 
 import argparse
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -160,6 +161,13 @@ def configured(run: Settings, arguments: argparse.Namespace) -> Settings:
             f"the data are named by DATA, {arguments.data!r}, got data.source={run.data.source!r} too; leave one out"
         )
     return replace(run, data=replace(run.data, source=arguments.data))
+
+
+def check_given(group: str, config: Any, wanted: Mapping[str, Any], owner: str = "the data") -> None:
+    """Raise `UserError` unless the config, a `group` of the settings, says what its `owner` decides."""
+    for name, value in wanted.items():
+        if (found := getattr(config, name)) != value:
+            raise UserError(f"{group}.{name} is given by {owner}, {value}, got {found}; leave it out")
 
 
 def shown_size(data: ImageData, settings: DataSettings, encoder: TextEncoder | None) -> ConditionSize:

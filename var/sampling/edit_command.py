@@ -72,14 +72,7 @@ def edit_command(
     def add_arguments(parser: argparse.ArgumentParser) -> None:
         """Declare the options."""
         add_model(parser)
-        files: dict[str, Any] = {"nargs": "+", "type": file_path, "metavar": "FILE"}
-        parser.add_argument("--images", required=True, help="pictures to edit, of the model's size", **files)
-        parser.add_argument(
-            "--masks",
-            default=[],
-            help="black pictures, white where an image is redrawn, one each or one for all; without, all is varied",
-            **files,
-        )
+        _add_pictures(parser)
         add_drawing_arguments(parser)
         parser.set_defaults(output=Path("outputs/edited"))
         add_field_options(parser, edits_class)
@@ -113,6 +106,17 @@ def edit_command(
         print(*done, sep="\n")
 
     return add_arguments, run
+
+
+def _add_pictures(parser: argparse.ArgumentParser) -> None:
+    files: dict[str, Any] = {"nargs": "+", "type": file_path, "metavar": "FILE"}
+    parser.add_argument("--images", required=True, help="pictures to edit, of the model's size", **files)
+    parser.add_argument(
+        "--masks",
+        default=[],
+        help="black pictures, white where an image is redrawn, one each or one for all; without, all is varied",
+        **files,
+    )
 
 
 def _folders(arguments: argparse.Namespace) -> list[Path]:

@@ -50,9 +50,18 @@ class ConditionedPipeline(Adaptable):
     _noisiest: ClassVar[float | None] = None
     """The noise level at which images begin; None where they do not come out of noise."""
 
+    def __call__(self, class_labels: ClassLabels = None, **call: Any) -> Any:
+        """Images of what is asked for; see the pipelines of both paradigms."""
+        raise NotImplementedError
+
     @property
     def device(self) -> torch.device:
         """Where the model lies."""
+        raise NotImplementedError
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of the images."""
         raise NotImplementedError
 
     @property

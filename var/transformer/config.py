@@ -8,6 +8,7 @@ from var.configs import added
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side, check_scales
 from var.tokenizer import TokenizerConfig
+from var.transformer.passes import Passes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +37,8 @@ class VARConfig:
     attention: Literal["causal", "markov"] = added("causal")  # to all coarser maps, or to the last `window` of them
     window: int = added(1)  # coarser maps that a map attends to beside itself where attention is "markov"
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
+    order: Literal["even", "raster"] = added("even")  # of the tokens in the maps that have several passes
+    told: Literal["token", "code"] = added("token")  # to later passes: an embedding of a token, or its code, projected
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -68,11 +71,20 @@ class VARConfig:
                 f"passes must be a number for each of the {len(lengths)} token maps, from 1 to the tokens of the map "
                 f"({', '.join(map(str, lengths))}), got {self.passes}; leave it empty for one each"
             )
+        if (self.order, self.told) != ("even", "token") and set(found) == {1}:
+            raise UserError(
+                f"order and told are of several passes, got {self.order!r}, {self.told!r} and one each; set passes too"
+            )
 
     @property
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
         return ScaleSchedule(self.sides, self.repeats)
+
+    @property
+    def drawing(self) -> Passes:
+        """The passes of the token maps."""
+        return Passes(self.schedule, self.passes, self.order)
 
     @property
     def coarser(self) -> int | None:

@@ -13,7 +13,7 @@ from var.errors import UserError
 from var.hub import PretrainedModel
 from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
-from var.transformer.passes import Passes
+from var.transformer.told import ToldCodes
 
 
 class Conditioning(NamedTuple):
@@ -49,13 +49,17 @@ class VAR(PretrainedModel, nn.Module):
         width = config.width
         scales = config.schedule
         self.scales = scales
-        self.passes = Passes(scales, config.passes)
+        self.passes = config.drawing
         self.class_embedding = ClassEmbedding(config.num_classes, width, config.vector_width, config.sequence_width)
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
         self.token_projection = nn.Linear(config.code_width, width)
-        self.told_embedding = None if self.passes.single else nn.Embedding(config.vocabulary, width)
+        self.told_embedding = None
+        if not self.passes.single and config.told == "code":
+            self.told_embedding = ToldCodes(config.vocabulary, config.code_width, width)
+        elif not self.passes.single:
+            self.told_embedding = nn.Embedding(config.vocabulary, width)
         self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head_adaln = AdaLN(width, 2)
@@ -77,7 +81,7 @@ class VAR(PretrainedModel, nn.Module):
                     module.bias.zero_()
         for embedding in (self.class_embedding.weight, self.scale_embedding.weight, self.start, self.position):
             _draw(embedding, config.embedding_std, bound=10.0)
-        if self.told_embedding is not None:
+        if isinstance(self.told_embedding, nn.Embedding):
             _draw(self.told_embedding.weight, config.embedding_std, bound=10.0)
         if self.class_embedding.vector is not None:
             self.class_embedding.vector.reset_parameters(config.embedding_std)
@@ -148,7 +152,7 @@ class VAR(PretrainedModel, nn.Module):
         return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks
 
     def _told(
-        self, embedding: nn.Embedding, tokens: Int64[Tensor, "batch all"] | None, length: int
+        self, embedding: nn.Module, tokens: Int64[Tensor, "batch all"] | None, length: int
     ) -> Float[Tensor, "batch length width"]:
         """What every position is told of the tokens drawn before it; nothing in first passes."""
         if tokens is None or tokens.shape[1] < length:

@@ -3,11 +3,13 @@
 The tokens of one map are drawn independently of each other. In several passes they are not, at the same number of
 tokens and operations (parallelised autoregression, arXiv 2412.15119): every position of a pass after the first is told,
 beside its input, a token that was drawn in the pass before, and attends to all that were drawn so far. What the model
-says is then the exact probability of a map, whatever the number of passes.
+says is then the exact probability of a map, whatever the number of passes. As many passes as tokens in raster order
+are the autoregression of old, over the tokens of one map (VQ-GAN, arXiv 2012.09841).
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from jaxtyping import Bool, Int64
@@ -18,10 +20,14 @@ from var.scales import ScaleSchedule, block_causal_mask
 
 @dataclass(frozen=True, slots=True)
 class Passes:
-    """The passes of all token maps; `counts` says how many each map has, empty: one."""
+    """The passes of all token maps; `counts` says how many each map has, empty: one.
+
+    Every pass is spread over all of its map, evenly, or else they go from its top to its bottom, in raster order.
+    """
 
     scales: ScaleSchedule
     counts: tuple[int, ...] = ()
+    order: Literal["even", "raster"] = "even"
 
     @property
     def single(self) -> bool:
@@ -36,14 +42,15 @@ class Passes:
     def of(self, scale: int) -> tuple[Int64[Tensor, " some"], ...]:
         """The positions in the map of `scale` that each of its passes draws.
 
-        Each pass is spread evenly over the map, in the order of ordered dithering (Bayer 1973), and no pass is larger
-        than the one before it.
+        No pass is larger than the one before it; they are spread in the order of ordered dithering (Bayer 1973).
         """
         height, width = self.scales.shapes[scale]
         places = [(row, column) for row in range(height) for column in range(width)]
         if not self.counts or self.counts[scale] == 1:
             return (torch.arange(len(places)),)
-        order = sorted(range(len(places)), key=lambda place: _threshold(*places[place]))
+        order = list(range(len(places)))
+        if self.order == "even":
+            order.sort(key=lambda place: _threshold(*places[place]))
         return torch.tensor(order).tensor_split(self.counts[scale])
 
     def told(self) -> Int64[Tensor, " length"]:

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from var import checks
-from var.autoencoder.config import check_levels
+from var.autoencoder.config import Convolutions, check_levels
 from var.configs import added
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side, check_scales
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class VQVAEConfig:
+class VQVAEConfig(Convolutions):
     """Architecture of a VQVAE; the defaults are those of the published 256 px tokenizer (arXiv 2404.02905)."""
 
     sides: tuple[Side, ...] = (1, 2, 3, 4, 5, 6, 8, 10, 13, 16)  # of the token maps, coarse to fine
@@ -64,16 +64,6 @@ class VQVAEConfig:
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
         return ScaleSchedule(self.sides, self.repeats)
-
-    @property
-    def level_channels(self) -> list[int]:
-        """Channels of every level, highest resolution first."""
-        return [self.base_channels * multiplier for multiplier in self.channel_multipliers]
-
-    @property
-    def downsampling(self) -> int:
-        """Pixels of the image that one side of a latent position covers."""
-        return 2 ** (len(self.channel_multipliers) - 1)
 
     @property
     def image_size(self) -> tuple[int, int]:

@@ -30,8 +30,6 @@ from var.recipes.vqvae.job import VQVAEJob
 from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.recipes.vqvae.presets import vqvae_run
 from var.runs.job import Job
-from var.tokenizer import Tokenizer
-from var.transformer.passes import Passes
 from var.vqvae import VQVAE
 
 PERTURBED = 0.1
@@ -87,7 +85,7 @@ class VARContender(Contender):
                 "tokenizer": replace(tokenizer, vqvae=vqvae),
                 "transformer": replace(transformer, transformer=shown),
             },
-            steps=Passes(shown.schedule, shown.passes).total,
+            steps=shown.drawing.total,
             headline=headline,
             sweep=self._guided(headline, SHOWN.get(preset, GUIDANCE)),
             grid=self._guided(headline, GUIDANCE),
@@ -111,17 +109,14 @@ class VARContender(Contender):
         """The transformer learns the tokens of the tokenizer before it."""
         if stage == "tokenizer":
             return VQVAEJob(settings=run, data=data)
-        encoder = encoder_of(run.data.text)
         if before:
-            return TransformerJob(settings=run, data=data, vqvae=self.tokenizer(before["tokenizer"]), encoder=encoder)
-        model = run.transformer
-        planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.schedule == model.schedule)
-        vqvae = VQVAE(replace(planned, in_channels=data.shape[0], vocabulary=model.vocabulary, width=model.code_width))
-        return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder)
-
-    def tokenizer(self, folder: Path) -> Tokenizer:
-        """The trained tokenizer in a folder."""
-        return VQVAE.from_pretrained(folder)
+            vqvae = VQVAE.from_pretrained(before["tokenizer"])
+        else:
+            model = run.transformer
+            planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.schedule == model.schedule)
+            own = {"in_channels": data.shape[0], "vocabulary": model.vocabulary, "width": model.code_width}
+            vqvae = VQVAE(replace(planned, **own))
+        return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder_of(run.data.text))
 
     def image_shape(self, pipeline: VARPipeline) -> tuple[int, int, int]:
         """As the tokenizer decodes them."""

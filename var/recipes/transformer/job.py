@@ -3,6 +3,7 @@
 import argparse
 import copy
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,13 @@ from var.recipes.vqvae.presets import PRESETS as TOKENIZERS
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import generator_evaluation
 from var.runs.fine_tuning import check_encoder
-from var.runs.job import Job, Prepared, configured, open_text_encoder, open_training_data, shown_size
+from var.runs.job import Job, Prepared, check_given, configured, open_text_encoder, open_training_data, shown_size
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.terms import Terms
 from var.tokenizer import Tokenizer
 from var.training import Task
-from var.transformer import VAR
+from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE
 
 
@@ -46,9 +47,8 @@ class TransformerJob(Job[TransformerRun]):
 
     def __post_init__(self) -> None:
         check_encoder(self.start.text_encoder if self.start else None, self.encoder)
-        for name, wanted, owner in _given(self.vqvae, self.shown):
-            if (found := getattr(self.settings.transformer, name)) != wanted:
-                raise UserError(f"transformer.{name} is given by {owner}, {wanted}, got {found}; leave it out")
+        for owner, wanted in _given(self.vqvae, self.shown).items():
+            check_given("transformer", self.settings.transformer, wanted, owner)
         self.settings.sampling.guidance_scales(len(self.vqvae.scales))  # refuses what fits other scales
         if (guidance := self.settings.distilled_guidance) != 1 and self.start is None:
             raise UserError(f"distilled_guidance={guidance:g} fine-tunes trained weights, got none; add --init MODEL")
@@ -73,7 +73,7 @@ class TransformerJob(Job[TransformerRun]):
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         size = shown_size(data, shown, encoder)
-        given = {name: wanted for name, wanted, _ in _given(vqvae, size)}
+        given = {name: value for each in _given(vqvae, size).values() for name, value in each.items()}
         if vqvae.scales != model.schedule:
             given["passes"] = ()  # those of a preset are for its own token maps
         model = replace(model, **given)
@@ -98,14 +98,14 @@ class TransformerJob(Job[TransformerRun]):
             images = f"{settings.tokens.variants} x {len(self.data):,} images"
             notes.append(f"tokens are encoded once: {images}, {size(cached)}")
         return self.planned(
-            model, processes, networks=networks, shapes=scales.shapes, image_cost=self._cost(model), notes=notes
+            model, processes, networks=networks, shapes=scales.shapes, image_cost=self._cost(), notes=notes
         )
 
-    def _cost(self, model: VAR) -> Cost:
+    def _cost(self) -> Cost:
         """A step's pass of one image, encoding included where tokens are not cached."""
         settings, config = self.settings, self.vqvae.config
         half, checkpointing = settings.training.mixed_precision == "bf16", settings.gradient_checkpointing
-        cost = transformer_cost(model, half=half, checkpointing=checkpointing)
+        cost = transformer_cost(settings.transformer, half=half, checkpointing=checkpointing)
         if settings.distilled_guidance != 1:  # and two passes of the reference, each a third of what is trained
             cost = replace(cost, flops=5 * cost.flops // 3)
         if settings.tokens.cached:
@@ -128,7 +128,8 @@ class TransformerJob(Job[TransformerRun]):
 
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
-        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache)
+        drawn = {"cache": cache, "temperature": settings.tokens.temperature}
+        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, **drawn)
         if settings.distilled_guidance != 1:
             taught = replace(settings.sampling, guidance_scale=settings.distilled_guidance)
             guidance = tuple(taught.guidance_scales(len(self.vqvae.scales)))
@@ -175,10 +176,21 @@ class TransformerJob(Job[TransformerRun]):
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
-def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = False) -> Cost:
-    """A training pass of one image, in 16 bits if `half`; `model` is on the meta device."""
-    config, scales = model.config, model.scales
-    model.train().to(torch.bfloat16 if half else torch.float32)
+def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bool = False) -> Cost:
+    """A training pass of one image, in 16 bits if `half`."""
+    cost = _counted(config, half)
+    if not checkpointing:
+        return cost
+    # Of every block its input is kept, and beside them what a model of one block keeps.
+    inputs = config.depth * config.schedule.length * config.width * (2 if half else 4)
+    return Cost(flops=cost.flops, kept=inputs + _counted(replace(config, depth=1), half).kept)
+
+
+@lru_cache(maxsize=4)  # plans of one model ask several times
+def _counted(config: VARConfig, half: bool) -> Cost:
+    with torch.device("meta"):
+        model = VAR(config).to(torch.bfloat16 if half else torch.float32)
+    scales = model.scales
 
     def loss() -> Tensor:
         rest = scales.length - scales.lengths[0]
@@ -187,14 +199,7 @@ def transformer_cost(model: VAR, *, half: bool = False, checkpointing: bool = Fa
         tokens = torch.zeros(1, scales.length, dtype=torch.long, device="meta")
         return F.cross_entropy(model(nothing, inputs, tokens).mT, tokens)
 
-    cost = cost_of(model, loss)
-    if not checkpointing:
-        return cost
-    # Of every block its input is kept, and beside them what a model of one block keeps.
-    inputs = config.depth * scales.length * config.width * (2 if half else 4)
-    with torch.device("meta"):
-        one = VAR(replace(config, depth=1))
-    return Cost(flops=cost.flops, kept=inputs + transformer_cost(one, half=half).kept)
+    return cost_of(model, loss)
 
 
 def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:
@@ -213,12 +218,8 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
     return load_tokenizer(source, run.transformer.sides)
 
 
-def _given(vqvae: Tokenizer, shown: ConditionSize) -> tuple[tuple[str, Any, str], ...]:
-    """The fields of a transformer's config that are not chosen: name, value, and what gives it."""
-    return (
-        ("sides", vqvae.config.sides, "the tokenizer"),
-        ("repeats", vqvae.config.schedule.repeats, "the tokenizer"),
-        ("vocabulary", vqvae.config.vocabulary, "the tokenizer"),
-        ("code_width", vqvae.config.width, "the tokenizer"),
-        *((name, size, "the data") for name, size in shown._asdict().items()),
-    )
+def _given(vqvae: Tokenizer, shown: ConditionSize) -> dict[str, dict[str, Any]]:
+    """The fields of a transformer's config that are not chosen, by what gives them."""
+    config = vqvae.config
+    tokens = {"sides": config.sides, "repeats": config.schedule.repeats, "vocabulary": config.vocabulary}
+    return {"the tokenizer": {**tokens, "code_width": config.width}, "the data": shown._asdict()}

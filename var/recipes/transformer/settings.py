@@ -15,7 +15,7 @@ class TokenSettings:
     """The token maps that the transformer learns from."""
 
     cached: bool = True  # encode all images once, before training; else a batch at every step
-    variants: int = 1  # token maps kept of each image: they differ by flip, crop and temperature
+    variants: int = 1  # token maps of each image in the cache: they differ by flip, crop and temperature
     temperature: float = 0.0  # above 0, codes near the nearest one are drawn too
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from var.recipes.transformer.token_cache import TokenCache
 from var.tokenizer import Tokenizer
 from var.training.task import Numbers
 from var.transformer import VAR
+from var.transformer.told import ToldCodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,12 @@ class TransformerTask:
     vqvae: Tokenizer
     label_drop: float = 0.1  # probability of training an image without its label
     cache: TokenCache | None = None  # of the data that is trained on; None encodes every batch
+    temperature: float = 0.0  # of that, see `Tokenizer.encode`
 
     def __post_init__(self) -> None:
         self.vqvae.eval().requires_grad_(False)
+        if isinstance(told := self.model.told_embedding, ToldCodes):
+            told.codes.copy_(self.vqvae.codes(0))
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """Cross-entropy in nats per token, over all scales."""
@@ -62,7 +66,7 @@ class TransformerTask:
         # In full precision, as the images are generated later: it is a small part of the step.
         with torch.autocast(device.type, enabled=False):
             if self.cache is None:
-                token_maps = self.vqvae.encode(batch.images)
+                token_maps = self.vqvae.encode(batch.images, temperature=self.temperature, generator=generator)
                 return scales.flatten(token_maps), self.vqvae.inputs(token_maps)
             tokens = self.cache.draw(batch.indices, generator)
             return tokens, self.vqvae.inputs(scales.split(tokens))
