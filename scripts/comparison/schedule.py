@@ -1,9 +1,12 @@
 """Stages that need each other, made by a few processes: whatever is ready begins as soon as a process is free."""
 
+import multiprocessing
 import os
-import queue
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,6 +18,7 @@ from tqdm.auto import tqdm
 from comparison.processes import is_main, launched, part_from_launcher, start_server
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
+from var.errors import UserError
 from var.training.distributed import Processes
 
 Value = TypeVar("Value")
@@ -99,8 +103,8 @@ def carry_out(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage] | N
 
 def alone(work: Callable[..., Value], *arguments: Any) -> Value:
     """What `work` returns on the CPU in a process of its own, which belongs to no launcher and uses no device yet."""
-    with start_server().Pool(1, _start_worker, ("cpu",)) as pool:
-        return pool.apply(work, arguments)
+    with _workers(1, "cpu") as pool:
+        return pool.submit(work, *arguments).result()
 
 
 def _side_by_side(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage]) -> dict[str, Stage]:
@@ -112,33 +116,42 @@ def _side_by_side(jobs: Sequence[Job], place: Place, before: Mapping[str, Stage]
     assert len(names) == len(jobs), "two jobs have one name"
     assert all(names | done.keys() >= set(job.needs) for job in jobs), "a job needs one that is not there"
     total = len(jobs) + len(done)
-    ended: queue.SimpleQueue[tuple[Job, int, Stage | BaseException]] = queue.SimpleQueue()
     lines = list(place.lines)
-    worker = {"initializer": _start_worker, "initargs": (place.device,)}
-    with start_server().Pool(len(lines), **worker) as pool, _bar(len(jobs)) as bar:
+    running: dict[Future[Stage], tuple[Job, int]] = {}
+    with _workers(len(lines), place.device) as pool, _bar(len(jobs)) as bar:
         while len(done) < total:
             while lines and (ready := [job for job in waiting if done.keys() >= set(job.needs)]):
                 job, line = ready[0], lines.pop(0)
                 waiting.remove(job)
-                _begin(pool, job, place, done, line, ended)
-            job, line, outcome = ended.get()
-            if isinstance(outcome, BaseException):
-                raise outcome
-            done[job.name] = outcome
-            lines.append(line)
-            bar.update()
-        # Processes that are ended by force leave what others must sweep.
-        pool.close()
-        pool.join()
+                needed = (done[name] for name in job.needs)
+                running[pool.submit(job.work, place, *needed, *job.arguments, line=line)] = job, line
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                job, line = running.pop(future)
+                done[job.name] = future.result()
+                lines.append(line)
+                bar.update()
     return {**before, **{job.name: done[job.name] for job in jobs}}
 
 
-def _begin(pool: Any, job: Job, place: Place, done: dict[str, Stage], line: int, ended: queue.SimpleQueue) -> None:
-    def end(outcome: Stage | BaseException) -> None:
-        ended.put((job, line, outcome))
+@contextmanager
+def _workers(count: int, device: str) -> Iterator[ProcessPoolExecutor]:
+    """So many processes, which end at once if the block fails; what they train is saved and gone on with.
 
-    arguments = (place, *(done[name] for name in job.needs), *job.arguments)
-    pool.apply_async(job.work, arguments, {"line": line}, callback=end, error_callback=end)
+    Raises `UserError` if one of them is ended from outside.
+    """
+    others = set(multiprocessing.active_children())
+    with ProcessPoolExecutor(count, start_server(), _start_worker, (device,)) as pool:
+        try:
+            yield pool
+        except BaseException as failure:
+            for process in set(multiprocessing.active_children()) - others:
+                process.terminate()
+            if isinstance(failure, BrokenProcessPool):
+                raise UserError(
+                    "a process of the comparison was ended from outside, as the system does where memory runs out; "
+                    "make room and run the same command again to go on"
+                ) from failure
+            raise
 
 
 def _bar(total: int) -> tqdm:

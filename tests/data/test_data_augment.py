@@ -1,9 +1,11 @@
+import math
+
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from var.data import Compose, HorizontalFlip, RandomCrop, RandomResizedCrop, Shift
+from var.data import Compose, HorizontalFlip, RandomAffine, RandomCrop, RandomResizedCrop, Shift
 from var.data.augment import augment_many, split_framing
 from var.errors import UserError
 
@@ -71,13 +73,17 @@ def test_impossible_augmentations():
         draws(Shift(4, fill=0.0), 1)
     with pytest.raises(UserError, match=r"probability must lie in \[0, 1\], got 1.5"):
         HorizontalFlip(1.5)
+    with pytest.raises(UserError, match=r"an affine map must move by 0 to 1, got 1\.2"):
+        RandomAffine(1.2)
+    with pytest.raises(UserError, match=r"an affine map's probability must lie in \[0, 1\], got -0.1"):
+        RandomAffine(probability=-0.1)
 
 
 def generators(count, seed=0):
     return [torch.Generator().manual_seed(seed + index) for index in range(count)]
 
 
-ALL = [Shift(1), Shift(1, fill=0.5), HorizontalFlip(), RandomCrop(1.5), RandomResizedCrop(), HorizontalFlip(1)]
+ALL = [Shift(1), Shift(1, fill=0.5), HorizontalFlip(), RandomCrop(1.5), RandomResizedCrop(), RandomAffine(), Shift(0)]
 
 
 @pytest.mark.parametrize(
@@ -145,3 +151,17 @@ def test_a_framing_comes_first_or_works_on_the_image():
 def test_impossible_crops(make, message):
     with pytest.raises(UserError, match=message):
         make()
+
+
+def test_a_random_affine_map_moves_as_far_as_asked_and_as_often():
+    y, x = (torch.linspace(1 / 9 - 1, 1 - 1 / 9, 9) for _ in range(2))
+    planes = torch.stack((x.expand(9, 9), y[:, None].expand(9, 9))) / 2  # an affine map of a plane is a plane
+    generator = torch.Generator().manual_seed(0)
+    moved = [RandomAffine(0.1, probability=0.75)(planes, generator) for _ in range(400)]
+    assert 270 <= sum(not torch.equal(image, planes) for image in moved) <= 330
+    middles = torch.stack([image[:, 4, 4] for image in moved])  # a tenth of the side is 0.2 of [-1, 1], halved here
+    assert 0.09 < middles.abs().max() < 0.11  # cubic weights bend a plane a little
+    steps = torch.stack([image[0, 4, 5] - image[0, 4, 3] for image in moved]) / (planes[0, 4, 5] - planes[0, 4, 3])
+    assert 0.95 * math.exp(-0.1) < steps.min() < 0.93
+    assert 1.07 < steps.max() < 1.05 * math.exp(0.1)
+    assert torch.allclose(RandomAffine(0.0, 1.0)(planes, generator), planes, atol=1e-6)

@@ -19,6 +19,7 @@ def test_stages_are_made_after_those_that_they_need_and_once(forker, tmp_path):
     forker.run("adding_jobs.carried_out", tmp_path / "log", tmp_path / "stages", tmp_path / "report.json")
     told = json.loads((tmp_path / "report.json").read_text())
     assert told["error"] == "this job cannot be done"
+    assert told["killed"].startswith("a process of the comparison was ended from outside")
     stages, again = told["stages"], told["again"]
     assert list(stages) == ["last", "left", "right", "first"]
     assert {name: stage["record"]["sum"] for name, stage in stages.items()} == {

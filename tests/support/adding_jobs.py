@@ -2,6 +2,8 @@
 
 import json
 import multiprocessing
+import os
+import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -22,11 +24,18 @@ def fail(place, *stages, line):
     raise ValueError("this job cannot be done")
 
 
+def die(place, *stages, line):
+    """What a system that runs out of memory does."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
 def carried_out(folder, report):
-    """Carry out jobs of which one fails, then all of them twice; the error and the stages go to the file `report`."""
+    """Carry out jobs of which one fails or dies, then all twice; the errors and the stages go to the file `report`."""
     sys.path.append(SCRIPTS)
     from comparison import schedule
     from comparison.schedule import Job, Place, carry_out
+
+    from var.errors import UserError
 
     schedule.start_server = lambda: multiprocessing.get_context("fork")  # all that is needed is imported here
     place = Place(root=Path(folder), plan="plan", device="cpu")
@@ -35,6 +44,11 @@ def carried_out(folder, report):
         carry_out(jobs, place)
     except ValueError as error:
         told = {"error": str(error)}
+    jobs[2] = Job("right", die)
+    try:
+        carry_out(jobs, place)
+    except UserError as error:
+        told["killed"] = str(error)
     jobs[2] = Job("right", add, ("first", "first"))
     for name in ("stages", "again"):
         told[name] = {name: asdict(stage) for name, stage in carry_out(jobs, place).items()}
