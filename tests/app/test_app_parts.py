@@ -148,7 +148,7 @@ def test_controls_begin_at_what_the_model_recommends(model):
 
     from var.app.controls import guidance, usual
 
-    assert (usual(model, "guidance_scale"), guidance(model).value) == (1.1, 1.1)
+    assert (usual(model, "guidance_scale"), guidance(model).value) == (1.0, 1.0)
     listed = replace(model, recommended=replace(model.recommended, temperature=(1.0, 0.5), guidance_scale=12.0))
     assert (usual(listed, "temperature"), guidance(listed).maximum) == (0.5, 12.0)
     plain = replace(model, recommended=None)

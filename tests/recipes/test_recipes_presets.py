@@ -140,7 +140,7 @@ def test_the_digits_preset_is_the_one_that_was_measured():
     assert (first.optimizer, second.optimizer) == ("muon", "muon")
     assert (run.tokens.variants, run.tokens.temperature, run.label_drop) == (16, 0.2, 0.1)
     assert (run.transformer.depth, run.transformer.width, run.transformer.num_classes) == (3, 96, 10)
-    assert (run.sampling.guidance_scale, run.sampling.guidance_schedule) == (1.1, "constant")
+    assert (run.sampling.guidance_scale, run.sampling.guidance_schedule) == (1.0, "constant")
 
 
 @pytest.mark.parametrize("run", [vqvae_run("digits"), transformer_run("digits")])
