@@ -50,7 +50,7 @@ def test_a_set_is_what_the_protocol_says(sample_set, tmp_path, package):
     assert set(files(out)) == {"sample-set.json", *(f"{seed}.png" for seed in range(0, 1000, 100))}
     records = [read_record(out / f"{seed}.png") for seed in range(0, 1000, 100)]
     assert [record["class_label"] for record in records] == list(range(10))
-    assert {record["guidance_scale"] for record in records} == {{"var": 1.0}.get(package, 1.1)}
+    assert {record["guidance_scale"] for record in records} == {1.1}
     assert {record["rounding"] for record in records} == {"nearest"}
     about = json.loads((out / "sample-set.json").read_text(encoding="utf-8"))
     assert (about["part_of"], about["count"]) == ("digits", 10)

@@ -40,8 +40,8 @@ from var.transformer import VARConfig
 # Few variants near the nearest codes are learnt by heart: of one variant the distance is .056, but a sample lies
 # closer to the training images than a test image does with .79 (.5 is as it should be). With these it was .068 and
 # .66, with 32 at .3 and 1300 steps .09 to .13 and .62 to .59: how near is bought by how much is learnt by heart (one
-# seed, two tokenizers). Two passes for each map of 2x2 leave the distance and copy less: .67 for .71 (three seeds). Told
-# by codes, they need no guidance, which doubles the work: .070 without it, .081 told by an embedding (three seeds).
+# seed, two tokenizers). Two passes for each map of 2x2 leave the distance and copy less: .67 for .71 (three seeds).
+# Told by codes, they need no guidance, which doubles the work: .070 without, .081 told by an embedding (three seeds).
 _DIGITS = TransformerRun(
     tokens=TokenSettings(variants=16, temperature=0.2),
     transformer=VARConfig(
