@@ -116,8 +116,8 @@ ADVERSARIAL = [
     *("losses.adversarial=0.5", "losses.patch_channels=2", "losses.patch_layers=1", "losses.lecam=0.1"),
     *("data.flip=0.5", "data.crop=1.25"),
 ]
-TRANSFORMER_TINY = ["transformer.depth=1", "transformer.width=8"]
-# The temperature and the variants are those of the preset as it was.
+# The guidance, the temperature and the variants are those of the preset as it was.
+TRANSFORMER_TINY = ["transformer.depth=1", "transformer.width=8", "sampling.guidance_scale=1.1"]
 CACHED = ["tokens.variants=1", "tokens.temperature=0.15", "data.flip=0.5"]
 NOT_CACHED = ["tokens.cached=false", "tokens.variants=8", "tokens.temperature=0.15"]
 UNET_TINY = [

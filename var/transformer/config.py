@@ -37,8 +37,8 @@ class VARConfig:
     attention: Literal["causal", "markov"] = added("causal")  # to all coarser maps, or to the last `window` of them
     window: int = added(1)  # coarser maps that a map attends to beside itself where attention is "markov"
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
-    order: Literal["even", "raster"] = added("even")  # of the tokens in the maps that have several passes
-    told: Literal["token", "code"] = added("token")  # to later passes: an embedding of a token, or its code, projected
+    order: Literal["even", "raster"] = added("even", of="sides")  # of the tokens in the maps that have several passes
+    told: Literal["token", "code"] = added("token", of="sides")  # to later passes: a token's embedding, or its code
 
     def __post_init__(self) -> None:
         checks.fields(self)

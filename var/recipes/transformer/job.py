@@ -75,7 +75,7 @@ class TransformerJob(Job[TransformerRun]):
         size = shown_size(data, shown, encoder)
         given = {name: value for each in _given(vqvae, size).values() for name, value in each.items()}
         if vqvae.scales != model.schedule:
-            given["passes"] = ()  # those of a preset are for its own token maps
+            given |= {"passes": (), "order": "even", "told": "token"}  # a preset's are for its own token maps
         model = replace(model, **given)
         run = configured(replace(run, transformer=model), arguments)
         return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init, encoder=encoder)
