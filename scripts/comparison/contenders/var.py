@@ -157,10 +157,12 @@ class VARContender(Contender):
         out = pipeline(sampling=sampling, return_intermediates=True, **call)
         assert out.intermediates is not None
         names = [in_pixels(shape) for shape in pipeline.vqvae.config.schedule.shapes]
+        total = pipeline.transformer.passes.total
+        cost = "Every column costs one pass" if total == len(names) else f"All columns cost {total} passes"
         return Process(
             title="VAR: from coarse to fine",
             caption="Each column is the image decoded after one more scale; watch when the class can be told, and what "
-            "the finer scales still add. Every column costs one pass of the transformer.",
+            f"the finer scales still add. {cost} of the transformer.",
             alt=f"A VAR sample after each of its {len(names)} scales, from blurred to sharp.",
             stages=[stage.cpu() * 2 - 1 for stage in out.intermediates],
             names=names,
