@@ -11,6 +11,7 @@ from comparison.families import FAMILIES
 from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
 from diffusion_baseline.sampling_settings import SamplingSettings
+from var.data import digits, shapes
 from var.errors import UserError
 from var.recipes.transformer.presets import transformer_run
 
@@ -80,3 +81,10 @@ def test_a_pipeline_without_a_run_is_compared_as_it_recommends():
             pipeline.sampling = recommended
             guidance.append(CONTENDERS[key].plan_of(pipeline, None).headline.guidance_scale)
         assert guidance == [1.5, 3.5]
+
+
+def test_tokens_are_encoded_beforehand_where_that_is_less_than_what_is_looked_at():
+    data = {"digits": digits("train"), "many": shapes("train"), "few": shapes("train", length=100)}
+    plans = {name: FAMILIES["raster"].plan("digits" if name == "digits" else "shapes-32", data[name]) for name in data}
+    found = {name: plan.runs["transformer"].tokens.cached for name, plan in plans.items()}
+    assert found == {"digits": True, "many": False, "few": True}

@@ -78,6 +78,10 @@ class VARContender(Contender):
                 f"the token maps of the preset {preset!r} make images of {made}, got data of {given}; give "
                 f"--size {vqvae.image_size[0]}, or a --preset for that size"
             )
+        training, tokens = transformer.training, transformer.tokens
+        if tokens.cached and len(data) * tokens.variants > training.steps * training.batch_size:
+            # All would take longer to encode than those that are looked at, and leave no seconds to train in.
+            transformer = replace(transformer, tokens=replace(tokens, cached=False))
         shown = replace(transformer.transformer, **given_by(data, transformer.data))
         headline = transformer.sampling
         return ModelPlan(
