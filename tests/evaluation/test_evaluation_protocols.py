@@ -42,9 +42,9 @@ def test_every_protocol_is_a_call_of_its_pipeline_and_fit_for_json(key):
     assert found.to_dict()["count"] == len(found.labels())
 
 
-def test_the_digits_are_sampled_as_their_presets_say():
+def test_the_digits_are_sampled_as_their_presets_say_but_for_the_guidance_of_sets_of_before():
     found = protocol("digits").sampling
-    defaults = replace(transformer_run("digits").sampling, guidance_scale=1.1)  # as sets of before were drawn
+    defaults = replace(transformer_run("digits").sampling, guidance_scale=1.1)
     assert all(getattr(defaults, name) == value for name, value in found.items())
     assert protocol("digits", paradigm="diffusion").sampling["guidance_scale"] == diffusion_run("digits").guidance_scale
 

@@ -152,6 +152,7 @@ class RandomAffine(_ManyAtOnce):
 
     A shift is a share of the image, a turn is in radians, a zoom is the logarithm of the magnification, a shear is a
     share of the distance to the middle. All are uniform in [-most, most]. What comes into view repeats the border.
+    An image that is not square is turned as if it were, which shears it a little.
     """
 
     most: float = 0.15
@@ -159,7 +160,7 @@ class RandomAffine(_ManyAtOnce):
 
     def __post_init__(self):
         if not 0 <= self.most <= 1:
-            raise UserError(f"an affine map must move by 0 to 1, got {self.most}; 0.15 is a sixth of the image")
+            raise UserError(f"an affine map must move by 0 to 1, got {self.most}; 0.15 is usual")
         if not 0 <= self.probability <= 1:
             raise UserError(f"an affine map's probability must lie in [0, 1], got {self.probability}; 0.8 leaves some")
 

@@ -82,6 +82,7 @@ _OUR_SETTING = "none: a setting of ours"
 _DIGITS = SamplingProtocol(
     name="digits",
     paradigm="var",
+    # The preset needs no guidance by now; another protocol would refuse the sets that were drawn by this one.
     sampling={"guidance_scale": 1.1, "guidance_schedule": "constant", "top_k": 0, "top_p": 0.0},
     image_size=8,
     channels=1,

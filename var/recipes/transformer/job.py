@@ -2,7 +2,7 @@
 
 import argparse
 import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,8 +74,8 @@ class TransformerJob(Job[TransformerRun]):
         encoder = open_text_encoder(arguments, shown)
         size = shown_size(data, shown, encoder)
         given = {name: value for each in _given(vqvae, size).values() for name, value in each.items()}
-        if vqvae.scales != model.schedule:
-            given |= {"passes": (), "order": "even", "told": "token"}  # a preset's are for its own token maps
+        if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
+            given = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"} | given
         model = replace(model, **given)
         run = configured(replace(run, transformer=model), arguments)
         return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init, encoder=encoder)
