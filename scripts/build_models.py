@@ -37,6 +37,7 @@ class Plan:
     data: str
     tokenizer: str  # presets
     transformer: str
+    decoder: str = ""  # without, it stays the tokenizer's
     diffusion: str = ""  # without, there is no twin
     seed: int = 0
     call: str = ""  # the example of the cards, where it is another than usual
@@ -44,7 +45,7 @@ class Plan:
 
 MODELS = {
     "digits": Plan(data="digits", tokenizer="digits", transformer="digits", diffusion="digits"),
-    "emoji": Plan(data="emoji", tokenizer="emoji-32", transformer="emoji-32", diffusion="emoji-32"),
+    "emoji": Plan(data="emoji", tokenizer="emoji-32", transformer="emoji-32", decoder="emoji-32", diffusion="emoji-32"),
     "shapes-text": Plan(
         data="shapes?combinations=seen",
         tokenizer="shapes-text-32",
@@ -93,15 +94,16 @@ def _build(name: str, options: argparse.Namespace) -> int:
 
 
 def _runs(name: str, options: argparse.Namespace) -> list[tuple[str, Path, list[str]]]:
-    """Package, folder and words of the command that trains each part: tokenizer, transformer, U-Net."""
+    """Package, folder and words of the command that trains each part: tokenizer, transformer, decoder, U-Net."""
     plan, home = MODELS[name], options.runs / name
-    vqvae, transformer, unet = home / "vqvae", home / "transformer", home / "diffusion"
+    vqvae, transformer, decoder, unet = (home / part for part in ("vqvae", "transformer", "decoder", "diffusion"))
     shared = ["--seed", str(plan.seed), "--device", "cpu", *(["--quiet"] if options.quiet else [])]
     shared += [word for each in options.assignments for word in ("--set", each)]
     runs = [
         ("var", vqvae, ["train", "vqvae"], plan.tokenizer),
         ("var", transformer, ["train", "transformer", "--vqvae", str(vqvae)], plan.transformer),
     ]
+    runs += [("var", decoder, ["train", "decoder", "--init", str(transformer)], plan.decoder)] * bool(plan.decoder)
     runs += [("diffusion_baseline", unet, ["train"], plan.diffusion)] * bool(plan.diffusion)
     return [
         (package, folder, [*words, plan.data, "--preset", preset, "--output", str(folder), *shared])
@@ -123,12 +125,17 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
     from diffusion_baseline import DiffusionPipeline
     from diffusion_baseline.job import DiffusionJob
     from var import VARPipeline
+    from var.recipes.decoder.job import DecoderJob
     from var.recipes.transformer.job import TransformerJob
     from var.recipes.vqvae.job import VQVAEJob
 
     first, second, *others = commands
-    jobs = [VQVAEJob.of(first), TransformerJob.of(second)]
-    ours = VARPipeline.from_pretrained(second.output).to(torch.bfloat16)
+    jobs: list[Job[Any]] = [VQVAEJob.of(first), TransformerJob.of(second)]
+    last = second
+    if MODELS[name].decoder:
+        last, *others = others
+        jobs.append(DecoderJob.of(last))
+    ours = VARPipeline.from_pretrained(last.output).to(torch.bfloat16)
     ours.sampling = jobs[1].settings.sampling  # which runs of before were saved without
     tokenizer = {f"tokenizer: {key}": value for key, value in _scores(jobs[0], first, ours.vqvae).items()}
     _store(ours, name, options, jobs, tokenizer | _scores(jobs[1], second, ours.transformer, ours.vqvae))

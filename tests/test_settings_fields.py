@@ -24,6 +24,8 @@ from var.evaluation.features.classifier import ClassifierConfig
 from var.generation.sampling_settings import SamplingSettings
 from var.recipes.autoencoder.losses import AutoencoderLosses
 from var.recipes.autoencoder.settings import AutoencoderRun
+from var.recipes.decoder.losses import DecoderLosses
+from var.recipes.decoder.settings import DecoderRun
 from var.recipes.transformer.settings import TokenSettings, TransformerRun
 from var.recipes.vqvae.losses import ReconstructionLosses, VQVAELosses
 from var.recipes.vqvae.settings import VQVAERun
@@ -43,6 +45,7 @@ WHOLE = {
     UNetConfig: UNET,
     AutoencoderConfig: {},
     AutoencoderLosses: {},
+    DecoderLosses: {},
     ReconstructionLosses: {},
     VQVAELosses: {},
     SamplingSettings: {},
@@ -56,6 +59,7 @@ WHOLE = {
     CheckpointSettings: {},
     GeneratorSettings: {"training": TRAINING},
     AutoencoderRun: {"training": TRAINING},
+    DecoderRun: {"training": TRAINING},
     VQVAERun: {"training": TRAINING},
     TransformerRun: {"training": TRAINING},
     DiffusionRun: {"training": TRAINING, "unet": UNetConfig(**UNET)},

@@ -31,15 +31,19 @@ def equal_flops(plan: Comparison) -> Comparison:
 
 
 def _cost(plan: Comparison, model: str) -> dict[str, int]:
+    """Operations of every stage's training, each counted after the untrained models of those before it."""
     with TemporaryDirectory() as folder:
-        return {
-            stage: _stage_cost(plan, model, stage, run, Path(folder) / stage)
-            for stage, run in plan.models[model].runs.items()
-        }
+        before: dict[str, Path] = {}
+        costs: dict[str, int] = {}
+        for stage, run in plan.models[model].runs.items():
+            costs[stage] = _stage_cost(plan, model, stage, run, before, Path(folder) / stage)
+            before[stage] = Path(folder) / stage
+        return costs
 
 
-def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, folder: Path) -> int:
+def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, before: dict[str, Path], folder: Path) -> int:
     data = plan.data.part("train")
     some = Chosen(data, torch.arange(min(run.training.batch_size, len(data))))
-    job = FAMILIES[model].job(stage, seeded(run, plan.data.source, 0), some, {})
-    return counted(job, folder, "cpu")["train_flops"]
+    # One step, times their number: what is done once before a training is cut short with it.
+    job = FAMILIES[model].job(stage, shortened(seeded(run, plan.data.source, 0), 1), some, before)
+    return counted(job, folder, "cpu", save=True)["train_flops"] * run.training.steps

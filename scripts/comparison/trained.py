@@ -18,6 +18,7 @@ from var.errors import UserError, listed
 from var.foreign.documents import read_json
 from var.hub.layout import PIPELINE_INDEX
 from var.paths import expanded
+from var.recipes.decoder.job import DecoderJob
 from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dict
 from var.weights import add_to_digest
 
@@ -91,17 +92,21 @@ def family_of(source: str) -> Contender:
 def load_trained(contender: Contender, source: str) -> tuple[Any, Any]:
     """The pipeline in a folder, and the settings of its run, None for one that is only a pipeline.
 
-    Of a run that kept its best weights, the network has those.
+    Of a run that kept its best weights, the network has those. The run of a decoder does not tell how the transformer
+    before it was trained; the pipeline tells how it is sampled.
     """
     folder = expanded(source)
     pipeline = contender.pipeline.from_pretrained(folder)  # pyright: ignore[reportAttributeAccessIssue]
     best, settings = folder / "checkpoints" / "best", folder / RUN_FILE
     network = getattr(pipeline, contender.network)
+    values = read_settings(settings) if settings.is_file() else {}
+    if values.get(FACTS, {}).get("kind") == DecoderJob.kind:
+        return pipeline, None
     if best.is_dir():
         network.load_state_dict(type(network).from_pretrained(best).state_dict())
-    if not settings.is_file():
+    if not values:
         return pipeline, None
-    values = {name: value for name, value in read_settings(settings).items() if name != FACTS}
+    del values[FACTS]
     return pipeline, settings_from_dict(contender.run, values, str(settings))
 
 

@@ -182,12 +182,17 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
     }
 
 
-def counted(job: runs.Job[Any], folder: Path, device: str) -> dict[str, int]:
-    """Parameters and operations of a training; `folder` is for what it needs besides, such as tokens."""
+def counted(job: runs.Job[Any], folder: Path, device: str, *, save: bool = False) -> dict[str, int]:
+    """Parameters and operations of a training; `folder` is for what it needs besides, such as tokens.
+
+    With `save` the untrained model is left there.
+    """
     session = Session(folder=RunFolder(folder), processes=Processes(device), progress=False, workers=0, trackers=())
     prepared = job.prepare(session)
     prepared.task.model.to(session.processes.device)
-    parameters = sum(weight.numel() for weight in prepared.task.model.parameters())
+    parameters = sum(weight.numel() for weight in prepared.task.model.parameters()) if job.adds_parameters else 0
+    if save:
+        job.save(prepared.task, folder)
     flops = training_flops(prepared.task, prepared.data, job.settings.training)
     return {"parameters": parameters, "train_flops": flops}
 

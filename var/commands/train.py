@@ -1,10 +1,10 @@
-"""`var train`: the tokenizer, then the transformer, or an autoencoder, on one's own images."""
+"""`var train`: the tokenizer, then the transformer, then the decoder, or an autoencoder, on one's own images."""
 
 import argparse
 
 from var.command_line.run_options import RESUMES, add_run_arguments
 
-HELP = "train a tokenizer, a transformer or an autoencoder, or go on with it"
+HELP = "train a tokenizer, a transformer, a decoder or an autoencoder, or go on with it"
 
 __all__ = ["HELP", "RESUMES", "add_arguments", "run"]
 
@@ -26,6 +26,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="the trained tokenizer: folder of its run, saved model, or official file",
     )
     transformer.add_argument("--variant", help="which of the published models --init means, for example d16")
+    text = "train the decoder of a trained model (--init) on tokens that its transformer draws"
+    add_run_arguments(stages.add_parser("decoder", help=text, description=text), "emoji-32")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -36,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
         from var.recipes.vqvae.job import VQVAEJob as StageJob
     elif arguments.stage == "autoencoder":
         from var.recipes.autoencoder.job import AutoencoderJob as StageJob
+    elif arguments.stage == "decoder":
+        from var.recipes.decoder.job import DecoderJob as StageJob
     else:
         from var.recipes.transformer.job import TransformerJob as StageJob
     train_command(arguments, StageJob.of)

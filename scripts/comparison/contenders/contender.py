@@ -16,6 +16,7 @@ from comparison.stages import settings_key
 from var.configs import config_to_dict
 from var.data.base import ImageData
 from var.evaluation.report.html import Html
+from var.recipes.decoder.settings import DecoderRun
 from var.runs.job import Job, shown_size
 from var.runs.settings import DataSettings
 from var.terms import UNKNOWN, Terms
@@ -90,8 +91,8 @@ class Contender(ABC):
     named_only: ClassVar[bool] = False  # whether it is compared only where it is asked for
     color: ClassVar[str]  # of the palette of `var.evaluation.report.drawing`
     pipeline: ClassVar[type]  # of a trained model
-    run: ClassVar[type]  # the settings of the run that leaves one
-    network: ClassVar[str]  # the attribute of a pipeline that its last run trains
+    run: ClassVar[type]  # the settings of the run that leaves the first one
+    network: ClassVar[str]  # the attribute of a pipeline that `run` trains
     samplers: ClassVar[Mapping[str, str]]  # what rows call the ways to an image -> mark in plots
     sampler_titles: ClassVar[Mapping[str, str]] = {}  # where it is not the name in capitals
     other_mark: ClassVar[str] = "D"  # of samplers that have none of their own
@@ -124,7 +125,7 @@ class Contender(ABC):
 
     @abstractmethod
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
-        """The training of a stage; `before` are the folders of earlier ones, nothing where it is only planned."""
+        """The training of a stage; `before` are the folders of earlier ones."""
 
     @abstractmethod
     def image_shape(self, pipeline: Any) -> tuple[int, int, int]:
@@ -225,10 +226,12 @@ class Contender(ABC):
 
 
 def shortened(run: Any, steps: int) -> Any:
-    """The same run with fewer steps of training; the averaging window shrinks with it."""
+    """The same run with fewer steps of training; the averaging window shrinks with it, and what is drawn for it."""
     training = run.training
-    decay = 1 - min(1.0, (1 - training.ema_decay) * training.steps / steps) if training.ema_decay else 0.0
-    return replace(run, training=replace(training, steps=steps, ema_decay=decay))
+    share = min(1.0, steps / training.steps)
+    decay = 1 - min(1.0, (1 - training.ema_decay) / share) if training.ema_decay else 0.0
+    drawn = {"samples": max(1, round(run.samples * share))} if isinstance(run, DecoderRun) else {}
+    return replace(run, training=replace(training, steps=steps, ema_decay=decay), **drawn)
 
 
 def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: Any, size: int = 200) -> Tensor:

@@ -1,4 +1,4 @@
-"""VAR as a contender: a tokenizer and a transformer, trained one after the other."""
+"""VAR as a contender: a tokenizer, a transformer and, by choice, the decoder again, one after the other."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
@@ -21,6 +21,8 @@ from var.generation import VARPipeline
 from var.generation.sampling_settings import SamplingSettings
 from var.images import to_uint8
 from var.quantities import fixed
+from var.recipes.decoder.job import DecoderJob
+from var.recipes.decoder.presets import PRESETS as DECODERS
 from var.recipes.transformer.job import TransformerJob
 from var.recipes.transformer.presets import PRESETS as TRANSFORMERS
 from var.recipes.transformer.presets import transformer_run
@@ -84,11 +86,11 @@ class VARContender(Contender):
             transformer = replace(transformer, tokens=replace(tokens, cached=False))
         shown = replace(transformer.transformer, **given_by(data, transformer.data))
         headline = transformer.sampling
+        runs = {"tokenizer": replace(tokenizer, vqvae=vqvae), "transformer": replace(transformer, transformer=shown)}
+        if preset in DECODERS:
+            runs["decoder"] = replace(DECODERS[preset], data=transformer.data, drawing=headline)
         return ModelPlan(
-            runs={
-                "tokenizer": replace(tokenizer, vqvae=vqvae),
-                "transformer": replace(transformer, transformer=shown),
-            },
+            runs=runs,
             steps=shown.drawing.total,
             headline=headline,
             sweep=self._guided(headline, SHOWN.get(preset, GUIDANCE)),
@@ -110,16 +112,13 @@ class VARContender(Contender):
         return tuple(replace(headline, guidance_scale=scale) for scale in scales)
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
-        """The transformer learns the tokens of the tokenizer before it."""
+        """The transformer learns the tokenizer's tokens, the decoder those that the transformer draws."""
         if stage == "tokenizer":
             return VQVAEJob(settings=run, data=data)
-        if before:
-            vqvae = VQVAE.from_pretrained(before["tokenizer"])
-        else:
-            model = run.transformer
-            planned = next(each.vqvae for each in TOKENIZERS.values() if each.vqvae.schedule == model.schedule)
-            own = {"in_channels": data.shape[0], "vocabulary": model.vocabulary, "width": model.code_width}
-            vqvae = VQVAE(replace(planned, **own))
+        if stage == "decoder":
+            start = VARPipeline.from_pretrained(before["transformer"])
+            return DecoderJob(settings=run, data=data, start=start, encoder=encoder_of(run.data.text))
+        vqvae = VQVAE.from_pretrained(before["tokenizer"])
         return TransformerJob(settings=run, data=data, vqvae=vqvae, encoder=encoder_of(run.data.text))
 
     def image_shape(self, pipeline: VARPipeline) -> tuple[int, int, int]:

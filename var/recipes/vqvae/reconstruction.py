@@ -65,18 +65,22 @@ class ReconstructionTask:
         batch: Batch,
         last_layer: Tensor,
         generator: torch.Generator,
+        *,
+        shown: Float[Tensor, "batch c h w"] | None = None,
     ) -> tuple[Tensor, Numbers]:
         """The weighted losses of a reconstruction of the `batch`, and numbers to log.
 
-        `last_layer` is the weight of the decoder's last layer, at which gradients are compared.
+        `last_layer` is the weight of the decoder's last layer, at which gradients are compared; `shown` is what the
+        discriminator sees in place of the reconstruction.
         """
         distance, numbers = self._distance(reconstruction, batch.images)
         if not (self._adversary and self.opponent_learns):
             return distance, numbers
-        self._reconstructions[id(batch)] = reconstruction.detach()
+        shown = reconstruction if shown is None else shown
+        self._reconstructions[id(batch)] = shown.detach()
         if not (weight := self.losses.adversarial_weight(self._step)):
             return distance, numbers
-        judgement, judged = self._adversary.judgement(reconstruction, distance, last_layer, weight, generator)
+        judgement, judged = self._adversary.judgement(shown, distance, last_layer, weight, generator)
         return distance + judgement, numbers | judged
 
     def opponent_loss(self, opponent: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:

@@ -1,0 +1,34 @@
+"""The decoders as a table.
+
+| preset | trained here | hyperparameters |
+|---|---|---|
+| emoji-32 | yes, on a CPU | found here |
+"""
+
+from var.errors import chosen
+from var.recipes.decoder.settings import DecoderRun
+from var.runs.settings import CheckpointSettings, EvaluationSettings
+from var.training import TrainingConfig
+
+_EMOJI_32 = DecoderRun(
+    training=TrainingConfig(
+        steps=400,
+        batch_size=32,
+        learning_rate=1e-3,
+        betas=(0.0, 0.99),
+        weight_decay=0.0,
+        warmup=0.1,
+        clip_norm=1.0,
+        ema_decay=0.99,
+    ),
+    evaluation=EvaluationSettings(every=400, judge_steps=900),
+    checkpoints=CheckpointSettings(every=100),
+)
+
+PRESETS: dict[str, DecoderRun] = {"emoji-32": _EMOJI_32}
+"""The run of each decoder, by its name."""
+
+
+def decoder_run(name: str) -> DecoderRun:
+    """The run of the preset `name`; raises `UserError` with suggestions for an unknown one."""
+    return chosen(name, PRESETS, "decoder preset")

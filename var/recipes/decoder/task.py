@@ -1,0 +1,66 @@
+"""Training of a decoder on drawn tokens: a discriminator compares what comes out of them with images."""
+
+import copy
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int64
+from torch import Generator, Tensor, nn
+
+from var.data.batches import Batch
+from var.recipes.decoder.losses import DecoderLosses
+from var.recipes.vqvae.reconstruction import ReconstructionTask
+from var.tokenizer import Tokenizer
+from var.training.task import Numbers
+
+
+class DecoderTask(ReconstructionTask):
+    """Decode drawn tokens into what a discriminator takes for images, and the tokens of images into these.
+
+    Trains what `tokenizer.decoding()` gives, in place; `drawn` are tokens of all scales. Encoder and codes stand still,
+    so that the transformer's tokens mean what they meant.
+    """
+
+    losses: DecoderLosses
+
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        drawn: Int64[Tensor, "drawn length"],
+        losses: DecoderLosses | None = None,
+        *,
+        seed: int = 0,
+    ) -> None:
+        self.tokenizer = tokenizer.eval().requires_grad_(False)
+        config = tokenizer.config
+        decoder = nn.Sequential(*tokenizer.decoding()).requires_grad_(True)
+        super().__init__(decoder, losses or DecoderLosses(), (config.in_channels, *config.image_size), seed=seed)
+        self.drawn = drawn
+        self._before = copy.deepcopy(decoder).requires_grad_(False) if self.losses.stay else None
+        self._last = [module for module in decoder.modules() if isinstance(module, nn.Conv2d)][-1]
+
+    def loss(self, model: nn.Module, batch: Batch, generator: Generator) -> tuple[Tensor, Numbers]:
+        """The error of reconstructions, and what the discriminator and the decoder of before say of drawn images."""
+        images = batch.images
+        rows = torch.randint(len(self.drawn), (len(images),), generator=generator, device=images.device)
+        own, drawn = self._latents(images, self.drawn[rows.to(self.drawn.device)].to(images.device))
+        reconstruction, made = model(torch.cat((own, drawn))).split(len(images))
+        made = made.clamp(-1, 1)
+        loss, numbers = self.judged(reconstruction, batch, self._last.weight, generator, shown=made)
+        if self._before is not None:
+            with torch.no_grad():
+                before = self._before.to(images.device)(drawn).clamp(-1, 1)
+            moved = F.mse_loss(made, before)
+            loss, numbers = loss + self.losses.stay * moved, numbers | {"moved": moved.detach()}
+        return loss, numbers
+
+    @torch.no_grad()
+    def _latents(
+        self, images: Float[Tensor, "batch c h w"], tokens: Int64[Tensor, "batch length"]
+    ) -> tuple[Float[Tensor, "batch width h w"], Float[Tensor, "batch width h w"]]:
+        """Accumulated latents of images, and of tokens."""
+        tokenizer = self.tokenizer.to(images.device)
+        with torch.autocast(images.device.type, enabled=False):
+            maps = tokenizer.encode(images), tokenizer.scales.split(tokens)
+            own, drawn = (tokenizer.accumulate(each)[-1] for each in maps)
+            return own, drawn
