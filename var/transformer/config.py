@@ -39,6 +39,7 @@ class VARConfig:
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
     order: Literal["even", "raster"] = added("even", of="sides")  # of the tokens in the maps that have several passes
     told: Literal["token", "code"] = added("token", of="sides")  # to later passes: a token's embedding, or its code
+    output: Literal["token", "code"] = added("token")  # weights of a token's logit: its own, or computed from its code
 
     def __post_init__(self) -> None:
         checks.fields(self)

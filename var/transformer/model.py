@@ -13,6 +13,7 @@ from var.errors import UserError
 from var.hub import PretrainedModel
 from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
+from var.transformer.head import CodeHead
 from var.transformer.told import ToldCodes
 
 
@@ -63,7 +64,10 @@ class VAR(PretrainedModel, nn.Module):
         self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head_adaln = AdaLN(width, 2)
-        self.head = nn.Linear(width, config.vocabulary)
+        if config.output == "code":
+            self.head = CodeHead(config.vocabulary, config.code_width, width)
+        else:
+            self.head = nn.Linear(width, config.vocabulary)
         self.register_buffer("mask", self.passes.mask(config.coarser), persistent=False)
         self.register_buffer("scale_index", scales.scale_index(), persistent=False)
         if not self.passes.single:
@@ -91,7 +95,10 @@ class VAR(PretrainedModel, nn.Module):
                 if config.gate_std is not None and module.parts == len(Modulation._fields):
                     # gamma1 and gamma2 come first.
                     module.linear.weight[: 2 * config.width].mul_(config.gate_std / config.modulation_std)
-        _draw(self.head.weight, 0.02)
+        if isinstance(self.head, CodeHead):
+            self.head.reset_parameters()
+        else:
+            _draw(self.head.weight, 0.02)
         for block in self.blocks:
             assert isinstance(block, Block)
             for projection in (block.attention.projection, block.mlp.fc2):

@@ -13,6 +13,7 @@ from var.recipes.transformer.token_cache import TokenCache
 from var.tokenizer import Tokenizer
 from var.training.task import Numbers
 from var.transformer import VAR
+from var.transformer.head import CodeHead
 from var.transformer.told import ToldCodes
 
 
@@ -28,8 +29,9 @@ class TransformerTask:
 
     def __post_init__(self) -> None:
         self.vqvae.eval().requires_grad_(False)
-        if isinstance(told := self.model.told_embedding, ToldCodes):
-            told.codes.copy_(self.vqvae.codes(0))
+        for part in (self.model.told_embedding, self.model.head):
+            if isinstance(part, ToldCodes | CodeHead):
+                part.codes.copy_(self.vqvae.codes(0))
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
         """Cross-entropy in nats per token, over all scales."""
