@@ -146,11 +146,12 @@ def test_pictures_say_what_repeats_them_and_stages_end_in_the_image(model, tmp_p
 def test_controls_begin_at_what_the_model_recommends(model):
     from dataclasses import replace
 
-    from var.app.controls import guidance, usual
+    from var.app.controls import guidance, moved, usual
 
     assert (usual(model, "guidance_scale"), guidance(model).value) == (1.0, 1.0)
     listed = replace(model, recommended=replace(model.recommended, temperature=(1.0, 0.5), guidance_scale=12.0))
     assert (usual(listed, "temperature"), guidance(listed).maximum) == (0.5, 12.0)
+    assert moved(listed, {"temperature": 0.5, "guidance_scale": 11.0}) == {"guidance_scale": 11.0}
     plain = replace(model, recommended=None)
     assert (usual(plain, "temperature"), usual(None, "sampler", "ddim"), guidance(plain).value) == (1.0, "ddim", 3.0)
 

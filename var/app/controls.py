@@ -75,6 +75,11 @@ def usual(model: LoadedModel | None, name: str, otherwise: Any = None) -> Any:
     return otherwise if value is None else value[-1] if isinstance(value, tuple) else value
 
 
+def moved(model: LoadedModel, values: dict[str, Any]) -> dict[str, Any]:
+    """The settings whose controls were moved: one number would replace what is recommended for each scale."""
+    return {name: value for name, value in values.items() if value != usual(model, name)}
+
+
 def gallery_of(label: str) -> gr.Gallery:
     """Where images are shown side by side, pixel by pixel, and can be downloaded."""
     return gr.Gallery(

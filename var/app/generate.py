@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import gradio as gr
 
-from var.app.controls import gallery_of, guidance, seeded, showing, usual
+from var.app.controls import gallery_of, guidance, moved, seeded, showing, usual
 from var.app.drawing import Asked, Drawn, draw, stage_images
 from var.app.messages import told
 from var.app.models import Models
@@ -59,7 +59,8 @@ def tab(models: Models, page: gr.Blocks) -> Made:
         p: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 (how gradio is told that a function shows progress)
     ):
-        settings = {"guidance_scale": float(scale), "temperature": float(heat), "top_k": int(k), "top_p": float(p)}
+        values = {"guidance_scale": float(scale), "temperature": float(heat), "top_k": int(k), "top_p": float(p)}
+        settings = moved(model, values)
         steps = len(model.pipeline.vqvae.scales)
         asked = Asked.of(model, shown, prompt, number, COUNT)
         made = draw(models, model, asked, settings, progress, title="scales", steps=steps)
