@@ -83,6 +83,14 @@ class SamplingSettings:
         """These settings but for the keywords of a call, in which scales may be any sequence."""
         return updated(self, type(self), keywords)
 
+    def unlisted(self) -> Self:
+        """Those for any number of scales: what is listed by scale is as it is by default."""
+        names = ("guidance_scale", *LISTED)
+        return replace(
+            self,
+            **{f.name: f.default for f in fields(self) if f.name in names and isinstance(getattr(self, f.name), tuple)},
+        )
+
     def at(self, scale: int, scales: int) -> AtScale:
         """Those of `scale`, of so many `scales`; raises `UserError` for lists of another length."""
         own = {name: values[scale] for name in LISTED if (values := self._listed(name, scales)) is not None}

@@ -40,7 +40,9 @@ class RasterContender(VARContender):
         count = vqvae.schedule.length
         drawn = {"passes": (count,), "order": "raster", "told": "code"}
         model = replace(transformer.transformer, sides=vqvae.sides, repeats=(), **drawn)
-        headline, *grid = (replace(each, guidance_schedule="constant") for each in (plan.headline, *plan.grid))
+        headline, *grid = (
+            replace(each.unlisted(), guidance_schedule="constant") for each in (plan.headline, *plan.grid)
+        )
         run = replace(transformer, transformer=model, sampling=headline)
         return replace(
             plan,

@@ -84,9 +84,10 @@ def _mark_style(model: str, face: str) -> dict[str, Any]:
 
 def _families(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that a line joins, as their family says."""
-    families: dict[tuple[Any, ...], list[Row]] = {}
+    families: dict[tuple[str, ...], list[Row]] = {}
     for row in sorted(rows, key=lambda row: row[FAMILIES[row["model"]].order]):
-        families.setdefault((row["model"], *map(row.get, FAMILIES[row["model"]].alike)), []).append(row)
+        alike = map(str, map(row.get, FAMILIES[row["model"]].alike))  # what is listed by scale is no key
+        families.setdefault((row["model"], *alike), []).append(row)
     return list(families.values())
 
 

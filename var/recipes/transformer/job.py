@@ -64,7 +64,11 @@ class TransformerJob(Job[TransformerRun]):
         model = run.transformer
         if start is not None:  # the architecture of trained weights with the regularisation of the preset
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
-            run = replace(run, transformer=model)
+        if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
+            own = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"}
+            model, run = replace(model, **own), replace(run, sampling=run.sampling.unlisted())
+        model = replace(model, **_tokens(vqvae))
+        run = replace(run, transformer=model)
         asked = configured(run, arguments)
         shown = asked.data  # what is shown decides on the model
         if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
@@ -72,11 +76,7 @@ class TransformerJob(Job[TransformerRun]):
             run = replace(run, sampling=replace(run.sampling, guidance_scale=1.0))
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
-        size = shown_size(data, shown, encoder)
-        given = {name: value for each in _given(vqvae, size).values() for name, value in each.items()}
-        if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
-            given = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"} | given
-        model = replace(model, **given)
+        model = replace(model, **shown_size(data, shown, encoder)._asdict())
         run = configured(replace(run, transformer=model), arguments)
         return cls(settings=run, data=data, vqvae=vqvae, start=start, init=arguments.init, encoder=encoder)
 
@@ -220,6 +220,11 @@ def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, 
 
 def _given(vqvae: Tokenizer, shown: ConditionSize) -> dict[str, dict[str, Any]]:
     """The fields of a transformer's config that are not chosen, by what gives them."""
+    return {"the tokenizer": _tokens(vqvae), "the data": shown._asdict()}
+
+
+def _tokens(vqvae: Tokenizer) -> dict[str, Any]:
+    """The fields of a transformer's config that its tokenizer gives."""
     config = vqvae.config
     tokens = {"sides": config.sides, "repeats": config.schedule.repeats, "vocabulary": config.vocabulary}
-    return {"the tokenizer": {**tokens, "code_width": config.width}, "the data": shown._asdict()}
+    return {**tokens, "code_width": config.width}
