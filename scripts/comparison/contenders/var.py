@@ -88,7 +88,9 @@ class VARContender(Contender):
         headline = transformer.sampling
         runs = {"tokenizer": replace(tokenizer, vqvae=vqvae), "transformer": replace(transformer, transformer=shown)}
         if preset in DECODERS:
-            runs["decoder"] = replace(DECODERS[preset], data=transformer.data, drawing=headline)
+            told = {name: getattr(transformer.data, name) for name in ("text", "class_labels", "text_sequence")}
+            decoder = DECODERS[preset]
+            runs["decoder"] = replace(decoder, data=replace(decoder.data, **told), drawing=headline)
         return ModelPlan(
             runs=runs,
             steps=shown.drawing.total,
