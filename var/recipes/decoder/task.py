@@ -65,7 +65,7 @@ class DecoderTask(ReconstructionTask):
     @torch.no_grad()
     def _latents(
         self, images: Float[Tensor, "batch c h w"], tokens: Int64[Tensor, "batch length"]
-    ) -> tuple[Float[Tensor, "batch width h w"], Float[Tensor, "batch width h w"]]:
+    ) -> tuple[Float[Tensor, "batch width _h _w"], Float[Tensor, "batch width _h _w"]]:
         """Accumulated latents of images, and of tokens."""
         tokenizer = self.tokenizer.to(images.device)
         with torch.autocast(images.device.type, enabled=False):
