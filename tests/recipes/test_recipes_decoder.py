@@ -406,6 +406,13 @@ def test_mistakes_are_told_in_a_line_before_anything_is_kept(
     assert not (tmp_path / "run").exists()
 
 
+def test_a_run_that_is_not_finished_is_refused(finished, tmp_path, capsys):
+    (tmp_path / "begun").mkdir()
+    (tmp_path / "begun" / "run.yaml").write_text((finished / "run.yaml").read_text())
+    assert run(tmp_path / "run", "--init", tmp_path / "begun") == 2
+    assert "must be finished to be used, but it is not; start it again to its end" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("names", [("bee", "ant"), ("ant", "cat")])
 def test_classes_in_another_order_and_other_classes_are_refused(names):
     start = tiny_pipeline(sides=SIDES, num_classes=2, class_names=["ant", "bee"])
