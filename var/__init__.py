@@ -1,6 +1,6 @@
 """Next-scale autoregressive image generation (VAR), and what it shares with every other generator.
 
-VAR, top to bottom: `recipes` (how both stages are trained), `generation`, `original` (published checkpoints),
+VAR, top to bottom: `recipes` (how the stages are trained), `generation`, `original` (published checkpoints),
 `transformer` and `vqvae` (the two stages), `scales`.
 Shared, and ignorant of any model: `runs`, `training`, `evaluation`, `data`, `hub`, `sampling`, `command_line` and the
 modules beside them; `diffusion_baseline` stands on these too, and CONTRIBUTING.md has the plan of all floors.

@@ -44,6 +44,6 @@ def _cost(plan: Comparison, model: str) -> dict[str, int]:
 def _stage_cost(plan: Comparison, model: str, stage: str, run: Any, before: dict[str, Path], folder: Path) -> int:
     data = plan.data.part("train")
     some = Chosen(data, torch.arange(min(run.training.batch_size, len(data))))
-    # One step, times their number: what is done once before a training is cut short with it.
+    # What is done once before a training is cut short, and not counted.
     job = FAMILIES[model].job(stage, shortened(seeded(run, plan.data.source, 0), 1), some, before)
-    return counted(job, folder, "cpu", save=True)["train_flops"] * run.training.steps
+    return counted(job, folder, "cpu", training=run.training, save=True)["train_flops"]

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from comparison.contenders import shortened
+from comparison.contenders import draws, shortened
 from comparison.families import FAMILIES
 from comparison.schedule import Job, Place, carry_out
 from comparison.settings import Comparison
@@ -30,16 +30,20 @@ LEAST, MOST, ENOUGH = 8, 100, 2.0  # measured steps, and the seconds that are en
 def equal_seconds(place: Place) -> Comparison:
     """The place's comparison, with the steps of every stage that make each model's training take its `seconds`.
 
-    The stages of a model keep their shares of them; what must be done before the first step is taken off.
+    The stages of a model keep their shares of them. What must be done before the first step is taken off; of tokens
+    that are drawn for a decoder as many as its steps are of the usual ones.
     """
     plan, models = place.plan, dict(place.plan.models)
     assert plan.seconds is not None
     paces = carry_out(_pace_jobs(plan), place)
     for model, one in plan.models.items():
         mine = {stage: paces[_name(model, stage)].record for stage in one.runs}
-        left = plan.seconds - sum(pace["prepare_seconds"] for pace in mine.values())
+        drawn = sum(pace["prepare_seconds"] for stage, pace in mine.items() if draws(one.runs[stage]))
+        left = plan.seconds - sum(pace["prepare_seconds"] for pace in mine.values()) + drawn
         usual = sum(one.runs[stage].training.steps * pace["step_seconds"] for stage, pace in mine.items())
-        share = max(left, 0.0) / usual
+        share = max(left, 0.0) / (usual + drawn)
+        if share > 1:  # no more are drawn than usual
+            share = (left - drawn) / usual
         runs = {stage: shortened(run, max(1, round(run.training.steps * share))) for stage, run in one.runs.items()}
         models[model] = replace(one, runs=runs)
     return replace(plan, models=models)

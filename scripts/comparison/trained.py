@@ -92,8 +92,8 @@ def family_of(source: str) -> Contender:
 def load_trained(contender: Contender, source: str) -> tuple[Any, Any]:
     """The pipeline in a folder, and the settings of its run, None for one that is only a pipeline.
 
-    Of a run that kept its best weights, the network has those. The run of a decoder does not tell how the transformer
-    before it was trained; the pipeline tells how it is sampled.
+    Of a run that kept its best weights, the network has those. The run of a decoder, whose network was trained before,
+    is taken as a pipeline, which tells how it is sampled.
     """
     folder = expanded(source)
     pipeline = contender.pipeline.from_pretrained(folder)  # pyright: ignore[reportAttributeAccessIssue]
@@ -106,7 +106,7 @@ def load_trained(contender: Contender, source: str) -> tuple[Any, Any]:
         network.load_state_dict(type(network).from_pretrained(best).state_dict())
     if not values:
         return pipeline, None
-    del values[FACTS]
+    values.pop(FACTS, None)
     return pipeline, settings_from_dict(contender.run, values, str(settings))
 
 

@@ -28,6 +28,7 @@ from var.runs.cost import training_flops
 from var.runs.evaluation import in_memory
 from var.runs.folder import RunFolder
 from var.runs.session import Session
+from var.training import TrainingConfig
 from var.training.distributed import Processes
 from var.training.signals import StopSignals
 
@@ -182,10 +183,12 @@ def _trained(job: runs.Job[Any], folder: Path, device: str, line: int) -> dict[s
     }
 
 
-def counted(job: runs.Job[Any], folder: Path, device: str, *, save: bool = False) -> dict[str, int]:
+def counted(
+    job: runs.Job[Any], folder: Path, device: str, *, training: TrainingConfig | None = None, save: bool = False
+) -> dict[str, int]:
     """Parameters and operations of a training; `folder` is for what it needs besides, such as tokens.
 
-    With `save` the untrained model is left there.
+    `training` is another than the job's own; with `save` the untrained model is left in the folder.
     """
     session = Session(folder=RunFolder(folder), processes=Processes(device), progress=False, workers=0, trackers=())
     prepared = job.prepare(session)
@@ -193,7 +196,7 @@ def counted(job: runs.Job[Any], folder: Path, device: str, *, save: bool = False
     parameters = sum(weight.numel() for weight in prepared.task.model.parameters()) if job.adds_parameters else 0
     if save:
         job.save(prepared.task, folder)
-    flops = training_flops(prepared.task, prepared.data, job.settings.training)
+    flops = training_flops(prepared.task, prepared.data, training or job.settings.training)
     return {"parameters": parameters, "train_flops": flops}
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,6 +10,9 @@ import yaml
 from diffusion_baseline.cli import main as diffusion_main
 from var.cli import main
 from var.errors import UserError
+from var.recipes.decoder.losses import DecoderLosses
+from var.recipes.decoder.presets import PRESETS as DECODERS
+from var.recipes.decoder.presets import decoder_run
 from var.runs import memory
 from var.training import TrainingConfig
 
@@ -61,6 +65,7 @@ KINDS = {
     "vqvae": (main, "train vqvae"),
     "transformer": (main, "train transformer"),
     "autoencoder": (main, "train autoencoder"),
+    "decoder": (main, "train decoder"),
     "diffusion": (diffusion_main, "train"),
     "classifier": (diffusion_main, "train-classifier"),
 }
@@ -69,11 +74,13 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_auto_cuts_the_batch_of_every_kind_of_run(kind, tmp_path, monkeypatch, capsys):
     run, stage = KINDS[kind]
+    how = {"run": run, "others": ["--init", "next-scale/digits"] if kind == "decoder" else []}
+    monkeypatch.setitem(DECODERS, "digits", replace(decoder_run("emoji-32"), losses=DecoderLosses(patch_layers=1)))
     limit(monkeypatch, 0)
-    text, whole, activations = planned(stage, tmp_path / "new", capsys, run=run)
+    text, whole, activations = planned(stage, tmp_path / "new", capsys, **how)
     assert "not even one image at a time" in text
     limit(monkeypatch, whole - 0.45 * activations)
-    text, cut, part = planned(stage, tmp_path / "new", capsys, AUTO, run=run)
+    text, cut, part = planned(stage, tmp_path / "new", capsys, AUTO, **how)
     assert "(1 process x 2 parts x " in text
     assert "fits into" in text
     assert part == pytest.approx(activations / 2, rel=0.01)

@@ -1,6 +1,7 @@
 """Models for the wheel, made anew: trained by the ordinary jobs, stored in bfloat16, measured as they are stored."""
 
 import importlib.util
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from diffusion_baseline import DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
 from var import VARPipeline
 from var.hub.packaged import packaged_models
+from var.recipes.decoder.presets import PRESETS as DECODERS
+from var.recipes.decoder.presets import decoder_run
 from var.recipes.transformer.presets import transformer_run
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "build_models.py"
@@ -38,17 +41,22 @@ def places(tmp_path_factory):
         path = folder / "mine" / "ab"[place % 2] / f"{place}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(path)
-    plan = script.Plan(data=str(folder / "mine"), tokenizer="digits", transformer="digits", diffusion="digits")
+    plan = script.Plan(
+        data=str(folder / "mine"), tokenizer="digits", transformer="digits", decoder="tiny", diffusion="digits"
+    )
+    usual = decoder_run("emoji-32")
+    decoder = replace(usual, samples=6, losses=replace(usual.losses, patch_channels=4, patch_layers=1))
     places = ["--runs", str(folder / "runs"), "--output", str(folder / "output")]
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(script.MODELS, "tiny", plan)
+        patch.setitem(DECODERS, "tiny", decoder)
         assert script.main(["tiny", *places, *OPTIONS]) == 0
         yield folder, places
 
 
 @pytest.mark.parametrize(
     ("package", "cls", "run"),
-    [("var", VARPipeline, "transformer"), ("diffusion_baseline", DiffusionPipeline, "diffusion")],
+    [("var", VARPipeline, "decoder"), ("diffusion_baseline", DiffusionPipeline, "diffusion")],
 )
 def test_what_was_trained_is_stored_in_bfloat16_beside_its_card(places, package, cls, run):
     folder, _ = places
@@ -63,6 +71,7 @@ def test_what_was_trained_is_stored_in_bfloat16_beside_its_card(places, package,
     assert f'{cls.__name__}.from_pretrained("next-scale/tiny")' in page
     assert f"`python scripts/build_models.py tiny --set {SETTINGS[0]} --set" in page
     assert "2 steps of 4 images, seed 0" in page
+    assert ("decoder 2 steps of 4 images" in page) == (package == "var")
     assert r"| fd\_mine |" in page
     assert (r"| tokenizer: psnr |" in page) == (package == "var")
 
@@ -74,7 +83,7 @@ def test_what_is_trained_is_not_trained_again_and_too_much_is_refused(places, ca
     monkeypatch.setattr(script, "MOST", 1_500_000)
     assert script.main(["tiny", *words, *OPTIONS]) == 2
     out, err = capsys.readouterr()
-    assert out.count("nothing is left to do") == 3
+    assert out.count("nothing is left to do") == 4
     assert "must take at most 1,500,000 bytes together, got 3," in err
     assert err.count("\n") == 1
     assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before

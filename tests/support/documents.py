@@ -35,6 +35,7 @@ SMALL = {
     "vqvae": "vqvae.base_channels=4 vqvae.norm_groups=2 vqvae.width=4 vqvae.vocabulary=16",
     "autoencoder": "autoencoder.base_channels=4 autoencoder.norm_groups=2",
     "transformer": "transformer.depth=1 transformer.width=16 transformer.heads=2 tokens.variants=1",
+    "decoder": "samples=4 losses.patch_channels=4",
     "unet": "unet.base_channels=8 unet.head_width=8 unet.embedding_width=8 unet.norm_groups=2",
     "classifier": "classifier.base_channels=8 classifier.embedding_width=8 classifier.norm_groups=2",
 }

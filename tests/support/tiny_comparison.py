@@ -14,7 +14,7 @@ from processes import run_script
 from var.training.checkpoints import CheckpointWriter
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
-STEPS = {"tokenizer": 8, "transformer": 8, "diffusion": 24}
+STEPS = {"tokenizer": 8, "transformer": 8, "decoder": 4, "diffusion": 24}
 EVERY = 4  # steps from one checkpoint to the next
 
 
@@ -46,6 +46,8 @@ def tiny_run(name, run):
     elif name == "transformer":
         tokens = replace(run.tokens, variants=2)
         run = replace(run, tokens=tokens, transformer=replace(run.transformer, depth=1, width=32, heads=2))
+    elif name == "decoder":
+        run = replace(run, losses=replace(run.losses, patch_channels=4))
     else:
         unet = replace(run.unet, base_channels=8, head_width=8, embedding_width=16, norm_groups=4)
         run = replace(run, unet=unet)

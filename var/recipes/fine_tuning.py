@@ -39,7 +39,7 @@ def load_tokenizer(source: str, sides: Sequence[Side]) -> Tokenizer:
     path = Path(source).expanduser()
     if path.is_file():
         return load_original_vqvae(path, sides=sides)
-    folder = _finished(path) if path.exists() else find_folder(source)
+    folder = finished(path) if path.exists() else find_folder(source)
     return Tokenizer.from_pretrained(folder / "vqvae" if (folder / PIPELINE_INDEX).exists() else folder)
 
 
@@ -57,7 +57,7 @@ def load_start(source: str, *, variant: str | None = None, tokenizer: str | None
     elif variant is not None:
         pipeline = VARPipeline.from_pretrained(source, variant=variant)
     else:
-        folder = _finished(path) if path.exists() else find_folder(source)
+        folder = finished(path) if path.exists() else find_folder(source)
         if not (folder / PIPELINE_INDEX).exists():
             return Start(transformer=VAR.from_pretrained(folder), vqvae=None, class_names=None)
         pipeline = VARPipeline.from_pretrained(folder)
@@ -70,8 +70,8 @@ def load_start(source: str, *, variant: str | None = None, tokenizer: str | None
     )
 
 
-def _finished(folder: Path) -> Path:
-    """A run's folder has its model only at the end."""
+def finished(folder: Path) -> Path:
+    """The folder; raises `UserError` for that of a run which is not at its end: only then it has its model."""
     if (folder / RUN_FILE).exists() and not ((folder / CONFIG).exists() or (folder / PIPELINE_INDEX).exists()):
         raise UserError(f"the run in {folder} must be finished to be used, but it is not; start it again to its end")
     return folder

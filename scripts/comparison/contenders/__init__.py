@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from comparison.contenders.contender import Contender, ModelPlan, Setting, shortened
+from comparison.contenders.contender import Contender, ModelPlan, Setting, draws, shortened
 from comparison.contenders.diffusion import DiffusionContender
 from comparison.contenders.var import VARContender
 from var.errors import UserError, chosen
@@ -23,4 +23,4 @@ def chosen_models(names: Sequence[str], table: Mapping[str, Contender] = CONTEND
     return [key for key, each in table.items() if key in names or not (names or each.named_only)]
 
 
-__all__ = ["CONTENDERS", "Contender", "ModelPlan", "Setting", "chosen_models", "shortened"]
+__all__ = ["CONTENDERS", "Contender", "ModelPlan", "Setting", "chosen_models", "draws", "shortened"]

@@ -230,8 +230,13 @@ def shortened(run: Any, steps: int) -> Any:
     training = run.training
     share = min(1.0, steps / training.steps)
     decay = 1 - min(1.0, (1 - training.ema_decay) / share) if training.ema_decay else 0.0
-    drawn = {"samples": max(1, round(run.samples * share))} if isinstance(run, DecoderRun) else {}
+    drawn = {"samples": max(1, round(run.samples * share))} if draws(run) else {}
     return replace(run, training=replace(training, steps=steps, ema_decay=decay), **drawn)
+
+
+def draws(run: Any) -> bool:
+    """Whether samples of an earlier stage are drawn for this training, fewer for a shorter one."""
+    return isinstance(run, DecoderRun)
 
 
 def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: Any, size: int = 200) -> Tensor:

@@ -88,7 +88,9 @@ class VARContender(Contender):
         headline = transformer.sampling
         runs = {"tokenizer": replace(tokenizer, vqvae=vqvae), "transformer": replace(transformer, transformer=shown)}
         if preset in DECODERS:
-            runs["decoder"] = replace(DECODERS[preset], data=transformer.data, drawing=headline)
+            told = {name: getattr(transformer.data, name) for name in ("text", "class_labels", "text_sequence")}
+            decoder = DECODERS[preset]
+            runs["decoder"] = replace(decoder, data=replace(decoder.data, **told), drawing=headline)
         return ModelPlan(
             runs=runs,
             steps=shown.drawing.total,
@@ -147,12 +149,14 @@ class VARContender(Contender):
         return f"g={row['guidance_scale']:g}"
 
     def about(self, row: Row, report: Any) -> str:
-        """Token maps of growing side."""
+        """Token maps of growing side, and a decoder that was trained for them, if it was."""
         maps = [in_pixels(side) for side in report.tokenizer.get("sides", ())]
         several = "a map or an even share of one" if row["steps"] > len(maps) > 0 else "a whole map"
+        runs = report.settings.get("models", {}).get(self.key, {}).get("runs", {})
+        drawn = " The tokenizer's decoder was then trained on tokens that the transformer draws."
         return (
             f"A transformer writes an image as token maps of growing side ({', '.join(maps)}), {several} at each of "
-            f"{row['steps']} steps."
+            f"{row['steps']} steps.{drawn if 'decoder' in runs else ''}"
         )
 
     def process(self, pipeline: VARPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Process:

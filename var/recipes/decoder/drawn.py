@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.data.base import ImageData, conditions_at, fingerprint
+from var.files import sweep
 from var.generation import VARPipeline
 from var.generation.sampling_settings import SamplingSettings
 from var.randomness import keyed_seed
@@ -35,9 +36,10 @@ def drawn_tokens(
 ) -> Int64[Tensor, "count length"]:
     """Tokens of `count` samples of what the images of `data` show, evenly spread over them.
 
-    Those of each are drawn from a seed of its own, and kept in `folder` under the `digest` of the pipeline. Of several
-    processes each draws its share, and `wait` returns when all have done so. Raises `UserError` for a folder with other
-    tokens.
+    Each sample has a seed of its own. They are kept in files of `folder`, under the `digest` of the pipeline, and an
+    interrupted call goes on where it was when it is repeated. Of several processes, each with its `rank`, every one
+    draws its share of the files, and `wait` returns when all have done so. Raises `UserError`, which names what
+    differs, if the folder holds tokens of another pipeline, other data or another setting.
     """
     told = {"pipeline": digest, "sampling": settings_to_dict(sampling), "seed": seed}
     files = TokenFiles.claim(folder, told | {"samples": count, "data": fingerprint(data)})
@@ -45,9 +47,9 @@ def drawn_tokens(
     places = torch.arange(count) * len(data) // count
     parts = list(torch.arange(count).split(PART))
     shapes = [(1, len(part), length) for part in parts]
-    missing = [number for number, shape in enumerate(shapes) if not files.has(number, shape, torch.int32)]
-    mine = missing[rank::world_size]
-    with tqdm(total=sum(len(parts[number]) for number in mine), desc="draw", disable=not progress) as bar:
+    own = range(rank, len(parts), world_size)
+    mine = [number for number in own if not files.has(number, shapes[number], torch.int32)]
+    with tqdm(total=sum(len(parts[number]) for number in mine), desc="draw", disable=not progress or not mine) as bar:
         for number in mine:
             drawn = []
             for some in parts[number].split(BATCH):
@@ -58,4 +60,5 @@ def drawn_tokens(
                 bar.update(len(some))
             files.save(number, torch.cat(drawn)[None].to(torch.int32))
     wait()
+    sweep(files.folder)
     return torch.cat([part[0] for part in files.load(shapes, torch.int32)]).long()

@@ -1,8 +1,8 @@
 """`var train decoder`: from the command line's options to a run of stage 3."""
 
 import argparse
+import copy
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from var.conditions import Condition
-from var.errors import UserError
+from var.data.base import ImageData
+from var.errors import UserError, listed
 from var.generation import VARPipeline
 from var.recipes.decoder.drawn import drawn_tokens
 from var.recipes.decoder.presets import decoder_run
 from var.recipes.decoder.settings import DecoderRun
 from var.recipes.decoder.task import DecoderTask
+from var.recipes.fine_tuning import finished
 from var.recipes.vqvae.cost import judging_networks
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import Evaluation, GeneratorJudge, ReconstructionJudge, data_name
@@ -25,6 +27,7 @@ from var.runs.job import Job, Prepared, configured, open_text_encoder, open_trai
 from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.terms import Terms
+from var.tokenizer import Tokenizer
 from var.training import Task
 from var.weights import add_to_digest
 
@@ -39,6 +42,9 @@ class DecoderJob(Job[DecoderRun]):
 
     def __post_init__(self) -> None:
         check_encoder(self.start.settings().get("text_encoder"), self.encoder)
+        # Refused now, and not when all tokens are drawn: what fits other scales, and a discriminator of larger images.
+        self.settings.drawing.guidance_scales(len(self.start.vqvae.scales))
+        judging_networks(self.start.image_shape, self.settings.losses)
         config = self.start.transformer.config
         for name, given in self.shown._asdict().items():
             if (taken := getattr(config, name)) != given:
@@ -46,6 +52,12 @@ class DecoderJob(Job[DecoderRun]):
                     f"the transformer to draw with must take what the data show, {name}={given}, got {name}={taken}; "
                     "give the data that it was trained on"
                 )
+        names, given = self.start.class_names, self.shown_classes
+        if names and names != given and tuple(map(str, range(len(names)))) not in (names, given):
+            raise UserError(
+                f"the data must have the classes of the transformer in its order, {listed(names, 5)}, got "
+                f"{listed(given, 5)}; give the data that it was trained on"
+            )
 
     @classmethod
     def of(cls, arguments: argparse.Namespace) -> "DecoderJob":
@@ -53,7 +65,8 @@ class DecoderJob(Job[DecoderRun]):
         run = decoder_run(arguments.preset)
         if arguments.init is None:
             raise UserError("a decoder is trained after its transformer, got none; add --init MODEL")
-        start = VARPipeline.from_pretrained(arguments.init)
+        path = Path(arguments.init).expanduser()
+        start = VARPipeline.from_pretrained(finished(path) if path.exists() else arguments.init)
         text = (start.settings().get("text_encoder") or {}).get("name", "")
         config = start.transformer.config
         shown = {"class_labels": bool(config.num_classes), "text_sequence": bool(config.sequence_width)} if text else {}
@@ -69,32 +82,35 @@ class DecoderJob(Job[DecoderRun]):
 
     def plan(self, processes: int) -> Plan:
         """The run in numbers."""
-        vqvae = self.start.vqvae
+        vqvae, settings = self.start.vqvae, self.settings
         decoder = nn.Sequential(*vqvae.decoding())
-        judges, judging = judging_networks(self.start.image_shape, self.settings.losses)
-        networks = (
-            Network.of("decoder", decoder),
+        judges, judging = judging_networks(self.start.image_shape, settings.losses)
+        trained, whole = Network.of("decoder", decoder), Network.of("tokenizer", vqvae, trained=False)
+        networks = [
+            trained,
             *judges,
-            Network.of("tokenizer", vqvae, trained=False),
+            replace(whole, name="encoder and codes", parameters=whole.parameters - trained.parameters),
             Network.of("transformer", self.start.transformer, trained=False),
-        )
-        notes = [f"tokens of {self.settings.samples:,} images are drawn once"]
+        ]
+        notes = [f"tokens of {settings.samples:,} images are drawn once"]
         own = {"networks": networks, "shapes": vqvae.scales.shapes, "image_cost": self._cost() + judging}
         return self.planned(decoder, processes, **own, notes=notes)
 
     def _cost(self) -> Cost:
-        """A step's passes for one image: of the decoder with its own and with drawn tokens, and the encoding."""
-        config = self.start.vqvae.config
+        """A step's passes for one image: the encoding, and the decoder with its tokens and with drawn ones."""
+        config, half = self.start.vqvae.config, self.settings.training.mixed_precision == "bf16"
+        dtype = torch.bfloat16 if half else torch.float32
         with torch.device("meta"):
             vqvae = type(self.start.vqvae)(config)
             image = torch.zeros(1, config.in_channels, *config.image_size)
-            latent = torch.zeros(1, config.width, *config.schedule.shapes[-1])
-        decoder = nn.Sequential(*vqvae.decoding())
+            latent = torch.zeros(1, config.width, *config.schedule.shapes[-1], dtype=dtype)
+        encoding = cost_of(vqvae, lambda: vqvae.latent(image), backward=False)
+        decoder = nn.Sequential(*vqvae.decoding()).to(dtype)
         once = cost_of(decoder, lambda: decoder(latent).square().mean())
-        return once + once + cost_of(vqvae, lambda: vqvae.latent(image), backward=False)
+        return encoding + once + once
 
     def prepare(self, session: Session) -> Prepared:
-        """Draw the tokens, train the judge."""
+        """Draw the tokens, copy the tokenizer, train the judge."""
         settings, processes = self.settings, session.processes
         data, judged = self.with_texts(session)
         drawn = drawn_tokens(
@@ -110,40 +126,48 @@ class DecoderJob(Job[DecoderRun]):
             world_size=processes.count,
             wait=processes.accelerator.wait_for_everyone,
         )
+        # A copy is trained, within a pipeline that draws with the weights of the moment: what `start` is stays.
+        pipeline = self._pipeline(copy.deepcopy(self.start.vqvae))
+        task = DecoderTask(pipeline.vqvae, drawn, settings.losses, seed=settings.training.seed)
+        return Prepared(task=task, data=data, evaluation=self._evaluation(pipeline, data, judged, session))
+
+    def _evaluation(self, pipeline: VARPipeline, data: ImageData, judged: ImageData, session: Session) -> Evaluation:
+        """Reconstructions of the images `judged`, and the distance of the samples of `pipeline` to `data`."""
+        settings = self.settings
         reconstructions = ReconstructionJudge.of(judged, settings.evaluation)
         samples = GeneratorJudge.of(
             data,
             settings.evaluation,
             session.folder.path / "judge",
             name=data_name(settings.data.source),
-            processes=processes,
+            processes=session.processes,
             progress=session.progress,
             shown=judged,
         )
 
+        def draw(shown: list[int] | Condition, seeds: list[int]) -> Tensor:
+            return pipeline(shown, seeds=seeds, output_type="pt", progress=False).images * 2 - 1
+
+        def reconstruct(images: Tensor) -> Tensor:
+            return pipeline.vqvae.reconstruct(images.to(pipeline.device))
+
         def scores(model: nn.Module, picture: Path) -> dict[str, float]:
-            pipeline = self.start
-
-            def draw(shown: list[int] | Condition, seeds: Sequence[int]) -> Tensor:
-                how = {"sampling": settings.drawing, "output_type": "pt", "progress": False}
-                return pipeline(shown, seeds=list(seeds), **how).images * 2 - 1
-
-            def reconstruct(images: Tensor) -> Tensor:
-                return pipeline.vqvae.reconstruct(images.to(pipeline.device))
-
             pairs = picture.with_stem(f"{picture.stem}-reconstructions")
             return reconstructions.scores(reconstruct, pairs) | samples.scores(draw, picture)
 
-        # Its decoder is what is trained, in place, so that the pipeline always draws with the weights of the moment.
-        task = DecoderTask(self.start.vqvae, drawn, settings.losses, seed=settings.training.seed)
-        return Prepared(task=task, data=data, evaluation=Evaluation(scores, samples.best or "squared_error"))
+        return Evaluation(scores, samples.best or "squared_error")
+
+    def _pipeline(self, vqvae: Tokenizer) -> VARPipeline:
+        """That of `start` with another tokenizer, sampled as its decoder is trained."""
+        own = {**self.start.settings(), "sampling": self.settings.drawing}
+        pipeline = VARPipeline(**{**self.start.models(), "vqvae": vqvae}, **own)
+        pipeline.terms = Terms.joined((self.start.terms, Terms.of(self.data)))
+        return pipeline
 
     def save(self, task: Task, folder: Path) -> str:
         """Save the pipeline with its new decoder."""
-        pipeline = self.start
-        pipeline.sampling = self.settings.drawing
-        pipeline.terms = Terms.of(self.data)
-        pipeline.save_pretrained(folder, card=self.card())
+        assert isinstance(task, DecoderTask)
+        self._pipeline(task.tokenizer).save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
 
 

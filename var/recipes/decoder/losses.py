@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from var import checks
 from var.errors import UserError
 from var.recipes.vqvae.diffaugment import Policy
 from var.recipes.vqvae.losses import ReconstructionLosses
@@ -25,12 +24,9 @@ class DecoderLosses(ReconstructionLosses):
     r1: float = 1.0
     discriminator_learning_rate: float = 1e-3
     discriminator_betas: tuple[float, float] = (0.0, 0.99)
-    stay: float = 0.1  # of the squared error between what is made of drawn tokens and what was made of them before
 
     def __post_init__(self) -> None:
         ReconstructionLosses.__post_init__(self)
-        checks.not_negative(self, "stay")
-        checks.at_most(10**9, self, "stay")
         if not self.adversarial:
             raise UserError(
                 "a decoder learns from drawn tokens by a discriminator, so adversarial must be above 0, got 0; 0.05 is "

@@ -12,7 +12,7 @@ from var.training import TrainingConfig
 
 _EMOJI_32 = DecoderRun(
     training=TrainingConfig(
-        steps=400,
+        steps=300,
         batch_size=32,
         learning_rate=1e-3,
         betas=(0.0, 0.99),
@@ -21,7 +21,7 @@ _EMOJI_32 = DecoderRun(
         clip_norm=1.0,
         ema_decay=0.99,
     ),
-    evaluation=EvaluationSettings(every=400, judge_steps=900),
+    evaluation=EvaluationSettings(every=300, judge_steps=900),
     checkpoints=CheckpointSettings(every=100),
 )
 
