@@ -90,7 +90,7 @@ class TestTask:
         with torch.no_grad():
             task.model[0].weight.add_(0.1)
         task.begin_step(0)
-        loss, numbers = task.loss(task.model, whole, generator(5))
+        loss, _ = task.loss(task.model, whole, generator(5))
         rows = torch.randint(6, (4,), generator=generator(5))
         maps = task.tokenizer.scales.split(task.drawn[rows])
         made = task.tokenizer.decode(maps)
