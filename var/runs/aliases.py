@@ -21,6 +21,7 @@ _CALLED: dict[str, str] = {
     "sharding": "fsdp ddp zero",
     "flip": "hflip horizontal_flip random_flip",
     "crop": "random_crop random_resized_crop mid_reso",
+    "shift": "random_shift random_translation translate max_shift",
     "affine": "random_affine affine_augmentation rotation",
     "text": "text_encoder caption_encoder captions prompt",
     "text_sequence": "cross_attention cross_attn text_tokens",

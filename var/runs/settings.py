@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from var.checks import at_least, at_most, fields, probability
 from var.configs import added
-from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomAffine, RandomCrop
+from var.data.augment import Augmentation, Compose, HorizontalFlip, RandomAffine, RandomCrop, Shift
 from var.errors import UserError
 from var.training import TrainingConfig
 
@@ -16,6 +16,7 @@ class DataSettings:
     source: str = ""  # what `var.data.open_data` opens; DATA on the command line
     flip: float = 0.0  # probability of the mirror image
     crop: float = 1.0  # images are made this much larger than needed and cropped at random; 1 takes the centre
+    shift: int = added(0)  # most pixels that images are moved by along each axis; the border is repeated
     affine: float = added(0.0)  # most that four in five images are shifted (in widths), turned, zoomed and sheared
     text: str = added("")  # the encoder of captions, which the model is shown, by its name such as "minilm"; "" is none
     class_labels: bool = added(True)  # whether the class is shown beside the text
@@ -28,9 +29,10 @@ class DataSettings:
         if self.text_sequence and not self.text:
             raise UserError("text_sequence needs a text to attend to, got none; set data.text too")
         probability(self, "flip")
-        at_least(0, self, "affine")
+        at_least(0, self, "affine", "shift")
         at_most(1, self, "affine")
         at_most(16, self, "crop")
+        at_most(10**4, self, "shift")
         if self.crop < 1:
             raise UserError(f"crop must be 1 (the centre) or more, got {self.crop}; 1.125 is usual")
 
@@ -39,6 +41,8 @@ class DataSettings:
         steps: list[Augmentation] = []
         if self.crop > 1:
             steps.append(RandomCrop(self.crop))
+        if self.shift > 0:
+            steps.append(Shift(self.shift))
         if self.affine > 0:
             steps.append(RandomAffine(self.affine))
         if self.flip > 0:
