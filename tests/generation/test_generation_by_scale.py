@@ -37,6 +37,11 @@ def test_each_scale_is_drawn_by_its_own_rule(pipe, name, value):
     assert same(pipe(**CALL, **{name: (value, off, off)}), every)[0]
 
 
+def test_what_is_listed_can_be_set_aside():
+    settings = SamplingSettings(guidance_scale=(1.0, 2.0), top_k=(0, 5), temperature=0.5, guidance_interval=(1, None))
+    assert settings.unlisted() == SamplingSettings(temperature=0.5, guidance_interval=(1, None))
+
+
 def test_all_may_be_listed_at_once_and_as_arrays(pipe):
     lists = {"temperature": torch.tensor([1.0, 1.0, 0.5]), "top_k": [0, 2, 0], "smooth": [False, False, True]}
     out = pipe(**CALL, **lists, guidance_scale=[1, 2, 1])
