@@ -32,7 +32,9 @@ def build(depth: int, official: Path | None, device: str) -> Models:
         with keyed_global_stream("benchmark", depth):
             config = VARConfig(depth=depth, width=64 * depth, heads=depth)
             pipeline = VARPipeline(VQVAE(VQVAEConfig()), VAR(config))
-        _spread(pipeline.transformer.head, pipeline.transformer.class_embedding)
+        head = pipeline.transformer.head
+        assert isinstance(head, nn.Linear)
+        _spread(head, pipeline.transformer.class_embedding)
         return Models(pipeline.to(device), None)
     pair = _official_pair(official, depth, device)
     _initialize(pair[0])  # the official code leaves its tokenizer's memory as it was

@@ -107,9 +107,9 @@ _SHAPES_TEXT_32 = replace(
     evaluation=replace(_SHAPES_32.evaluation, every=1350),
 )
 
-# After 222 CPU seconds the distance was 6.1 times that of real training images with top-k 50, and with logits from codes
-# (`output`) 3.3; drawn as below 4.2 and 2.6. Images moved by up to a pixel and 8 variants copy less, and are no nearer
-# once the decoder has met drawn tokens: 1.77 in place of 1.66.
+# After 222 CPU seconds the distance was 6.1 times that of real training images with top-k 50, and 3.3 with logits from
+# codes (`output`); drawn as below 4.2 and 2.6. Images moved by up to a pixel and 8 variants copy less, and are no
+# nearer once the decoder has met drawn tokens: 1.77 in place of 1.66.
 _EMOJI_32 = replace(
     _SHAPES_32,
     data=DataSettings(),  # letters, keycaps and flags are no mirror images
