@@ -10,7 +10,7 @@ from var.runs.settings import DataSettings
 
 def test_images_are_cropped_then_moved_then_mirrored():
     assert DataSettings().augmentation() is None
-    assert DataSettings(shift=2).augmentation() .steps == (Shift(2),)
+    assert DataSettings(shift=2).augmentation().steps == (Shift(2),)
     every = DataSettings(crop=1.25, shift=1, affine=0.1, flip=0.5).augmentation()
     assert isinstance(every, Compose)
     assert tuple(every.steps) == (RandomCrop(1.25), Shift(1), RandomAffine(0.1), HorizontalFlip(0.5))
