@@ -3,6 +3,8 @@
 import multiprocessing
 import os
 import signal
+import threading
+import time
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerContext
 
@@ -10,6 +12,10 @@ LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR
 """What tells a process that it is one of several."""
 
 PRELOADED = ["torch", "comparison.families", "var.training"]
+
+
+GRACE = 60
+"""Seconds in which a training may save where it stands."""
 
 
 def start_server() -> ForkServerContext:
@@ -22,6 +28,20 @@ def start_server() -> ForkServerContext:
     finally:
         signal.signal(signal.SIGINT, before)
     return context
+
+
+def end_with_parent() -> None:
+    """Let this process end soon after the one that it works for, however that ended; a training is saved before."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def launched() -> bool:

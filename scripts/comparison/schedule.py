@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from tqdm.auto import tqdm
 
-from comparison.processes import is_main, launched, part_from_launcher, start_server
+from comparison.processes import end_with_parent, is_main, launched, part_from_launcher, start_server
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from var.errors import UserError
@@ -165,3 +165,4 @@ def _start_worker(device: str) -> None:
     part_from_launcher(device)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
+    end_with_parent()

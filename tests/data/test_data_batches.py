@@ -4,15 +4,14 @@ import json
 import multiprocessing
 import pickle
 import signal
-import time
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from annotations import unchecked
 from PIL import Image
+from processes import is_running, wait_until
 
 from var.data import ArrayData, Compose, FolderData, HorizontalFlip, RandomCrop, Shift, batches, without_images
 from var.errors import UserError
@@ -190,17 +189,7 @@ def test_workers_ignore_the_signals_of_others_and_end_with_a_consumer_that_forge
 
 def assert_ended(workers):
     assert len(workers) == 2
-    deadline = time.monotonic() + 60
-    while any(map(is_running, workers)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not any(map(is_running, workers))
-
-
-def is_running(pid):
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except OSError:
-        return False
+    wait_until(lambda: not any(map(is_running, workers)))
 
 
 def test_data_without_images_need_no_decoding_and_no_workers(folder):

@@ -1,6 +1,8 @@
 """The schedule of a comparison: what a job needs is there before it begins, and nothing is made twice."""
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import pytest
@@ -8,6 +10,7 @@ from adding_jobs import add
 from comparison.sampling import settings_of
 from comparison.schedule import Job, Place, carry_out
 from comparison.settings import comparison
+from processes import is_running, wait_until
 
 
 @pytest.fixture
@@ -31,6 +34,18 @@ def test_stages_are_made_after_those_that_they_need_and_once(forker, tmp_path):
     assert {stage["record"]["line"] for stage in stages.values()} <= {0, 1}
     assert all(stage["reused"] for stage in again.values())
     assert again == {name: {**stage, "reused": True} for name, stage in stages.items()}
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_comparison_that_is_killed_leaves_no_process_at_work(forker, tmp_path, number):
+    told = tmp_path / "stages" / "worker"
+    main = forker.start("adding_jobs.lingering", tmp_path / "log", told.parent)
+    wait_until(told.exists)
+    worker = int(told.read_text())
+    assert is_running(worker)
+    os.kill(main, number)
+    assert forker.wait(main) == -number
+    wait_until(lambda: not is_running(worker))
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 from dataclasses import asdict
 from pathlib import Path
 
@@ -27,6 +28,23 @@ def fail(place, *stages, line):
 def die(place, *stages, line):
     """What a system that runs out of memory does."""
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def linger(place, *stages, line):
+    """Work that takes ten minutes, in a process whose number is in a file."""
+    (place.root / "worker").with_suffix(".new").write_text(str(os.getpid()))
+    (place.root / "worker.new").rename(place.root / "worker")
+    time.sleep(600)
+
+
+def lingering(folder):
+    """Carry out a job that takes long."""
+    sys.path.append(SCRIPTS)
+    from comparison import schedule
+
+    schedule.start_server = lambda: multiprocessing.get_context("fork")  # all that is needed is imported here
+    Path(folder).mkdir()
+    schedule.carry_out([schedule.Job("long", linger)], schedule.Place(root=Path(folder), plan="plan", device="cpu"))
 
 
 def carried_out(folder, report):

@@ -92,6 +92,23 @@ def start_pair(forker, function, log, **arguments):
     return [forker.wait(pid) for pid in pids], store
 
 
+def is_running(pid):
+    """Whether a process is there and has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def wait_until(condition, seconds=60):
+    """Return when a condition holds; raises `TimeoutError` if it does not in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError(f"waited {seconds} s")
+        time.sleep(0.01)
+
+
 def without_waiting_for_disks():
     """From here on files are not forced to the disk, for which each of thousands of calls waits some milliseconds.
 
