@@ -20,7 +20,6 @@ from var.hub.layout import PIPELINE_INDEX
 from var.paths import expanded
 from var.recipes.decoder.job import DecoderJob
 from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dict
-from var.weights import add_to_digest
 
 
 def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool = False) -> Comparison:
@@ -141,7 +140,4 @@ def labels_of(contender: Contender, pipeline: Any, data: ImageData, source: str)
 def weights_digest(contender: Contender, source: str) -> str:
     """What a model's weights and settings are, for the key of its stage."""
     pipeline, _ = load_trained(contender, source)
-    digest = hashlib.sha256(repr((contender.key, pipeline.identity)).encode())
-    for _, part in sorted(pipeline.models().items()):
-        add_to_digest(digest.update, sorted(part.state_dict().items()))
-    return digest.hexdigest()
+    return hashlib.sha256(repr((contender.key, pipeline.identity, pipeline.digest())).encode()).hexdigest()

@@ -19,6 +19,19 @@ def test_a_pipeline_comes_back_with_parts_and_settings(pipeline, tmp_path):
     assert_same_weights(Tiny.from_pretrained(tmp_path, subfolder="first"), pipeline.first.float())
 
 
+def test_its_digest_is_of_all_weights_and_of_nothing_else(pipeline, tmp_path):
+    pipeline.save_pretrained(tmp_path)
+    back, before = Pair.from_pretrained(tmp_path), pipeline.digest()
+    assert back.digest() == before
+    back.steps += 1
+    assert back.digest() == before
+    for part in back.models().values():
+        with torch.no_grad():
+            next(part.parameters()).flatten()[-1] += 1
+        assert back.digest() != before
+        before = back.digest()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

@@ -1,5 +1,6 @@
 """Pipelines as folders: an index, and a folder for each of the models they are made of."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from var.hub.writing import new_folder, parse_size
 from var.keywords import known_keywords
 from var.paths import expanded
 from var.terms import UNKNOWN, Terms
+from var.weights import add_to_digest
 
 Pipeline = TypeVar("Pipeline", bound="PretrainedPipeline")
 
@@ -134,6 +136,16 @@ class PretrainedPipeline(Publishable):
         """The parts that are there, by name."""
         found = {name: getattr(self, name) for name in (*self.parts, *self.optional)}
         return {name: part for name, part in found.items() if part is not None or name in self.parts}
+
+    def digest(self) -> str:
+        """SHA-256 of the names and weights of all parts, in hexadecimal."""
+        digest = hashlib.sha256()
+        for name, part in sorted(self.models().items()):
+            if is_nested(part):
+                digest.update(f"{name} {part.digest()}".encode())
+            elif part is not None:
+                add_to_digest(digest.update, [(f"{name}.{each}", value) for each, value in part.state_dict().items()])
+        return digest.hexdigest()
 
     @classmethod
     def kinds(cls) -> dict[str, type[Any]]:

@@ -2,7 +2,6 @@
 
 import argparse
 import copy
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,6 @@ from var.runs.session import Session
 from var.terms import Terms
 from var.tokenizer import Tokenizer
 from var.training import Task
-from var.weights import add_to_digest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +76,7 @@ class DecoderJob(Job[DecoderRun]):
 
     def facts(self) -> dict[str, Any]:
         """The pipeline, by a digest of its weights."""
-        return {"pipeline": _digest(self.start), **super().facts()}
+        return {"pipeline": self.start.digest(), **super().facts()}
 
     def plan(self, processes: int) -> Plan:
         """The run in numbers."""
@@ -119,7 +117,7 @@ class DecoderJob(Job[DecoderRun]):
             settings.samples,
             settings.drawing,
             folder=session.folder.path / "tokens",
-            digest=_digest(self.start),
+            digest=self.start.digest(),
             seed=settings.training.seed,
             progress=session.progress,
             rank=processes.rank,
@@ -169,11 +167,3 @@ class DecoderJob(Job[DecoderRun]):
         assert isinstance(task, DecoderTask)
         self._pipeline(task.tokenizer).save_pretrained(folder, card=self.card())
         return f"saved a VARPipeline: var generate --model {folder}"
-
-
-def _digest(pipeline: VARPipeline) -> str:
-    """32 hex digits that name the weights of a pipeline."""
-    digest = hashlib.blake2b(digest_size=16)
-    for part in pipeline.models().values():
-        add_to_digest(digest.update, sorted(part.state_dict().items()))
-    return digest.hexdigest()
