@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 from html.parser import HTMLParser
 from pathlib import Path
@@ -15,18 +13,18 @@ import pytest
 import torch
 from comparison import judging
 from comparison import run as running
+from comparison.data import real_images
 from comparison.schedule import Place
 from comparison.settings import comparison
 from comparison.training import judge_stage, training_jobs
 from PIL import Image
 from processes import start_pair
-from tiny_comparison import patch, serially, tiny
+from tiny_comparison import look_at_few, patch, serially, tiny
 
 from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
-TINY = Path(__file__).parents[1] / "support" / "tiny_comparison.py"
 ROW_KEYS = {
     *("model", "sampler", "steps", "guidance_scale", "fd", "kd", "inception_score", "sharpness", "diversity"),
     *("precision", "recall", "class_consistency", "nearest_train_distance", "seconds_per_1000_images"),
@@ -38,41 +36,41 @@ ROW_KEYS = {
 def finished(tmp_path_factory, forker):
     """The folder of a tiny comparison killed inside a training, ended by Ctrl-C and run again, and that run's output.
 
-    The one that hears Ctrl-C is started as users start it; the others are forked.
+    The processes of the one that hears Ctrl-C are started as those of users; the others are forked.
     """
     folder, place = tmp_path_factory.mktemp("comparison"), tmp_path_factory.mktemp("output")
 
+    def start(log, **named):
+        words = ("digits", "--output", folder)
+        return forker.start("tiny_comparison.forked", place / log, place / "table", *words, **named)
+
     def status_of(log, **named):
-        process = forker.start(
-            "tiny_comparison.forked", place / log, place / "table", "digits", "--output", folder, **named
-        )
-        return forker.wait(process, seconds=500)
+        return forker.wait(start(log, **named), seconds=500)
 
     assert status_of("killed", killed=True) == -signal.SIGKILL, (place / "killed").read_text()
     assert list(folder.glob("stages/[!.]*/model/checkpoints/step-*/manifest.json"))
     begun_in = {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/prepared.json")}
     assert begun_in
     assert not all((path.parent / "stage.json").exists() for path in begun_in)
-    stop_one(folder)
+    stop_one(folder, start, forker, place / "stopped")
     assert status_of("last") == 0, (place / "last").read_text()
     assert begun_in.items() <= {path: path.stat().st_mtime_ns for path in folder.glob("stages/*/prepared.json")}.items()
     return folder, *((place / name).read_text() for name in ("table", "last"))
 
 
-def stop_one(folder):
-    """Start a comparison in a process of its own, and end it by Ctrl-C after a stage."""
+def stop_one(folder, start, forker, log):
+    """Start a comparison whose processes are as those of users, and end it by Ctrl-C after a stage."""
     pattern = "stages/[!.]*/stage.json"
     before = set(folder.glob(pattern))
-    command = [sys.executable, str(TINY), "digits", "--output", str(folder)]
-    stopped = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    stopped = start(log.name, server=True)
     deadline = time.monotonic() + 300
     while before >= set(folder.glob(pattern)):
-        assert stopped.poll() is None, stopped.communicate()
+        assert forker.poll(stopped) is None, log.read_text()
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    os.killpg(stopped.pid, signal.SIGINT)  # as the terminal does: to all processes of the run
-    _, errors = stopped.communicate(timeout=60)
-    assert stopped.returncode == 130, errors
+    os.killpg(stopped, signal.SIGINT)  # as the terminal does: to all processes of the run
+    assert forker.wait(stopped) == 130, log.read_text()
+    errors = log.read_text()
     assert "run the same command again" in errors
     assert "Traceback" not in errors
     assert not (folder / "report.json").exists()
@@ -210,7 +208,9 @@ def test_a_second_run_trains_nothing(finished, monkeypatch, capsys):
     for module in (judging, running):
         monkeypatch.setattr(module, "carry_out", serially)
     patch(monkeypatch.setattr)
+    look_at_few(monkeypatch.setattr)
     assert script.main(["digits", "--output", str(folder), "--device", "cpu"]) == 0
+    real_images.cache_clear()  # of few
     assert before == {path: path.stat().st_mtime_ns for path in folder.glob("stages/[!.]*/stage.json")}
     line = capsys.readouterr().err.split("reused from", 1)[1].splitlines()[0]
     for stage in ("tokenizer", "transformer", "diffusion", "samples of var", "times"):

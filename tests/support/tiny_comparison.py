@@ -14,15 +14,16 @@ from processes import run_script
 from var.training.checkpoints import CheckpointWriter
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
-STEPS = {"tokenizer": 8, "transformer": 8, "decoder": 4, "diffusion": 24}
+STEPS = {"tokenizer": 8, "transformer": 8, "decoder": 4, "diffusion": 12}
 EVERY = 4  # steps from one checkpoint to the next
 
 
 def tiny(plan):
     """The comparison, made tiny."""
     models = {key: tiny_model(model) for key, model in plan.models.items()}
-    few = {"judge_steps": 20, "generation_seeds": 2, "timing_images": 4, "timing_repeats": 1, "most_samples": 60}
-    return replace(plan, models=models, per_class=20 if plan.per_class else None, **few)
+    few = {"judge_steps": 10, "generation_seeds": 2, "timing_images": 4, "timing_repeats": 1, "most_samples": 60}
+    judges = {name: replace(getattr(plan, name), widths=(8, 16, 16, 16)) for name in ("judge", "second_judge")}
+    return replace(plan, models=models, per_class=20 if plan.per_class else None, **few, **judges)
 
 
 def tiny_model(model):
@@ -42,14 +43,14 @@ def tiny_run(name, run):
     from comparison.contenders import shortened
 
     if name == "tokenizer":
-        run = replace(run, vqvae=replace(run.vqvae, base_channels=8))
+        run = replace(run, vqvae=replace(run.vqvae, base_channels=8, residual_blocks=1))
     elif name == "transformer":
         tokens = replace(run.tokens, variants=2)
         run = replace(run, tokens=tokens, transformer=replace(run.transformer, depth=1, width=32, heads=2))
     elif name == "decoder":
         run = replace(run, losses=replace(run.losses, patch_channels=4))
     else:
-        unet = replace(run.unet, base_channels=8, head_width=8, embedding_width=16, norm_groups=4)
+        unet = replace(run.unet, base_channels=8, head_width=8, embedding_width=16, norm_groups=4, residual_blocks=1)
         run = replace(run, unet=unet)
     run = replace(run, training=replace(run.training, batch_size=16))
     return replace(shortened(run, STEPS[name]), checkpoints=replace(run.checkpoints, every=EVERY))
@@ -71,6 +72,14 @@ def patch(set_attribute):
         set_attribute(contender, "around", lambda sampling: ())
 
 
+def look_at_few(set_attribute):
+    """Let few real images be kept in memory, to judge by, and fewer of them be looked at for copies."""
+    from comparison import data
+
+    set_attribute(data, "MOST_REFERENCE", 300)
+    set_attribute(data, "MOST_NUMBERS", 300 * 8 * 8)
+
+
 def serially(jobs, place, before=None):
     """`carry_out` in this process, one job after the other."""
     waiting, done = list(jobs), dict(before or {})
@@ -87,18 +96,21 @@ def main(arguments=None):
     import compare
 
     patch(setattr)
+    look_at_few(setattr)
     return compare.main(arguments)
 
 
-def forked(output, *arguments, killed=False):
+def forked(output, *arguments, killed=False, server=False):
     """The same in a process that has imported torch, and its own processes from it; the table goes to `output`.
 
-    All of them can be killed as soon as a training has written a checkpoint.
+    All of them can be killed as soon as a training has written a checkpoint. With a `server` its own processes are
+    forked from that of users instead, which imports what they need.
     """
     os.setsid()
     if killed:
         _kill_after(CheckpointWriter, "finish")
-    fork_from_here()
+    if not server:
+        fork_from_here()
     with open(output, "w") as file, contextlib.redirect_stdout(file):
         sys.exit(main(arguments))
 
@@ -124,7 +136,3 @@ def as_script(path, *arguments):
     """What `run_script` does; nothing is imported for processes that this comparison comes not to start."""
     forkserver.ensure_running = lambda: None
     run_script(path, *arguments)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
