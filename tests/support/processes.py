@@ -100,6 +100,16 @@ def is_running(pid):
         return False
 
 
+def is_group_running(group):
+    """Whether a process of the group runs; not one that is dead and that nobody has asked about."""
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
+            if int(process_group) == group and state not in "ZX":
+                return True
+    return False
+
+
 def wait_until(condition, seconds=60):
     """Return when a condition holds; raises `TimeoutError` if it does not in time."""
     until = time.monotonic() + seconds

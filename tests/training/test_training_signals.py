@@ -2,13 +2,14 @@
 
 import json
 import os
+import re
 import signal
 import threading
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
+from processes import is_group_running, wait_until
 from training_runs import outcome, rich_run
 from training_tasks import Plain, make_data
 
@@ -85,53 +86,47 @@ def test_a_signal_in_the_last_step_stops_nothing(tmp_path):
     assert (result.finished, result.steps) == (True, 3)
 
 
-def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run(forker, tmp_path):
+def test_a_signal_to_the_whole_group_leaves_the_workers_to_the_run_and_they_end_with_it(forker, tmp_path):
     """As Slurm and `kill -TERM -GROUP` send it: to the run, its two workers, and the helpers that Python starts."""
-    rich_run(tmp_path / "whole")
-    folders = {signal.SIGTERM: tmp_path / "term", signal.SIGUSR1: tmp_path / "usr1"}
-    runs = {
-        number: forker.start("run_with_workers", tmp_path / f"output-{number}", folder=folder)
-        for number, folder in folders.items()
-    }
-    waiting = dict(runs)
-    until = time.monotonic() + 120
+    whole, folder, output = tmp_path / "whole", tmp_path / "run", tmp_path / "output"
+    rich_run(whole)
+    run, done = forker.start("run_with_workers", output, folder=folder, starts=3), 0
+
+    def wait(condition):
+        def so():
+            assert (ended := forker.poll(run)) is None, (ended, output.read_text())
+            return condition()
+
+        wait_until(so, seconds=120)
+
     try:
-        while waiting:
-            assert time.monotonic() < until
-            time.sleep(0.02)
-            for number, pid in list(waiting.items()):
-                assert forker.poll(pid) is None, (tmp_path / f"output-{number}").read_text()
-                log = folders[number] / "log.jsonl"
-                if log.exists() and "step" in log.read_text():
-                    time.sleep(0.05)  # batches come in pairs: now it waits for the next
-                    os.killpg(pid, number)
-                    waiting.pop(number)
-        for number, pid in runs.items():
-            assert forker.wait(pid) == 0, (tmp_path / f"output-{number}").read_text()
-        while any(map(group_is_alive, runs.values())):  # the helpers end with the run
-            assert time.monotonic() < until
-            time.sleep(0.02)
+        for start, number in enumerate((signal.SIGTERM, signal.SIGUSR1)):
+            wait(lambda done=done: logged_after(folder, done))
+            time.sleep(0.05)  # batches come in pairs: now it waits for the next
+            os.killpg(run, number)
+            wait((folder / f"result-{start}.json").exists)
+            result = json.loads((folder / f"result-{start}.json").read_text())
+            assert result["finished"] is False
+            assert result["steps"] > done
+            done = result["steps"]
+        wait(lambda: logged_after(folder, done))
+        os.kill(run, signal.SIGKILL)  # nobody tells the others
+        assert forker.wait(run) == -signal.SIGKILL
+        wait_until(lambda: not is_group_running(run))
     finally:
-        for pid in runs.values():
-            with suppress(ProcessLookupError):
-                os.killpg(pid, signal.SIGKILL)
-    for number, folder in folders.items():
-        assert "Traceback" not in (tmp_path / f"output-{number}").read_text()
-        result = json.loads((folder / "result.json").read_text())
-        assert result["finished"] is False
-        newest = checkpoints(folder)[0]
-        assert step_of(newest) == result["steps"] >= 5
-        assert fault(newest) is None
-        _, resumed = rich_run(folder)
-        assert resumed.resumed_from == result["steps"]
-        assert outcome(folder) == outcome(tmp_path / "whole")
+        with suppress(ProcessLookupError):
+            os.killpg(run, signal.SIGKILL)
+    assert "Traceback" not in output.read_text()
+    newest = checkpoints(folder)[0]
+    assert step_of(newest) >= done >= 5
+    assert fault(newest) is None
+    _, resumed = rich_run(folder)
+    assert resumed.resumed_from == step_of(newest)
+    assert outcome(folder) == outcome(whole)
 
 
-def group_is_alive(group):
-    """Whether a process of the group runs; not one that is dead and that nobody has asked about."""
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):
-            state, _, process_group = path.read_text().rpartition(")")[2].split()[:3]
-            if int(process_group) == group and state not in "ZX":
-                return True
-    return False
+def logged_after(folder, step):
+    """Whether a row of the log tells of a later step."""
+    log = folder / "log.jsonl"
+    rows = log.read_text().splitlines() if log.exists() else []
+    return any(int(found[1]) > step for found in map(re.compile(r'"step": ?(\d+).*}$').search, rows) if found)

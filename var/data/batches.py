@@ -197,13 +197,17 @@ def _from_processes(
     )
     with held_signals():
         results = iter(loaded)
-    for result in results:
-        if isinstance(result, UserError):
-            raise result
-        batch, found = result
-        if isinstance(loader.data, SkipBadImages):
-            loader.data.note(found)
-        yield batch
+    try:
+        for result in results:
+            if isinstance(result, UserError):
+                raise result
+            batch, found = result
+            if isinstance(loader.data, SkipBadImages):
+                loader.data.note(found)
+            yield batch
+    finally:
+        # An error's traceback holds this frame; garbage collection ends the workers later, and waits 5 s for each.
+        del results
 
 
 def _unchanged(batch: Any) -> Any:
