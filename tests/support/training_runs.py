@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -144,11 +143,14 @@ def killed_run(folder, events=None):
     Path(folder, "result.json").write_text(json.dumps({"resumed_from": result.resumed_from}))
 
 
-def run_with_workers(folder):
-    """A run in a group of processes of its own, which waits for its workers nearly all the time."""
+def run_with_workers(folder, starts):
+    """A run in a group of processes of its own, which waits for its workers nearly all the time; started so often."""
     os.setpgid(0, 0)
-    _, result = rich_run(folder, workers=2, augment=slow_jitter)
-    Path(folder, "result.json").write_text(json.dumps({"finished": result.finished, "steps": result.steps}))
+    folder = Path(folder)
+    for start in range(starts):
+        _, result = rich_run(folder, workers=2, augment=slow_jitter)
+        (folder / "result").write_text(json.dumps({"finished": result.finished, "steps": result.steps}))
+        (folder / "result").rename(folder / f"result-{start}.json")
 
 
 def images_of(step, rank=0, processes=1):
@@ -225,22 +227,3 @@ def outcome(folder, step=CONFIG["steps"]):
     facts = json.loads((folder / f"step-{step}" / "state.json").read_text())
     facts.pop("seconds")
     return sums, facts, (folder / "log.jsonl").read_text()
-
-
-def until_stopped(folder):
-    """What torchrun starts: a run too long to end by itself."""
-    result = train(
-        Plain(hook=lambda step: time.sleep(0.01)),
-        make_data(),
-        TrainingConfig(steps=100_000, batch_size=8, log_every=1),
-        log=Path(folder) / "log.jsonl",
-        progress=False,
-        device="cpu",
-        checkpoints=CheckpointPolicy(folder=Path(folder), every=1000),
-    )
-    report = {"finished": result.finished, "steps": result.steps}
-    Path(folder, f"result-{os.environ['RANK']}.json").write_text(json.dumps(report))
-
-
-if __name__ == "__main__":
-    until_stopped(sys.argv[1])

@@ -1,18 +1,21 @@
 """The launcher's line of the documents as it stands, and where processes find themselves: on a GPU, or without one."""
 
 import json
+import os
 import re
 import shlex
+import signal
 
 import pytest
 import torch
-from processes import ROOT
+from processes import ROOT, wait_until
 
 from var.errors import UserError
 from var.training import distributed
+from var.training.checkpoints import checkpoints, fault, step_of
 from var.training.distributed import Processes
 
-TINY = ["training.steps=2", "training.batch_size=4", "training.log_every=1", "evaluation.every=0", "vqvae.width=4"]
+TINY = ["training.steps=100000", "training.batch_size=4", "training.log_every=1", "evaluation.every=0", "vqvae.width=4"]
 TINY += ["vqvae.base_channels=2", "vqvae.norm_groups=2", "vqvae.vocabulary=16", "training.optimizer=adamw"]
 
 
@@ -25,15 +28,27 @@ def documented_line():
     return [*shlex.split(line)[1:], "vqvae", "digits", "--preset", "digits", "--quiet", *settings]
 
 
-def test_the_line_of_the_documents_trains_on_two_processes_without_a_gpu(forker, tmp_path):
+def test_the_line_of_the_documents_trains_on_two_processes_without_a_gpu_and_a_sigterm_to_it_saves(forker, tmp_path):
     """F2: it ended with "asked for 2 process(es), got 1; start them with torchrun"."""
-    words = [*documented_line(), "--output", tmp_path / "run"]
+    run, output = tmp_path / "run", tmp_path / "log"
     variables = {"PYTHONPATH": ROOT, "CUDA_VISIBLE_DEVICES": ""}
-    process = forker.start("processes.run_module", tmp_path / "log", *words, environment=variables)
-    assert forker.wait(process, seconds=240) == 0, (tmp_path / "log").read_text()
-    facts = json.loads((tmp_path / "run" / "checkpoints" / "step-2" / "state.json").read_text())
+    words = [*documented_line(), "--output", run]
+    launcher = forker.start("processes.run_module", output, *words, environment=variables)
+
+    def logs_steps():
+        assert forker.poll(launcher) is None, output.read_text()
+        return (run / "log.jsonl").exists() and "step" in (run / "log.jsonl").read_text()
+
+    wait_until(logs_steps, seconds=240)
+    os.kill(launcher, signal.SIGTERM)
+    forker.wait(launcher, seconds=60)
+    # The launcher ends with an error of its own, but not before its processes have ended.
+    assert "run the same command again to go on" in output.read_text()
+    newest, *_ = checkpoints(run / "checkpoints")
+    assert fault(newest) is None
+    facts = json.loads((newest / "state.json").read_text())
     assert facts["processes"] == 2
-    assert "2 steps in " in (tmp_path / "log").read_text()
+    assert step_of(newest) > 0
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import pytest
 import torch
-from processes import HERE, ROOT, start_pair
+from processes import start_pair
 from training_runs import CONFIG, convolution_run, images_of, outcome, plain_run, rich_run
 
 from var.errors import UserError
@@ -144,25 +144,6 @@ def test_a_checkpoint_of_two_processes_goes_on_with_one(pair, caplog):
     assert result.resumed_from == 11
     assert_close(result.history, whole.history[11:])
     assert "saved by 2 process(es) x 1 micro-batch(es) and goes on with 1 x 1" in caplog.text
-
-
-def test_torchrun_starts_two_and_a_sigterm_to_it_saves(forker, tmp_path):
-    environment = {"PYTHONPATH": f"{ROOT}{os.pathsep}{HERE}"}
-    launch = ("torch.distributed.run", "--standalone", "--nproc_per_node", 2, HERE / "training_runs.py", tmp_path)
-    started = forker.start("processes.run_module", tmp_path / "output", *launch, environment=environment)
-    until = time.monotonic() + 120
-    while not (tmp_path / "log.jsonl").exists() or "step" not in (tmp_path / "log.jsonl").read_text():
-        assert forker.poll(started) is None, (tmp_path / "output").read_text()
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.kill(started, signal.SIGTERM)
-    forker.wait(started, seconds=60)
-    results = [json.loads((tmp_path / f"result-{rank}.json").read_text()) for rank in range(2)]
-    assert results[0] == results[1]
-    assert results[0]["finished"] is False
-    (newest, *_) = checkpoints(tmp_path)
-    assert step_of(newest) == results[0]["steps"] > 0
-    assert fault(newest) is None
 
 
 def test_fewer_processes_than_asked_for(monkeypatch):
