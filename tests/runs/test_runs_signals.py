@@ -3,13 +3,10 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-from processes import ROOT
 
 from var import VQVAE
 from var.cli import main
@@ -89,27 +86,11 @@ def test_a_sigterm_at_every_stage_ends_well_and_loses_nothing(stage, whole, tmp_
         assert found[file] == whole[file], file
 
 
-END = """
-import os, signal, sys
-from var.cli import main
-from var.runs import carrying_out
-from var.runs.folder import RunFolder
-real = getattr(RunFolder, "finish")
-def finish(*arguments):
-    real(*arguments)
-    os.kill(os.getpid(), signal.SIGTERM)
-RunFolder.finish = finish
-import atexit
-atexit.register(os.kill, os.getpid(), signal.SIGTERM)
-sys.exit(main(sys.argv[1:]))
-"""
-
-
-def test_a_process_that_ends_while_signals_come_ends_with_0(tmp_path):
-    words = [sys.executable, "-c", END, *command(tmp_path / "run")]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120, check=False)
-    assert done.returncode == 0, done.stderr
+def test_a_process_that_ends_while_signals_come_ends_with_0(forker, tmp_path):
+    log = tmp_path / "log"
+    process = forker.start("training_runs.command_that_ends_while_signals_come", log, command(tmp_path / "run"))
+    assert forker.wait(process) == 0, log.read_text()
+    assert "signals came" in log.read_text()
     assert json.loads((tmp_path / "run" / "finished.json").read_text())["steps"] == 4
 
 

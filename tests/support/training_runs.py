@@ -1,5 +1,6 @@
 """The runs of tiny tasks that the tests of the training loop start and kill."""
 
+import atexit
 import ctypes
 import json
 import os
@@ -26,6 +27,8 @@ CONFIG = {
     "ema_decay": 0.9,
     "log_every": 5,
 }
+SHORT = 10
+"""Steps where it is enough that an epoch ends among them."""
 
 
 def rich_run(
@@ -153,6 +156,26 @@ def run_with_workers(folder, starts):
         (folder / "result").rename(folder / f"result-{start}.json")
 
 
+def command_that_ends_while_signals_come(words):
+    """The command `words`: a signal comes when its run has left its record, and one while Python ends."""
+    from var.cli import main
+    from var.runs.folder import RunFolder
+
+    def signalled(*arguments):
+        finish(*arguments)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def last():
+        os.kill(os.getpid(), signal.SIGTERM)
+        print("signals came", flush=True)
+
+    finish, RunFolder.finish = RunFolder.finish, signalled
+    atexit.register(last)
+    status = main(words)
+    atexit._run_exitfuncs()  # as Python does at its end, which a process of the forker leaves out
+    raise SystemExit(status)
+
+
 def images_of(step, rank=0, processes=1):
     """Indices of the images that a process sees in a step."""
     share = CONFIG["batch_size"] // processes
@@ -180,10 +203,10 @@ def as_one_of_two(folder):
     kinds |= {"muon": {"optimizer": "muon"}}
     kinds |= {"fsdp muon": {"optimizer": "muon", "sharding": "fsdp", "ema_decay": 0.5}}
     for name, settings in kinds.items():
-        task, result = plain_run(**settings)
+        task, result = plain_run(**settings, steps=SHORT)
         report[name] = result.history
         report[f"{name} weight"] = task.model.last.weight.tolist()
-    report["convolutions"] = convolution_run(sharding="fsdp")
+    report["convolutions"] = convolution_run(sharding="fsdp", steps=SHORT)
     # Sharded, evaluated and stopped; a copy for one process, then the other half.
     looks = []
     look = PeriodicEvaluation(

@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 import torch
 from processes import start_pair
-from training_runs import CONFIG, convolution_run, images_of, outcome, plain_run, rich_run
+from training_runs import CONFIG, SHORT, convolution_run, images_of, outcome, plain_run, rich_run
 
 from var.errors import UserError
 from var.training import PeriodicEvaluation
@@ -88,7 +88,7 @@ KINDS = {
 def test_two_processes_train_like_one_at_the_same_global_batch(name, pair):
     settings, reports = KINDS[name], pair[1]
     # Noise belongs to a part of the global batch: to have two parts in one process, it takes two micro-batches.
-    task, result = plain_run(**settings, accumulation=2 if settings else 1)
+    task, result = plain_run(**settings, steps=SHORT, accumulation=2 if settings else 1)
     assert result.history[-1]["loss"] < result.history[0]["loss"]
     for report in reports:
         assert_close(report[name], result.history)
@@ -97,7 +97,7 @@ def test_two_processes_train_like_one_at_the_same_global_batch(name, pair):
 
 
 def test_sharded_convolutions_train_like_whole_ones_in_any_memory_layout(pair):
-    history, weight = convolution_run()
+    history, weight = convolution_run(steps=SHORT)
     for report in pair[1]:
         assert_close(report["convolutions"][0], history)
         torch.testing.assert_close(torch.tensor(report["convolutions"][1]), torch.tensor(weight))
