@@ -50,6 +50,13 @@ def test_global_stream_is_restored_after_an_error():
     assert torch.equal(torch.rand(2), expected)
 
 
+def test_the_streams_of_gpus_are_no_matter_of_the_cpu(monkeypatch):
+    """They were seeded too, for good, though only the CPU's came back."""
+    monkeypatch.setattr(torch, "manual_seed", lambda seed: pytest.fail("seeds all devices"))
+    with keyed_global_stream("dropout", 0, 7):
+        torch.rand(1)
+
+
 def test_suggestion_names_the_nearest_else_all():
     assert suggestion("digts", ["digits", "faces"]) == "did you mean 'digits'?"
     assert suggestion("zzz", ["b", "a"]) == "choose one of 'a', 'b'"
