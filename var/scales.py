@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
@@ -116,6 +117,12 @@ class ScaleSchedule:
         for scale, where in enumerate(self.slices()):
             index[where] = scale
         return index
+
+
+@lru_cache(maxsize=256)
+def schedule_of(sides: tuple[Side, ...], repeats: tuple[int, ...]) -> ScaleSchedule:
+    """The schedule of sides and repeats that a config has checked: models ask for it thousands of times."""
+    return ScaleSchedule(sides, repeats)
 
 
 def block_causal_mask(scales: ScaleSchedule, window: int | None = None) -> Bool[Tensor, "length length"]:

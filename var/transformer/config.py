@@ -6,7 +6,7 @@ from typing import Literal
 from var import checks
 from var.configs import added
 from var.errors import UserError
-from var.scales import ScaleSchedule, Side, check_scales
+from var.scales import ScaleSchedule, Side, check_scales, schedule_of
 from var.tokenizer import TokenizerConfig
 from var.transformer.passes import Passes
 
@@ -43,7 +43,7 @@ class VARConfig:
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        object.__setattr__(self, "sides", self.schedule.sides)
+        object.__setattr__(self, "sides", ScaleSchedule(self.sides, self.repeats).sides)
         checks.at_least(1, self, "vocabulary", "code_width", "depth", "width", "heads")
         checks.at_least(0, self, "vector_width", "sequence_width", "window")
         checks.at_least(0 if self.vector_width or self.sequence_width else 1, self, "num_classes")
@@ -80,7 +80,7 @@ class VARConfig:
     @property
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
-        return ScaleSchedule(self.sides, self.repeats)
+        return schedule_of(self.sides, tuple(self.repeats))
 
     @property
     def drawing(self) -> Passes:

@@ -7,7 +7,7 @@ from var import checks
 from var.autoencoder.config import Convolutions, check_levels
 from var.configs import added
 from var.errors import UserError
-from var.scales import ScaleSchedule, Side, check_scales
+from var.scales import ScaleSchedule, Side, check_scales, schedule_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class VQVAEConfig(Convolutions):
 
     def __post_init__(self) -> None:
         checks.fields(self)
-        object.__setattr__(self, "sides", self.schedule.sides)
+        object.__setattr__(self, "sides", ScaleSchedule(self.sides, self.repeats).sides)
         checks.at_least(1, self, "in_channels", "base_channels", "residual_blocks", "width")
         checks.at_most(2**14, self, "in_channels", "base_channels", "width", "norm_groups")
         checks.at_most(2**10, self, "residual_blocks", "channel_multipliers")
@@ -63,7 +63,7 @@ class VQVAEConfig(Convolutions):
     @property
     def schedule(self) -> ScaleSchedule:
         """The scales of the token maps."""
-        return ScaleSchedule(self.sides, self.repeats)
+        return schedule_of(self.sides, tuple(self.repeats))
 
     @property
     def image_size(self) -> tuple[int, int]:
