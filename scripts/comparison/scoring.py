@@ -78,6 +78,11 @@ class Evaluator:
             scores |= self._ratios(features, labels)
         return scores
 
+    def distance(self, images: UInt8[Tensor, "n c h w"]) -> float:
+        """The Frechet distance of uint8 images alone, which takes a small part of the time of all scores."""
+        found = Statistics.from_features(extract(images, self.judge).features)
+        return frechet_distance(self.reference.statistics, found)
+
     def _ratios(self, features: tuple[Tensor, Tensor], labels: Tensor) -> dict[str, float]:
         real = (self.reference.statistics, self.second_reference.statistics)
         names = ("fd_ratio", "fd_second_ratio")
@@ -148,7 +153,7 @@ def health(evaluator: Evaluator, plan: Comparison, contender: Contender, pipelin
     """The numbers on a model's tokenizer."""
     train, test = (from_uint8(real_images(plan.data, part).images) for part in ("train", "test"))
     with torch.inference_mode():
-        return contender.health(pipeline, train, test, lambda images: evaluator.scores(to_uint8(images)))
+        return contender.health(pipeline, train, test, lambda images: evaluator.distance(to_uint8(images)))
 
 
 def first_of_each(labels: Int64[Tensor, " n"], most: int) -> Int64[Tensor, " n"]:

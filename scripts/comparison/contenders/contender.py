@@ -193,9 +193,9 @@ class Contender(ABC):
         pipeline: Any,
         train: Float[Tensor, "n c h w"],
         test: Float[Tensor, "m c h w"],
-        scores: Callable[[Tensor], Mapping[str, Any]],
+        distance: Callable[[Tensor], float],
     ) -> dict[str, Any]:
-        """Numbers on a tokenizer, where there is one; `scores` judges images in [-1, 1]."""
+        """Numbers on a tokenizer, where there is one; `distance` is that of images in [-1, 1] to the real ones."""
         return {}
 
     def details(self, pipeline: Any, test: Float[Tensor, "m c h w"], report: Any) -> list[Html]:

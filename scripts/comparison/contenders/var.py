@@ -191,20 +191,20 @@ class VARContender(Contender):
         return {self.density: -nats.cpu() / images[0].numel() / log(2)}
 
     def health(
-        self, pipeline: VARPipeline, train: Tensor, test: Tensor, scores: Callable[[Tensor], Mapping[str, Any]]
+        self, pipeline: VARPipeline, train: Tensor, test: Tensor, distance: Callable[[Tensor], float]
     ) -> dict[str, Any]:
         """Reconstruction of test and training images, the bits of one, and the use of the codebook by scale."""
         vqvae = pipeline.vqvae
-        decoded_train, decoded_test = (in_batches(vqvae.reconstruct, images, vqvae.device) for images in (train, test))
         maps = _encoded(vqvae, train)
+        decoded_train, decoded_test = _decoded(vqvae, maps), in_batches(vqvae.reconstruct, test, vqvae.device)
         counts = count_codes(maps, vqvae.config.vocabulary)
         usage, perplexity = code_use(counts)
         tokens = vqvae.config.schedule.length
         return {
             "psnr_test": float(psnr(to_uint8(test), to_uint8(decoded_test)).mean()),
             "psnr_train": float(psnr(to_uint8(train), to_uint8(decoded_train)).mean()),
-            "reconstruction_fd": scores(decoded_train)["fd"],
-            "perturbed_fd": scores(_decoded(vqvae, _perturbed(vqvae, maps)))["fd"],
+            "reconstruction_fd": distance(decoded_train),
+            "perturbed_fd": distance(_decoded(vqvae, _perturbed(vqvae, maps))),
             "perturbed_share": PERTURBED,
             "codes_used": float(code_use(counts.sum(0))[0]),
             "sides": list(vqvae.config.schedule.maps),
