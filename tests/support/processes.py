@@ -4,6 +4,7 @@ Run as a program, this is that process: it forks for every line of JSON on its s
 """
 
 import contextlib
+import gc
 import importlib
 import json
 import os
@@ -163,6 +164,7 @@ def _serve():
     import var.cli  # noqa: F401
 
     without_waiting_for_disks()
+    gc.freeze()  # no collection in a process that is forked looks through, and so copies, what is there now
     for line in sys.stdin:
         request = json.loads(line)
         if "poll" in request:
