@@ -187,13 +187,13 @@ def test_every_way_to_write_is_seen(kind, way, monkeypatch):
 def test_a_write_to_any_single_weight_is_seen(monkeypatch):
     """One element of one tensor, each in turn; whatever of it is cast, joined or tabulated follows."""
     pipe = pipeline("bfloat16 cast packed", monkeypatch)
-    pipe._prepare()
-    seen = 0
+    prepared, seen = pipe._prepare(), 0
+    assert pipe._prepare() is prepared
     for model in (pipe.transformer, pipe.vqvae):
         for tensor in model.parameters():
-            prepared = pipe._prepare()
             tensor.data.view(-1)[-1] += 0.5
-            seen += pipe._prepare() is not prepared
+            before, prepared = prepared, pipe._prepare()
+            seen += prepared is not before
     assert_as_fresh(pipe)
     unused = [*pipe.vqvae.encoder.parameters(), *pipe.vqvae.quant_conv.parameters()]
     called = [each for name, each in pipe.transformer.named_parameters() if "adaln" in name or "class" in name]

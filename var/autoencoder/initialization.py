@@ -17,7 +17,7 @@ def initialize(network: nn.Module, phis: Iterable[nn.Module], *, zero_init: bool
     ones. With `zero_init` residual branches begin as nothing (Goyal et al. 2017, arXiv 1706.02677, Section 5.1).
     """
     for module in network.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and not module.weight.is_meta:  # drawing nothing takes time too
             nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
