@@ -1,6 +1,5 @@
 """Samplers against data whose exact denoiser is known, against the reference numbers, and against themselves."""
 
-from fractions import Fraction
 from itertools import pairwise
 
 import pytest
@@ -150,8 +149,8 @@ def test_any_number_of_steps_spans_the_schedule(total):
         assert [previous for _, previous in pairs] == [*timesteps[1:], -1]
         gaps = [now - before for now, before in pairs]
         assert max(gaps) - min(gaps) <= 2
-        exact = [Fraction(total) - Fraction(i * total, steps) for i in range(steps)]
-        assert timesteps == [round(each) - 1 for each in exact]
+        exact = [divmod(total * (steps - i), steps) for i in range(steps)]  # T (1 - i / steps), to even where halfway
+        assert timesteps == [whole + (2 * rest + whole % 2 > steps) - 1 for whole, rest in exact]
     assert timesteps == list(reversed(range(total)))
 
 
