@@ -44,30 +44,38 @@ class Passes:
 
         No pass is larger than the one before it; they are spread in the order of ordered dithering (Bayer 1973).
         """
+        return self._in_order(scale).tensor_split(self.counts[scale] if self.counts else 1)
+
+    def _in_order(self, scale: int) -> Int64[Tensor, " length"]:
+        """All positions in the map of `scale`, those of its first pass first."""
         height, width = self.scales.shapes[scale]
         places = [(row, column) for row in range(height) for column in range(width)]
         if not self.counts or self.counts[scale] == 1:
-            return (torch.arange(len(places)),)
+            return torch.arange(len(places))
         order = list(range(len(places)))
         if self.order == "even":
             order.sort(key=lambda place: _threshold(*places[place]))
-        return torch.tensor(order).tensor_split(self.counts[scale])
+        return torch.tensor(order)
 
     def told(self) -> Int64[Tensor, " length"]:
         """For every position of the sequence, that of the token that it is told; -1 in first passes."""
         told = torch.full((self.scales.length,), -1)
         for scale, where in enumerate(self.scales.slices()):
             for before, now in pairwise(self.of(scale)):
-                told[where][now] = where.start + before[: len(now)]
+                # Taken from a range, not added, for the sake of the meta device; see `mask`.
+                told[where][now] = torch.arange(where.start, where.stop)[before[: len(now)]]
         return told
 
     def mask(self, window: int | None = None) -> Bool[Tensor, "length length"]:
         """`block_causal_mask`, less what is drawn in a later pass of the same map."""
         mask = block_causal_mask(self.scales, window)
         for scale, where in enumerate(self.scales.slices()):
-            own, passes = mask[where, where], self.of(scale)
-            for number, now in enumerate(passes[:-1], 1):
-                own[now[:, None], torch.cat(passes[number:])] = False
+            own, order, drawn = mask[where, where], self._in_order(scale), 0
+            for now in self.of(scale)[:-1]:
+                drawn += len(now)
+                # A part of the order, not passes put together: on the meta device torch does that by way of its
+                # compiler, which takes 2 s to import.
+                own[now[:, None], order[drawn:]] = False
         return mask
 
 
