@@ -115,7 +115,7 @@ def small(plan):
             run = replace(run, tokens=replace(run.tokens, variants=1))
             run = replace(run, transformer=replace(run.transformer, depth=1, width=32, heads=2))
         if hasattr(run, "vqvae"):
-            run = replace(run, vqvae=replace(run.vqvae, base_channels=8))
+            run = replace(run, vqvae=replace(run.vqvae, base_channels=4, norm_groups=2))
         network = getattr(run, "network", None)
         return replace(run, network=replace(network, hidden=8, layers=2)) if hasattr(network, "hidden") else run
 
@@ -124,7 +124,8 @@ def small(plan):
         for key, one in plan.models.items()
     }
     few = {"judge_steps": 4, "generation_seeds": 2, "timing_images": 2, "timing_repeats": 1, "most_samples": 12}
-    return replace(plan, models=models, seconds=0.3, **few)
+    judges = {name: replace(getattr(plan, name), widths=(8, 8, 8, 16)) for name in ("judge", "second_judge")}
+    return replace(plan, models=models, seconds=0.3, **few, **judges)
 
 
 @pytest.fixture
