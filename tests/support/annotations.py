@@ -14,7 +14,7 @@ import functools
 import re
 import sys
 import typing
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.machinery import PathFinder, SourceFileLoader
 
 from beartype import BeartypeConf, beartype
@@ -22,6 +22,9 @@ from jaxtyping import AbstractArray, TypeCheckError, config, jaxtyped
 
 SETTINGS = re.compile(r"([A-Z]\w*)?(Config|Settings|Run|Losses|Policy)\.__init__")
 """The constructors of classes that call `var.checks.fields`, which tests/test_settings_fields.py looks at."""
+
+CALLS = 200
+"""Of each function that are looked at, in each process: those after them are like them, and looking takes long."""
 
 _check = beartype(conf=BeartypeConf(is_pep484_tower=True, violation_type=TypeCheckError))
 
@@ -67,26 +70,27 @@ def checked(thing):
 
 def _checking(function, hints, axes):
     """`function` with its `hints` enforced; `axes` is the context in which the names of axes keep their sizes."""
-    shown, function.__annotations__ = function.__annotations__, hints
-    enforced = _check(function)
-    function.__annotations__ = shown
+    enforced, left = None, CALLS
 
-    if axes is None:
-
-        @functools.wraps(function)
-        def call(*arguments, **named):
-            return (function if config.jaxtyping_disable else enforced)(*arguments, **named)
-
-    else:
-
-        @functools.wraps(function)
-        def call(*arguments, **named):
-            if config.jaxtyping_disable:
-                return function(*arguments, **named)
-            with axes:
-                return enforced(*arguments, **named)
+    @functools.wraps(function)
+    def call(*arguments, **named):
+        nonlocal enforced, left
+        if not left or config.jaxtyping_disable:
+            return function(*arguments, **named)
+        left -= 1
+        enforced = enforced or _enforced(function, hints)
+        with axes or nullcontext():
+            return enforced(*arguments, **named)
 
     return call
+
+
+def _enforced(function, hints):
+    shown, function.__annotations__ = function.__annotations__, hints
+    try:
+        return _check(function)
+    finally:
+        function.__annotations__ = shown
 
 
 def _resolved(hint, function):
