@@ -128,6 +128,24 @@ def test_nothing_is_checked_where_users_make_mistakes(seen):
         seen.wrong(torch.ones(2))
 
 
-def test_both_packages_are_checked():
+def test_later_calls_are_taken_to_be_like_the_first_ones(monkeypatch):
+    monkeypatch.setattr(annotations, "CALLS", 2)
+
+    def half(number: int) -> int:
+        return number // 2
+
+    function = annotations.checked(half)
+    for _ in range(2):
+        with pytest.raises(TypeCheckError):
+            function(3.0)
+    assert function(3.0) == 1.0
+
+
+@pytest.mark.parametrize("name", ["var.images", "diffusion_baseline.unet"])
+def test_both_packages_are_checked(name):
+    assert import_module(name).__checked__ is annotations.checked
+
+
+def test_what_is_called_often_was_checked_at_first():
     with pytest.raises(TypeCheckError):
-        to_uint8("no image")
+        annotations.checked(to_uint8.__wrapped__)("no image")
