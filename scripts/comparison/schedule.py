@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from tqdm.auto import tqdm
 
-from comparison.processes import end_with_parent, is_main, launched, part_from_launcher, start_server
+from comparison.processes import GRACE, end_with_parent, is_main, launched, part_from_launcher, start_server
 from comparison.settings import Comparison
 from comparison.stages import Stage, StageStore
 from var.errors import UserError
@@ -144,8 +144,14 @@ def _workers(count: int, device: str) -> Iterator[ProcessPoolExecutor]:
         try:
             yield pool
         except BaseException as failure:
-            for process in set(multiprocessing.active_children()) - others:
+            own = set(multiprocessing.active_children()) - others
+            for process in own:
                 process.terminate()
+            # One that ended within the queue's lock leaves another, which has saved, waiting for that lock for ever.
+            pool.shutdown(wait=False, cancel_futures=True)
+            for process in own:
+                process.join(GRACE)
+                process.kill()
             if isinstance(failure, BrokenProcessPool):
                 raise UserError(
                     "a process of the comparison was ended from outside, as the system does where memory runs out; "

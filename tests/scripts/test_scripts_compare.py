@@ -69,7 +69,7 @@ def stop_one(folder, start, forker, log):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(stopped, signal.SIGINT)  # as the terminal does: to all processes of the run
-    assert forker.wait(stopped, seconds=500) == 130, log.read_text()
+    assert forker.wait(stopped) == 130, log.read_text()
     errors = log.read_text()
     assert "run the same command again" in errors
     assert "Traceback" not in errors

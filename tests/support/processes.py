@@ -46,7 +46,7 @@ class Forker:
             self._running.discard(pid)
         return status
 
-    def wait(self, pid, seconds=400):
+    def wait(self, pid, seconds=120):
         """The exit status of a process when it has ended."""
         until = time.monotonic() + seconds
         while (status := self.poll(pid)) is None:
