@@ -80,6 +80,37 @@ def test_a_constructor_that_needs_its_numbers_gets_them(tmp_path, kind, attribut
     assert bool(torch.as_tensor(getattr(back, attribute) == getattr(model, attribute)).all())
 
 
+class Counted(PretrainedModel, nn.Module):
+    """Weights that are all saved, and what its kind puts beside them: nothing, or a tensor that is no buffer."""
+
+    config_class = TinyConfig
+    built = 0
+
+    def __init__(self, config):
+        super().__init__()
+        type(self).built += 1
+        self.config = config
+        self.inner = nn.Linear(config.width, config.width)
+        self.register_buffer("seen", torch.zeros(config.width))
+        self.weight = nn.Parameter(torch.ones(config.width))
+        if config.kind == "round":
+            self.beside = torch.zeros(2)
+        elif config.kind == 3:
+            self.beside = torch.arange(2) * 3
+
+
+@pytest.mark.parametrize(("kind", "times"), [("square", 1), ("round", 2), (3, 2)])
+def test_what_is_saved_whole_is_built_once(tmp_path, kind, times):
+    model = Counted(TinyConfig(width=3, kind=kind))
+    model.save_pretrained(tmp_path)
+    Counted.built = 0
+    back = Counted.from_pretrained(tmp_path)
+    assert Counted.built == times
+    assert not any(tensor.is_meta for tensor in back.state_dict().values())
+    assert all(torch.equal(back.state_dict()[name], tensor) for name, tensor in model.state_dict().items())
+    assert kind == "square" or torch.equal(back.beside, model.beside)
+
+
 def test_an_error_of_the_constructor_is_its_own():
     with pytest.raises(UserError, match="kind must not be 3"):
         build(Looking, TinyConfig(width=3, kind=3))

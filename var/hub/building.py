@@ -27,6 +27,8 @@ _FACTORIES = frozenset(
         *("rand", "randint", "randn", "randperm", "zeros"),
     )
 )
+_PLAIN = frozenset((torch.empty, torch.full, torch.ones, torch.zeros))
+"""Factories whose tensors are parameters and buffers as a rule."""
 _one_at_a_time = RLock()  # the default type and the global random stream are those of the whole process
 
 
@@ -55,11 +57,14 @@ class _Bounded(TorchFunctionMode):
 
     With `empty_on_meta`, `torch.empty` makes meta tensors: what a constructor means to fill takes no memory, and
     filling it no time. Layers make their parameters by it. What is computed instead, such as a mask, is made as ever.
+
+    `made` are the tensors that came from nowhere; None as soon as one was computed from another, or drawn.
     """
 
     def __init__(self, stored: Stored | None, *, empty_on_meta: bool) -> None:
         super().__init__()
         self._on_meta = empty_on_meta
+        self.made: list[Tensor] | None = []
         self._made = self._numbers = 0
         self._most: tuple[float, float] = math.inf, math.inf
         if stored is not None:
@@ -79,7 +84,12 @@ class _Bounded(TorchFunctionMode):
         changed = args[0] if args else kwargs.get("tensor")  # by which name `nn.init` hands it on
         if name.endswith("_") and name[-2:] != "__" and name != "requires_grad_" and _is_meta(changed):
             return changed  # in place on nothing; even that takes time, and torch's compiler, which takes 2 s to import
-        return func(*args, **kwargs)
+        result = func(*args, **kwargs)
+        if self.made is not None and func in _PLAIN:
+            self.made.append(result)
+        elif self.made is not None and _has_tensor(result):
+            self.made = None
+        return result
 
     def _count(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         sizes = {name: value for name, value in kwargs.items() if name not in ("generator", "out", "pin_memory")}
@@ -87,6 +97,10 @@ class _Bounded(TorchFunctionMode):
         self._numbers += func(*args, **{**sizes, "device": "meta"}).numel()
         if self._made > self._most[0] or self._numbers > self._most[1]:
             raise _TooLargeError
+
+
+def _has_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (isinstance(value, tuple | list) and any(map(_has_tensor, value)))
 
 
 def _is_meta(value: Any) -> bool:
@@ -114,8 +128,9 @@ def build(cls: type[Model], config: Any, stored: Stored | None = None) -> Model:
     `UserError` if they differ. The global random stream is left as it was.
     """
     with _said(cls, stored):
-        if stored is not None:
-            _compared(cls, config, stored)
+        outline, whole = (_compared(cls, config, stored) if stored is not None else None) or (None, False)
+        if outline is not None and whole:
+            return outline
         model = _built(cls, config, stored)
         if stored is not None:
             stored.check(model)
@@ -125,7 +140,7 @@ def build(cls: type[Model], config: Any, stored: Stored | None = None) -> Model:
 def check_buildable(cls: type[nn.Module], config: Any, stored: Stored) -> None:
     """Raise `UserError` unless `cls(config)` takes exactly what is `stored`."""
     with _said(cls, stored):
-        if not _compared(cls, config, stored):
+        if _compared(cls, config, stored) is None:
             stored.check(_built(cls, config, stored))
 
 
@@ -147,15 +162,18 @@ def _said(cls: type[nn.Module], stored: Stored | None) -> Iterator[None]:
             raise UserError(f"{stored.rule}, but: {reason}; {stored.remedy}") from error
 
 
-def _compared(cls: type[nn.Module], config: Any, stored: Stored) -> bool:
-    """Compare with a model that is made of shapes only; False if the constructor needs numbers."""
+def _compared(cls: type[Model], config: Any, stored: Stored) -> tuple[Model, bool] | None:
+    """Compare with a model that is made of shapes only; None if the constructor needs numbers.
+
+    Returns that model, and whether it lacks nothing but what is stored.
+    """
     try:
-        with torch.device("meta"), _Bounded(stored, empty_on_meta=False):
+        with torch.device("meta"), _Bounded(stored, empty_on_meta=False) as bounded:
             outline = cls(config)
     except (UserError, _TooLargeError):
         raise
     except Exception:  # whatever a constructor makes of numbers that are not there; errors of its own come again
-        return False
+        return None
     stored.check(outline)
     saved = outline.state_dict()
     computed = sum(buffer.nbytes for name, buffer in outline.named_buffers() if name not in saved)
@@ -164,7 +182,14 @@ def _compared(cls: type[nn.Module], config: Any, stored: Stored) -> bool:
             f"{stored.rule}, but: {cls.__name__} would compute {computed} bytes of masks and the like from it, more "
             f"than {LARGEST_BUFFERS}; {stored.remedy}"
         )
-    return True
+    weights = {_place(saved[name]) for name in stored.kinds}
+    # A tensor that is not saved, such as a mask or one that is no buffer, must be made of numbers.
+    whole = bounded.made is not None and weights.issuperset(map(_place, bounded.made))
+    return outline, whole
+
+
+def _place(tensor: Tensor) -> int:
+    return tensor.untyped_storage()._cdata
 
 
 def _built(cls: type[Model], config: Any, stored: Stored | None) -> Model:
