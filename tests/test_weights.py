@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from var.errors import UserError
@@ -101,6 +102,19 @@ def test_kinds_in_a_file_are_those_of_the_tensors(tmp_path):
         assert file.kinds() == kinds_of(tensors)
         assert file.metadata() == {"about": "this"}  # several keys are written in an order that differs
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("older", [False, True], ids=["library", "older library"])
+def test_a_file_is_byte_for_byte_what_the_library_writes(tmp_path, monkeypatch, older):
+    if older:
+        monkeypatch.delattr("safetensors.TensorSpec")
+    kinds = [torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.complex64]
+    kinds += [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool]
+    tensors = {str(kind): torch.arange(6).reshape(2, 3).to(kind) for kind in kinds} | {"a number": torch.tensor(2.5)}
+    for added in ({}, {"nothing": torch.zeros(0, 3)}):
+        save_tensors(tmp_path / "file", {**tensors, **added}, {"about": "this"})
+        save_file({**tensors, **added}, tmp_path / "theirs", {"about": "this"})
+        assert (tmp_path / "file").read_bytes() == (tmp_path / "theirs").read_bytes()
 
 
 def test_modes_come_back_after_a_block_in_eval_mode():

@@ -53,7 +53,7 @@ def test_a_failed_save_keeps_the_older_model(tiny, saved, monkeypatch):
     def full(*args, **options):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("var.foreign.weights.save_file", full)
+    monkeypatch.setattr("var.foreign.weights._write", full)
     with one_line(".*model.safetensors must be writable, but: No space left on device; choose"):
         Tiny(TinyConfig(width=3)).save_pretrained(saved)
     assert_same_weights(Tiny.from_pretrained(saved), tiny)

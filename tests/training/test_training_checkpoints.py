@@ -130,7 +130,7 @@ def test_a_run_on_a_full_disk_says_so_and_goes_on_when_there_is_room(tmp_path, m
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patch:
-        patch.setattr("var.foreign.weights.save_file", full)
+        patch.setattr("var.foreign.weights._write", full)
         with pytest.raises(UserError, match=r"step 14 must be written whole .*No space left.*step-10 is intact"):
             rich_run(tmp_path / "full")
     _, result = rich_run(tmp_path / "full")
