@@ -106,6 +106,14 @@ def test_yaml_words_mean_what_a_reader_sees(tmp_path):
     assert read_yaml(path) == {}
 
 
+def test_what_was_read_is_the_readers_own(tmp_path):
+    path = tmp_path / "settings.yaml"
+    path.write_text("a: {b: [1, 2]}\n")
+    first = read_yaml(path)
+    first["a"]["b"].append(3)
+    assert read_yaml(path) == {"a": {"b": [1, 2]}}
+
+
 def test_fields_have_the_type_that_is_asked_for():
     values = {"steps": 3, "share": 0.5, "flag": True, "name": None, "list": [1]}
     assert taken(values, "steps", int, "that") == 3

@@ -1,10 +1,12 @@
 """JSON and YAML of others: bounded in size and depth, strict in form, and with fields of the right type."""
 
+import copy
 import itertools
 import json
 import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -87,12 +89,7 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     """
     text = read_text(path, most=MOST_YAML, what="a YAML file")
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        if node is None:
-            return {}
-        _check_node(node)
-        loader = _Loader("")
-        values = loader.construct_document(node)
+        values = copy.deepcopy(_yaml_value(text))
     except RecursionError as error:
         raise _unreadable(path, "it is too deep") from error
     except Exception as error:  # the library's own kinds, and what its constructors happen to raise
@@ -100,6 +97,16 @@ def read_yaml(path: Path | str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise UserError(f"{path} must hold names with values, got {_called(type(values))}; correct it")
     return values
+
+
+@lru_cache(maxsize=8)
+def _yaml_value(text: str) -> Any:
+    """What a text says, nothing being an empty mapping. A run reads its settings several times, for 10 ms each."""
+    node = yaml.compose(text, Loader=_Loader)
+    if node is None:
+        return {}
+    _check_node(node)
+    return _Loader("").construct_document(node)
 
 
 def yaml_text(values: Mapping[str, Any]) -> str:
