@@ -47,7 +47,8 @@ class TransformerTask:
     ) -> tuple[Tensor, Numbers]:
         """The transformer's part of the step: mean over all tokens, and loss and accuracy of every scale."""
         logits = model(condition, inputs, tokens)
-        losses = F.cross_entropy(logits.mT, tokens, reduction="none")
+        # Of rows: with the vocabulary in the middle, as (batch, vocabulary, length), every operator copies the logits.
+        losses = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
         right = (logits.detach().argmax(dim=-1) == tokens).float()
         numbers: Numbers = {}
         for scale, where in enumerate(self.model.scales.slices()):
