@@ -142,12 +142,12 @@ def _write(tensors: dict[str, Tensor], path: Path, metadata: dict[str, str]) -> 
 
     It finds the memory of each by way of ctypes: of a checkpoint of small tensors that is most of the time.
     """
-    told = getattr(safetensors, "TensorSpec", None)  # since 0.8
-    if told is None or sys.byteorder == "big" or not all(tensor.numel() for tensor in tensors.values()):
+    spec = getattr(safetensors, "TensorSpec", None)  # since 0.8
+    if spec is None or sys.byteorder == "big" or not all(tensor.numel() for tensor in tensors.values()):
         save_file(tensors, path, metadata=metadata)
         return
     specs = {
-        name: told(
+        name: spec(
             dtype=str(tensor.dtype).removeprefix("torch."),
             shape=tensor.shape,
             data_ptr=tensor.data_ptr(),

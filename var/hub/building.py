@@ -128,9 +128,11 @@ def build(cls: type[Model], config: Any, stored: Stored | None = None) -> Model:
     `UserError` if they differ. The global random stream is left as it was.
     """
     with _said(cls, stored):
-        outline, whole = (_compared(cls, config, stored) if stored is not None else None) or (None, False)
-        if outline is not None and whole:
-            return outline
+        compared = None if stored is None else _compared(cls, config, stored)
+        if compared is not None:
+            outline, whole = compared
+            if whole:
+                return outline
         model = _built(cls, config, stored)
         if stored is not None:
             stored.check(model)
@@ -182,13 +184,14 @@ def _compared(cls: type[Model], config: Any, stored: Stored) -> tuple[Model, boo
             f"{stored.rule}, but: {cls.__name__} would compute {computed} bytes of masks and the like from it, more "
             f"than {LARGEST_BUFFERS}; {stored.remedy}"
         )
-    weights = {_place(saved[name]) for name in stored.kinds}
+    weights = {_memory(saved[name]) for name in stored.kinds}
     # A tensor that is not saved, such as a mask or one that is no buffer, must be made of numbers.
-    whole = bounded.made is not None and weights.issuperset(map(_place, bounded.made))
+    whole = bounded.made is not None and weights.issuperset(map(_memory, bounded.made))
     return outline, whole
 
 
-def _place(tensor: Tensor) -> int:
+def _memory(tensor: Tensor) -> int:
+    """Which memory a tensor's numbers are in, or would be on the meta device; alike where tensors share it."""
     return tensor.untyped_storage()._cdata
 
 
