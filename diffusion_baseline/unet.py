@@ -13,6 +13,7 @@ from diffusion_baseline.super_resolution import enlarged
 from var import checks
 from var.conditions import ClassEmbedding, Shown, Text
 from var.configs import added
+from var.dropout import Dropout
 from var.errors import UserError
 from var.hub import PretrainedModel
 
@@ -132,7 +133,7 @@ class ResidualBlock(nn.Module):
         self.conv1 = nn.Conv2d(channels_in, channels, 3, padding=1)
         self.modulation = nn.Linear(config.embedding_width, 2 * channels)
         self.norm2 = nn.GroupNorm(config.norm_groups, channels)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.conv2 = zero_init(nn.Conv2d(channels, channels, 3, padding=1))
         self.shortcut = nn.Identity() if channels_in == channels else nn.Conv2d(channels_in, channels, 1)
 

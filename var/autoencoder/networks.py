@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from var.autoencoder.config import Convolutions
+from var.dropout import Dropout
 
 
 def _norm(config: Convolutions, channels: int) -> nn.Module:
@@ -38,7 +39,7 @@ class ResidualBlock(nn.Module):
         self.norm1 = _norm(config, channels_in)
         self.conv1 = _conv3(channels_in, channels_out)
         self.norm2 = _norm(config, channels_out)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.conv2 = _conv3(channels_out, channels_out)
         self.shortcut = nn.Identity() if channels_in == channels_out else nn.Conv2d(channels_in, channels_out, 1)
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from var.dropout import Dropout
 from var.errors import UserError
 from var.hub.wrappers import unwrapped
 from var.transformer.blocks import Attention, Block, CrossAttention, DropPath, Mlp
@@ -13,7 +14,7 @@ from var.transformer.model import VAR
 
 Kinds = tuple[type[nn.Module], ...]
 
-_NOTHING = (nn.Identity, nn.Dropout, DropPath)
+_NOTHING = (nn.Identity, nn.Dropout, Dropout, DropPath)
 """What does nothing outside training."""
 
 

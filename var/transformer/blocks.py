@@ -11,6 +11,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from var.conditions import Text
+from var.dropout import Dropout
 from var.transformer.config import VARConfig
 
 FEW_KEYS, MANY_HEADS = 100, 256
@@ -78,7 +79,7 @@ class Attention(nn.Module):
         self.log_scale = nn.Parameter(torch.full((config.heads, 1, 1), math.log(4))) if config.l2_attention else None
         self.fixed_scale = 1.0 if config.l2_attention else 0.25 / math.sqrt(config.head_width)
         self.projection = nn.Linear(config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def forward(
         self, x: Float[Tensor, "batch length width"], mask: Bool[Tensor, "length length"]
@@ -104,9 +105,9 @@ class Mlp(nn.Module):
         hidden = round(config.mlp_ratio * config.width)
         self.fc1 = nn.Linear(config.width, hidden)
         self.act = ACTIVATIONS[config.activation]()
-        self.drop1 = nn.Dropout(config.dropout)
+        self.drop1 = Dropout(config.dropout)
         self.fc2 = nn.Linear(hidden, config.width)
-        self.drop2 = nn.Dropout(config.dropout)
+        self.drop2 = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length width"]:
         """The same at every position."""
@@ -152,7 +153,7 @@ class CrossAttention(nn.Module):
         self.query = nn.Linear(config.width, config.width)
         self.key_value = nn.Linear(config.sequence_width, 2 * config.width)
         self.projection = nn.Linear(config.width, config.width)
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
 
     def keys_values(self, text: Text) -> KeysValues:
         """Keys and values of a text, the same for all positions."""
