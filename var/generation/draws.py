@@ -9,6 +9,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.generation.logits import Candidates
+from var.sampling.choosing import chosen_by
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 
 
@@ -37,25 +38,12 @@ class PerImageDraws:
         self.generators = generators
 
     def codes(self, choice: Candidates) -> Int64[Tensor, "batch new"]:
-        """A code at every position, by inverting the cumulative distribution at one uniform number per position.
-
-        Nothing waits for the host. One number per position, where a Gumbel race takes one per code, is 6 times faster
-        with a vocabulary of 128.
-        """
+        """A code at every position, from one uniform number per position."""
         if choice.logits.shape[-1] == 1:
-            winner = torch.zeros_like(choice.logits[..., :1], dtype=torch.long)
+            winner = torch.zeros_like(choice.logits[..., 0], dtype=torch.long)
         else:
-            uniform = self._numbers(choice.logits.shape[:-1], torch.Tensor.uniform_)
-            cumulative = choice.logits.softmax(dim=-1).cumsum(dim=-1)
-            total = cumulative[..., -1:]
-            # Below the total even after rounding: else the last code could be drawn although it was ruled out.
-            point = torch.minimum(uniform.to(total.device)[..., None] * total, total.nextafter(torch.zeros_like(total)))
-            winner = torch.searchsorted(cumulative, point, right=True)
-            # NaN logits, which `generate` refuses at its end, must not become an index out of bounds on a GPU.
-            winner.clamp_max_(cumulative.shape[-1] - 1)
-        if choice.codes is not None:
-            winner = choice.codes.gather(-1, winner)
-        return winner[..., 0]
+            winner = chosen_by(choice.logits, self._numbers(choice.logits.shape[:-1], torch.Tensor.uniform_))
+        return winner if choice.codes is None else choice.codes.gather(-1, winner[..., None])[..., 0]
 
     def mixtures(
         self, choice: Candidates, codebook: Float[Tensor, "vocabulary width"], ratio: float

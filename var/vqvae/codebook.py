@@ -9,6 +9,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.distributed import all_reduce, broadcast, get_rank, get_world_size
 
+from var.sampling.choosing import chosen_by
 from var.vqvae.all_gather import distributed
 from var.vqvae.config import VQVAEConfig
 
@@ -72,9 +73,9 @@ class Codebook(nn.Module):
             codes = self.weight.to(flat.dtype)
             if temperature:
                 distances = _distances(flat, codes, normalize=self.normalize)
-                noise = torch.empty_like(distances).exponential_(generator=generator).log_()
                 width = temperature * distances.amin(dim=1).mean().clamp_min(1e-12)
-                chosen = (distances / width + noise).argmin(dim=1)
+                uniform = torch.rand(len(flat), generator=generator, device=flat.device)
+                chosen = chosen_by((-distances / width).float(), uniform)
             else:
                 chosen = _nearest(flat, codes, normalize=self.normalize)
         return chosen.view(vectors.shape[0], *vectors.shape[2:])
