@@ -11,6 +11,7 @@ from diffusion_baseline.diffusion import Prediction, image_and_noise, thresholde
 from diffusion_baseline.editing import Edit
 from diffusion_baseline.guidance import Predictor, guided, guided_by_step, guided_in_one_call
 from diffusion_baseline.meanflow import ALONG_STEPS, along_walk
+from diffusion_baseline.pieces import in_pieces
 from diffusion_baseline.samplers import find_sampler
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import Denoiser, Estimate, NoiseLevels
@@ -109,7 +110,7 @@ class Denoising(ConditionedPipeline):
 
     def _called(self, settings: SamplingSettings) -> Any:
         """What is called: a compiled network as such; one on several devices cannot divide a condition among them."""
-        network = self.unet if hasattr(self.unet, "_orig_mod") else self._network()
+        network = self.unet if hasattr(self.unet, "_orig_mod") else in_pieces(self._network())
         if self.prediction != "meanflow" or settings.sampler not in ALONG_STEPS or settings.eta:
             return network
         steps = self._sampler(settings)[1]["steps"]
