@@ -184,7 +184,7 @@ def test_a_plan_tells_numbers_and_does_nothing(vqvae_run, capsys, tmp_path):
     assert main(transformer_command(tmp_path / "new", "--vqvae", str(vqvae_run), "--plan")) == 0
     text = capsys.readouterr().out
     assert not (tmp_path / "new").exists()
-    assert "18 per image, in maps of 1x1 1x1 2x2 2x2 2x2 2x2" in text
+    assert "22 per image, in maps of 1x1 1x1 2x2 2x2 2x2 2x2 2x2" in text
     assert "1,500 images in 10 classes" in text
     assert "6 steps = 0.0 epochs" in text
     assert re.search(r"step +8 images, \d+ tokens, [\d.]+ [MG]FLOP", text)
@@ -362,5 +362,5 @@ def test_the_plan_counts_what_a_job_trains():
     plan = job.plan(processes=1)
     model = VQVAE(job.settings.vqvae)
     assert plan.parameters == sum(weight.numel() for weight in model.parameters())
-    assert plan.epochs == pytest.approx(650 * 64 / 1500)
+    assert plan.epochs == pytest.approx(1000 * 64 / 1500)
     assert VQVAETask(model, job.settings.losses).opponent is None

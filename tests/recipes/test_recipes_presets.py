@@ -132,10 +132,11 @@ def test_the_published_tokenizer_is_the_default():
 
 def test_the_digits_preset_is_the_one_that_was_measured():
     vqvae, run = vqvae_run("digits").vqvae, transformer_run("digits")
-    assert (vqvae.sides, vqvae.repeats) == ((1, 2), (2, 4))
-    assert (vqvae.vocabulary, vqvae.width, vqvae.codebook) == (128, 8, "ema")
+    assert (vqvae.sides, vqvae.repeats) == ((1, 2), (2, 5))
+    assert (vqvae.vocabulary, vqvae.width, vqvae.codebook) == (512, 8, "ema")
+    assert vqvae_run("digits").data.affine == 0.15
     first, second = vqvae_run("digits").training, run.training
-    assert (first.steps, first.batch_size, first.learning_rate, first.ema_decay) == (650, 64, 5e-3, 0.995)
+    assert (first.steps, first.batch_size, first.learning_rate, first.ema_decay) == (1000, 64, 5e-3, 0.995)
     assert (second.steps, second.batch_size, second.learning_rate, second.ema_decay) == (1600, 32, 6e-3, 0.999)
     assert (first.optimizer, second.optimizer) == ("muon", "muon")
     assert (run.tokens.variants, run.tokens.temperature, run.label_drop) == (16, 0.2, 0.1)

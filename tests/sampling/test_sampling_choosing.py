@@ -31,4 +31,4 @@ def test_evenly_spread_numbers_choose_by_softmax(count: int) -> None:
 def test_logits_of_any_shape_are_taken_and_nan_stays_an_index() -> None:
     chosen = chosen_by(torch.full((2, 3, 5), math.nan), torch.rand(2, 3, generator=torch.Generator().manual_seed(0)))
     assert chosen.shape == (2, 3)
-    assert bool(((0 <= chosen) & (chosen < 5)).all())
+    assert bool(((chosen >= 0) & (chosen < 5)).all())
