@@ -65,9 +65,9 @@ _SHAPES_32 = DiffusionRun(
 _EMOJI_32 = replace(
     _SHAPES_32,
     unet=replace(_SHAPES_32.unet, num_classes=9),
-    training=replace(_SHAPES_32.training, steps=3450),
+    training=replace(_SHAPES_32.training, steps=3300),
     guidance_scale=2.0,
-    evaluation=EvaluationSettings(every=1725, judge_steps=900),
+    evaluation=EvaluationSettings(every=1650, judge_steps=900),
 )
 _DIGITS = DiffusionRun(
     unet=UNetConfig(
@@ -107,7 +107,7 @@ PRESETS: dict[str, DiffusionRun] = {
     # The first half of a cascade is shapes-32 with unet.image_size=16.
     "shapes-super-32": replace(_SHAPES_32, unet=replace(_SHAPES_32.unet, small_size=16, small_noise=0.5)),
     "shapes-latent-32": _latent(_SHAPES_32, 3200, **_LATENT_32),
-    "emoji-latent-32": _latent(_EMOJI_32, 8600, **_LATENT_32),
+    "emoji-latent-32": _latent(_EMOJI_32, 8200, **_LATENT_32),
     "shapes-32": _SHAPES_32,
     "shapes-text-32": DiffusionRun(
         data=DataSettings(text="minilm", class_labels=False),

@@ -46,14 +46,14 @@ class Plan:
 
 MODELS = {
     "digits": Plan(data="digits", tokenizer="digits", transformer="digits", decoder="digits", diffusion="digits"),
-    # A tenth to a fifth longer than the presets, with which a whole comparison fits an hour.
+    # Up to a quarter longer than the presets, with which a whole comparison fits an hour.
     "emoji": Plan(
         data="emoji",
         tokenizer="emoji-32",
         transformer="emoji-32",
         decoder="emoji-32",
         diffusion="emoji-32",
-        steps={"vqvae": 1800, "decoder": 300, "diffusion": 4200},
+        steps={"vqvae": 1800, "transformer": 1200, "decoder": 300, "diffusion": 4200},
     ),
     "shapes-text": Plan(
         data="shapes?combinations=seen",

@@ -15,7 +15,7 @@ from var.training import TrainingConfig
 
 _EMOJI_32 = DecoderRun(
     training=TrainingConfig(
-        steps=260,
+        steps=250,
         batch_size=32,
         learning_rate=1e-3,
         betas=(0.0, 0.99),
@@ -24,7 +24,7 @@ _EMOJI_32 = DecoderRun(
         clip_norm=1.0,
         ema_decay=0.99,
     ),
-    evaluation=EvaluationSettings(every=260, judge_steps=900),
+    evaluation=EvaluationSettings(every=250, judge_steps=900),
     checkpoints=CheckpointSettings(every=100),
 )
 
