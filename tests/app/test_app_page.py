@@ -226,7 +226,7 @@ def test_compare_shows_both_their_costs_and_the_nearest_images(site):
     numbers = site.page.locator("table.numbers").locator("visible=true").first
     numbers.wait_for()
     text = numbers.inner_text()
-    assert "Network evaluations per image\t6\t10" in text
+    assert "Network evaluations per image\t12\t10" in text
     assert text.count("of unseen images lie nearer") + text.count("a copy?") == 8
     assert site.page.locator(".front .mark").count() == 1
     site.page.get_by_text("Diffusion, now").wait_for()
@@ -238,7 +238,7 @@ def test_classify_tells_the_class_and_the_bits(site):
     site.click("Take from Generate")
     bars = site.page.locator("table.bars").locator("visible=true")
     bars.wait_for()
-    assert bars.locator("tr").count() == 1 + 6 + 1
+    assert bars.locator("tr").count() == 1 + 7 + 1
     site.picture("classify-wide")
 
 

@@ -34,3 +34,9 @@ def test_unknown_schedules_and_lists_of_another_length():
         scales_of(2.0, "lineer", 3)
     with pytest.raises(UserError, match="one for each of 3 scales, got 2"):
         scales_of([1.0, 2.0], "constant", 3)
+
+
+def test_what_an_image_costs_counts_the_passes_of_each_map_and_twice_those_up_to_the_last_guided_one():
+    assert SamplingSettings(guidance_scale=1.0).evaluations((1, 1, 1)) == 3
+    assert SamplingSettings(guidance_scale=3.0, guidance_schedule="constant").evaluations((1, 1, 2, 2)) == 12
+    assert SamplingSettings(guidance_scale=(1.0, 2.0, 1.0, 1.0)).evaluations((1, 1, 2, 2)) == 8

@@ -40,6 +40,6 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
         text_encoder=pipeline.settings().get("text_encoder"),
         sampling=SamplingSettings,
         recommended=pipeline.sampling,
-        evaluations=lambda sampling: sampling.evaluations(len(pipeline.vqvae.scales)),
+        evaluations=lambda sampling: sampling.evaluations(pipeline.transformer.config.drawing.by_map),
         picture=lambda latent: pipeline.vqvae.decode_latent(latent.to(pipeline.vqvae.codes(0))).float(),
     )

@@ -112,10 +112,10 @@ class SamplingSettings:
         guided = range(scales)[start:stop]
         return [each if scale in guided else 1.0 for scale, each in enumerate(self._by_scale(scales))]
 
-    def evaluations(self, scales: int) -> int:
-        """Passes of the transformer for an image: one for each scale, and one more up to the last guided scale."""
-        guided = [scale + 1 for scale, each in enumerate(self.guidance_scales(scales)) if each != 1]
-        return scales + max(guided, default=0)
+    def evaluations(self, passes: Sequence[int]) -> int:
+        """Evaluations of the transformer for an image whose maps take `passes`; twice up to the last guided map."""
+        guided = [scale + 1 for scale, each in enumerate(self.guidance_scales(len(passes))) if each != 1]
+        return sum(passes) + sum(passes[: max(guided, default=0)])
 
     def _by_scale(self, scales: int) -> list[float]:
         listed, scale = self._listed("guidance_scale", scales), self.guidance_scale

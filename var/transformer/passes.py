@@ -35,9 +35,14 @@ class Passes:
         return set(self.counts) <= {1}
 
     @property
+    def by_map(self) -> tuple[int, ...]:
+        """How many passes each map has."""
+        return self.counts or (1,) * len(self.scales)
+
+    @property
     def total(self) -> int:
         """Of all maps together: how often a call runs the transformer."""
-        return sum(self.counts) or len(self.scales)
+        return sum(self.by_map)
 
     def of(self, scale: int) -> tuple[Int64[Tensor, " some"], ...]:
         """The positions in the map of `scale` that each of its passes draws.
