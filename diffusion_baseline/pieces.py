@@ -17,10 +17,10 @@ def in_pieces(network: UNet) -> Callable[..., Tensor]:
     """What is called as the `network` is, and on a CPU divides a large batch evenly among several calls of it."""
 
     def call(x: Tensor, timesteps: Tensor, shown: Condition, *spans: Tensor) -> Tensor:
-        most = CACHED // (4 * network.config.base_channels * x.shape[-2:].numel())
-        if x.device.type != "cpu" or len(x) <= max(most, 1):
+        most = max(1, CACHED // (4 * network.config.base_channels * x.shape[-2:].numel()))
+        if x.device.type != "cpu" or len(x) <= most:
             return network(x, timesteps, shown, *spans)
-        size = -(-len(x) // -(-len(x) // max(most, 1)))
+        size = -(-len(x) // -(-len(x) // most))
         rows = [slice(start, start + size) for start in range(0, len(x), size)]
         return torch.cat([network(x[at], timesteps[at], shown[at], *(each[at] for each in spans)) for at in rows])
 
