@@ -84,9 +84,10 @@ def test_it_is_saved_with_its_scale_and_named_without(model, tmp_path):
     assert loaded.digest != before
 
 
-def test_a_tokenizer_gives_its_continuous_latent():
+@pytest.mark.parametrize("encoder", ["convolutions", "patches"])
+def test_a_tokenizer_gives_its_continuous_latent(encoder):
     torch.manual_seed(0)
-    vqvae = tiny_vqvae(sides=(1, 2, (4, 2)), zero_init=True).eval()
+    vqvae = tiny_vqvae(sides=(1, 2, (4, 2)), zero_init=True, encoder=encoder).eval()
     codec = vqvae.codec()
     assert (codec.image_shape, codec.latent_shape) == ((1, 8, 4), (4, 4, 2))
     images = some_images()

@@ -73,9 +73,22 @@ def test_tokens_of_an_image_do_not_depend_on_the_batch():
         assert all(torch.equal(a[index : index + 1], b) for a, b in zip(together, alone, strict=True))
 
 
-@pytest.mark.parametrize("attention", [False, True])
-def test_the_reconstruction_error_reaches_every_weight(attention):
-    vqvae = make_vqvae(attention=attention).train()
+@torch.no_grad()
+def test_patches_are_told_by_themselves():
+    torch.manual_seed(2)
+    vqvae = make_vqvae(((3, 4),), encoder="patches")
+    images = make_images(vqvae)
+    changed = images.clone()
+    changed[:, :, 2:4, 4:6] = 1.0  # the patch in the second row and third column
+    apart = (vqvae.latent(images) != vqvae.latent(changed)).any(dim=1)
+    assert apart.nonzero()[:, 1:].unique(dim=0).tolist() == [[1, 2]]
+    plain = vqvae.latent(torch.full_like(images[:1], 0.3)).flatten(2)
+    torch.testing.assert_close(plain, plain[:, :, :1].expand_as(plain))
+
+
+@pytest.mark.parametrize("settings", [{"attention": False}, {"attention": True}, {"encoder": "patches"}], ids=str)
+def test_the_reconstruction_error_reaches_every_weight(settings):
+    vqvae = make_vqvae(**settings).train()
     images = make_images(vqvae)
     out = vqvae(images)
     ((out.reconstruction - images).square().mean() + out.quantization_loss).backward()

@@ -1,8 +1,10 @@
 """Configuration of autoencoders."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from var import checks
+from var.configs import added
 from var.errors import UserError
 
 MOST_LEVELS = 12
@@ -21,6 +23,7 @@ class Convolutions:
     norm_groups: int
     dropout: float
     width: int
+    encoder: Literal["convolutions", "patches"]
 
     @property
     def level_channels(self) -> list[int]:
@@ -62,6 +65,7 @@ class AutoencoderConfig(Convolutions):
     zero_init: bool = False  # residual branches begin as nothing, so that deep stacks learn faster from the start
     width: int = 4  # channels of the latent
     variational: bool = True  # the encoder tells a mean and a variance; else one latent, as for a quantiser
+    encoder: Literal["convolutions", "patches"] = added("convolutions")  # all over the image, or each patch alone
 
     def __post_init__(self) -> None:
         checks.fields(self)

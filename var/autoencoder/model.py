@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from var.autoencoder.codec import LatentCodec
 from var.autoencoder.config import AutoencoderConfig
 from var.autoencoder.initialization import initialize
-from var.autoencoder.networks import Decoder, Encoder
+from var.autoencoder.networks import Decoder, encoder_of, latent_convolution
 
 LIMITS = (-30.0, 20.0)
 """Of the logarithms of variances, so that none overflows."""
@@ -40,8 +40,8 @@ class Autoencoder(LatentCodec):
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__(config.width)
         self.config = config
-        self.encoder = Encoder(config)
-        self.quant_conv = nn.Conv2d(config.width, config.width * (1 + config.variational), 3, padding=1)
+        self.encoder = encoder_of(config)
+        self.quant_conv = latent_convolution(config, 1 + config.variational)
         self.post_quant_conv = nn.Conv2d(config.width, config.width, 3, padding=1)
         self.decoder = Decoder(config)
         initialize(self, (), zero_init=config.zero_init)

@@ -150,6 +150,35 @@ class Encoder(nn.Module):
         return self.conv_out(_activated(self.norm_out, self.middle(x)))
 
 
+class PatchEncoder(nn.Sequential):
+    """Images to latents patch by patch: each is told the pixels that it covers, and no others, by three layers.
+
+    Patches that look alike, such as those of a plain ground, then have one latent, and one token. Convolutions over
+    more than a patch spread what they see, so that tokens of like patches differ, and a transformer has to learn how.
+    """
+
+    def __init__(self, config: Convolutions) -> None:
+        side, hidden = config.downsampling, 2 * config.level_channels[-1]
+        super().__init__(
+            nn.Conv2d(config.in_channels, hidden, side, stride=side),
+            nn.SiLU(),
+            nn.Conv2d(hidden, hidden, 1),
+            nn.SiLU(),
+            nn.Conv2d(hidden, config.width, 1),
+        )
+
+
+def encoder_of(config: Convolutions) -> Encoder | PatchEncoder:
+    """The encoder that `config.encoder` names."""
+    return PatchEncoder(config) if config.encoder == "patches" else Encoder(config)
+
+
+def latent_convolution(config: Convolutions, parts: int = 1) -> nn.Conv2d:
+    """What follows the encoder, to `parts` times the width: over 3x3 latents, or each by itself after patches."""
+    side = 1 if config.encoder == "patches" else 3
+    return nn.Conv2d(config.width, config.width * parts, side, padding=side // 2)
+
+
 class Decoder(nn.Module):
     """Latents to images: the encoder mirrored, with one more residual block per level. Levels are lowest first."""
 

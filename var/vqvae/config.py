@@ -35,6 +35,7 @@ class VQVAEConfig(Convolutions):
     restart_below: float = 0.0  # replace a code that fewer vectors per step than this choose; 0 never does
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
     repeats: tuple[int, ...] = added((), of="sides")  # maps of each side, see `ScaleSchedule`
+    encoder: Literal["convolutions", "patches"] = added("convolutions")  # all over the image, or each patch alone
 
     def __post_init__(self) -> None:
         checks.fields(self)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from var.autoencoder import Autoencoder, AutoencoderConfig
 from var.autoencoder.initialization import initialize
-from var.autoencoder.networks import Decoder, Encoder
+from var.autoencoder.networks import Decoder, encoder_of, latent_convolution
 from var.errors import UserError
 from var.images import check_images
 from var.sampling.finite import check_finite
@@ -41,8 +41,8 @@ class VQVAE(Tokenizer):
     def __init__(self, config: VQVAEConfig) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config)
-        self.quant_conv = nn.Conv2d(config.width, config.width, 3, padding=1)
+        self.encoder = encoder_of(config)
+        self.quant_conv = latent_convolution(config)
         self.quantizer = MultiScaleQuantizer(config)
         self.post_quant_conv = nn.Conv2d(config.width, config.width, 3, padding=1)
         self.decoder = Decoder(config)
