@@ -22,7 +22,7 @@ QUIET = {"output_type": "pt", "progress": False}
 def several(**changes):
     torch.manual_seed(5)
     maps = {"sides": SIDES, "repeats": REPEATS}
-    model = tiny_transformer(**maps, passes=PASSES, width=32, heads=4, **changes)
+    model = tiny_transformer(**maps, width=32, heads=4, **{"passes": PASSES, **changes})
     vqvae = tiny_vqvae(**maps).eval()
     TransformerTask(spread(model), vqvae)  # tells the model of the codes
     return VARPipeline(vqvae, model.eval())
@@ -69,6 +69,20 @@ def test_raster_order_is_that_of_old():
     assert torch.equal(passes.mask(), torch.ones(6, 6, dtype=torch.bool).tril())
 
 
+def test_diagonals_know_the_neighbours_that_raster_order_knows():
+    """All but those two columns to the right, which lie on the same one."""
+    raster, diagonal = (
+        Passes(ScaleSchedule(((4, 5),)), (count,), order) for order, count in (("raster", 20), ("diagonal", 11))
+    )
+    assert sorted(torch.cat(diagonal.of(0)).tolist()) == list(range(20))
+    assert [part.tolist() for part in diagonal.of(0)][:6] == [[0], [1], [2, 5], [3, 6], [4, 7, 10], [8, 11]]
+    known, fewer = raster.neighbours(), diagonal.neighbours()
+    down, across = torch.tensor([(a, b) for a in range(-2, 3) for b in range(-2, 3) if (a, b) != (0, 0)]).unbind(1)
+    same = (down == -1) & (across == 2)
+    assert torch.equal(known[:, ~same & (down <= 0)], fewer[:, ~same & (down <= 0)])
+    assert (fewer[:, same] == -1).all()
+
+
 @torch.no_grad()
 def test_probabilities_of_all_maps_sum_to_one_and_are_no_product():
     torch.manual_seed(0)
@@ -84,7 +98,16 @@ def test_probabilities_of_all_maps_sum_to_one_and_are_no_product():
 
 
 @pytest.mark.parametrize("guided", [False, True])
-@pytest.mark.parametrize("changes", [{}, {"attention": "markov", "window": 1}, {"order": "raster", "told": "code"}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"attention": "markov", "window": 1},
+        {"order": "raster", "told": "code"},
+        {"told": "neighbours"},
+        {"told": "neighbours", "order": "diagonal", "passes": (1, 1, 4, 7, 1)},
+    ],
+)
 @torch.no_grad()
 def test_a_cache_gives_the_logits_of_the_masked_pass(guided, changes):
     pipe = several(**changes)
@@ -170,3 +193,9 @@ def test_it_is_saved_and_what_cannot_be_is_refused(tmp_path):
         pipe(1, seeds=[0], guidance=Guidance(scale=2.0, weaker=several(order="raster")), **QUIET)
     with pytest.raises(UserError, match="of several passes, got 'even', 'code' and one each; set passes too"):
         transformer_config(told="code")
+    for changes, complaint in (
+        ({"told": "neighbours", "passes": (1, 1, 4, 9, 1)}, r"or as many as diagonals \(1, 1, 4, 7, 7\), got \(1,"),
+        ({"told": "code", "passes": (1, 1, 1, 7, 1)}, r"is of maps that are told neighbours, got told='code'; set"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            transformer_config(sides=SIDES, repeats=REPEATS, order="diagonal", **changes)

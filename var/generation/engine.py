@@ -53,7 +53,7 @@ class Engine:
         self.embedding = Projection.of(embedding.weight, embedding.bias, torch.float32)
         self.place = model.place(slice(0, len(model.scale_index))).detach().float()
         told = model.told_embedding
-        self.told = None if told is None else told.weight.detach().float()
+        self.told = None if told is None else told.prepared().detached()
         self.passes = [[each.to(weight.device) for each in model.passes.of(n)] for n in range(len(self.places))]
         self.accumulator = tokenizer.accumulator()
         self.shows = any(part is self.accumulator for part in tokenizer.modules())  # the tokenizer's weights themselves
@@ -78,7 +78,8 @@ class Engine:
         """The weights that a prepared tensor refers to or was computed from, as the models now have them."""
         model = self.model
         found: list[Any] = [model.position, model.scale_embedding.weight, model.scale_index]
-        found += [] if model.told_embedding is None else [model.told_embedding.weight]
+        told = model.told_embedding
+        found += [] if told is None else (*told.parameters(), *told.buffers())
         for linear in self._linears():
             found += (linear.weight, linear.bias)
         for block in model.blocks:
@@ -104,6 +105,15 @@ class Engine:
         layers = chain.from_iterable(layer.projections() for layer in self.layers)
         for projection in (self.head, self.embedding, *layers):
             yield from projection.tensors()
+
+    def tell(self, scale: int, drawn: Drawn) -> Float[Tensor, "batch new width"]:
+        """What a pass of the map of `scale` is told of the tokens that were drawn in it."""
+        assert self.told is not None
+        number, passes, where = len(drawn), self.passes[scale], self.places[scale]
+        known = drawn[0].new_full((len(drawn[0]), where.stop - where.start), -1)
+        known[:, torch.cat(passes[:number])] = torch.cat(list(drawn), dim=1)
+        told = self.model.told[where][passes[number]] - where.start
+        return self.told(torch.where(told >= 0, known[:, told.clamp_min(0)], -1))
 
     def begin(self, condition: Condition, *, guide: bool) -> "EnginePass":
         """Compute what the condition contributes (AdaLN, once per call), and make room for keys and values."""
@@ -215,8 +225,7 @@ class EnginePass:
             positions = engine.passes[scale][len(drawn)]
             x = x[:, positions]
             if drawn:
-                assert engine.told is not None
-                told = F.embedding(drawn[-1][:, : len(positions)], engine.told)
+                told = engine.tell(scale, drawn)
                 x = x + told.repeat(len(x) // len(told), 1, 1)
         return x.expand(rows // len(x), *x.shape).flatten(0, 1)
 

@@ -8,7 +8,7 @@ from var.configs import added
 from var.errors import UserError
 from var.scales import ScaleSchedule, Side, check_scales, schedule_of
 from var.tokenizer import TokenizerConfig
-from var.transformer.passes import Passes
+from var.transformer.passes import Passes, diagonals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class VARConfig:
     attention: Literal["causal", "markov"] = added("causal")  # to all coarser maps, or to the last `window` of them
     window: int = added(1)  # coarser maps that a map attends to beside itself where attention is "markov"
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
-    order: Literal["even", "raster"] = added("even", of="sides")  # of the tokens in the maps that have several passes
-    told: Literal["token", "code"] = added("token", of="sides")  # to later passes: a token's embedding, or its code
+    order: Literal["even", "raster", "diagonal"] = added("even", of="sides")  # in maps of several passes, see `Passes`
+    told: Literal["token", "code", "neighbours"] = added("token", of="sides")  # to later passes of a map, see `told_by`
     output: Literal["token", "code"] = added("token")  # weights of a token's logit: its own, or computed from its code
 
     def __post_init__(self) -> None:
@@ -75,6 +75,20 @@ class VARConfig:
         if (self.order, self.told) != ("even", "token") and set(found) == {1}:
             raise UserError(
                 f"order and told are of several passes, got {self.order!r}, {self.told!r} and one each; set passes too"
+            )
+        if self.order == "diagonal":
+            self._check_diagonals(found)
+
+    def _check_diagonals(self, found: tuple[int, ...]) -> None:
+        wanted = [diagonals(*shape) for shape in self.schedule.shapes]
+        if not all(each in (1, most) for each, most in zip(found, wanted, strict=True)):
+            raise UserError(
+                f'in the order "diagonal" a map has 1 pass or as many as diagonals ({", ".join(map(str, wanted))}), '
+                f"got {self.passes}; correct passes"
+            )
+        if self.told != "neighbours":
+            raise UserError(
+                f'the order "diagonal" is of maps that are told neighbours, got told={self.told!r}; set told too'
             )
 
     @property

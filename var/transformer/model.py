@@ -14,7 +14,7 @@ from var.hub import PretrainedModel
 from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
 from var.transformer.head import CodeHead
-from var.transformer.told import ToldCodes
+from var.transformer.told import Told, told_by
 
 
 class Conditioning(NamedTuple):
@@ -56,11 +56,8 @@ class VAR(PretrainedModel, nn.Module):
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
         self.token_projection = nn.Linear(config.code_width, width)
-        self.told_embedding = None
-        if not self.passes.single and config.told == "code":
-            self.told_embedding = ToldCodes(config.vocabulary, config.code_width, width)
-        elif not self.passes.single:
-            self.told_embedding = nn.Embedding(config.vocabulary, width)
+        places = self.passes.neighbours() if config.told == "neighbours" else self.passes.told()[:, None]
+        self.told_embedding = told_by(config, places.shape[1])
         self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head_adaln = AdaLN(width, 2)
@@ -70,8 +67,8 @@ class VAR(PretrainedModel, nn.Module):
             self.head = nn.Linear(width, config.vocabulary)
         self.register_buffer("mask", self.passes.mask(config.coarser), persistent=False)
         self.register_buffer("scale_index", scales.scale_index(), persistent=False)
-        if not self.passes.single:
-            self.register_buffer("told", self.passes.told(), persistent=False)
+        if self.told_embedding is not None:
+            self.register_buffer("told", places, persistent=False)
         self.reset_parameters()
 
     @torch.no_grad()
@@ -148,7 +145,7 @@ class VAR(PretrainedModel, nn.Module):
         rest = self.token_projection(inputs) + self.place(slice(self.scales.lengths[0], length))
         x = torch.cat((conditioning.start, rest), dim=1)
         if self.told_embedding is not None:
-            x = x + self._told(self.told_embedding, tokens, length)
+            x = x + self._told(self.told_embedding.prepared(), tokens, length)
         mask = self.mask[:length, :length]
         for block, modulation, text in zip(self.blocks, conditioning.blocks, conditioning.texts, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
@@ -159,7 +156,7 @@ class VAR(PretrainedModel, nn.Module):
         return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks
 
     def _told(
-        self, embedding: nn.Module, tokens: Int64[Tensor, "batch all"] | None, length: int
+        self, prepared: Told, tokens: Int64[Tensor, "batch all"] | None, length: int
     ) -> Float[Tensor, "batch length width"]:
         """What every position is told of the tokens drawn before it; nothing in first passes."""
         if tokens is None or tokens.shape[1] < length:
@@ -168,7 +165,7 @@ class VAR(PretrainedModel, nn.Module):
                 f"{'none' if tokens is None else tokens.shape[1]}; pass tokens=schedule.flatten(token_maps)"
             )
         told = self.told[:length]
-        return embedding(tokens[:, told.clamp_min(0)]) * (told >= 0)[:, None]
+        return prepared(torch.where(told >= 0, tokens[:, told.clamp_min(0)], -1))
 
 
 def _draw(weight: Tensor, deviation: float, bound: float = 2.0) -> None:

@@ -7,8 +7,9 @@ says is then the exact probability of a map, whatever the number of passes. As m
 are the autoregression of old, over the tokens of one map (VQ-GAN, arXiv 2012.09841).
 """
 
+from collections import Counter
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Literal
 
 import torch
@@ -17,17 +18,22 @@ from torch import Tensor
 
 from var.scales import ScaleSchedule, block_causal_mask
 
+AROUND = 2
+"""Rows and columns on each side of a position that are around it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Passes:
     """The passes of all token maps; `counts` says how many each map has, empty: one.
 
-    Every pass is spread over all of its map, evenly, or else they go from its top to its bottom, in raster order.
+    Every pass is spread over all of its map, evenly, or else they go from its top to its bottom, in raster order. With
+    "diagonal" there are as many as `diagonals`, and each row follows two columns behind the one above it, so that
+    raster order's neighbours are known in every pass, of which there are fewer.
     """
 
     scales: ScaleSchedule
     counts: tuple[int, ...] = ()
-    order: Literal["even", "raster"] = "even"
+    order: Literal["even", "raster", "diagonal"] = "even"
 
     @property
     def single(self) -> bool:
@@ -47,9 +53,14 @@ class Passes:
     def of(self, scale: int) -> tuple[Int64[Tensor, " some"], ...]:
         """The positions in the map of `scale` that each of its passes draws.
 
-        No pass is larger than the one before it; they are spread in the order of ordered dithering (Bayer 1973).
+        No pass is larger than the one before it, but for diagonals; they are spread in the order of ordered dithering
+        (Bayer 1973).
         """
-        return self._in_order(scale).tensor_split(self.counts[scale] if self.counts else 1)
+        count, order = self.by_map[scale], self._in_order(scale)
+        if count == 1 or self.order != "diagonal":
+            return order.tensor_split(count)
+        found = Counter(column + 2 * row for row, column in product(*map(range, self.scales.shapes[scale])))
+        return order.split([found[diagonal] for diagonal in range(count)])
 
     def _in_order(self, scale: int) -> Int64[Tensor, " length"]:
         """All positions in the map of `scale`, those of its first pass first."""
@@ -60,6 +71,8 @@ class Passes:
         order = list(range(len(places)))
         if self.order == "even":
             order.sort(key=lambda place: _threshold(*places[place]))
+        if self.order == "diagonal":
+            order.sort(key=lambda place: places[place][1] + 2 * places[place][0])
         return torch.tensor(order)
 
     def told(self) -> Int64[Tensor, " length"]:
@@ -70,6 +83,27 @@ class Passes:
                 # Taken from a range, not added, for the sake of the meta device; see `mask`.
                 told[where][now] = torch.arange(where.start, where.stop)[before[: len(now)]]
         return told
+
+    def neighbours(self) -> Int64[Tensor, "length around"]:
+        """For every position of the sequence, those around it in its map that were drawn before it; -1 for others.
+
+        Around it are the places that lie up to `AROUND` rows and columns away, in raster order.
+        """
+        steps = range(-AROUND, AROUND + 1)
+        around = [(down, across) for down in steps for across in steps if (down, across) != (0, 0)]
+        down, across = torch.tensor(around).unbind(1)
+        found = []
+        for scale, where in enumerate(self.scales.slices()):
+            height, width = self.scales.shapes[scale]
+            places = torch.arange(height * width)
+            number = torch.empty_like(places)  # of the pass that draws it
+            for pass_, now in enumerate(self.of(scale)):
+                number[now] = pass_
+            row, column = (places // width)[:, None] + down, (places % width)[:, None] + across
+            at = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            found.append(torch.where(inside & (number[at] < number[:, None]), where.start + at, -1))
+        return torch.cat(found)
 
     def mask(self, window: int | None = None) -> Bool[Tensor, "length length"]:
         """`block_causal_mask`, less what is drawn in a later pass of the same map."""
@@ -82,6 +116,11 @@ class Passes:
                 # compiler, which takes 2 s to import.
                 own[now[:, None], order[drawn:]] = False
         return mask
+
+
+def diagonals(height: int, width: int) -> int:
+    """In how many passes a map is drawn in the order "diagonal"."""
+    return width + 2 * (height - 1)
 
 
 def _threshold(row: int, column: int) -> int:

@@ -14,7 +14,7 @@ from var.tokenizer import Tokenizer
 from var.training.task import Numbers
 from var.transformer import VAR
 from var.transformer.head import CodeHead
-from var.transformer.told import ToldCodes
+from var.transformer.told import ToldCodes, ToldNeighbours
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class TransformerTask:
     def __post_init__(self) -> None:
         self.vqvae.eval().requires_grad_(False)
         for part in (self.model.told_embedding, self.model.head):
-            if isinstance(part, ToldCodes | CodeHead):
+            if isinstance(part, ToldCodes | ToldNeighbours | CodeHead):
                 part.codes.copy_(self.vqvae.codes(0))
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
