@@ -21,7 +21,8 @@ QUIET = {"output_type": "pt", "progress": False}
 
 def by_code(**changes):
     torch.manual_seed(5)
-    model, vqvae = spread(tiny_transformer(output="code", width=32, heads=4, **changes)), tiny_vqvae().eval()
+    changes = {"output": "code", "width": 32, "heads": 4, **changes}
+    model, vqvae = spread(tiny_transformer(**changes)), tiny_vqvae().eval()
     TransformerTask(model, vqvae)  # tells the model of the codes
     return VARPipeline(vqvae, model.eval())
 
@@ -83,14 +84,14 @@ def test_generation_computes_what_the_modules_do(changes, guided):
 
 
 def test_it_is_saved_with_the_codes_and_written_weights_are_followed(tmp_path):
-    pipe = by_code()
+    pipe = by_code(output="both")
     call = {"class_labels": [1, 4], "seeds": [5, 6], **QUIET}
     before = pipe(**call).images
     pipe.save_pretrained(tmp_path / "whole")
     back = VARPipeline.from_pretrained(tmp_path / "whole")
-    assert back.transformer.config.output == "code"
+    assert back.transformer.config.output == "both"
     assert torch.equal(back(**call).images, before)
-    for name in ("hidden.bias", "output.weight", "output.bias", "codes"):
+    for name in ("hidden.bias", "output.weight", "output.bias", "codes", "own"):
         tensor = pipe.transformer.head.state_dict()[name]
         tensor.mul_(1 + torch.arange(tensor.shape[0]).view(-1, *[1] * (tensor.ndim - 1)) % 3)
         after = pipe(**call).images
@@ -110,8 +111,21 @@ def test_what_is_more_than_its_weights_is_refused():
         pipe([1], seeds=[0], **QUIET)
 
 
-def test_all_of_it_learns_and_the_codes_stay():
-    pipe = by_code()
+@torch.no_grad()
+def test_weights_of_its_own_tell_a_token_from_others_of_its_code():
+    head = CodeHead(3, 4, 2, own=True)
+    head.codes.fill_(0.7)
+    x = torch.randn(5, 2)
+    assert head(x).std(dim=1).max() < 1e-6
+    head.own[1] = torch.tensor([3.0, -1.0])
+    logits = head(x)
+    torch.testing.assert_close(logits[:, 1] - logits[:, 0], x @ head.own[1])
+    assert torch.equal(logits[:, 0], logits[:, 2])
+
+
+@pytest.mark.parametrize("output", ["code", "both"])
+def test_all_of_it_learns_and_the_codes_stay(output):
+    pipe = by_code(output=output)
     vqvae, model = pipe.vqvae, pipe.transformer.train()
     tokens = torch.randint(16, (2, model.scales.length))
     inputs = vqvae.inputs(model.scales.split(tokens))

@@ -50,6 +50,21 @@ def test_running_means_settle_at_the_means_of_the_clusters():
     assert (codebook.weight - centres).abs().max() < 4 * 0.1 / math.sqrt(1900 / 3)
 
 
+@pytest.mark.parametrize("settings", [{}, {"restart_below": 5.0}, {"kmeans_init": True}], ids=str)
+def test_a_blank_code_stays_zero_whatever_chooses_it(settings):
+    codebook = make_codebook(4, blank=0.2, **settings)
+    assert not codebook.weight[0].any()
+    generator = torch.Generator().manual_seed(0)
+    if codebook.wants_init:
+        codebook.init_from(torch.randn(50, 2, generator=generator) + 3, generator)
+    for _ in range(3):
+        vectors = torch.randn(40, 2, generator=generator) + 3
+        tokens = torch.arange(40) % 4
+        codebook.observe([vectors, vectors], [tokens, tokens], generator)
+        assert not codebook.weight[0].any()
+        assert codebook.weight[1:].any(dim=1).all()
+
+
 def test_a_diverged_step_leaves_the_codes_alone():
     codebook = make_codebook(3, restart_below=0.5)
     before = {name: value.clone() for name, value in codebook.state_dict().items()}

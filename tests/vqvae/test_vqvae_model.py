@@ -239,6 +239,9 @@ def test_token_maps_that_do_not_fit():
         ({"scale_dropout": 1.5}, "scale_dropout is a share and must lie in"),
         ({"sides": (4,), "scale_dropout": 0.5}, "scale_dropout leaves out finer scales"),
         ({"sides": (2, 1)}, "must grow"),
+        ({"blank": 1.5}, "blank is a share and must lie in"),
+        ({"blank": 0.1}, "a blank code keeps its place .* got 'gradient', normalize_codes=False"),
+        ({"blank": 0.1, "codebook": "ema", "normalize_codes": True}, "got 'ema', normalize_codes=True; change them"),
     ],
 )
 def test_impossible_configurations(settings, message):

@@ -77,6 +77,20 @@ def test_a_latent_that_the_codes_can_say_is_encoded_without_error():
     torch.testing.assert_close(accumulated[1], latent)
 
 
+def test_a_median_says_what_most_of_an_image_is_and_blank_what_is_said():
+    quantizer = make_quantizer(
+        (1, (2, 3)), width=1, vocabulary=4, phi_ratio=0.0, pooling="median", codebook="ema", blank=0.1
+    )
+    with torch.no_grad():
+        quantizer.codebook.weight.copy_(torch.tensor([[0.0], [3.0], [6.0], [0.5]]))
+    latent = torch.tensor([[[[3.0, 3.0, 9.0], [3.4, 3.0, 9.0]]]])
+    first, second = quantizer.encode(latent)
+    # The mean is 5.07, the median 3: left are 0, 0.4 and 6. Code 3 is nearer to 0.4 than 0 is, by less than a tenth of
+    # the codes' mean square of 11.3; at the first scale nothing is preferred.
+    assert first.tolist() == [[[1]]]
+    assert second.tolist() == [[[0, 0, 2], [0, 0, 2]]]
+
+
 @pytest.mark.parametrize("normalize", [False, True])
 def test_nearest_code_equals_brute_force(normalize):
     quantizer = make_quantizer(normalize_codes=normalize, vocabulary=64)

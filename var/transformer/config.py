@@ -39,7 +39,7 @@ class VARConfig:
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
     order: Literal["even", "raster", "diagonal"] = added("even", of="sides")  # in maps of several passes, see `Passes`
     told: Literal["token", "code", "neighbours"] = added("token", of="sides")  # to later passes of a map, see `told_by`
-    output: Literal["token", "code"] = added("token")  # weights of a token's logit: its own, or computed from its code
+    output: Literal["token", "code", "both"] = added("token")  # of a token's logit: its own, of its code, both
 
     def __post_init__(self) -> None:
         checks.fields(self)

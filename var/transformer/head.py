@@ -16,13 +16,15 @@ class CodeHead(nn.Module):
     of which the weights are an affine map: c and |c|^2 alone give the logits of any Gaussian with one variance,
     log N(c; m, s^2) = m.c / s^2 - |c|^2 / 2 s^2 + a constant, and the units other shapes.
 
-    The tokenizer's `codes` are saved with the weights, and are not trained.
+    The tokenizer's `codes` are saved with the weights, and are not trained. With `own` weights of each token are added,
+    which tell codes apart that lie close to each other.
     """
 
     codes: Tensor
 
-    def __init__(self, vocabulary: int, code_width: int, width: int) -> None:
+    def __init__(self, vocabulary: int, code_width: int, width: int, *, own: bool = False) -> None:
         super().__init__()
+        self.own = nn.Parameter(torch.zeros(vocabulary, width)) if own else None
         self.register_buffer("codes", torch.zeros(vocabulary, code_width))
         self.hidden = nn.Linear(code_width + 1, HIDDEN)
         self.output = nn.Linear(width, code_width + 1 + HIDDEN)
@@ -35,6 +37,8 @@ class CodeHead(nn.Module):
         self.hidden.bias.uniform_(-1, 1)
         self.output.weight.normal_(std=0.02)
         self.output.bias.zero_()
+        if self.own is not None:
+            self.own.zero_()
 
     def seen(self) -> Float[Tensor, "vocabulary features"]:
         """What is seen of every code."""
@@ -45,7 +49,7 @@ class CodeHead(nn.Module):
     @property
     def weight(self) -> Float[Tensor, "vocabulary width"]:
         """Of the linear layer."""
-        return self.seen() @ self.output.weight
+        return self._weight(self.seen())
 
     @property
     def bias(self) -> Float[Tensor, " vocabulary"]:
@@ -55,4 +59,8 @@ class CodeHead(nn.Module):
     def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length vocabulary"]:
         """Logits of all tokens."""
         seen = self.seen()
-        return F.linear(x, seen @ self.output.weight, seen @ self.output.bias)
+        return F.linear(x, self._weight(seen), seen @ self.output.bias)
+
+    def _weight(self, seen: Float[Tensor, "vocabulary features"]) -> Float[Tensor, "vocabulary width"]:
+        weight = seen @ self.output.weight
+        return weight if self.own is None else weight + self.own

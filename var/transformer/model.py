@@ -61,8 +61,8 @@ class VAR(PretrainedModel, nn.Module):
         self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head_adaln = AdaLN(width, 2)
-        if config.output == "code":
-            self.head = CodeHead(config.vocabulary, config.code_width, width)
+        if config.output != "token":
+            self.head = CodeHead(config.vocabulary, config.code_width, width, own=config.output == "both")
         else:
             self.head = nn.Linear(width, config.vocabulary)
         self.register_buffer("mask", self.passes.mask(config.coarser), persistent=False)

@@ -29,6 +29,7 @@ class Codebook(nn.Module):
         self.decay = config.codebook_decay
         self.restart_below = config.restart_below
         self.ema = config.codebook == "ema"
+        self.blank = config.blank
         codes = torch.empty(config.vocabulary, config.width).uniform_(-1 / config.vocabulary, 1 / config.vocabulary)
         self.weight = nn.Parameter(codes, requires_grad=not self.ema)
         self.register_buffer("usage", torch.zeros(len(config.schedule), config.vocabulary))
@@ -37,6 +38,8 @@ class Codebook(nn.Module):
         if self.ema:
             self.register_buffer("cluster_sum", torch.zeros(codes.shape))
         self._kmeans_init = self._wants_init = config.kmeans_init
+        with torch.no_grad():
+            self._keep_blank()
 
     @property
     def moved_in_forward(self) -> tuple[str, ...]:
@@ -60,24 +63,30 @@ class Codebook(nn.Module):
         vectors: Float[Tensor, "batch width h w"],
         temperature: float = 0,
         generator: torch.Generator | None = None,
+        scale: int = 0,
     ) -> Int64[Tensor, "batch h w"]:
         """Nearest code at every position: by squared distance, or by cosine where codes are normalised.
 
         Above temperature 0, a code at distance d (squared, or 1 - cosine) is drawn with a probability proportional to
         exp(-d / (temperature * mean distance to the nearest code)): stochastic sampling as in RQ-VAE (Lee et al. 2022,
-        Section 3.2), in units that do not depend on the scale of the latent.
+        Section 3.2), in units that do not depend on the scale of the latent. At the finest `scale` a blank code is as
+        if it were nearer by its share of the mean square of all codes: what is nearly said already gets the same token
+        everywhere, which a transformer learns at once, and the other codes serve what is not.
         """
         flat = rearrange(vectors, "b c h w -> (b h w) c")
+        blank = self.blank if scale + 1 == len(self.usage) else 0.0
         # The lower precision that autocast would choose cannot tell near codes apart.
         with torch.autocast(vectors.device.type, enabled=False):
             codes = self.weight.to(flat.dtype)
             if temperature:
                 distances = _distances(flat, codes, normalize=self.normalize)
                 width = temperature * distances.amin(dim=1).mean().clamp_min(1e-12)
+                if blank:
+                    distances[:, 0] -= blank * codes.square().sum(1).mean()
                 uniform = torch.rand(len(flat), generator=generator, device=flat.device)
                 chosen = chosen_by((-distances / width).float(), uniform)
             else:
-                chosen = _nearest(flat, codes, normalize=self.normalize)
+                chosen = _nearest(flat, codes, normalize=self.normalize, blank=blank)
         return chosen.view(vectors.shape[0], *vectors.shape[2:])
 
     def entropies(
@@ -111,6 +120,7 @@ class Codebook(nn.Module):
             self.cluster_size.fill_(1.0)
         if self.ema:
             self.cluster_sum.copy_(centres)
+        self._keep_blank()
         self._wants_init = False
 
     @torch.no_grad()
@@ -148,6 +158,13 @@ class Codebook(nn.Module):
             self.weight.copy_(torch.where(self.cluster_size[:, None] > 1e-3, means, self.weight))
         if self.restart_below:
             self._restart(fresh)
+        self._keep_blank()
+
+    def _keep_blank(self) -> None:
+        """Leave the blank code where it is, whatever chose it."""
+        if self.blank:
+            self.weight[0].zero_()
+            self.cluster_sum[0].zero_()
 
     def _restart(self, fresh: Float[Tensor, "vocabulary width"]) -> None:
         """Move the codes that are chosen too rarely to `fresh` vectors, with a new share of the use."""
@@ -188,12 +205,15 @@ def _drawn(vectors: Sequence[Tensor], count: int, generator: torch.Generator | N
     return drawn
 
 
-def _nearest(vectors: Tensor, codes: Tensor, *, normalize: bool) -> Tensor:
-    """Index of the nearest code of every vector."""
+def _nearest(vectors: Tensor, codes: Tensor, *, normalize: bool, blank: float = 0.0) -> Tensor:
+    """Index of the nearest code of every vector, the first as if nearer by `blank` times the mean square of all."""
     if normalize:
         return (F.normalize(vectors, dim=-1) @ F.normalize(codes, dim=-1).T).argmax(dim=1)
     # |v|^2 is the same for every code: only |c|^2 - 2 v c decides.
-    return torch.addmm(codes.square().sum(1), vectors, codes.T, alpha=-2).argmin(dim=1)
+    squares = codes.square().sum(1)
+    if blank:
+        squares[0] -= blank * squares.mean()
+    return torch.addmm(squares, vectors, codes.T, alpha=-2).argmin(dim=1)
 
 
 def _distances(vectors: Tensor, codes: Tensor, *, normalize: bool) -> Tensor:

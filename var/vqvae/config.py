@@ -36,6 +36,8 @@ class VQVAEConfig(Convolutions):
     scale_dropout: float = 0.0  # share of the training images that are decoded from their first few scales only
     repeats: tuple[int, ...] = added((), of="sides")  # maps of each side, see `ScaleSchedule`
     encoder: Literal["convolutions", "patches"] = added("convolutions")  # all over the image, or each patch alone
+    pooling: Literal["mean", "median"] = added("mean")  # of all latents into a map of one token
+    blank: float = added(0.0)  # share of the codes' mean square by which code 0, all zeros, may be too far; 0: no such
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -55,6 +57,12 @@ class VQVAEConfig(Convolutions):
         checks.share(self, "scale_dropout", "dropout", "codebook_decay")
         if self.restart_below < 0:
             raise UserError(f"restart_below must be 0 (never) or more, got {self.restart_below}; correct it")
+        checks.share(self, "blank")
+        if self.blank and (self.codebook != "ema" or self.normalize_codes):
+            raise UserError(
+                f'a blank code keeps its place in codebooks of running means (codebook="ema") that are not normalised, '
+                f"got {self.codebook!r}, normalize_codes={self.normalize_codes}; change them, or set blank to 0"
+            )
         if self.scale_dropout and len(self.schedule) == 1:
             raise UserError(
                 f"scale_dropout leaves out finer scales, of which sides={self.sides} has none, "

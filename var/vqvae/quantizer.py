@@ -33,6 +33,7 @@ class MultiScaleQuantizer(Accumulator):
         self.scales = config.schedule
         self.commitment = config.commitment
         self.phi_ratio = config.phi_ratio
+        self.pooling = config.pooling
         self.scale_dropout = config.scale_dropout
         self.codebook = Codebook(config)
         phis = len(self.scales) if config.phi == "per-scale" else config.phi
@@ -50,7 +51,7 @@ class MultiScaleQuantizer(Accumulator):
         residual = latent
         for scale in range(len(self.scales)):
             # Algorithm 1: r_k = Q(interpolate(f, h_k, w_k)), then f = f - phi_k(interpolate(lookup(Z, r_k), h_K, w_K)).
-            token_maps.append(self.codebook.nearest(self.shrink(residual, scale), temperature, generator))
+            token_maps.append(self.codebook.nearest(self.shrink(residual, scale), temperature, generator, scale))
             residual = residual - self.contribution(token_maps[-1], scale)
         return token_maps
 
@@ -66,9 +67,11 @@ class MultiScaleQuantizer(Accumulator):
         return codes.lerp(phi(codes).to(codes.dtype), self.phi_ratio)  # autocast would mix precisions
 
     def shrink(self, latent: Float[Tensor, "batch width h w"], scale: int) -> Float[Tensor, "batch width _h _w"]:
-        """A latent at the resolution of `scale`: area-downsampled (not at the last scale)."""
+        """A latent at the resolution of `scale`: area-downsampled (not at the last scale), or its median."""
         if self.scales.shapes[scale] == self.scales.shapes[-1]:
             return latent
+        if self.pooling == "median" and self.scales.shapes[scale] == (1, 1):
+            return latent.flatten(2).median(dim=2).values[..., None, None]
         return F.interpolate(latent, size=self.scales.shapes[scale], mode="area")
 
     def forward(
@@ -97,7 +100,7 @@ class MultiScaleQuantizer(Accumulator):
             # r_k = Q(interpolate(f, h_k, w_k)); only the entropies need the encoder's gradient here.
             source = target if entropy_temperature is None else latent
             shrunk = self.shrink(source - accumulated.detach(), scale)
-            token_maps.append(self.codebook.nearest(shrunk))
+            token_maps.append(self.codebook.nearest(shrunk, scale=scale))
             vectors.append(rearrange(shrunk, "b c h w -> (b h w) c"))
             # z_k = interpolate(lookup(Z, r_k), h_K, w_K); f = f - phi_k(z_k), which is f-hat = f-hat + phi_k(z_k).
             accumulated = accumulated + self.contribution(token_maps[-1], scale)

@@ -66,14 +66,14 @@ class TransformerJob(Job[TransformerRun]):
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
         if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
             own = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"}
-            model, run = replace(model, **own), replace(run, sampling=run.sampling.unlisted())
+            model, run = replace(model, **own), replace(run, sampling=run.sampling.unlisted(), map_weights=())
         model = replace(model, **_tokens(vqvae))
         run = replace(run, transformer=model)
         asked = configured(run, arguments)
         shown = asked.data  # what is shown decides on the model
         if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
             model = replace(model, dropout=0.0, drop_path=0.0)
-            run = replace(run, sampling=replace(run.sampling, guidance_scale=1.0))
+            run = replace(run, sampling=replace(run.sampling, guidance_scale=1.0), map_weights=())
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         model = replace(model, **shown_size(data, shown, encoder)._asdict())
@@ -128,8 +128,8 @@ class TransformerJob(Job[TransformerRun]):
 
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
-        drawn = {"cache": cache, "temperature": settings.tokens.temperature}
-        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, **drawn)
+        how = {"temperature": settings.tokens.temperature, "map_weights": settings.map_weights}
+        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache, **how)
         if settings.distilled_guidance != 1:
             taught = replace(settings.sampling, guidance_scale=settings.distilled_guidance)
             guidance = tuple(taught.guidance_scales(len(self.vqvae.scales)))

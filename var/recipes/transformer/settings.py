@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from var import checks
 from var.configs import added
+from var.errors import UserError
 from var.generation.sampling_settings import SamplingSettings
 from var.randomness import keyed_global_stream
 from var.runs.settings import GeneratorSettings
@@ -37,11 +38,23 @@ class TransformerRun(GeneratorSettings):
     gradient_checkpointing: bool = False  # recompute every block in the backward pass: a third slower, far less memory
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # fixed before any image was looked at
     distilled_guidance: float = added(1.0)  # what `DistillationTask` teaches trained weights to do without; 1: not used
+    map_weights: tuple[float, ...] = added(())  # of the losses of the tokens of each map; empty: all alike
 
     def __post_init__(self) -> None:
         GeneratorSettings.__post_init__(self)
         checks.not_negative(self, "distilled_guidance")
         checks.at_most(10**4, self, "distilled_guidance")
+        maps = len(self.transformer.schedule)
+        if self.map_weights and (len(self.map_weights) != maps or min(self.map_weights) <= 0):
+            raise UserError(
+                f"map_weights must be a positive number for each of the {maps} token maps, got {self.map_weights}; "
+                "leave them empty for losses that weigh alike"
+            )
+        if self.map_weights and self.distilled_guidance != 1:
+            raise UserError(
+                f"map_weights are of training on tokens, got distilled_guidance={self.distilled_guidance:g} too; leave "
+                "one of them out"
+            )
 
     def model(self, *, seed: int = 0) -> VAR:
         """The untrained transformer; its weights depend on `seed` only."""

@@ -26,6 +26,7 @@ class TransformerTask:
     label_drop: float = 0.1  # probability of training an image without its label
     cache: TokenCache | None = None  # of the data that is trained on; None encodes every batch
     temperature: float = 0.0  # of that, see `Tokenizer.encode`
+    map_weights: tuple[float, ...] = ()  # of the losses of the tokens of each map; empty: all alike
 
     def __post_init__(self) -> None:
         self.vqvae.eval().requires_grad_(False)
@@ -45,7 +46,7 @@ class TransformerTask:
         tokens: Int64[Tensor, "batch length"],
         inputs: Float[Tensor, "batch rest code_width"],
     ) -> tuple[Tensor, Numbers]:
-        """The transformer's part of the step: mean over all tokens, and loss and accuracy of every scale."""
+        """The transformer's part of the step: (weighted) mean over all tokens, loss and accuracy of every scale."""
         logits = model(condition, inputs, tokens)
         # Of rows: with the vocabulary in the middle, as (batch, vocabulary, length), every operator copies the logits.
         losses = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
@@ -55,6 +56,10 @@ class TransformerTask:
             numbers[f"loss_{scale}"] = losses[:, where].mean().detach()
             numbers[f"accuracy_{scale}"] = right[:, where].mean()
         numbers["accuracy"] = right.mean()
+        if self.map_weights:
+            lengths = torch.tensor(self.model.scales.lengths, device=losses.device)
+            weights = losses.new_tensor(self.map_weights).repeat_interleave(lengths)
+            losses = losses * (weights / weights.mean())
         return losses.mean(), numbers
 
     @torch.no_grad()
