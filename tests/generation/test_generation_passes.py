@@ -105,7 +105,7 @@ def test_probabilities_of_all_maps_sum_to_one_and_are_no_product():
         {"attention": "markov", "window": 1},
         {"order": "raster", "told": "code"},
         {"told": "neighbours"},
-        {"told": "neighbours", "order": "diagonal", "passes": (1, 1, 4, 7, 1)},
+        {"told": "neighbours", "told_features": 3, "order": "diagonal", "passes": (1, 1, 4, 7, 1)},
     ],
 )
 @torch.no_grad()
@@ -195,6 +195,10 @@ def test_it_is_saved_and_what_cannot_be_is_refused(tmp_path):
         transformer_config(told="code")
     for changes, complaint in (
         ({"told": "neighbours", "passes": (1, 1, 4, 9, 1)}, r"or as many as diagonals \(1, 1, 4, 7, 7\), got \(1,"),
+        (
+            {"told": "code", "told_features": 2, "passes": PASSES},
+            r"told of neighbours, got 2 and told='code'; set told",
+        ),
         ({"told": "code", "passes": (1, 1, 1, 7, 1)}, r"is of maps that are told neighbours, got told='code'; set"),
     ):
         with pytest.raises(UserError, match=complaint):

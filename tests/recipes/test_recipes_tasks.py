@@ -3,11 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from tiny import tiny_transformer, tiny_vqvae
+from tiny import tiny_transformer, tiny_vqvae, transformer_config
 
 from var.conditions import Condition
 from var.data.batches import Batch
+from var.errors import UserError
+from var.recipes.transformer.settings import TransformerRun
 from var.recipes.transformer.task import TransformerTask
+from var.training import TrainingConfig
 
 
 def make_vqvae(**settings):
@@ -45,6 +48,31 @@ def test_the_transformer_loss_is_the_cross_entropy_of_all_tokens():
         assert float(numbers[f"accuracy_{scale}"]) == pytest.approx(float(right.float().mean()))
     assert set(numbers) == {f"{name}_{scale}" for name in ("loss", "accuracy") for scale in range(3)} | {"accuracy"}
     assert not any(number.requires_grad for number in numbers.values())
+
+
+def test_maps_weigh_in_the_loss_as_they_are_told_to():
+    vqvae, model, batch = make_vqvae(), make_transformer(), make_batch()
+    plain, numbers = TransformerTask(model, vqvae, label_drop=0.0).loss(model, batch, generator())
+    task = TransformerTask(model, vqvae, label_drop=0.0, map_weights=(3.0, 0.5, 1.0))
+    loss, same = task.loss(model, batch, generator())
+    by_map = torch.stack([numbers[f"loss_{scale}"] for scale in range(3)])
+    weights = torch.tensor([3.0, 0.5, 1.0]) * torch.tensor([1, 4, 9])
+    torch.testing.assert_close(loss.detach(), (by_map * weights).sum() / weights.sum())
+    assert same == numbers
+    assert loss != plain
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"map_weights": (1.0, 2.0)}, r"a positive number for each of the 3 token maps, got \(1.0, 2.0\)"),
+        ({"map_weights": (1.0, 2.0, 0.0)}, r"a positive number for each .*, got \(1.0, 2.0, 0.0\); leave them empty"),
+        ({"map_weights": (1.0, 2.0, 1.0), "distilled_guidance": 2.0}, "got distilled_guidance=2 too; leave one"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused(changes, complaint):
+    with pytest.raises(UserError, match=complaint):
+        TransformerRun(training=TrainingConfig(steps=1), transformer=transformer_config(), **changes)
 
 
 def test_dropped_labels_are_trained_as_the_null_label():

@@ -113,14 +113,14 @@ def test_what_is_more_than_its_weights_is_refused():
 
 @torch.no_grad()
 def test_weights_of_its_own_tell_a_token_from_others_of_its_code():
-    head = CodeHead(3, 4, 2, own=True)
-    head.codes.fill_(0.7)
-    x = torch.randn(5, 2)
-    assert head(x).std(dim=1).max() < 1e-6
+    head = CodeHead(4, 4, 2, own=True)
+    head.codes.copy_(torch.eye(4)[[1, 1, 1, 2]])
+    x = torch.randn(1, 5, 2)
+    assert head(x)[..., :3].std(dim=2).max() < 1e-6
     head.own[1] = torch.tensor([3.0, -1.0])
     logits = head(x)
-    torch.testing.assert_close(logits[:, 1] - logits[:, 0], x @ head.own[1])
-    assert torch.equal(logits[:, 0], logits[:, 2])
+    torch.testing.assert_close(logits[..., 1] - logits[..., 0], x @ head.own[1])
+    assert torch.equal(logits[..., 0], logits[..., 2])
 
 
 @pytest.mark.parametrize("output", ["code", "both"])

@@ -29,10 +29,12 @@ def test_the_neighbours_are_those_of_the_same_map_that_are_drawn_before(order):
             drawn |= set(part.tolist())
 
 
+@pytest.mark.parametrize("features", [0, 3])
 @torch.no_grad()
-def test_neighbours_are_told_by_a_convolution_of_what_is_drawn():
+def test_neighbours_are_told_by_a_convolution_of_what_is_drawn(features):
     torch.manual_seed(3)
-    model = spread(tiny_transformer(sides=SIDES, passes=COUNTS, told="neighbours")).double()
+    how = {"told": "neighbours", "told_features": features}
+    model = spread(tiny_transformer(sides=SIDES, passes=COUNTS, **how)).double()
     told, scales = model.told_embedding, model.scales
     told.codes.normal_(std=3.0)
     tokens = torch.randint(len(told.codes), (2, scales.length))
@@ -40,7 +42,8 @@ def test_neighbours_are_told_by_a_convolution_of_what_is_drawn():
     weight = told.projection.weight.unflatten(1, (24, -1))
     weight = torch.cat((weight[:, :12], torch.zeros_like(weight[:, :1]), weight[:, 12:]), dim=1)
     kernel = weight.unflatten(1, (5, 5)).permute(0, 3, 1, 2)  # of the 5x5 around a position, without its middle
-    codes = F.pad(told.codes / told.codes.std(), (0, 1), value=1.0)[tokens]
+    codes = F.pad(told.codes / told.codes.std(), (0, 1), value=1.0)
+    codes = (codes if told.features is None else torch.cat((codes, told.features), dim=1))[tokens]
     for scale, where in enumerate(scales.slices()):
         drawn = torch.zeros(where.stop - where.start, 1, dtype=torch.double)
         for part in model.passes.of(scale):

@@ -39,16 +39,17 @@ class VARConfig:
     passes: tuple[int, ...] = added((), of="sides")  # in which each token map is drawn, see `Passes`; empty: one
     order: Literal["even", "raster", "diagonal"] = added("even", of="sides")  # in maps of several passes, see `Passes`
     told: Literal["token", "code", "neighbours"] = added("token", of="sides")  # to later passes of a map, see `told_by`
+    told_features: int = added(0, of="sides")  # learnt numbers of each token that neighbours are told beside its code
     output: Literal["token", "code", "both"] = added("token")  # of a token's logit: its own, of its code, both
 
     def __post_init__(self) -> None:
         checks.fields(self)
         object.__setattr__(self, "sides", ScaleSchedule(self.sides, self.repeats).sides)
         checks.at_least(1, self, "vocabulary", "code_width", "depth", "width", "heads")
-        checks.at_least(0, self, "vector_width", "sequence_width", "window")
+        checks.at_least(0, self, "vector_width", "sequence_width", "window", "told_features")
         checks.at_least(0 if self.vector_width or self.sequence_width else 1, self, "num_classes")
         checks.at_most(2**24, self, "vocabulary", "num_classes")
-        checks.at_most(2**17, self, "code_width", "width", "heads", "vector_width", "sequence_width")
+        checks.at_most(2**17, self, "code_width", "width", "heads", "vector_width", "sequence_width", "told_features")
         checks.at_most(2**10, self, "window", "depth", "mlp_ratio", "embedding_std", "modulation_std", "gate_std")
         checks.positive(self, "mlp_ratio")
         checks.not_negative(
@@ -75,6 +76,10 @@ class VARConfig:
         if (self.order, self.told) != ("even", "token") and set(found) == {1}:
             raise UserError(
                 f"order and told are of several passes, got {self.order!r}, {self.told!r} and one each; set passes too"
+            )
+        if self.told_features and self.told != "neighbours":
+            raise UserError(
+                f"told_features are told of neighbours, got {self.told_features} and told={self.told!r}; set told too"
             )
         if self.order == "diagonal":
             self._check_diagonals(found)

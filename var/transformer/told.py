@@ -26,7 +26,8 @@ class Told(NamedTuple):
 
     def detached(self) -> "Told":
         """In float32, apart from the weights."""
-        return Told(*(None if each is None else each.detach().float() for each in self))
+        weight = None if self.weight is None else self.weight.detach().float()
+        return Told(self.rows.detach().float(), weight)
 
 
 class ToldTokens(nn.Embedding):
@@ -59,20 +60,24 @@ class ToldNeighbours(nn.Module):
     """All tokens around a position that are drawn, by their codes and by where they lie: a masked convolution.
 
     Attention to positions learns slowly what lies beside what; here it is the same all over a map, as in PixelCNN
-    (arXiv 1606.05328). The tokenizer's `codes` are saved with the weights, and are not trained.
+    (arXiv 1606.05328). The tokenizer's `codes` are saved with the weights, and are not trained; so many `features` of
+    each token are, which tell codes apart that lie close to each other.
     """
 
     codes: Tensor
 
-    def __init__(self, vocabulary: int, code_width: int, width: int, places: int) -> None:
+    def __init__(self, vocabulary: int, code_width: int, width: int, places: int, features: int = 0) -> None:
         super().__init__()
         self.register_buffer("codes", torch.zeros(vocabulary, code_width))
-        self.projection = nn.Linear(places * (code_width + 1), width, bias=False)
+        self.features = nn.Parameter(torch.empty(vocabulary, features).normal_(std=0.5)) if features else None
+        self.projection = nn.Linear(places * (code_width + 1 + features), width, bias=False)
 
     def prepared(self) -> Told:
         """With the weights as they are now; a code is told in units of the spread of all, and with a 1: it is known."""
         codes = self.codes / self.codes.std().clamp_min(1e-6)
-        return Told(_and_none(F.pad(codes, (0, 1), value=1.0)), self.projection.weight)
+        told = F.pad(codes, (0, 1), value=1.0)
+        told = told if self.features is None else torch.cat((told, self.features), dim=1)
+        return Told(_and_none(told), self.projection.weight)
 
 
 def told_by(config: VARConfig, places: int) -> ToldTokens | ToldCodes | ToldNeighbours | None:
@@ -83,7 +88,7 @@ def told_by(config: VARConfig, places: int) -> ToldTokens | ToldCodes | ToldNeig
         return ToldTokens(config.vocabulary, config.width)
     if config.told == "code":
         return ToldCodes(config.vocabulary, config.code_width, config.width)
-    return ToldNeighbours(config.vocabulary, config.code_width, config.width, places)
+    return ToldNeighbours(config.vocabulary, config.code_width, config.width, places, config.told_features)
 
 
 def _and_none(rows: Float[Tensor, "tokens features"]) -> Float[Tensor, "tokens_and_none features"]:
