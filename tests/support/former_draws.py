@@ -12,7 +12,7 @@ def restore(monkeypatch):
     """Draw dropout by the library, and tokens above temperature 0 by a Gumbel race over all codes."""
     plain = Codebook.nearest
 
-    def nearest(self, vectors, temperature=0, generator=None):
+    def nearest(self, vectors, temperature=0, generator=None, scale=0):
         if not temperature:
             return plain(self, vectors)
         flat = rearrange(vectors, "b c h w -> (b h w) c")

@@ -56,24 +56,30 @@ class Passes:
         No pass is larger than the one before it, but for diagonals; they are spread in the order of ordered dithering
         (Bayer 1973).
         """
-        count, order = self.by_map[scale], self._in_order(scale)
+        return self._in_order(scale).split(self._sizes(scale))
+
+    def _sizes(self, scale: int) -> list[int]:
+        """Tokens of each pass of the map of `scale`."""
+        count, shape = self.by_map[scale], self.scales.shapes[scale]
         if count == 1 or self.order != "diagonal":
-            return order.tensor_split(count)
-        found = Counter(column + 2 * row for row, column in product(*map(range, self.scales.shapes[scale])))
-        return order.split([found[diagonal] for diagonal in range(count)])
+            each, more = divmod(shape[0] * shape[1], count)
+            return [each + (number < more) for number in range(count)]
+        found = Counter(column + 2 * row for row, column in product(*map(range, shape)))
+        return [found[diagonal] for diagonal in range(count)]
 
     def _in_order(self, scale: int) -> Int64[Tensor, " length"]:
         """All positions in the map of `scale`, those of its first pass first."""
+        return torch.tensor(self._order(scale))
+
+    def _order(self, scale: int) -> list[int]:
         height, width = self.scales.shapes[scale]
         places = [(row, column) for row in range(height) for column in range(width)]
-        if not self.counts or self.counts[scale] == 1:
-            return torch.arange(len(places))
         order = list(range(len(places)))
-        if self.order == "even":
+        if self.by_map[scale] > 1 and self.order == "even":
             order.sort(key=lambda place: _threshold(*places[place]))
-        if self.order == "diagonal":
+        if self.by_map[scale] > 1 and self.order == "diagonal":
             order.sort(key=lambda place: places[place][1] + 2 * places[place][0])
-        return torch.tensor(order)
+        return order
 
     def told(self) -> Int64[Tensor, " length"]:
         """For every position of the sequence, that of the token that it is told; -1 in first passes."""
@@ -91,19 +97,17 @@ class Passes:
         """
         steps = range(-AROUND, AROUND + 1)
         around = [(down, across) for down in steps for across in steps if (down, across) != (0, 0)]
-        down, across = torch.tensor(around).unbind(1)
         found = []
+        # Numbers, not tensors: on the meta device torch adds by way of its compiler, which takes 2 s to import.
         for scale, where in enumerate(self.scales.slices()):
-            height, width = self.scales.shapes[scale]
-            places = torch.arange(height * width)
-            number = torch.empty_like(places)  # of the pass that draws it
-            for pass_, now in enumerate(self.of(scale)):
-                number[now] = pass_
-            row, column = (places // width)[:, None] + down, (places % width)[:, None] + across
-            at = row.clamp(0, height - 1) * width + column.clamp(0, width - 1)
-            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            found.append(torch.where(inside & (number[at] < number[:, None]), where.start + at, -1))
-        return torch.cat(found)
+            (height, width), order = self.scales.shapes[scale], self._order(scale)
+            passes = [number for number, size in enumerate(self._sizes(scale)) for _ in range(size)]
+            number = dict(zip(order, passes, strict=True))  # of the pass that draws a place
+            for row, column in product(range(height), range(width)):
+                own, near = number[row * width + column], ((row + down, column + across) for down, across in around)
+                inside = [y * width + x if 0 <= y < height and 0 <= x < width else -1 for y, x in near]
+                found.append([where.start + at if at >= 0 and number[at] < own else -1 for at in inside])
+        return torch.tensor(found)
 
     def mask(self, window: int | None = None) -> Bool[Tensor, "length length"]:
         """`block_causal_mask`, less what is drawn in a later pass of the same map."""
