@@ -5,11 +5,12 @@ import shutil
 
 import pytest
 import torch
-from examined_runs import shuffled_digits, tokenizer_run, transformer_run_on
+from examined_runs import decoder_run_on, shuffled_digits, tokenizer_run, transformer_run_on
 
 from var import VQVAE
 from var.cli import main
 from var.doctor import examine
+from var.errors import UserError
 from var.foreign.weights import opened_tensors, save_tensors
 from var.recipes.transformer.token_cache_files import _digest
 
@@ -54,10 +55,13 @@ def test_nothing_is_said_against_sound_runs(tokenizer, transformer, tmp_path):
     assert (second.sound, second.kind, second.steps) == (True, "transformer", 60)
     assert second.measured["overfit"]["own"] < 0.5
     assert all(row["cache_agrees"] == 1 for row in second.measured["scales"])
+    third = examine(decoder_run_on(transformer, tmp_path / "decoder"), **QUIET)
+    assert (third.sound, third.kind, third.steps) == (True, "decoder", 20)
+    assert third.looked_at == ("schedule", "tokenizer", "codebook", "likelihood", "curve")
     # Merely short: not a fault, even where next to nothing has been learned.
     short = examine(transformer_run_on(tokenizer, tmp_path / "short", steps=3, log_every=1), **QUIET)
     assert short.sound
-    assert {each.severity for report in (first, second, short) for each in report.findings} <= {"remark"}
+    assert {each.severity for report in (first, second, third, short) for each in report.findings} <= {"remark"}
 
 
 def test_another_tokenizer_is_named(planted, tmp_path):
@@ -104,6 +108,16 @@ def test_a_learning_rate_of_a_tenth_is_named_in_both_stages(tokenizer, tmp_path)
         (finding,) = (each for each in report.faults if each.key == "learning_rate")
         assert "0.1 is too high" in finding.said
         assert "training.learning_rate=0.0" in finding.remedy
+
+
+def test_a_decoder_that_was_spoilt_is_named_and_an_unfinished_one_refused(transformer, tmp_path):
+    run = decoder_run_on(transformer, tmp_path / "decoder", steps=8, learning_rate=1.0, ema_decay=0.0)
+    (fault,) = (each for each in examine(run, **QUIET).faults if each.key == "tokenizer")
+    assert "worse than the mean image" in fault.said
+    assert "--init" in fault.remedy
+    (run / "pipeline_index.json").unlink()
+    with pytest.raises(UserError, match="run the same command again to finish it"):
+        examine(run, **QUIET)
 
 
 def test_an_inference_schedule_of_other_sides_is_named(planted):

@@ -6,6 +6,9 @@ import torch
 
 from var.data import digits
 from var.data.arrays import ArrayData
+from var.generation import VARPipeline
+from var.recipes.decoder.job import DecoderJob
+from var.recipes.decoder.presets import decoder_run
 from var.recipes.transformer.job import TransformerJob
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.settings import TokenSettings
@@ -64,6 +67,16 @@ def transformer_run_on(tokenizer, folder, *, steps=80, data=None, **training):
         data=replace(run.data, source="digits"),
     )
     return carried_out(TransformerJob(settings=settings, data=data or digits("train"), vqvae=vqvae), folder)
+
+
+def decoder_run_on(transformer, folder, *, steps=20, **training):
+    """A run of stage 3 on what the run of stage 2 in the folder `transformer` draws."""
+    start, run = VARPipeline.from_pretrained(transformer), decoder_run("digits")
+    training = replace(run.training, **{"steps": steps, "batch_size": 16, "log_every": 5, **training})
+    losses = replace(run.losses, patch_channels=4)
+    data = replace(run.data, source="digits")
+    settings = replace(run, data=data, training=training, losses=losses, samples=100, evaluation=NOT_EVALUATED)
+    return carried_out(DecoderJob(settings=settings, data=digits("train"), start=start), folder)
 
 
 def shuffled_digits():

@@ -11,7 +11,10 @@ HELP = "look at a run of `var train`, and say what is wrong with it and what to 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument(
-        "run", type=file_path, metavar="RUN", help="the run's folder: --output of `var train vqvae` or `transformer`"
+        "run",
+        type=file_path,
+        metavar="RUN",
+        help="the run's folder: --output of `var train vqvae`, `transformer` or `decoder`",
     )
     parser.add_argument("--data", metavar="DATA", help="the training images, where they are elsewhere now")
     parser.add_argument(

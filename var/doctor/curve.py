@@ -26,7 +26,7 @@ RISE = 0.25
 
 def look_at_curve(patient: Patient) -> Iterator[Finding]:
     """The log by itself, and against the reference."""
-    name = "reconstruction" if patient.kind == "vqvae" else "loss"
+    name = "loss" if patient.kind == "transformer" else "reconstruction"
     rows = [(row["step"], row[name]) for row in patient.rows if name in row]
     losses = [loss for _, loss in rows]
     planned = patient.settings.training.steps
@@ -54,6 +54,8 @@ def _fault(said: str, measured: str) -> Finding:
 
 def _preset(patient: Patient) -> str | None:
     """The preset whose model, losses, data and batch the run has, whatever its steps and its learning rate are."""
+    if patient.kind == "decoder":
+        return None  # its curve depends on the decoder that it began with
     table: Mapping[str, Any] = TOKENIZERS if patient.kind == "vqvae" else TRANSFORMERS
     own = _bound(patient.settings)
     for name, source in SOURCES.items():

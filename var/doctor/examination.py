@@ -28,7 +28,7 @@ class Look:
     """One subject; it says nothing after a fault of one of those that it `needs` to be right."""
 
     at: Callable[[Patient], Iterator[Finding]]
-    kinds: tuple[str, ...] = ("vqvae", "transformer")
+    kinds: tuple[str, ...] = ("vqvae", "transformer", "decoder")
     needs: tuple[str, ...] = ()
 
 
@@ -38,9 +38,9 @@ LOOKS = {
     "cache": Look(look_at_cache, ("transformer",), ("schedule", "tokenizer")),
     "codebook": Look(look_at_codebook, needs=("schedule",)),
     "labels": Look(look_at_labels, ("transformer",), ("schedule", "tokenizer", "cache")),
-    "likelihood": Look(look_at_likelihood, ("transformer",), ("schedule", "tokenizer", "cache")),
+    "likelihood": Look(look_at_likelihood, ("transformer", "decoder"), ("schedule", "tokenizer", "cache")),
     "curve": Look(look_at_curve),
-    "learning": Look(look_at_learning, needs=("schedule", "tokenizer")),
+    "learning": Look(look_at_learning, ("vqvae", "transformer"), ("schedule", "tokenizer")),
 }
 """What is looked at."""
 GIVEN_SCALES = {"given scales": Look(look_at_given_scales, ("transformer",), ("schedule", "tokenizer", "weights"))}
@@ -57,7 +57,7 @@ def examine(
     device: str | None = None,
     progress: bool = True,
 ) -> Report:
-    """Look at the run of `var train vqvae` or `var train transformer` in the folder `run`, which stays as it is.
+    """Look at the run of `var train vqvae`, `transformer` or `decoder` in the folder `run`, which stays as it is.
 
     `data` and `vqvae` stand in for those of the run, where these are elsewhere now, or were given in Python. The copies
     that learn ten images take `overfit_steps`; 0 does without. With `given_scales` it is measured what each map costs:

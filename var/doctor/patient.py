@@ -21,6 +21,7 @@ from var.foreign.documents import taken
 from var.foreign.logs import read_log
 from var.hub.layout import CONFIG, PIPELINE_INDEX
 from var.paths import expanded
+from var.recipes.decoder.settings import DecoderRun
 from var.recipes.fine_tuning import load_tokenizer
 from var.recipes.transformer.settings import TransformerRun
 from var.recipes.vqvae.settings import VQVAERun
@@ -33,7 +34,7 @@ from var.text import open_encoder
 from var.tokenizer import Tokenizer
 from var.transformer import VAR
 
-KINDS: dict[str, Any] = {"vqvae": VQVAERun, "transformer": TransformerRun}
+KINDS: dict[str, Any] = {"vqvae": VQVAERun, "transformer": TransformerRun, "decoder": DecoderRun}
 """The runs that are understood, by the word in their file."""
 
 LOOKED_AT = 400
@@ -56,7 +57,7 @@ class Patient:
 
     folder: RunFolder
     kind: str
-    settings: Any  # a VQVAERun or a TransformerRun
+    settings: Any  # a VQVAERun, a TransformerRun or a DecoderRun
     facts: Mapping[str, Any]  # what its file tells besides settings
     rows: tuple[dict[str, Any], ...]  # of the log, every one with its step
     device: str
@@ -73,7 +74,10 @@ class Patient:
 
     @property
     def schedule(self) -> ScaleSchedule:
-        """The scales that it was trained on."""
+        """The scales that it was trained on; a decoder's are those of the transformer that drew its tokens."""
+        if self.kind == "decoder":
+            assert self.transformer is not None  # `open_patient` has looked
+            return self.transformer.config.schedule
         settings = self.settings
         return settings.vqvae.schedule if self.kind == "vqvae" else settings.transformer.schedule
 
@@ -126,7 +130,7 @@ class Patient:
         """The trained one, or the best so far; raises `UserError` for one that cannot be loaded."""
         finished = (self.folder.path / PIPELINE_INDEX).exists()
         place = self.folder.path / "transformer" if finished else self.folder.checkpoints / "best"
-        if self.kind != "transformer" or not (place / CONFIG).exists():
+        if self.kind == "vqvae" or not (place / CONFIG).exists():
             return None
         return VAR.from_pretrained(place).to(self.device).eval()
 
@@ -172,8 +176,13 @@ def open_patient(run: Path | str, **given: Any) -> Patient:
     kind = taken(facts, "kind", str, folder.settings, remedy="restore it")
     if kind not in KINDS:
         raise UserError(
-            f"unknown kind of run {kind!r:.100} in {folder.path}: runs of `var train vqvae` and `transformer` can be "
-            f"examined; of others look at {folder.log.name} and the pictures in {folder.samples.name}/"
+            f"unknown kind of run {kind!r:.100} in {folder.path}: runs of `var train vqvae`, `transformer` and "
+            f"`decoder` can be examined; of others look at {folder.log.name} and the pictures in {folder.samples.name}/"
+        )
+    if kind == "decoder" and not (folder.path / PIPELINE_INDEX).exists():
+        raise UserError(
+            f"a decoder is examined with the transformer that drew its tokens, got {folder.path} without "
+            f"{PIPELINE_INDEX}, which a run has at its end; run the same command again to finish it"
         )
     settings = KINDS[kind]
     del values[FACTS]

@@ -64,15 +64,17 @@ def _reconstructions(patient: Patient) -> Iterator[Finding]:
         patient.measured[f"known_of_{name}_images"] = known = 1 - (error / varied).item()
         if known >= KNOWN:
             continue
-        # Who tries a few steps may do so on an untrained tokenizer.
-        seen = patient.steps * patient.settings.training.batch_size
-        useless = known < 0 and patient.kind == "transformer" and seen >= len(patient.data)
+        # Who tries a few steps may do so on an untrained tokenizer; a decoder began with a trained one.
+        tried = patient.steps * patient.settings.training.batch_size < len(patient.data)
+        useless = known < 0 and (patient.kind == "decoder" or (patient.kind == "transformer" and not tried))
         yield Finding(
             key="tokenizer",
             severity="fault" if useless else "remark",
             said="the tokenizer gives images back " + ("worse than the mean image does" if known < 0 else "coarsely"),
             measured=f"{known:.0%} of the variance of {name.replace('_', '-')} images",
-            remedy="use a tokenizer that was trained on these images, or train it longer",
+            remedy="lower training.learning_rate, and train it from the same --init again"
+            if patient.kind == "decoder"
+            else "use a tokenizer that was trained on these images, or train it longer",
         )
         return
 
