@@ -21,7 +21,7 @@ from var.images import image_grid, save_png
 from var.scales import block_causal_mask
 
 ROOT = Path(__file__).parents[1]
-EMOJI = (("smileys", 12), ("people", 0), ("flags", 5), ("food", 12))
+EMOJI = (("smileys", 12), ("people", 0), ("flags", 8), ("food", 25))
 """Class and seed of what is shown."""
 
 CALL: dict[str, Any] = {"output_type": "pt", "progress": False}
