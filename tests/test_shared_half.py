@@ -23,6 +23,7 @@ ALLOWED = {
     "evaluation/sets/protocols.py": "the table of published protocols, of both paradigms",
     "training/optimization.py: '; (0.9, 0.95) is usual for transformers'": "advice: betas of the literature",
     "text/pretrained.py": "the library of that name, and its classes",
+    "text/sentences.py": "the library that cuts texts into pieces",
     "hub/remote/downloads.py: 'vqvae'": "the example of a subfolder in an error's remedy",
 }
 

@@ -13,6 +13,8 @@ from tiny_text import WORDS, save_text_model, save_tokenizer
 
 from var.text import open_encoder
 from var.text.lines import texts_in
+from var.text.opening import PACKAGES, _packaged
+from var.text.pretrained import PretrainedTextEncoder
 
 TEXTS = ["a large red circle", "blue", "a red square on blue ground", "a " * 40]
 KINDS = {"bert": "BertModel", "mlm": "BertModel", "clip": "CLIPTextModelWithProjection", "t5": "T5EncoderModel"}
@@ -249,7 +251,15 @@ def test_the_sentence_encoder_of_the_wheel(monkeypatch, capfd):
     assert likeness[0, 1] > 0.4 > 0.2 > likeness[0, 2]
     torch.testing.assert_close(likeness.diagonal(), torch.ones(4))
     np.testing.assert_allclose(vectors[:3, :4], GOLDEN, atol=1e-5)
-    torch.testing.assert_close(vectors, as_the_card_says(encoder, texts))
+    library = PretrainedTextEncoder("minilm", _packaged(PACKAGES["minilm"]))
+    torch.testing.assert_close(vectors, as_the_card_says(library, texts), atol=1e-6, rtol=1e-5)
+    assert encoder.digest == library.digest  # caches and models of either are the other's, too
+    long = " ".join(["on", "a", "LIGHT-grey", "ground"] * 120)  # more pieces than are read
+    mine, theirs = (each([*texts, long], sequences=True) for each in (encoder, library))
+    assert torch.equal(mine.mask, theirs.mask)
+    shown = mine.mask[..., None]
+    torch.testing.assert_close(mine.sequence * shown, theirs.sequence * shown, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(mine.vectors, theirs.vectors, atol=1e-5, rtol=1e-5)
     assert capfd.readouterr() == ("", "")
 
 

@@ -36,7 +36,9 @@ def open_encoder(name: str, *, device: torch.device | str | None = None, **sourc
         known = [*PACKAGES, f"{HUB}ID-OR-FOLDER", f"{WORDS}A,B"]
         raise UserError(f"unknown text encoder {name!r:.100}; {suggestion(str(name), known)}")
     if name in PACKAGES:
-        return PretrainedTextEncoder(name, _packaged(PACKAGES[name]), device=device)
+        from var.text.sentences import SentenceEncoder
+
+        return SentenceEncoder(name, _packaged(PACKAGES[name]), device=device)
     rule = "must hold a text model in safetensors"
     folder = find_snapshot(name.removeprefix(HUB), ("config.json",), FILES, rule, **source)
     return PretrainedTextEncoder(name, folder, device=device)

@@ -5,7 +5,7 @@ import json
 import logging
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,7 +54,7 @@ class PretrainedTextEncoder:
         if device is not None:
             check_device(device)
         with _library(folder), ordinary_tensors():
-            self._recipe = _recipe(folder)
+            self._recipe = recipe_in(folder)
             self._tokenizer, self._model, self._pooled = _loaded(folder)
             self._longest = min(self._recipe.longest or LONGEST, _limit(self._tokenizer, self._model))
             self._model.to(device)
@@ -66,12 +66,7 @@ class PretrainedTextEncoder:
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
         """The features of `texts`, see `TextEncoder`."""
-        lines = checked_texts(texts, "texts")
-        if not lines:
-            raise UserError("texts must be one or more, got none; pass some")
-        parts = [lines[start : start + BATCH] for start in range(0, len(lines), BATCH)]
-        found = TextFeatures.joined([self._encoded(part) for part in parts])
-        return found if sequences else TextFeatures(found.vectors)
+        return encoded_in_parts(texts, self._encoded, BATCH, sequences=sequences)
 
     def _encoded(self, lines: list[str]) -> TextFeatures:
         pieces = self._tokenizer(lines, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
@@ -80,36 +75,60 @@ class PretrainedTextEncoder:
             found = self._model(**pieces)
         mask, rows = pieces["attention_mask"].bool(), found.last_hidden_state
         if self._recipe.pooling is not None:
-            vectors = rows[:, 0] if self._recipe.pooling == "first" else _mean(rows, mask)
+            vectors = rows[:, 0] if self._recipe.pooling == "first" else mean_of_pieces(rows, mask)
         elif self._pooled and (own := _own_vectors(found)) is not None:
             vectors = own
         else:
-            vectors = _mean(rows, mask)
-        vectors = F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
-        return TextFeatures(vectors.cpu(), rows.cpu(), mask.cpu())
+            vectors = mean_of_pieces(rows, mask)
+        return TextFeatures(of_usual_length(vectors).cpu(), rows.cpu(), mask.cpu())
 
     def _digest(self, config: dict[str, Any]) -> str:
-        """32 hex digits that name the weights and what is computed with them, and how texts are cut and pooled."""
-        words = sorted(self._tokenizer.get_vocab().items(), key=lambda item: (item[1], item[0]))
-        cut = [self._tokenizer(text)["input_ids"] for text in PROBES]
-        told = {name: value for name, value in config.items() if name not in VOLATILE}
-        about = [type(self._model).__name__, told, *self._recipe, self._pooled, self._longest, words, cut]
-        digest = hashlib.blake2b(json.dumps(about, sort_keys=True).encode(), digest_size=16)
-        add_to_digest(digest.update, sorted(self._model.state_dict().items()))
-        return digest.hexdigest()
+        probes = [self._tokenizer(text)["input_ids"] for text in PROBES]
+        about = (type(self._model).__name__, config, self._recipe, self._pooled, self._longest)
+        return encoder_digest(about, self._tokenizer.get_vocab(), probes, self._model.state_dict())
 
 
-class _Recipe(NamedTuple):
+class Recipe(NamedTuple):
     """What a folder in the layout of sentence encoders says: how pieces are pooled, and how long texts may be."""
 
     pooling: str | None = None
     longest: int | None = None  # in pieces
 
 
-def _recipe(folder: Path) -> _Recipe:
+def encoded_in_parts(
+    texts: Sequence[str], encoded: Callable[[list[str]], TextFeatures], batch: int, *, sequences: bool
+) -> TextFeatures:
+    """What `encoded` makes of so many texts at once, joined; raises `UserError` for what are no texts, or none."""
+    lines = checked_texts(texts, "texts")
+    if not lines:
+        raise UserError("texts must be one or more, got none; pass some")
+    found = TextFeatures.joined([encoded(lines[start : start + batch]) for start in range(0, len(lines), batch)])
+    return found if sequences else TextFeatures(found.vectors)
+
+
+def encoder_digest(
+    about: tuple[str, dict[str, Any], Recipe, bool, int],
+    vocabulary: Mapping[str, int],
+    probes: list[list[int]],
+    weights: Mapping[str, Tensor],
+) -> str:
+    """32 hex digits that name the weights and what is computed with them, and how texts are cut and pooled.
+
+    `about` is the name of the model's class, its config, the recipe, whether it pools, and how many pieces it reads.
+    """
+    kind, config, recipe, pooled, longest = about
+    words = sorted(vocabulary.items(), key=lambda item: (item[1], item[0]))
+    told = {name: value for name, value in config.items() if name not in VOLATILE}
+    text = json.dumps([kind, told, *recipe, pooled, longest, words, probes], sort_keys=True)
+    digest = hashlib.blake2b(text.encode(), digest_size=16)
+    add_to_digest(digest.update, sorted(weights.items()))
+    return digest.hexdigest()
+
+
+def recipe_in(folder: Path) -> Recipe:
     """The recipe in a folder; raises `UserError` for one that is not followed here."""
     if not (folder / "modules.json").exists():
-        return _Recipe()
+        return Recipe()
     modules = [str(each.get("type")).rpartition(".")[2] for each in read_json(folder / "modules.json", list)]
     pooling = read_json(folder / "1_Pooling" / "config.json")
     chosen = [name for name, value in pooling.items() if name.startswith("pooling_mode_") and value is True]
@@ -122,7 +141,7 @@ def _recipe(folder: Path) -> _Recipe:
     longest = read_json(path).get("max_seq_length") if path.exists() else None
     if longest is not None and (type(longest) is not int or longest < 2):
         raise _unfit(folder, f"its max_seq_length is {longest!r:.40}")
-    return _Recipe(known[chosen[0]], longest)
+    return Recipe(known[chosen[0]], longest)
 
 
 def _loaded(folder: Path) -> tuple[Any, Any, bool]:
@@ -197,7 +216,12 @@ def _own_vectors(found: Any) -> Float[Tensor, "batch width"] | None:
     return getattr(found, "pooler_output", None) if projected is None else projected
 
 
-def _mean(
+def of_usual_length(vectors: Float[Tensor, "n width"]) -> Float[Tensor, "n width"]:
+    """Of the length sqrt(width), see `TextFeatures`."""
+    return F.normalize(vectors, dim=1) * vectors.shape[1] ** 0.5
+
+
+def mean_of_pieces(
     rows: Float[Tensor, "batch length width"], mask: Bool[Tensor, "batch length"]
 ) -> Float[Tensor, "batch width"]:
     """The mean over the pieces of each text."""
