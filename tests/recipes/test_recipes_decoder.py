@@ -255,13 +255,6 @@ class TestRun:
         task = DecoderTask(start.vqvae, torch.randint(16, (6, 21)), settings.losses)
         assert 4 * planned.flops == pytest.approx(training_flops(task, data, settings.training), rel=0.03)
 
-    def test_the_doctor_says_in_a_line_that_it_does_not_know_it(self, finished, capsys):
-        assert main(["doctor", str(finished)]) == 2
-        error = capsys.readouterr().err
-        assert "unknown kind of run 'decoder'" in error
-        assert "look at log.jsonl and the pictures in samples/" in error
-        assert error.count("\n") == 1
-
 
 @pytest.mark.parametrize(
     ("message", "settings", "data", "has_start"),
