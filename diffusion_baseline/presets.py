@@ -91,7 +91,7 @@ _DIGITS = DiffusionRun(
 )
 
 
-# After as long .18 of what captions ask for is right, and .39 after the longer run in latents below.
+# After 17 minutes .18 of what captions ask for is right, and .39 in the latents of the preset below.
 _SHAPES_TEXT_32 = DiffusionRun(
     data=DataSettings(text="minilm", class_labels=False),
     unet=UNetConfig(
