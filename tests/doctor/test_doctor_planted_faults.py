@@ -115,9 +115,10 @@ def test_a_decoder_that_was_spoilt_is_named_and_an_unfinished_one_refused(transf
     (fault,) = (each for each in examine(run, **QUIET).faults if each.key == "tokenizer")
     assert "worse than the mean image" in fault.said
     assert "--init" in fault.remedy
-    (run / "pipeline_index.json").unlink()
-    with pytest.raises(UserError, match="run the same command again to finish it"):
-        examine(run, **QUIET)
+    for missing in ("transformer/config.json", "pipeline_index.json"):
+        (run / missing).unlink()
+        with pytest.raises(UserError, match=f"without {missing}, .*; run the same command again to finish it"):
+            examine(run, **QUIET)
 
 
 def test_an_inference_schedule_of_other_sides_is_named(planted):

@@ -76,7 +76,7 @@ class Patient:
     def schedule(self) -> ScaleSchedule:
         """The scales that it was trained on; a decoder's are those of the transformer that drew its tokens."""
         if self.kind == "decoder":
-            assert self.transformer is not None  # `open_patient` has looked
+            assert self.transformer is not None, "open_patient has looked"
             return self.transformer.config.schedule
         settings = self.settings
         return settings.vqvae.schedule if self.kind == "vqvae" else settings.transformer.schedule
@@ -179,10 +179,11 @@ def open_patient(run: Path | str, **given: Any) -> Patient:
             f"unknown kind of run {kind!r:.100} in {folder.path}: runs of `var train vqvae`, `transformer` and "
             f"`decoder` can be examined; of others look at {folder.log.name} and the pictures in {folder.samples.name}/"
         )
-    if kind == "decoder" and not (folder.path / PIPELINE_INDEX).exists():
+    saved = folder.path / PIPELINE_INDEX, folder.path / "transformer" / CONFIG
+    if kind == "decoder" and (missing := [path.relative_to(folder.path) for path in saved if not path.exists()]):
         raise UserError(
             f"a decoder is examined with the transformer that drew its tokens, got {folder.path} without "
-            f"{PIPELINE_INDEX}, which a run has at its end; run the same command again to finish it"
+            f"{missing[0]}, which a run has at its end; run the same command again to finish it"
         )
     settings = KINDS[kind]
     del values[FACTS]

@@ -66,7 +66,7 @@ class PretrainedTextEncoder:
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
         """The features of `texts`, see `TextEncoder`."""
-        return encoded_in_parts(texts, self._encoded, BATCH, sequences=sequences)
+        return encoded_in_parts(texts, self._encoded, sequences=sequences)
 
     def _encoded(self, lines: list[str]) -> TextFeatures:
         pieces = self._tokenizer(lines, padding=True, truncation=True, max_length=self._longest, return_tensors="pt")
@@ -96,13 +96,13 @@ class Recipe(NamedTuple):
 
 
 def encoded_in_parts(
-    texts: Sequence[str], encoded: Callable[[list[str]], TextFeatures], batch: int, *, sequences: bool
+    texts: Sequence[str], encoded: Callable[[list[str]], TextFeatures], *, sequences: bool
 ) -> TextFeatures:
-    """What `encoded` makes of so many texts at once, joined; raises `UserError` for what are no texts, or none."""
+    """What `encoded` makes of `BATCH` texts at once, joined; raises `UserError` for what are no texts, or none."""
     lines = checked_texts(texts, "texts")
     if not lines:
         raise UserError("texts must be one or more, got none; pass some")
-    found = TextFeatures.joined([encoded(lines[start : start + batch]) for start in range(0, len(lines), batch)])
+    found = TextFeatures.joined([encoded(lines[start : start + BATCH]) for start in range(0, len(lines), BATCH)])
     return found if sequences else TextFeatures(found.vectors)
 
 
@@ -134,13 +134,13 @@ def recipe_in(folder: Path) -> Recipe:
     chosen = [name for name, value in pooling.items() if name.startswith("pooling_mode_") and value is True]
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
     if modules not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]) or len(chosen) != 1:
-        raise _unfit(folder, f"its parts are {', '.join(modules)} with {len(chosen)} poolings")
+        raise unfit(folder, f"its parts are {', '.join(modules)} with {len(chosen)} poolings")
     if chosen[0] not in known:
-        raise _unfit(folder, f"it pools by {chosen[0]}")
+        raise unfit(folder, f"it pools by {chosen[0]}")
     path = folder / "sentence_bert_config.json"
     longest = read_json(path).get("max_seq_length") if path.exists() else None
     if longest is not None and (type(longest) is not int or longest < 2):
-        raise _unfit(folder, f"its max_seq_length is {longest!r:.40}")
+        raise unfit(folder, f"its max_seq_length is {longest!r:.40}")
     return Recipe(known[chosen[0]], longest)
 
 
@@ -157,7 +157,7 @@ def _loaded(folder: Path) -> tuple[Any, Any, bool]:
         needed = sum(weight.numel() for weight in cls(config).parameters())
     # What is missing would be drawn at random, in any size that the config says; twice leaves room for a pooler.
     if needed > 2 * stored:
-        raise _unfit(folder, f"its config asks for {needed:,} numbers of {stored:,}")
+        raise unfit(folder, f"its config asks for {needed:,} numbers of {stored:,}")
     tokenizer = AutoTokenizer.from_pretrained(folder, **own)
     del own["trust_remote_code"]
     how = {"use_safetensors": True, "dtype": torch.float32, "output_loading_info": True, "attn_implementation": "sdpa"}
@@ -166,7 +166,7 @@ def _loaded(folder: Path) -> tuple[Any, Any, bool]:
     missing = sorted(told["missing_keys"])
     pooled = not any("pooler" in name for name in missing)
     if strangers := [name for name in missing if "pooler" not in name]:
-        raise _unfit(folder, f"{strangers[0]} is missing of its weights")
+        raise unfit(folder, f"{strangers[0]} is missing of its weights")
     for name, weight in model.state_dict().items():
         if name in missing:
             weight.zero_()  # a pooler that is not asked: the digest is that of what is stored
@@ -180,7 +180,7 @@ def _check_files(folder: Path) -> int:
     read_json(folder / "config.json")
     weights = sorted(folder.glob("model*.safetensors"))
     if not weights:
-        raise _unfit(folder, "it holds no model.safetensors")
+        raise unfit(folder, "it holds no model.safetensors")
     stored = 0
     for path in weights:
         with opened_tensors(path) as file:
@@ -198,7 +198,7 @@ def _model_class(config: Any, folder: Path) -> Any:
             found: Any = table._model_mapping[type(config)]
             cls = found[0] if isinstance(found, tuple) else found
             return getattr(transformers, f"{cls.__name__}WithProjection", cls)
-    raise _unfit(folder, f"it is a {type(config).__name__}")
+    raise unfit(folder, f"it is a {type(config).__name__}")
 
 
 def _limit(tokenizer: Any, model: nn.Module) -> int:
@@ -249,12 +249,13 @@ def _library(folder: Path) -> Iterator[None]:
         except UserError:
             raise
         except Exception as error:  # whatever it makes of the files of others
-            raise _unfit(folder, first_line(error)) from error
+            raise unfit(folder, first_line(error)) from error
         finally:
             library.set_verbosity(level)
             if bars:
                 library.enable_progress_bar()
 
 
-def _unfit(folder: Path, reason: str) -> UserError:
+def unfit(folder: Path, reason: str) -> UserError:
+    """The error of a folder that holds no text model."""
     return UserError(f"{folder} must hold a text model in safetensors, but: {reason}; name another one")

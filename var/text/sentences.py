@@ -10,12 +10,11 @@ from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
 from var.devices import check_device
-from var.errors import UserError
+from var.errors import UserError, first_line
 from var.foreign.documents import read_json
 from var.foreign.weights import read_tensors
 from var.text.encoders import TextFeatures
 from var.text.pretrained import (
-    BATCH,
     LONGEST,
     PROBES,
     encoded_in_parts,
@@ -23,6 +22,7 @@ from var.text.pretrained import (
     mean_of_pieces,
     of_usual_length,
     recipe_in,
+    unfit,
 )
 
 
@@ -48,7 +48,10 @@ class SentenceEncoder:
         self._heads, self._epsilon = int(config["num_attention_heads"]), float(config["layer_norm_eps"])
         weights = read_tensors(folder / "model.safetensors")
         self._weights = {n: each.to(self.device) for n, each in weights.items() if each.is_floating_point()}
-        self._cut = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        try:
+            self._cut = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        except Exception as error:  # whatever it makes of the file
+            raise unfit(folder, first_line(error)) from error
         self._cut.no_truncation()
         self._cut.no_padding()
         longest = min(recipe.longest or LONGEST, int(config["max_position_embeddings"]))
@@ -61,7 +64,7 @@ class SentenceEncoder:
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
         """The features of `texts`, see `TextEncoder`."""
-        return encoded_in_parts(texts, self._encoded, BATCH, sequences=sequences)
+        return encoded_in_parts(texts, self._encoded, sequences=sequences)
 
     def _encoded(self, lines: list[str]) -> TextFeatures:
         pieces: list[Any] = self._cut.encode_batch(lines)
