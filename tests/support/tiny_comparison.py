@@ -45,7 +45,7 @@ def tiny_run(name, run):
     if name == "tokenizer":
         run = replace(run, vqvae=replace(run.vqvae, base_channels=8, residual_blocks=1))
     elif name == "transformer":
-        tokens = replace(run.tokens, variants=2)
+        tokens = replace(run.tokens, variants=1)
         run = replace(run, tokens=tokens, transformer=replace(run.transformer, depth=1, width=32, heads=2))
     elif name == "decoder":
         run = replace(run, losses=replace(run.losses, patch_channels=4))
