@@ -53,13 +53,14 @@ def _check_count(count: int, source: str) -> None:
 def _unfit(name: Any) -> str | None:
     if not isinstance(name, str):
         return f"it is of type {type(name).__name__}"
+    if (size := len(name.encode(errors="replace"))) > MOST_BYTES:
+        return f"it has {size} bytes, more than {MOST_BYTES}"
     if not name.strip() or all(unicodedata.category(each) in ("Cf", "Zs") for each in name):
         return "it is empty"
     for character in name:
         if kind := _UNFIT.get(unicodedata.category(character)):
             return f"it has {kind}"
-    size = len(name.encode())
-    return f"it has {size} bytes, more than {MOST_BYTES}" if size > MOST_BYTES else None
+    return None
 
 
 def _cut(name: Any) -> str:
