@@ -39,6 +39,7 @@ class Plan:
     transformer: str
     decoder: str = ""  # without, it stays the tokenizer's
     diffusion: str = ""  # without, there is no twin
+    autoencoder: str = ""  # whose latents are diffused; without, pixels are
     steps: Mapping[str, int] = field(default_factory=dict)  # by the folder of a stage, where the preset has others
     seed: int = 0
     call: str = ""  # the example of the cards, where it is another than usual
@@ -59,10 +60,12 @@ MODELS = {
         data="shapes?combinations=seen",
         tokenizer="shapes-text-32",
         transformer="shapes-text-32",
+        diffusion="shapes-text-latent-32",
+        autoencoder="shapes-text-32",
         call='prompt="a large red circle on a blue ground", seeds=[0, 1]',
     ),
 }
-"""All models, by name; a diffusion model of shapes in words would be 0.13 MB more than may be, in latents 1.9."""
+"""All models, by name."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,16 +106,19 @@ def _build(name: str, options: argparse.Namespace) -> int:
 
 
 def _runs(name: str, options: argparse.Namespace) -> list[tuple[str, Path, list[str]]]:
-    """Package, folder and words of the command that trains each part: tokenizer, transformer, decoder, U-Net."""
+    """Package, folder and words of the command that trains each part: tokenizer, transformer, decoder, codec, U-Net."""
     plan, home = MODELS[name], options.runs / name
-    vqvae, transformer, decoder, unet = (home / part for part in ("vqvae", "transformer", "decoder", "diffusion"))
+    parts = ("vqvae", "transformer", "decoder", "autoencoder", "diffusion")
+    vqvae, transformer, decoder, autoencoder, unet = (home / part for part in parts)
     shared = ["--seed", str(plan.seed), "--device", "cpu", *(["--quiet"] if options.quiet else [])]
     runs = [
         ("var", vqvae, ["train", "vqvae"], plan.tokenizer),
         ("var", transformer, ["train", "transformer", "--vqvae", str(vqvae)], plan.transformer),
     ]
     runs += [("var", decoder, ["train", "decoder", "--init", str(transformer)], plan.decoder)] * bool(plan.decoder)
-    runs += [("diffusion_baseline", unet, ["train"], plan.diffusion)] * bool(plan.diffusion)
+    codec = ["--codec", str(autoencoder)] * bool(plan.autoencoder)
+    runs += [("var", autoencoder, ["train", "autoencoder"], plan.autoencoder)] * bool(plan.autoencoder)
+    runs += [("diffusion_baseline", unet, ["train", *codec], plan.diffusion)] * bool(plan.diffusion)
 
     def settings(stage: str) -> list[str]:
         steps = [f"training.steps={plan.steps[stage]}"] if stage in plan.steps else []
@@ -142,6 +148,7 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
     from diffusion_baseline import DiffusionPipeline
     from diffusion_baseline.job import DiffusionJob
     from var import VARPipeline
+    from var.recipes.autoencoder.job import AutoencoderJob
     from var.recipes.decoder.job import DecoderJob
     from var.recipes.transformer.job import TransformerJob
     from var.recipes.vqvae.job import VQVAEJob
@@ -156,16 +163,20 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
     ours.sampling = jobs[1].settings.sampling  # which runs of before were saved without
     tokenizer = {f"tokenizer: {key}": value for key, value in _scores(jobs[0], first, ours.vqvae).items()}
     _store(ours, name, options, jobs, tokenizer | _scores(jobs[1], second, ours.transformer, ours.vqvae))
+    codecs: list[Job[Any]] = []
+    if MODELS[name].autoencoder:
+        first, *others = others
+        codecs.append(AutoencoderJob.of(first))
     for each in others:
         job, theirs = DiffusionJob.of(each), DiffusionPipeline.from_pretrained(each.output).to(torch.bfloat16)
         theirs.sampling = job.settings.sampling
-        _store(theirs, name, options, [job], _scores(job, each, theirs.unet))
+        _store(theirs, name, options, [*codecs, job], _scores(job, each, theirs.unet, theirs.codec))
 
 
 def _scores(
-    job: "Job[Any]", arguments: argparse.Namespace, model: "nn.Module", vqvae: "nn.Module | None" = None
+    job: "Job[Any]", arguments: argparse.Namespace, model: "nn.Module", decoder: "nn.Module | None" = None
 ) -> dict[str, float]:
-    """The scores of the run's evaluation for the weights of a stored `model`, and of a `vqvae`, in float32."""
+    """The run's own scores for the weights of a stored `model`, and of its tokenizer or codec, in float32."""
     import torch
 
     from var.runs.session import Session
@@ -173,8 +184,9 @@ def _scores(
     session = Session.of(arguments)
     prepared = job.prepare(session)
     prepared.task.model.load_state_dict(model.state_dict())
-    if vqvae is not None:
-        job.vqvae.load_state_dict(vqvae.state_dict())  # pyright: ignore[reportAttributeAccessIssue]
+    if decoder is not None:
+        own: Any = getattr(job, "vqvae", None) or getattr(job, "codec", None)
+        own.load_state_dict(decoder.state_dict())
     with torch.no_grad():
         return prepared.evaluation.scores(prepared.task.model.eval(), session.folder.samples / "stored.png")
 

@@ -1,6 +1,6 @@
 """Draw what models make of captions that they never met: real images, VAR's and diffusion's, a column for each caption.
 
-python scripts/draw_words.py next-scale/shapes-text runs/words-latent docs/images/words.png    # half a minute on a CPU
+python scripts/draw_words.py next-scale/shapes-text next-scale/shapes-text docs/images/words.png    # seconds
 """
 
 import sys

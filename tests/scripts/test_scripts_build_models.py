@@ -41,9 +41,8 @@ def places(tmp_path_factory):
         path = folder / "mine" / "ab"[place % 2] / f"{place}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(path)
-    plan = script.Plan(
-        data=str(folder / "mine"), tokenizer="digits", transformer="digits", decoder="tiny", diffusion="digits"
-    )
+    latent = {"autoencoder": "digits", "diffusion": "digits-latent"}
+    plan = script.Plan(data=str(folder / "mine"), tokenizer="digits", transformer="digits", decoder="tiny", **latent)
     usual = decoder_run("emoji-32")
     decoder = replace(usual, samples=6, losses=replace(usual.losses, patch_channels=4, patch_layers=1))
     places = ["--runs", str(folder / "runs"), "--output", str(folder / "output")]
@@ -62,9 +61,10 @@ def test_what_was_trained_is_stored_in_bfloat16_beside_its_card(places, package,
     folder, _ = places
     stored = cls.from_pretrained(folder / "output" / package / "models" / "tiny")
     trained = cls.from_pretrained(folder / "runs" / "tiny" / run)
-    preset = (transformer_run if package == "var" else diffusion_run)("digits")
+    preset = transformer_run("digits") if package == "var" else diffusion_run("digits-latent")
     assert stored.sampling == trained.sampling == preset.sampling
-    for part in cls.parts:
+    assert stored.models().keys() == trained.models().keys()
+    for part in stored.models():
         assert {weight.dtype for weight in getattr(stored, part).parameters()} == {torch.bfloat16}
         assert_same_weights(getattr(stored, part), getattr(trained, part).to(torch.bfloat16))
     page = (folder / "output" / package / "models" / "tiny" / "README.md").read_text()
@@ -72,6 +72,7 @@ def test_what_was_trained_is_stored_in_bfloat16_beside_its_card(places, package,
     assert f"`python scripts/build_models.py tiny --set {SETTINGS[0]} --set" in page
     assert "2 steps of 4 images, seed 0" in page
     assert ("decoder 2 steps of 4 images" in page) == (package == "var")
+    assert ("autoencoder 2 steps of 4 images" in page) == (package == "diffusion_baseline")
     assert r"| fd\_mine |" in page
     assert (r"| tokenizer: psnr |" in page) == (package == "var")
 
@@ -83,7 +84,7 @@ def test_what_is_trained_is_not_trained_again_and_too_much_is_refused(places, ca
     monkeypatch.setattr(script, "MOST", 1_500_000)
     assert script.main(["tiny", *words, *OPTIONS]) == 2
     out, err = capsys.readouterr()
-    assert out.count("nothing is left to do") == 4
+    assert out.count("nothing is left to do") == 5
     assert "must take at most 1,500,000 bytes together, got 3," in err
     assert err.count("\n") == 1
     assert {path: path.read_bytes() for path in models.rglob("*") if path.is_file()} == before
