@@ -35,7 +35,13 @@ _DIGITS = replace(
     evaluation=EvaluationSettings(every=300, samples=500),
 )
 
-PRESETS: dict[str, DecoderRun] = {"digits": _DIGITS, "emoji-32": _EMOJI_32}
+_EMOJI_64 = replace(
+    _EMOJI_32,
+    training=replace(_EMOJI_32.training, steps=200, batch_size=16),
+    evaluation=replace(_EMOJI_32.evaluation, every=200),
+)
+
+PRESETS: dict[str, DecoderRun] = {"digits": _DIGITS, "emoji-32": _EMOJI_32, "emoji-64": _EMOJI_64}
 """The run of each decoder, by its name."""
 
 

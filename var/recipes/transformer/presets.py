@@ -137,7 +137,7 @@ _EMOJI_32 = replace(
 _EMOJI_64 = replace(
     _EMOJI_32,
     transformer=replace(_EMOJI_32.transformer, sides=SIDES_EMOJI_64),
-    sampling=replace(_EMOJI_32.sampling, top_k=50),
+    sampling=replace(_EMOJI_32.sampling, top_k=(0, 0, 0, 0, 80, 40, 20, 10)),
 )
 
 
