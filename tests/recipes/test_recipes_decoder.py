@@ -352,6 +352,6 @@ def test_all_presets_return_from_a_run_file(name):
     assert settings_from_dict(type(chosen), settings_to_dict(chosen)) == chosen
 
 
-def test_an_unknown_preset_is_answered_with_the_nearest_one():
-    with pytest.raises(UserError, match="unknown decoder preset 'emoji'; did you mean 'emoji-32'"):
+def test_an_unknown_preset_is_answered_with_the_nearest_ones():
+    with pytest.raises(UserError, match="unknown decoder preset 'emoji'; did you mean 'emoji-64' or 'emoji-32'"):
         decoder_run("emoji")
