@@ -174,9 +174,9 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
 
 
 def _scores(
-    job: "Job[Any]", arguments: argparse.Namespace, model: "nn.Module", decoder: "nn.Module | None" = None
+    job: "Job[Any]", arguments: argparse.Namespace, model: "nn.Module", codec: "nn.Module | None" = None
 ) -> dict[str, float]:
-    """The run's own scores for the weights of a stored `model`, and of its tokenizer or codec, in float32."""
+    """The run's own scores for the weights of a stored `model`, and of its `codec` (or tokenizer), in float32."""
     import torch
 
     from var.runs.session import Session
@@ -184,9 +184,9 @@ def _scores(
     session = Session.of(arguments)
     prepared = job.prepare(session)
     prepared.task.model.load_state_dict(model.state_dict())
-    if decoder is not None:
+    if codec is not None:
         own: Any = getattr(job, "vqvae", None) or getattr(job, "codec", None)
-        own.load_state_dict(decoder.state_dict())
+        own.load_state_dict(codec.state_dict())
     with torch.no_grad():
         return prepared.evaluation.scores(prepared.task.model.eval(), session.folder.samples / "stored.png")
 
