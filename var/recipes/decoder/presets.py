@@ -3,6 +3,7 @@
 | preset | trained here | hyperparameters |
 |---|---|---|
 | digits, emoji-32 | yes, on a CPU; the README has the results | found here |
+| emoji-64 | yes, once | those of emoji-32, for smaller batches |
 """
 
 from dataclasses import replace
