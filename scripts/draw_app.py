@@ -1,6 +1,6 @@
 """Take the pictures of the page that docs/app.md shows: a real server, a real browser, the emoji that come along.
 
-python scripts/draw_app.py outputs/emoji/report.json docs/images    # two minutes on a CPU; needs chromium and ".[test]"
+python scripts/draw_app.py outputs/emoji/report.json docs/images    # a minute on a CPU; needs chromium and ".[test]"
 """
 
 import shutil
