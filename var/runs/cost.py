@@ -16,7 +16,7 @@ from var.data.batches import batches
 from var.randomness import keyed_generator
 from var.training import Task, TrainingConfig
 from var.training.optimization import optimizer_flops
-from var.training.task import AdversarialTask, SteppedTask, WaitingTask
+from var.training.task import AdversarialTask, PeriodicTask, SteppedTask, WaitingTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,22 +60,24 @@ def cost_of(model: nn.Module, loss: Callable[[], Tensor], *, backward: bool = Tr
 def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
     """Operations of all steps of a training: products and convolutions of both passes, and of the optimiser.
 
-    Counted in one real step from the middle of the training, an opponent's part included if it learns by then, where
-    `cost_of` plans one. It leaves gradients and moved buffers behind in `task.model`: give one that is not needed
-    afterwards.
+    Counted in one real step from the middle of the training, or a period of them, where `cost_of` plans one; an
+    opponent's part is included if it learns by then. It leaves gradients and moved buffers behind in `task.model`: give
+    one that is not needed afterwards.
     """
     device = next(task.model.parameters()).device
     batch = next(iter(batches(data, config.batch_size, seed=0))).to(device)
     generator = keyed_generator("flops", device=device)
-    if isinstance(task, SteppedTask):
-        task.begin_step(config.steps // 2)
+    period = task.period if isinstance(task, PeriodicTask) else 1
     with FlopCounterMode(display=False) as counter:
-        loss, _ = task.loss(task.model.train(), batch, generator)
-        loss.backward()
-        waits = isinstance(task, WaitingTask) and not task.opponent_learns
-        if isinstance(task, AdversarialTask) and (opponent := task.opponent) is not None and not waits:
-            task.opponent_loss(opponent.to(device), batch, generator)[0].backward()
-    return (counter.get_total_flops() + optimizer_flops(task.model, config)) * config.steps
+        for step in range(period):
+            if isinstance(task, SteppedTask):
+                task.begin_step(config.steps // 2 + step)
+            loss, _ = task.loss(task.model.train(), batch, generator)
+            loss.backward()
+            waits = isinstance(task, WaitingTask) and not task.opponent_learns
+            if isinstance(task, AdversarialTask) and (opponent := task.opponent) is not None and not waits:
+                task.opponent_loss(opponent.to(device), batch, generator)[0].backward()
+    return (counter.get_total_flops() // period + optimizer_flops(task.model, config)) * config.steps
 
 
 class FusedAttention(TorchFunctionMode):

@@ -75,6 +75,16 @@ class SteppedTask(Protocol):
 
 
 @runtime_checkable
+class PeriodicTask(SteppedTask, Protocol):
+    """A task whose steps do not all cost the same."""
+
+    @property
+    def period(self) -> int:
+        """After so many steps those that cost more come again."""
+        ...
+
+
+@runtime_checkable
 class WatchfulTask(Protocol):
     """A task that sees in its own numbers when something goes wrong, and says so."""
 

@@ -43,7 +43,7 @@ def attend(
     q: Float[Tensor, "batch heads new c"],
     k: Float[Tensor, "batch heads length c"],
     v: Float[Tensor, "batch heads length c"],
-    mask: Bool[Tensor, "new length"] | None,
+    mask: Bool[Tensor, "*batch_1 new length"] | None,
     scale: float,
 ) -> Float[Tensor, "batch heads new c"]:
     """Softmax attention of `new` queries over `length` keys, where `mask` (if given) is True."""
@@ -82,7 +82,7 @@ class Attention(nn.Module):
         self.dropout = Dropout(config.dropout)
 
     def forward(
-        self, x: Float[Tensor, "batch length width"], mask: Bool[Tensor, "length length"]
+        self, x: Float[Tensor, "batch length width"], mask: Bool[Tensor, "*batch_1 length length"]
     ) -> Float[Tensor, "batch length width"]:
         """Attend over `x` where `mask` allows it."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
@@ -205,7 +205,7 @@ class Block(nn.Module):
         x: Float[Tensor, "batch length width"],
         modulation: Modulation,
         text: KeysValues | None,
-        mask: Bool[Tensor, "length length"],
+        mask: Bool[Tensor, "*batch_1 length length"],
     ) -> Float[Tensor, "batch length width"]:
         """Attend where `mask` allows it, and to the text; then the MLP."""
         m = modulation

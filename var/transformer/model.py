@@ -126,13 +126,15 @@ class VAR(PretrainedModel, nn.Module):
         shown: Shown,
         inputs: Float[Tensor, "batch rest code_width"],
         tokens: Int64[Tensor, "batch all"] | None = None,
-    ) -> Float[Tensor, "batch length vocabulary"]:
+        positions: Int64[Tensor, "batch some"] | None = None,
+    ) -> Float[Tensor, "batch length_or_some vocabulary"]:
         """Teacher-forced logits of all scales, or of the first ones if `inputs` end there.
 
         `shown` is a condition, or labels, of which `num_classes` is the null label; `inputs` are
         `Tokenizer.teacher_inputs`, of the scales after the first; `tokens`, those of all scales or of as many, are
-        looked at where a map has several passes. Raises `UserError` for labels out of range, inputs that do not fill
-        whole scales, and tokens that are missing.
+        looked at where a map has several passes. Where some `positions` of each image are given, the others are left
+        out, of attention too. Raises `UserError` for labels out of range, inputs that do not fill whole scales, and
+        tokens that are missing.
         """
         self.class_embedding.check(shown)
         length = self.scales.lengths[0] + inputs.shape[1]
@@ -143,10 +145,12 @@ class VAR(PretrainedModel, nn.Module):
             )
         conditioning = self.conditioning(shown)
         rest = self.token_projection(inputs) + self.place(slice(self.scales.lengths[0], length))
-        x = torch.cat((conditioning.start, rest), dim=1)
+        x, mask = torch.cat((conditioning.start, rest), dim=1), self.mask[:length, :length]
+        if positions is not None:
+            x = x.gather(1, positions[..., None].expand(-1, -1, x.shape[-1]))
+            mask = mask[positions[:, None, :, None], positions[:, None, None]]
         if self.told_embedding is not None:
-            x = x + self._told(self.told_embedding.prepared(), tokens, length)
-        mask = self.mask[:length, :length]
+            x = x + self._told(self.told_embedding.prepared(), tokens, length, positions)
         for block, modulation, text in zip(self.blocks, conditioning.blocks, conditioning.texts, strict=True):
             if self.gradient_checkpointing and torch.is_grad_enabled():
                 x = checkpoint(block, x, modulation, text, mask, use_reentrant=False)
@@ -156,16 +160,24 @@ class VAR(PretrainedModel, nn.Module):
         return logits.to(torch.promote_types(logits.dtype, torch.float32))  # whatever the precision of the blocks
 
     def _told(
-        self, prepared: Told, tokens: Int64[Tensor, "batch all"] | None, length: int
-    ) -> Float[Tensor, "batch length width"]:
+        self,
+        prepared: Told,
+        tokens: Int64[Tensor, "batch all"] | None,
+        length: int,
+        positions: Int64[Tensor, "batch some"] | None = None,
+    ) -> Float[Tensor, "batch length_or_some width"]:
         """What every position is told of the tokens drawn before it; nothing in first passes."""
         if tokens is None or tokens.shape[1] < length:
             raise UserError(
                 f"a model whose maps are drawn in several passes needs their {length} tokens, got "
                 f"{'none' if tokens is None else tokens.shape[1]}; pass tokens=schedule.flatten(token_maps)"
             )
-        told = self.told[:length]
-        return prepared(torch.where(told >= 0, tokens[:, told.clamp_min(0)], -1))
+        if positions is None:
+            told = self.told[:length]
+            return prepared(torch.where(told >= 0, tokens[:, told.clamp_min(0)], -1))
+        told = self.told[positions]
+        found = tokens.gather(1, told.clamp_min(0).flatten(1)).view_as(told)
+        return prepared(torch.where(told >= 0, found, -1))
 
 
 def _draw(weight: Tensor, deviation: float, bound: float = 2.0) -> None:

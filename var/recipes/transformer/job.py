@@ -18,6 +18,7 @@ from var.generation import VARPipeline
 from var.quantities import size
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
 from var.recipes.transformer.distillation import DistillationTask
+from var.recipes.transformer.partial import PERIOD, PartialTask
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.settings import TransformerRun
 from var.recipes.transformer.task import TransformerTask
@@ -66,14 +67,14 @@ class TransformerJob(Job[TransformerRun]):
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
         if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
             own = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"}
-            model, run = replace(model, **own), replace(run, sampling=run.sampling.unlisted(), map_weights=())
+            model, run = replace(model, **own), replace(_plain(run), sampling=run.sampling.unlisted())
         model = replace(model, **_tokens(vqvae))
         run = replace(run, transformer=model)
         asked = configured(run, arguments)
         shown = asked.data  # what is shown decides on the model
         if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
             model = replace(model, dropout=0.0, drop_path=0.0)
-            run = replace(run, sampling=replace(run.sampling, guidance_scale=1.0), map_weights=())
+            run = replace(_plain(run), sampling=replace(run.sampling, guidance_scale=1.0))
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         model = replace(model, **shown_size(data, shown, encoder)._asdict())
@@ -105,7 +106,8 @@ class TransformerJob(Job[TransformerRun]):
         """A step's pass of one image, encoding included where tokens are not cached."""
         settings, config = self.settings, self.vqvae.config
         half, checkpointing = settings.training.mixed_precision == "bf16", settings.gradient_checkpointing
-        cost = transformer_cost(settings.transformer, half=half, checkpointing=checkpointing)
+        kept = settings.tokens.kept
+        cost = transformer_cost(settings.transformer, half=half, checkpointing=checkpointing, kept=kept)
         if settings.distilled_guidance != 1:  # and two passes of the reference, each a third of what is trained
             cost = replace(cost, flops=5 * cost.flops // 3)
         if settings.tokens.cached:
@@ -129,11 +131,12 @@ class TransformerJob(Job[TransformerRun]):
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
         how = {"temperature": settings.tokens.temperature, "map_weights": settings.map_weights}
-        task: Task = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache, **how)
+        plain = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache, **how)
+        task: Task = PartialTask(plain, settings.tokens.kept) if settings.tokens.kept else plain
         if settings.distilled_guidance != 1:
             taught = replace(settings.sampling, guidance_scale=settings.distilled_guidance)
             guidance = tuple(taught.guidance_scales(len(self.vqvae.scales)))
-            task = DistillationTask(task, copy.deepcopy(model), guidance)
+            task = DistillationTask(plain, copy.deepcopy(model), guidance)
         return Prepared(
             task=task,
             data=data if cache is None else without_images(data),
@@ -176,9 +179,12 @@ class TransformerJob(Job[TransformerRun]):
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
-def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bool = False) -> Cost:
-    """A training pass of one image, in 16 bits if `half`."""
+def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bool = False, kept: int = 0) -> Cost:
+    """A training pass of one image, in 16 bits if `half`; the mean pass where most look at `kept` tokens only."""
     cost = _counted(config, half)
+    if kept:
+        part = _counted(config, half, config.schedule.length - config.schedule.lengths[-1] + kept)
+        cost = replace(cost, flops=round(part.flops + (cost.flops - part.flops) / PERIOD))
     if not checkpointing:
         return cost
     # Of every block its input is kept, and beside them what a model of one block keeps.
@@ -186,8 +192,8 @@ def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bo
     return Cost(flops=cost.flops, kept=inputs + _counted(replace(config, depth=1), half).kept)
 
 
-@lru_cache(maxsize=4)  # plans of one model ask several times
-def _counted(config: VARConfig, half: bool) -> Cost:
+@lru_cache(maxsize=8)  # plans of one model ask several times
+def _counted(config: VARConfig, half: bool, some: int | None = None) -> Cost:
     with torch.device("meta"):
         model = VAR(config).to(torch.bfloat16 if half else torch.float32)
     scales = model.scales
@@ -197,9 +203,15 @@ def _counted(config: VARConfig, half: bool) -> Cost:
         inputs = torch.zeros(1, rest, config.code_width, dtype=model.position.dtype, device="meta")
         nothing = Condition.nothing(1, config.vector_width, config.sequence_width).to("meta")
         tokens = torch.zeros(1, scales.length, dtype=torch.long, device="meta")
-        return F.cross_entropy(model(nothing, inputs, tokens).mT, tokens)
+        positions = None if some is None else tokens[:, :some]
+        return F.cross_entropy(model(nothing, inputs, tokens, positions).mT, tokens[:, :some])
 
     return cost_of(model, loss)
+
+
+def _plain(run: TransformerRun) -> TransformerRun:
+    """Without what a preset says of the steps of its own token maps."""
+    return replace(run, map_weights=(), tokens=replace(run.tokens, kept=0))
 
 
 def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:

@@ -18,11 +18,12 @@ class TokenSettings:
     cached: bool = True  # encode all images once, before training; else a batch at every step
     variants: int = 1  # token maps of each image in the cache: they differ by flip, crop and temperature
     temperature: float = 0.0  # above 0, codes near the nearest one are drawn too
+    kept: int = added(0)  # of the finest map, in most steps, see `PartialTask`; 0: all
 
     def __post_init__(self) -> None:
         checks.fields(self)
         checks.at_least(1, self, "variants")
-        checks.not_negative(self, "temperature")
+        checks.not_negative(self, "temperature", "kept")
         checks.at_most(10**4, self, "variants", "temperature")
 
 
@@ -50,10 +51,16 @@ class TransformerRun(GeneratorSettings):
                 f"map_weights must be a positive number for each of the {maps} token maps, got {self.map_weights}; "
                 "leave them empty for losses that weigh alike"
             )
-        if self.map_weights and self.distilled_guidance != 1:
+        finest = self.transformer.schedule.lengths[-1]
+        if self.tokens.kept == 1 or self.tokens.kept > finest:
             raise UserError(
-                f"map_weights are of training on tokens, got distilled_guidance={self.distilled_guidance:g} too; leave "
-                "one of them out"
+                f"tokens.kept must be 2 to {finest}, the tokens of the finest map, got {self.tokens.kept}; leave it at "
+                "0 to learn from all"
+            )
+        if (self.map_weights or self.tokens.kept) and self.distilled_guidance != 1:
+            raise UserError(
+                "map_weights and tokens.kept are of training on tokens, got "
+                f"distilled_guidance={self.distilled_guidance:g} too; leave one of them out"
             )
 
     def model(self, *, seed: int = 0) -> VAR:

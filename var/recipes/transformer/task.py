@@ -1,6 +1,7 @@
 """Training of the transformer on the token maps of a trained tokenizer."""
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -15,6 +16,13 @@ from var.training.task import Numbers
 from var.transformer import VAR
 from var.transformer.head import CodeHead
 from var.transformer.told import ToldCodes, ToldNeighbours
+
+
+class Part(NamedTuple):
+    """Some tokens of each image, in the order of the sequence, and for how many tokens each of them stands."""
+
+    positions: Int64[Tensor, "batch some"]
+    weights: Float[Tensor, "batch some"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,22 +53,31 @@ class TransformerTask:
         condition: Condition,
         tokens: Int64[Tensor, "batch length"],
         inputs: Float[Tensor, "batch rest code_width"],
+        part: Part | None = None,
     ) -> tuple[Tensor, Numbers]:
-        """The transformer's part of the step: (weighted) mean over all tokens, loss and accuracy of every scale."""
-        logits = model(condition, inputs, tokens)
+        """The transformer's part of the step: (weighted) mean over all tokens, loss and accuracy of every scale.
+
+        Of a `part` of the tokens, whose finest map alone may be incomplete, they are estimates.
+        """
+        logits = model(condition, inputs, tokens, None if part is None else part.positions)
+        wanted = tokens if part is None else tokens.gather(1, part.positions)
         # Of rows: with the vocabulary in the middle, as (batch, vocabulary, length), every operator copies the logits.
-        losses = F.cross_entropy(logits.flatten(0, 1), tokens.flatten(), reduction="none").view_as(tokens)
-        right = (logits.detach().argmax(dim=-1) == tokens).float()
+        losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
+        right = (logits.detach().argmax(dim=-1) == wanted).float()
+        if part is not None:
+            losses, right = losses * part.weights, right * part.weights
         numbers: Numbers = {}
-        for scale, where in enumerate(self.model.scales.slices()):
-            numbers[f"loss_{scale}"] = losses[:, where].mean().detach()
-            numbers[f"accuracy_{scale}"] = right[:, where].mean()
-        numbers["accuracy"] = right.mean()
+        lengths = self.model.scales.lengths
+        for scale, (where, length) in enumerate(zip(self.model.scales.slices(), lengths, strict=True)):
+            count = len(tokens) * length
+            numbers[f"loss_{scale}"] = losses[:, where].sum().detach() / count
+            numbers[f"accuracy_{scale}"] = right[:, where].sum() / count
+        numbers["accuracy"] = right.sum() / tokens.numel()
         if self.map_weights:
-            lengths = torch.tensor(self.model.scales.lengths, device=losses.device)
-            weights = losses.new_tensor(self.map_weights).repeat_interleave(lengths)
-            losses = losses * (weights / weights.mean())
-        return losses.mean(), numbers
+            counts = torch.tensor(self.model.scales.lengths, device=losses.device)
+            weights = losses.new_tensor(self.map_weights).repeat_interleave(counts)
+            losses = losses * (weights / weights.mean())[: losses.shape[1]]
+        return losses.sum() / tokens.numel(), numbers
 
     @torch.no_grad()
     def tokens_and_inputs(
