@@ -180,6 +180,8 @@ class TestEdit:
         site.click("Take from Generate")
         canvas = site.page.locator("canvas")
         site.page.wait_for_function("document.querySelector('canvas').width >= 512")
+        shown = site.page.get_by_label("Class").locator("visible=true").first
+        sync_api.expect(shown).not_to_have_value("random")  # it is that of the picture
         site.click("Fill")
         site.message("got an empty one; paint on the picture")
         canvas.focus()

@@ -67,6 +67,11 @@ class Drawn:
     tokens: Sequence[Tensor]  # token maps, where there are such
     seconds: float
 
+    def shows(self, index: int, model: LoadedModel) -> tuple[str, str]:
+        """The class and the prompt of an image, as the controls have them."""
+        label = NO_CLASS if self.asked.labels is None else model.names[self.asked.labels[index]].split(",")[0]
+        return label, self.asked.prompt or ""
+
     def gallery(self, model: LoadedModel) -> list[tuple[str, str]]:
         """Files of the pictures, with their names."""
         return list(zip(map(file_of, self.pictures), self.asked.names(model), strict=True))

@@ -57,7 +57,7 @@ def tab(models: Models, made: Made) -> None:
             raise UserError("a mask needs a picture, got none; upload one, or take one from Generate")
         return canvas(images, shape_mask(name, size))
 
-    given.then(opened, [picture, mask, shape], models, made, show_progress="hidden")
+    given.then(opened, [picture, mask, shape], models, made, what=what, show_progress="hidden")
     shape.input(by_name, [shape, picture], mask, show_progress="hidden")
     inputs = [picture, mask, what.shown, what.prompt, seed.seed, strength, steps]
     works = [(_filling(models, name), outputs) for name, outputs in zip(models.both, results, strict=True)]

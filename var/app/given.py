@@ -8,6 +8,7 @@ import gradio as gr
 from PIL import Image
 from torch import Tensor
 
+from var.app.controls import Showing
 from var.app.drawing import Drawn
 from var.app.generate import Made
 from var.app.messages import told
@@ -38,9 +39,13 @@ class Given:
         made: Made,
         *,
         inputs: Sequence[Any] = (),
+        what: Showing | None = None,
         **how: Any,
     ) -> None:
-        """Do `work` with the picture, as a batch of one in [-1, 1] of the model's shape, and further inputs."""
+        """Do `work` with the picture, as a batch of one in [-1, 1] of the model's shape, and further inputs.
+
+        The controls that say `what` is shown follow a picture of Generate: it is of that class, or prompt.
+        """
 
         @told
         def of_upload(path: str, *others: Any):
@@ -48,10 +53,12 @@ class Given:
 
         @told
         def of_made(drawn: Drawn | None, index: int, *others: Any):
-            return work(chosen_image(drawn, index)[0], *others)
+            done = work(chosen_image(drawn, index)[0], *others)
+            return done if what is None else (*done, *drawn.shows(index, models.var))
 
         self.upload.upload(of_upload, [self.upload, *inputs], list(outputs), **how)
-        self.take.click(of_made, [made.drawn, made.chosen, *inputs], list(outputs), **how)
+        followers = [] if what is None else [what.shown, what.prompt]
+        self.take.click(of_made, [made.drawn, made.chosen, *inputs], [*outputs, *followers], **how)
 
 
 def chosen_image(drawn: Drawn | None, index: int) -> tuple[Tensor, Image.Image]:
