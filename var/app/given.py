@@ -54,6 +54,7 @@ class Given:
         @told
         def of_made(drawn: Drawn | None, index: int, *others: Any):
             done = work(chosen_image(drawn, index)[0], *others)
+            assert drawn is not None  # `chosen_image` has looked
             return done if what is None else (*done, *drawn.shows(index, models.var))
 
         self.upload.upload(of_upload, [self.upload, *inputs], list(outputs), **how)
