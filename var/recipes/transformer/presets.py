@@ -84,11 +84,12 @@ _SHAPES_32 = TransformerRun(
 )
 
 # Captions tell left from right, so that no image is turned round. The ground is five tokens of 69 and half of what is
-# asked for, so that these weigh more, and are drawn with less chance.
+# asked for, so that these weigh more, and are drawn with less chance. Of the others two in three are blank: learnt from
+# 24 of the 64 in most steps, an image cost 40 nats where it cost 42.5 after the same time.
 _SHAPES_TEXT_32 = replace(
     _SHAPES_32,
     data=DataSettings(text="minilm", class_labels=False),
-    tokens=TokenSettings(),
+    tokens=TokenSettings(kept=24),
     transformer=replace(
         _SHAPES_32.transformer,
         sides=SIDES_SHAPES_TEXT,
@@ -107,9 +108,10 @@ _SHAPES_TEXT_32 = replace(
         mlp_ratio=3.5,
     ),
     map_weights=(3, 3, 3, 3, 3, 1),
-    training=replace(_SHAPES_32.training, steps=2500, batch_size=32),
-    sampling=SamplingSettings(guidance_scale=3.0, temperature=(0.4, 0.4, 0.4, 0.4, 0.4, 0.7)),
-    evaluation=replace(_SHAPES_32.evaluation, every=1250),
+    training=replace(_SHAPES_32.training, steps=2800, batch_size=48),
+    # Chosen on captions that were trained on.
+    sampling=SamplingSettings(guidance_scale=3.0, temperature=(0.3, 0.3, 0.3, 0.3, 0.3, 0.7)),
+    evaluation=replace(_SHAPES_32.evaluation, every=1400),
 )
 
 # After 222 CPU seconds the distance was 6.1 times that of real training images with top-k 50, and 3.3 with logits from
