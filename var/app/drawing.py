@@ -52,7 +52,7 @@ class Asked:
         """What each image is called under its picture; the prompt, which all have, would leave no room for the seed."""
         if self.labels is None:
             return [f"seed {seed}" for seed in self.seeds]
-        shown = [model.names[each].split(",")[0] for each in self.labels]
+        shown = [_called(model, each) for each in self.labels]
         return [f"{name}, seed {seed}" for name, seed in zip(shown, self.seeds, strict=True)]
 
 
@@ -69,8 +69,8 @@ class Drawn:
 
     def shows(self, index: int, model: LoadedModel) -> tuple[str, str]:
         """The class and the prompt of an image, as the controls have them."""
-        label = NO_CLASS if self.asked.labels is None else model.names[self.asked.labels[index]].split(",")[0]
-        return label, self.asked.prompt or ""
+        labels = self.asked.labels
+        return NO_CLASS if labels is None else _called(model, labels[index]), self.asked.prompt or ""
 
     def gallery(self, model: LoadedModel) -> list[tuple[str, str]]:
         """Files of the pictures, with their names."""
@@ -133,3 +133,8 @@ def stage_images(model: LoadedModel, stages: Sequence[Tensor], index: int) -> Te
     assert model.picture is not None
     latents = torch.cat([stage[index : index + 1] for stage in stages])
     return model.picture(latents.to(model.pipeline.device)).cpu().clamp(-1, 1)
+
+
+def _called(model: LoadedModel, label: int) -> str:
+    """The first of the names of a class."""
+    return model.names[label].split(",")[0]
