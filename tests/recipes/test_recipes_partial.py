@@ -4,19 +4,26 @@ from dataclasses import replace
 
 import pytest
 import torch
+from examined_runs import NOT_EVALUATED
 from tiny import spread, tiny_transformer, tiny_vqvae, transformer_config
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from var.command_line.frame import CommandParser
+from var.commands.train import add_arguments
 from var.conditions import Condition
 from var.data.arrays import ArrayData
 from var.data.batches import Batch
 from var.errors import UserError
-from var.recipes.transformer.job import transformer_cost
+from var.recipes.transformer.job import TransformerJob, transformer_cost
 from var.recipes.transformer.partial import PERIOD, PartialTask, part_of
+from var.recipes.transformer.presets import transformer_run
 from var.recipes.transformer.settings import TokenSettings, TransformerRun
 from var.recipes.transformer.task import TransformerTask
 from var.runs.cost import training_flops
+from var.runs.folder import RunFolder
+from var.runs.session import Session
 from var.training import CheckpointPolicy, PeriodicTask, Task, TrainingConfig, train
+from var.training.distributed import Processes
 
 DIAGONALS = {"passes": (1, 1, 7), "order": "diagonal", "told": "neighbours"}
 START, LENGTH = 5, 14  # of the finest map, and of all
@@ -142,7 +149,7 @@ class TestTask:
         config = TrainingConfig(steps=10, batch_size=8)
         with sdpa_kernel(SDPBackend.MATH):
             partly, wholly = (training_flops(task, data, config) for task in (partial, plain))
-        expected = [transformer_cost(plain.model.config, kept=kept).flops for kept in (3, 0)]
+        expected = [transformer_cost(plain.model.config, looked_at=some).flops for some in (3, 0)]
         assert wholly - partly == pytest.approx(80 * (expected[1] - expected[0]), rel=0.02)
 
     def test_a_resumed_training_goes_on_with_the_steps_that_were_due(self, tmp_path):
@@ -158,6 +165,35 @@ class TestTask:
             train(PartialTask(plain, kept=3), data, config, **how)
             ends.append(plain.model.state_dict())
         assert all(torch.equal(value, ends[1][name]) for name, value in ends[0].items())
+
+
+class TestJob:
+    @pytest.mark.parametrize(("kept", "task"), [(0, TransformerTask), (3, PartialTask)])
+    def test_trains_by_what_its_settings_say(self, tmp_path, kept, task):
+        plain, batch = make(images=8)
+        data = ArrayData(batch.images, batch.labels, classes=[str(label) for label in range(5)])
+        settings = TransformerRun(
+            training=TrainingConfig(steps=1),
+            tokens=TokenSettings(kept=kept, cached=False),
+            transformer=transformer_config(),
+            evaluation=NOT_EVALUATED,
+        )
+        folder = RunFolder(tmp_path / "run")
+        session = Session(folder=folder, processes=Processes("cpu"), progress=False, workers=0, trackers=())
+        found = TransformerJob(settings=settings, data=data, vqvae=plain.vqvae).prepare(session).task
+        assert type(found) is task
+        assert getattr(found, "kept", 0) == kept
+
+    def test_a_tokenizer_of_other_maps_leaves_nothing_out(self, tmp_path):
+        own = {"sides": (1, 2, 4, 8), "in_channels": 3, "channel_multipliers": (1, 1, 1)}
+        tiny_vqvae(**own).save_pretrained(tmp_path / "tokenizer")
+        words = ["transformer", "shapes", "--preset", "shapes-text-32", "--vqvae", str(tmp_path / "tokenizer")]
+        words += ["--output", str(tmp_path / "run"), "--set", "data.text=", "--set", "data.class_labels=true"]
+        parser = CommandParser(prog="train")
+        add_arguments(parser)
+        settings = TransformerJob.of(parser.parse_args(words)).settings
+        assert (transformer_run("shapes-text-32").tokens.kept, settings.tokens.kept) == (24, 0)
+        assert settings.map_weights == ()
 
 
 class Breaking(PartialTask):

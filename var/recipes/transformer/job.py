@@ -67,14 +67,14 @@ class TransformerJob(Job[TransformerRun]):
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
         if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
             own = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"}
-            model, run = replace(model, **own), replace(_plain(run), sampling=run.sampling.unlisted())
+            model, run = replace(model, **own), replace(_plainly_trained(run), sampling=run.sampling.unlisted())
         model = replace(model, **_tokens(vqvae))
         run = replace(run, transformer=model)
         asked = configured(run, arguments)
         shown = asked.data  # what is shown decides on the model
         if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
             model = replace(model, dropout=0.0, drop_path=0.0)
-            run = replace(_plain(run), sampling=replace(run.sampling, guidance_scale=1.0))
+            run = replace(_plainly_trained(run), sampling=replace(run.sampling, guidance_scale=1.0))
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         model = replace(model, **shown_size(data, shown, encoder)._asdict())
@@ -106,8 +106,9 @@ class TransformerJob(Job[TransformerRun]):
         """A step's pass of one image, encoding included where tokens are not cached."""
         settings, config = self.settings, self.vqvae.config
         half, checkpointing = settings.training.mixed_precision == "bf16", settings.gradient_checkpointing
-        kept = settings.tokens.kept
-        cost = transformer_cost(settings.transformer, half=half, checkpointing=checkpointing, kept=kept)
+        cost = transformer_cost(
+            settings.transformer, half=half, checkpointing=checkpointing, looked_at=settings.tokens.kept
+        )
         if settings.distilled_guidance != 1:  # and two passes of the reference, each a third of what is trained
             cost = replace(cost, flops=5 * cost.flops // 3)
         if settings.tokens.cached:
@@ -179,11 +180,15 @@ class TransformerJob(Job[TransformerRun]):
         return f"saved a VARPipeline: var generate --model {folder}"
 
 
-def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bool = False, kept: int = 0) -> Cost:
-    """A training pass of one image, in 16 bits if `half`; the mean pass where most look at `kept` tokens only."""
+def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bool = False, looked_at: int = 0) -> Cost:
+    """A training pass of one image, in 16 bits if `half`.
+
+    Where most passes see so many tokens of the finest map only, the operations are those of the mean pass, and the
+    memory is that of a whole one.
+    """
     cost = _counted(config, half)
-    if kept:
-        part = _counted(config, half, config.schedule.length - config.schedule.lengths[-1] + kept)
+    if looked_at:
+        part = _counted(config, half, config.schedule.length - config.schedule.lengths[-1] + looked_at)
         cost = replace(cost, flops=round(part.flops + (cost.flops - part.flops) / PERIOD))
     if not checkpointing:
         return cost
@@ -194,6 +199,7 @@ def transformer_cost(config: VARConfig, *, half: bool = False, checkpointing: bo
 
 @lru_cache(maxsize=8)  # plans of one model ask several times
 def _counted(config: VARConfig, half: bool, some: int | None = None) -> Cost:
+    """A pass of the first `some` positions, or of all."""
     with torch.device("meta"):
         model = VAR(config).to(torch.bfloat16 if half else torch.float32)
     scales = model.scales
@@ -209,7 +215,7 @@ def _counted(config: VARConfig, half: bool, some: int | None = None) -> Cost:
     return cost_of(model, loss)
 
 
-def _plain(run: TransformerRun) -> TransformerRun:
+def _plainly_trained(run: TransformerRun) -> TransformerRun:
     """Without what a preset says of the steps of its own token maps."""
     return replace(run, map_weights=(), tokens=replace(run.tokens, kept=0))
 

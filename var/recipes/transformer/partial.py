@@ -1,7 +1,7 @@
 """Training steps that look at a part of the finest map: most of its tokens may say little that is new.
 
-Tokens that are left out cost nothing, and the others see as much less: a step is nearly as much shorter (MaskDiT,
-arXiv 2306.09305, does so with diffusion). Every fifth step looks at all tokens, as drawing does.
+Tokens that are left out cost nothing, and the others do not see them (MaskDiT, arXiv 2306.09305, does so with
+diffusion). Every fifth step looks at all tokens, as drawing does.
 """
 
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ class PartialTask:
         self.whole = step % PERIOD == PERIOD - 1
 
     def loss(self, model: nn.Module, batch: Batch, generator: torch.Generator) -> tuple[Tensor, Numbers]:
-        """That of `plain`; of a part of the tokens, each of which stands for as many as it was drawn from."""
+        """That of `plain`, or of a part of the tokens, weighted by how many each of them was drawn from."""
         if self.whole:
             return self.plain.loss(model, batch, generator)
         condition = batch.condition.dropped(self.plain.label_drop, generator)

@@ -74,7 +74,7 @@ class TransformerTask:
             numbers[f"accuracy_{scale}"] = right[:, where].sum() / count
         numbers["accuracy"] = right.sum() / tokens.numel()
         if self.map_weights:
-            counts = torch.tensor(self.model.scales.lengths, device=losses.device)
+            counts = torch.tensor(lengths, device=losses.device)
             weights = losses.new_tensor(self.map_weights).repeat_interleave(counts)
             losses = losses * (weights / weights.mean())[: losses.shape[1]]
         return losses.sum() / tokens.numel(), numbers
