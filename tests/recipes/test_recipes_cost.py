@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -12,6 +13,7 @@ from var.data.batches import Batch
 from var.recipes.transformer.job import transformer_cost
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.vqvae.cost import loss_networks, vqvae_cost
+from var.recipes.vqvae.dino import untrained_dino
 from var.recipes.vqvae.losses import VQVAELosses
 from var.recipes.vqvae.presets import vqvae_run
 from var.recipes.vqvae.task import VQVAETask
@@ -108,3 +110,14 @@ def test_the_networks_of_the_losses_cost_what_a_step_takes():
     # VGG16's convolutions: 15.3 thousand million products at 224 pixels, for two images and the gradient of one.
     assert with_lpips.flops == pytest.approx(3 * 2 * 15.35e9 * (16 / 224) ** 2, rel=0.03)
     assert not networks[0].trained
+
+
+def test_the_network_that_latents_are_aligned_with_costs_what_it_takes(monkeypatch, tmp_path):
+    monkeypatch.setattr("var.recipes.vqvae.dino.DINO", "test_vit")
+    save_file(untrained_dino().state_dict(), tmp_path / "dino.safetensors")
+    losses = VQVAELosses(alignment=1.0, dino_weights=str(tmp_path / "dino.safetensors"))
+    (network,), cost = loss_networks(replace(vqvae_run("shapes-32"), vqvae=VQVAE_CONFIG, losses=losses))
+    plain, aligned = (counted(VQVAETask(VQVAE(VQVAE_CONFIG).train(), each), batch(16)) for each in (None, losses))
+    assert cost.flops == pytest.approx(aligned - plain, rel=0.02)
+    assert cost.kept == 0
+    assert not network.trained

@@ -6,7 +6,8 @@ import torch
 from safetensors.torch import save_file
 
 from var.errors import UserError
-from var.recipes.vqvae.discriminator import FeatureDiscriminator, PatchGAN, TokenHead, dino_backbone
+from var.recipes.vqvae.dino import dino_backbone
+from var.recipes.vqvae.discriminator import FeatureDiscriminator, PatchGAN, TokenHead
 
 IMAGES = (2, 3, 32, 32)
 
@@ -102,15 +103,13 @@ def test_impossible_blocks_and_sizes_are_refused():
 
 
 def test_without_its_weights_dino_names_the_file(monkeypatch):
-    monkeypatch.setattr(
-        "var.recipes.vqvae.discriminator.DINO", "test_vit.r160_in1k"
-    )  # small, and not in the cache either
+    monkeypatch.setattr("var.recipes.vqvae.dino.DINO", "test_vit.r160_in1k")  # small, and not in the cache either
     with pytest.raises(UserError, match=r"timm's test_vit.r160_in1k \(model.safetensors.*path as dino_weights"):
         dino_backbone()
 
 
 def test_weights_from_a_file(tmp_path, monkeypatch):
-    monkeypatch.setattr("var.recipes.vqvae.discriminator.DINO", "test_vit")
+    monkeypatch.setattr("var.recipes.vqvae.dino.DINO", "test_vit")
     trained = timm.create_model("test_vit", num_classes=0)
     save_file(trained.state_dict(), tmp_path / "dino.safetensors")
     backbone = dino_backbone(tmp_path / "dino.safetensors")

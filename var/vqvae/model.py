@@ -24,6 +24,7 @@ class VQVAEOutput:
     """Result of a training pass."""
 
     reconstruction: Float[Tensor, "batch c h w"]  # not clamped
+    latent: Float[Tensor, "batch width _h _w"]  # what the decoder was given; gradients pass to the encoder
     quantization_loss: Float[Tensor, ""]
     token_maps: list[Int64[Tensor, "batch _h _w"]]
     entropies: tuple[Float[Tensor, ""], Float[Tensor, ""]] | None  # see `Codebook.entropies`; None if not asked for
@@ -106,6 +107,7 @@ class VQVAE(Tokenizer):
         usage, perplexity = self.quantizer.codebook.statistics()
         return VQVAEOutput(
             reconstruction=self.decoder(self.post_quant_conv(quantized.latent)),
+            latent=quantized.latent,
             quantization_loss=quantized.loss,
             token_maps=quantized.token_maps,
             entropies=quantized.entropies,

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor
 
 from var.evaluation.metrics.lpips import LPIPS
+from var.recipes.vqvae.alignment import FeatureAlignment
+from var.recipes.vqvae.dino import untrained_dino
 from var.recipes.vqvae.discriminator import PatchGAN
 from var.recipes.vqvae.losses import ReconstructionLosses
 from var.recipes.vqvae.settings import VQVAERun
@@ -38,9 +40,17 @@ def quantizer_cost(config: VQVAEConfig) -> Cost:
 
 
 def loss_networks(settings: VQVAERun) -> tuple[list[Network], Cost]:
-    """The networks that judge a tokenizer's reconstructions, see `judging_networks`."""
+    """The networks that judge a tokenizer's reconstructions, see `judging_networks`, and the one of its latents."""
     config = settings.vqvae
-    return judging_networks((config.in_channels, *config.image_size), settings.losses)
+    shape = (config.in_channels, *config.image_size)
+    networks, cost = judging_networks(shape, settings.losses)
+    if settings.losses.alignment:
+        with torch.device("meta"):
+            alignment = FeatureAlignment(untrained_dino(), channels=shape[0], margin=settings.losses.alignment_margin)
+            latents = torch.zeros(1, config.width, *config.schedule.shapes[-1])
+            seen = cost_of(alignment, lambda: alignment(latents, torch.zeros(1, *shape)), backward=False)
+        networks, cost = [*networks, Network.of("DINO", alignment.backbone, trained=False)], cost + seen
+    return networks, cost
 
 
 def judging_networks(shape: tuple[int, int, int], losses: ReconstructionLosses) -> tuple[list[Network], Cost]:

@@ -1,24 +1,17 @@
 """Networks that tell images from reconstructions: patches seen from nearby, and frozen features seen from afar."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from var.errors import UserError
-from var.foreign.weights import read_tensors
-from var.weights import check_fit, kinds_of
+from var.recipes.vqvae.dino import ForBackbone
 
 PatchNorm = Literal["group", "batch", "spectral", "none"]
-
-DINO = "vit_small_patch16_224.dino"  # timm's name of DINO's ViT-S/16 (Caron et al. 2021, arXiv 2104.14294)
-IMAGENET_MEAN = (0.485, 0.456, 0.406)  # of images in [0, 1]
-IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
 
 
 class PatchGAN(nn.Module):
@@ -57,9 +50,6 @@ class FeatureDiscriminator(nn.Module):
     timm vision transformer with dynamic image size; `size` is the side in pixels to which images are brought for it.
     """
 
-    mean: Tensor
-    deviation: Tensor
-
     def __init__(self, backbone: nn.Module, *, blocks: Sequence[int] = (2, 5, 8, 11), size: int = 224) -> None:
         super().__init__()
         vit: Any = backbone
@@ -71,8 +61,7 @@ class FeatureDiscriminator(nn.Module):
         self.backbone = backbone.requires_grad_(False)
         self.blocks, self.size = list(blocks), size
         self.heads = nn.ModuleList(TokenHead(vit.embed_dim) for _ in blocks)
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], persistent=False)
+        self.view = ForBackbone()
 
     def train(self, mode: bool = True) -> "FeatureDiscriminator":
         """Train the heads; the backbone stays in eval mode."""
@@ -82,12 +71,10 @@ class FeatureDiscriminator(nn.Module):
 
     def forward(self, images: Float[Tensor, "batch c h w"]) -> Float[Tensor, "batch places"]:
         """Logits of "real" for every token of every chosen block, of images in [-1, 1] with 1 or 3 channels."""
-        if images.shape[2:] != (self.size, self.size):
-            images = F.interpolate(images, (self.size, self.size), mode="bilinear", antialias=True)
-        images = ((images.expand(-1, 3, -1, -1) + 1) / 2 - self.mean) / self.deviation
         vit: Any = self.backbone
+        seen = self.view(images, (self.size, self.size))
         features = vit.forward_intermediates(
-            images, indices=self.blocks, norm=False, output_fmt="NLC", intermediates_only=True
+            seen, indices=self.blocks, norm=False, output_fmt="NLC", intermediates_only=True
         )
         return torch.cat([head(tokens.mT) for head, tokens in zip(self.heads, features, strict=True)], dim=1)
 
@@ -106,31 +93,6 @@ class TokenHead(nn.Module):
         hidden = self.first(tokens)
         hidden = (hidden + self.second(hidden)) / 2**0.5  # keeps the variance of a sum of two
         return self.last(hidden).squeeze(1)
-
-
-def dino_backbone(weights: Path | str | None = None) -> nn.Module:
-    """DINO's ViT-S/16 for images of any size: from the file `weights`, or from the Hub through timm.
-
-    Raises `UserError` that names the file if it is neither here nor to be had.
-    """
-    import timm
-
-    settings = {"num_classes": 0, "dynamic_img_size": True}
-    if weights is None:
-        try:
-            return timm.create_model(DINO, pretrained=True, **settings)
-        except Exception as error:  # whatever keeps timm from the file: no network, no such file, a damaged one
-            raise UserError(
-                f"the DINO discriminator needs the weights of timm's {DINO} (model.safetensors of the Hub's "
-                f"timm/{DINO}), which are neither in the cache nor to be had ({type(error).__name__}); give their "
-                "path as dino_weights, or choose discriminator='patchgan'"
-            ) from error
-    backbone = timm.create_model(DINO, pretrained=False, **settings)
-    found = read_tensors(weights)
-    rule, remedy = f"{weights} must hold the weights of timm's {DINO}", "get them as model.safetensors from the Hub"
-    check_fit(kinds_of(backbone.state_dict()), kinds_of(found), rule, remedy)
-    backbone.load_state_dict(found)
-    return backbone
 
 
 def _conv(channels_in: int, channels_out: int, stride: int, norm: PatchNorm, *, bias: bool) -> nn.Module:

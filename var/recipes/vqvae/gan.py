@@ -9,7 +9,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from var.randomness import keyed_global_stream
 from var.recipes.vqvae.diffaugment import diff_augment
-from var.recipes.vqvae.discriminator import FeatureDiscriminator, PatchGAN, dino_backbone
+from var.recipes.vqvae.dino import dino_backbone
+from var.recipes.vqvae.discriminator import FeatureDiscriminator, PatchGAN
 from var.recipes.vqvae.gan_losses import adaptive_weight, discriminator_loss, generator_loss, lecam_penalty, r1_penalty
 from var.recipes.vqvae.losses import ReconstructionLosses
 from var.training.task import Numbers

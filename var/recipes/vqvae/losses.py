@@ -31,7 +31,7 @@ class ReconstructionLosses:
     patch_norm: Literal["group", "batch", "spectral", "none"] = "group"  # PatchGAN
     dino_blocks: tuple[int, ...] = (2, 5, 8, 11)  # DINO: those whose features are judged
     dino_size: int = 224  # DINO: side in pixels to which images are brought
-    dino_weights: str | None = None  # DINO: file of timm's ViT-S/16; None gets it through timm
+    dino_weights: str | None = None  # file of timm's ViT-S/16 of DINO; None gets it through timm
     augmentations: tuple[Policy, ...] = ("colour", "translation", "cutout")  # of what the discriminator sees
     r1: float = 0.0  # weight of the penalty on its gradient at real images
     lecam: float = 0.0  # weight of the pull between its judgements of real images and reconstructions
@@ -77,10 +77,12 @@ class VQVAELosses(ReconstructionLosses):
     entropy: float = 0.0  # of the entropy of each choice of a code less the entropy of all choices
     entropy_temperature: float = 1.0  # softness of the choices; see `Codebook.entropies`
     entropy_diversity: float = 1.0  # weight of the entropy of all choices, against that of each
+    alignment: float = 0.0  # of likenesses between latents that differ from those between DINO's features
+    alignment_margin: float = 0.25  # up to which they may differ for nothing; see `FeatureAlignment`
 
     def __post_init__(self) -> None:
         ReconstructionLosses.__post_init__(self)
-        weights = ("quantize_from", "entropy", "entropy_diversity")
+        weights = ("quantize_from", "entropy", "entropy_diversity", "alignment", "alignment_margin")
         checks.not_negative(self, *weights)
         checks.positive(self, "entropy_temperature")
         checks.at_most(10**9, self, *weights, "entropy_temperature")

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from var.data.batches import Batch
+from var.recipes.vqvae.alignment import FeatureAlignment
 from var.recipes.vqvae.codebook_health import CodebookWatch
+from var.recipes.vqvae.dino import dino_backbone
 from var.recipes.vqvae.losses import VQVAELosses
 from var.recipes.vqvae.reconstruction import ReconstructionTask
 from var.training.task import Numbers
@@ -20,8 +22,12 @@ class VQVAETask(ReconstructionTask):
     losses: VQVAELosses
 
     def __init__(self, model: VQVAE, losses: VQVAELosses | None = None, *, seed: int = 0) -> None:
-        config = model.config
-        super().__init__(model, losses or VQVAELosses(), (config.in_channels, *config.image_size), seed=seed)
+        config, losses = model.config, losses or VQVAELosses()
+        super().__init__(model, losses, (config.in_channels, *config.image_size), seed=seed)
+        self._alignment: FeatureAlignment | None = None
+        if losses.alignment:
+            backbone = dino_backbone(losses.dino_weights)
+            self._alignment = FeatureAlignment(backbone, channels=config.in_channels, margin=losses.alignment_margin)
         self._watch = CodebookWatch(config)
 
     @property
@@ -48,6 +54,10 @@ class VQVAETask(ReconstructionTask):
             of_choice, of_codes = output.entropies
             loss = loss + losses.entropy * (of_choice - losses.entropy_diversity * of_codes)
             numbers |= {"choice_entropy": of_choice.detach(), "code_entropy": of_codes.detach()}
+        if self._alignment:
+            misalignment = self._alignment.to(batch.images.device)(output.latent, batch.images)
+            loss = loss + losses.alignment * misalignment
+            numbers["alignment"] = misalignment.detach()
         return loss, numbers
 
     def warnings(self, step: int, numbers: Mapping[str, float]) -> list[str]:
