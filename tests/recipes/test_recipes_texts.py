@@ -107,6 +107,29 @@ def test_a_run_has_one_encoder(places, train, tmp_path):
         assert (code, message in err, err.count("\n")) == (2, True, 1), err
 
 
+@pytest.mark.parametrize("kind", MODELS)
+def test_a_start_that_a_bad_caption_ends_leaves_nothing(kind, places, train, tmp_path):
+    """With the caption, or the setting, corrected the same command begins the run."""
+    data, run = tmp_path / "data", tmp_path / "run"
+    for index in range(8):
+        path = picture(data / ("ant", "bee")[index % 2] / f"{index}.png", 20 * index, 8)
+        path.with_suffix(".txt").write_text(("by day", "by night")[index // 4])
+    bad = data / "bee" / "7.txt"
+    bad.write_bytes("nächtlich".encode("latin-1"))
+    words, more = "data.text=words:by day,by night", {"data": data, "more": ["--on-bad-image", "error"]}
+    code, _, err = train(kind, run, words, **more)
+    assert (code, f"{bad} must hold a caption" in err) == (2, True), err
+    assert [path.name for path in run.iterdir()] == ["listing.json"]  # which spares a look at the images
+    bad.write_text("at dawn")
+    code, _, err = train(kind, run, words, **more)
+    assert (code, (run / "run.yaml").exists()) == (2, False)
+    assert f"the caption of {bad.with_suffix('.png')} cannot be read: unknown word of the second label 'at dawn'" in err
+    code, out, err = train(kind, run, words, data=data, more=["--on-bad-image", "skip"])
+    assert (code, "1 of 8 images were bad" in out) == (0, True), (out, err)
+    again = tmp_path / "again"
+    assert train(kind, again, words + ",at dawn", **more)[0] == 0
+
+
 def test_evaluations_show_the_texts_of_held_out_images(places, tmp_path):
     data = open_data(places / "data", size=8, captions=True)
     settings = diffusion_run("shapes-32")

@@ -14,7 +14,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from var.data.bad_images import SkipBadImages
-from var.data.base import ImageData, WrappedData
+from var.data.base import Captions, ImageData, WrappedData
 from var.data.vectors import WithVectors
 from var.errors import UserError
 from var.files import atomic_file, make_folder, set_aside, sweep
@@ -51,12 +51,31 @@ def with_texts(
     caption are. Raises `UserError` for data without captions.
     """
     plain: Any = data.data if isinstance(data, SkipBadImages) else data
-    texts, rows = different_captions(plain, skip=plain is not data)
+    check_captions(plain, type(plain).__name__)
+    captions, skip = ReadableCaptions(plain, encoder), plain is not data
+    texts, rows = different(captions, skip=skip)
     how = {"progress": progress, "rank": rank, "world_size": world_size, "wait": wait}
     read = encoded(texts, encoder, folder, sequences=sequences, **how)
     parts = {"sequence": read.sequence, "sequence_mask": read.mask}
-    shown = WithVectors(plain, read.vectors, rows=rows, labels=labels, **parts)
-    return shown if plain is data else SkipBadImages(shown)
+    shown = WithVectors(plain, read.vectors, rows=rows, captions=captions, labels=labels, **parts)
+    return SkipBadImages(shown) if skip else shown
+
+
+class ReadableCaptions(Captions):
+    """The captions of `data`, where one that `encoder` cannot read is a `BadImageError`, if the encoder tells such."""
+
+    def __init__(self, data: ImageData, encoder: TextEncoder):
+        super().__init__(len(data), self._read)
+        self._data, self._check = data, getattr(encoder, "check", None)
+
+    def _read(self, index: int) -> str:
+        text = getattr(self._data, "captions", ())[index]
+        try:
+            if self._check:
+                self._check(text)
+        except UserError as error:
+            raise BadImageError(f"the caption of {self._data.describe(index)} cannot be read: {error}") from error
+        return text
 
 
 def check_captions(data: ImageData | WrappedData, name: str) -> None:
@@ -68,18 +87,25 @@ def check_captions(data: ImageData | WrappedData, name: str) -> None:
         )
 
 
-def different_captions(data: ImageData | WrappedData, *, skip: bool = False) -> tuple[list[str], Int64[Tensor, " n"]]:
+def different_captions(data: ImageData | WrappedData) -> tuple[list[str], Int64[Tensor, " n"]]:
     """The captions of `data`, each of them once, and the place among these of each image's.
+
+    Raises `UserError` for data without captions, and `BadImageError` for a bad one.
+    """
+    check_captions(data, type(data).__name__)
+    return different(getattr(data, "captions", ()))
+
+
+def different(captions: Sequence[Any], *, skip: bool = False) -> tuple[list[str], Int64[Tensor, " n"]]:
+    """Each of the `captions` once, and the place among these of each image's.
 
     A bad one is a `BadImageError`, or with `skip` passed over: another image stands for its own. Raises `UserError` if
     all are bad.
     """
-    check_captions(data, type(data).__name__)
-    captions: Sequence[str] = getattr(data, "captions", ())
     places: dict[str, int] = {}
     bad: BadImageError | None = None
-    rows = torch.zeros(len(data), dtype=torch.int64)
-    for index in range(len(data)):
+    rows = torch.zeros(len(captions), dtype=torch.int64)
+    for index in range(len(captions)):
         try:
             rows[index] = places.setdefault(captions[index], len(places))
         except BadImageError as error:

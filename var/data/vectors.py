@@ -1,7 +1,9 @@
 """Images that show a vector or a sequence each, such as the embedding of a text or of a style, held in memory."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ class WithVectors(WrappedData):
     Or, beside or instead of vectors (None), the row of `sequence`, (n, length, width) in any floating-point type, where
     `sequence_mask`, (n, length), is True; what is padding in all rows is left out. With `rows` the image at an index
     shows the row of this number, so that what several show is held once. With `labels` False it shows no class; that
-    stays known to those who judge.
+    stays known to those who judge. The `captions` are those of the data, unless there are others.
 
     Raises `UserError` for vectors or sequences of another number or that are not finite, and for `data` in which images
     stand for others, whose vectors would be those of the images that they replace: wrap these data in `SkipBadImages`
@@ -42,10 +44,11 @@ class WithVectors(WrappedData):
         sequence: np.ndarray | Tensor | None = None,
         sequence_mask: np.ndarray | Tensor | None = None,
         rows: Int64[Tensor, " n"] | None = None,
+        captions: Sequence[Any] | None = None,  # of str
         labels: bool = True,
     ):
         super().__init__(data)
-        self.rows, self._labels_shown = rows, labels
+        self.rows, self._labels_shown, self._captions = rows, labels, captions
         assert rows is None or len(rows) == len(data)
         count = len(data) if rows is None else 1 + int(rows.max())
         if any(isinstance(layer, SkipBadImages) for layer in layers_of(data)):
@@ -56,6 +59,11 @@ class WithVectors(WrappedData):
             self.vectors = _one_each(vectors, count)
         if sequence is not None:
             self.sequence, self.sequence_mask = _without_padding(*resolve_sequence(sequence, sequence_mask, count))
+
+    @property
+    def captions(self) -> Sequence[Any] | None:  # as above
+        """What each image shows, in words."""
+        return super().captions if self._captions is None else self._captions
 
     def load(self, index: int) -> Float[Tensor, "c h w"]:
         """The image at `index`."""

@@ -67,8 +67,7 @@ def carry_out(job: Job[Any], session: Session, signals: StopSignals) -> None:
                 "(more training.steps train it on)"
             )
             return
-        prepared = job.prepare(session)
-        check_memory(prepared.task, settings.training, session.processes)
+        prepared = _prepared(job, session)
         for line in (_introduction(job, prepared.task), *remarks):
             session.say(line)
         signals.remember()
@@ -105,6 +104,17 @@ def _enter(session: Session, job: Job[Any], facts: dict[str, Any], lock: ExitSta
     versions = {"next-scale": __version__, "torch": torch.__version__}
     folder.claim(job.kind, job.settings, {**facts, "versions": versions})
     return True
+
+
+def _prepared(job: Job[Any], session: Session) -> Prepared:
+    """What is trained, if it fits; a new run that cannot be prepared, for a mistake of the user, leaves no folder."""
+    try:
+        prepared = job.prepare(session)
+        check_memory(prepared.task, job.settings.training, session.processes)
+    except UserError:
+        session.folder.release()
+        raise
+    return prepared
 
 
 def _train(job: Job[Any], session: Session, prepared: Prepared, identity: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from var.errors import UserError
-from var.files import is_unfinished, make_folder, set_aside, sweep, write_json
+from var.files import is_unfinished, make_folder, remove_folder, set_aside, sweep, write_json
 from var.foreign.documents import read_json, taken
 from var.locks import LOCK
 from var.nested import plain
@@ -53,6 +53,7 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"  # to go on from after an interruption, and the best weights in `best/`
         self.samples = path / "samples"  # a picture for each evaluation
         self.finished = path / "finished.json"  # written last of all
+        self._begun_here = False  # by this start, not by one before it
 
     def check_place(self) -> None:
         """Raise `UserError` for a folder that is neither new nor that of a run."""
@@ -117,7 +118,19 @@ class RunFolder:
     def claim(self, kind: str, settings: RunSettings, facts: Mapping[str, Any]) -> None:
         """Write the resolved settings and the facts, and remove what killed starts left; one process does it."""
         sweep(make_folder(self.path))
+        self._begun_here = not self.settings.exists()
         write_settings(self.settings, {FACTS: plain({"kind": kind, **facts}), **settings_to_dict(settings)})
+
+    def release(self) -> None:
+        """Make the folder new again if this start began its run: what could not be prepared is no run to go on with.
+
+        Else a corrected setting, or corrected data, would be refused as those of another run.
+        """
+        if not self._begun_here:
+            return
+        written = [path for path in self.path.iterdir() if path not in (self.settings, self.listing, self.path / LOCK)]
+        for path in [*written, self.settings]:  # a folder without settings must be empty
+            remove_folder(path) if path.is_dir() else path.unlink()
 
     def finish(self, record: Mapping[str, Any]) -> None:
         """Say that the run is over and its model saved."""

@@ -29,6 +29,10 @@ class WordEncoder:
         self.name, self.width, self.sequence_width = WORDS + ",".join(words), len(words), 0
         self.digest = hashlib.sha256(self.name.encode()).hexdigest()[:32]
 
+    def check(self, text: str) -> None:
+        """Raise `UserError` for a text that is none of the words."""
+        chosen(one_line(text), self._places, "word of the second label")
+
     def __call__(self, texts: Sequence[str], *, sequences: bool = False) -> TextFeatures:
         """The vectors of `texts`, each of which must be one of the words; there are no `sequences`."""
         places = [chosen(text, self._places, "word of the second label") for text in checked_texts(texts, "texts")]

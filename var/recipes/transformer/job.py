@@ -122,8 +122,8 @@ class TransformerJob(Job[TransformerRun]):
         settings = self.settings
         model = self._model(session)
         model.gradient_checkpointing = settings.gradient_checkpointing
+        data, judged = self.with_texts(session)  # first: a bad caption is found in less time than tokens take
         cache = self._cache(session) if settings.tokens.cached else None
-        data, judged = self.with_texts(session)
 
         def pipeline(model: nn.Module) -> VARPipeline:
             assert isinstance(model, VAR)
