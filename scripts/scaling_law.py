@@ -35,16 +35,26 @@ def _study(options: argparse.Namespace) -> None:
 
     from var.files import make_folder, write_json
 
+    runs = _read(options) if options.runs is not None else None
     folder = make_folder(options.output.expanduser())
-    runs = _trained(options, folder) if options.runs is None else [run.expanduser() for run in options.runs]
+    runs = _trained(options, folder) if runs is None else runs
     bar = tqdm(runs, desc="measure", disable=options.quiet)
     rungs = sorted(map(measured, bar), key=lambda rung: rung.parameters)
-    laws = {}
+    if len({rung.of for rung in rungs}) > 1:
+        first, other = rungs[0], next(rung for rung in rungs if rung.of != rungs[0].of)
+        raise UserError(
+            f"runs must be of one tokenizer and one data set, whose losses alone compare, got others in {first.run} "
+            f"and {other.run}; leave one out"
+        )
+    laws, missing = {}, {}
     for place, measure in enumerate(("loss", "error"), 1):
         name = f"{measure} over parameters"
         laws[name] = fit_power_law([r.parameters for r in rungs], [getattr(r, measure) for r in rungs], name)
         best = frontier([[(point[0], point[place]) for point in rung.curve] for rung in rungs])
         name = f"{measure} over compute"
+        if len(best) < 3:
+            missing[name] = f"the smallest model is the best until the last {len(best)} rows of the logs; train longer"
+            continue
         laws[name] = fit_power_law([x for x, _ in best], [y for _, y in best], name)
     draw(rungs, laws, folder / "scaling.png")
     write_json(
@@ -57,6 +67,19 @@ def _study(options: argparse.Namespace) -> None:
         low, high = law.exponent_interval
         shape = f"{law.coefficient:.4g} x^{law.exponent:.4f} [{low:.4f}, {high:.4f}]"
         print(f"{name:22} {shape}, r = {law.correlation:.4f}, {law.points} points")
+    for name, why in missing.items():
+        print(f"{name:22} no law: {why}")
+
+
+def _read(options: argparse.Namespace) -> list[Path]:
+    """The finished runs that are named; raises `UserError` for fewer than three, and for what is about training."""
+    runs = [run.expanduser() for run in options.runs]
+    about = {"DATA": options.data, "--vqvae": options.vqvae, "--set": options.assignments}
+    if name := next((name for name, value in about.items() if value), None):
+        raise UserError(f"{name} is about training, and with --runs nothing is trained; leave it out")
+    if len({run.resolve() for run in runs}) < max(len(runs), 3):
+        raise UserError(f"a law needs three different runs or more, got {', '.join(map(str, runs))}; name others")
+    return runs
 
 
 def _trained(options: argparse.Namespace, folder: Path) -> list[Path]:

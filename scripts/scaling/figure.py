@@ -25,7 +25,8 @@ def draw(rungs: Sequence[Rung], laws: Mapping[str, PowerLaw], path: Path) -> Non
         for rung in rungs:
             x, y = [point[0] for point in rung.curve], [point[place] for point in rung.curve]
             by_compute.plot(x, y, lw=1, label=f"depth {rung.depth}")
-        _line(by_compute, laws[f"{measure} over compute"], [p[0] for rung in rungs[1:] for p in rung.curve])
+        if law := laws.get(f"{measure} over compute"):
+            _line(by_compute, law, [p[0] for rung in rungs[1:] for p in rung.curve])
         label = "loss, nats per token" if measure == "loss" else "token error rate"
         by_size.set(xlabel="parameters in the blocks' matrices", ylabel=f"held-out {label}")
         by_compute.set(xlabel="training FLOPs", ylabel=f"training {label}")

@@ -10,6 +10,7 @@ from torch import nn
 from var import VAR, VARPipeline
 from var.cli import main
 from var.data import open_data
+from var.data.texts import with_texts
 from var.errors import UserError
 from var.foreign.logs import read_log
 from var.randomness import keyed_generator
@@ -20,6 +21,7 @@ from var.runs.evaluation import LossJudge
 from var.runs.folder import RunFolder
 from var.runs.held_out import held_out
 from var.runs.overrides import FACTS, read_settings, settings_from_dict
+from var.text import open_encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +29,7 @@ class Rung:
     """A finished run in numbers."""
 
     run: str
+    of: tuple[str, ...]  # digests of the tokenizer and of the data: losses in nats of other tokens mean other things
     depth: int
     width: int
     parameters: int  # of the matrices of the blocks, see `block_parameters`
@@ -56,6 +59,8 @@ def train(data: str, folder: Path, depth: int, width: int, options: list[str]) -
     code = main(
         ["train", "transformer", data, "--output", str(folder), *words, "--set", "evaluation.every=0", *options]
     )
+    if code == 2 and not (folder / "run.yaml").exists():
+        raise UserError(f"depth {depth} must be a run that can begin, but was refused as said above; correct that")
     if code or not (folder / "finished.json").exists():
         raise UserError(f"depth {depth} must be trained to its end, but ended before; run the same command to go on")
 
@@ -66,7 +71,8 @@ def measured(folder: Path) -> Rung:
     if not run.finished.exists():
         raise UserError(f"{folder} must be the folder of a finished run, got none; train it to its end")
     values = read_settings(run.settings)
-    if values.pop(FACTS, {}).get("kind") != "transformer":
+    facts = values.pop(FACTS, {})
+    if facts.get("kind") != "transformer":
         raise UserError(f"{folder} must hold a run of a transformer, got another; name such a run")
     settings = settings_from_dict(TransformerRun, values, str(run.settings))
     pipeline = VARPipeline.from_pretrained(folder)
@@ -76,6 +82,7 @@ def measured(folder: Path) -> Rung:
     rows: list[dict[str, Any]] = [row for row in read_log(run.log) if "loss" in row and "accuracy" in row]
     return Rung(
         run=str(folder),
+        of=(str(facts.get("tokenizer")), str(facts.get("data", {}).get("fingerprint"))),
         depth=model.config.depth,
         width=model.config.width,
         parameters=block_parameters(model),
@@ -89,10 +96,15 @@ def measured(folder: Path) -> Rung:
 
 @torch.no_grad()
 def _judged(pipeline: VARPipeline, settings: TransformerRun) -> tuple[float, float]:
-    """Loss and error on held-out images, every one with its label."""
+    """Loss and error on held-out images, every one with its label, its text or both."""
     config, source = pipeline.vqvae.config, settings.data.source
-    data = open_data(source, size=config.image_size, channels=config.in_channels)
-    judge = LossJudge.of(held_out(source, data, "error"), settings.evaluation)
+    shown = settings.data
+    data = open_data(source, size=config.image_size, channels=config.in_channels, captions=bool(shown.text))
+    judged = held_out(source, data, "error")
+    if shown.text:
+        how = {"labels": shown.class_labels, "sequences": shown.text_sequence, "progress": False}
+        judged = with_texts(judged, open_encoder(shown.text, progress=False), **how)
+    judge = LossJudge.of(judged, settings.evaluation)
     task = TransformerTask(pipeline.transformer.eval(), pipeline.vqvae, label_drop=0.0)
     total = {"loss": 0.0, "accuracy": 0.0}
     for number, batch in enumerate(judge.batches):

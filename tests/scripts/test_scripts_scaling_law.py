@@ -1,5 +1,6 @@
 """`scripts/scaling_law.py`: laws that are known, the published parameter count, and what is refused."""
 
+import json
 import math
 
 import pytest
@@ -7,6 +8,8 @@ import scaling_law
 import torch
 from scaling.power_law import fit_power_law, frontier
 from scaling.rungs import block_parameters
+from small_pictures import picture
+from tiny import tiny_vqvae
 
 from var import VAR, VARConfig
 from var.errors import UserError
@@ -68,7 +71,9 @@ def test_points_without_a_law_are_refused(x, y, words):
         ([], "needs DATA and --vqvae"),
         (["shapes", "--vqvae", "x", "--depths", "1,2"], "three or more different depths"),
         (["shapes", "--vqvae", "x", "--depths", "1,a,3"], "three or more different depths"),
-        (["--runs", "nowhere"], "must be the folder of a finished run"),
+        (["--runs", "nowhere", "x", "y"], "must be the folder of a finished run"),
+        (["--runs", "x", "y", "x"], "a law needs three different runs or more, got x, y, x; name others"),
+        (["shapes", "--runs", "x", "y", "z"], "DATA is about training, and with --runs nothing is trained"),
     ],
 )
 def test_mistakes_are_told_in_a_line(arguments, words, tmp_path, capsys):
@@ -76,3 +81,31 @@ def test_mistakes_are_told_in_a_line(arguments, words, tmp_path, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_a_ladder_of_words_is_trained_and_measured(tmp_path, capsys):
+    """With rows so few that no law over compute can be told, the others are."""
+    for index in range(8):
+        path = picture(tmp_path / "data" / ("ant", "bee")[index % 2] / f"{index}.png", 20 * index, 8)
+        path.with_suffix(".txt").write_text(("by day", "by night")[index // 4])
+    named = ("training.steps=1", "training.batch_size=4", "tokens.variants=1", "data.text=words:by day,by night")
+    options = [part for each in named for part in ("--set", each)] + ["--device", "cpu", "--quiet"]
+
+    def study(output, *more):
+        return scaling_law.main([*more, "--output", str(tmp_path / output), "--quiet"])
+
+    def ladder(output, vocabulary):
+        vqvae = tmp_path / f"vqvae-{vocabulary}"
+        tiny_vqvae(sides=(1, 2, 4), vocabulary=vocabulary).save_pretrained(vqvae)
+        how = ["--vqvae", str(vqvae), "--depths", "1,2,3", "--width", "8", "--preset", "digits"]
+        return study(output, str(tmp_path / "data"), *how, *options)
+
+    assert [ladder("one", 16), ladder("two", 8)] == [0, 0]
+    assert "loss over compute      no law: the smallest model is the best until the last" in capsys.readouterr().out
+    report = json.loads((tmp_path / "one" / "scaling.json").read_text())
+    assert [rung["depth"] for rung in report["rungs"]] == [1, 2, 3]
+    assert list(report["laws"]) == ["loss over parameters", "error over parameters"]
+    assert (tmp_path / "one" / "scaling.png").exists()
+    runs = [str(tmp_path / place) for place in ("one/depth-1", "one/depth-2", "two/depth-3")]
+    assert study("both", "--runs", *runs) == 2
+    assert "must be of one tokenizer and one data set" in capsys.readouterr().err
