@@ -60,6 +60,9 @@ def test_a_run_without_a_judge_gets_one_that_is_not_kept(tmp_path, monkeypatch, 
     assert not (run / "judge").exists()
     shutil.rmtree(run / "vqvae")
     assert main(["doctor", str(run), "--given-scales", "--quiet", "--device", "cpu"]) == 2
+    assert "vqvae/config.json is missing; restore it or train again" in capsys.readouterr().err
+    (run / "finished.json").unlink()
+    assert main(["doctor", str(run), "--given-scales", "--quiet", "--device", "cpu"]) == 2
     assert "finish the run first" in capsys.readouterr().err
 
 

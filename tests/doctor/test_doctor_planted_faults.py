@@ -12,6 +12,7 @@ from var.cli import main
 from var.doctor import examine
 from var.errors import UserError
 from var.foreign.weights import opened_tensors, save_tensors
+from var.recipes.fine_tuning import load_start
 from var.recipes.transformer.token_cache_files import _digest
 
 QUIET = {"overfit_steps": 0, "device": "cpu", "progress": False}
@@ -164,3 +165,39 @@ def test_the_command_says_it_in_words_and_by_its_exit_code(transformer, planted,
     after = {path: path.read_bytes() for path in planted.rglob("*") if path.is_file()}
     assert set(before) - set(after) == {next(path for path in before if path.name.startswith("part-"))}
     assert all(before[path] == content for path, content in after.items())
+
+
+def test_a_learning_rate_that_teaches_nothing_is_named(tokenizer, tmp_path):
+    run = transformer_run_on(tokenizer, tmp_path / "run", steps=4, log_every=2, learning_rate=1e-9)
+    (fault,) = examine(run, **QUIET).faults
+    assert (fault.key, "1e-09 is too low" in fault.said) == ("learning_rate", True)
+
+
+def test_what_a_finished_run_lacks_is_named(planted, tokenizer, tmp_path):
+    shutil.rmtree(planted / "transformer")
+    (fault,) = examine(planted, **QUIET).faults
+    assert (fault.key, "config.json is missing" in fault.measured) == ("weights", True)
+    shutil.rmtree(planted / "vqvae")
+    assert faults(planted) == {"tokenizer"}
+    bare = shutil.copytree(tokenizer, tmp_path / "bare", ignore=shutil.ignore_patterns("config.json", "checkpoints"))
+    assert faults(bare) == {"tokenizer"}
+    for run in (planted, bare):  # where it is not finished, nothing has to be there yet
+        (run / "finished.json").unlink()
+        assert not faults(run)
+
+
+def test_losses_of_another_kind_are_no_fault(transformer, tokenizer, tmp_path):
+    """A log of distilled guidance holds no likelihoods; one of weighted maps, weighted ones."""
+    maps = len(VQVAE.from_pretrained(tokenizer).config.schedule)
+    weights = (0.01,) * (maps - 1) + (1.0,)
+    start = load_start(str(transformer))
+    rate = 1e-3
+    free = {"distilled_guidance": 2.0}
+    runs = [transformer_run_on(tokenizer, tmp_path / "weighted", steps=60, told={"map_weights": weights})]
+    runs += [
+        transformer_run_on(
+            tokenizer, tmp_path / "free", steps=4, log_every=1, start=start, told=free, learning_rate=rate
+        )
+    ]
+    for run in runs:
+        assert not faults(run)

@@ -47,8 +47,8 @@ def tokenizer_run(folder, *, steps=60, seed=0, model=None, **training):
     return carried_out(VQVAEJob(settings=settings, data=digits("train")), folder)
 
 
-def transformer_run_on(tokenizer, folder, *, steps=80, data=None, **training):
-    """A run of stage 2 on the tokens of the run of stage 1 in the folder `tokenizer`."""
+def transformer_run_on(tokenizer, folder, *, steps=80, data=None, start=None, told=None, **training):
+    """A run of stage 2 on the tokens of the run of stage 1 in the folder `tokenizer`; `told` are settings of it."""
     vqvae = Tokenizer.from_pretrained(tokenizer)
     run = transformer_run("digits")
     training = replace(run.training, **{"steps": steps, "batch_size": 16, "log_every": 10, **training})
@@ -65,8 +65,10 @@ def transformer_run_on(tokenizer, folder, *, steps=80, data=None, **training):
         training=training,
         evaluation=NOT_EVALUATED,
         data=replace(run.data, source="digits"),
+        **(told or {}),
     )
-    return carried_out(TransformerJob(settings=settings, data=data or digits("train"), vqvae=vqvae), folder)
+    job = TransformerJob(settings=settings, data=data or digits("train"), vqvae=vqvae, start=start)
+    return carried_out(job, folder)
 
 
 def decoder_run_on(transformer, folder, *, steps=20, **training):

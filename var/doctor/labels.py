@@ -15,6 +15,7 @@ from var.data.loading import load_images
 from var.doctor.likelihood import losses_of
 from var.doctor.patient import Patient, Sample
 from var.doctor.report import Finding
+from var.errors import UserError
 from var.evaluation.features.classifier import train_classifier
 from var.randomness import keyed_generator
 from var.runs.evaluation import judge_config, spread
@@ -139,7 +140,10 @@ def _listening(patient: Patient) -> Heard | None:
     None where the class tells little, and for a model that has not yet learned what coarse maps tell of fine ones: the
     class may come later.
     """
-    sample, model = patient.trained_on, patient.transformer
+    try:
+        sample, model = patient.trained_on, patient.transformer
+    except UserError:  # which `look_at_likelihood` says
+        return None
     if sample is None or model is None or sample.condition.labels is None or sample.condition.vectors is not None:
         return None
     labels, first = sample.condition.labels, patient.schedule.lengths[0]

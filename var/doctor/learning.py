@@ -25,6 +25,8 @@ USUAL_MOVE = 0.02
 """Share of its own size by which a weight moves in a step, as in the presets (.001 to .044)."""
 LARGEST_MOVE = 0.12
 """Beyond it a few steps undo all that a weight has learned."""
+LEAST_MOVE = 1e-5
+"""Below it a weight takes a hundred thousand steps to change by its own size."""
 STEP = 0.2
 """Root mean square of a step of AdamW, and of Muon as it is scaled here, in learning rates."""
 NOTHING = 0.1
@@ -42,17 +44,20 @@ def look_at_learning(patient: Patient) -> Iterator[Finding]:
     left: dict[str, float] = {}
     if (steps := patient.overfit_steps) and patient.tokenizer is not None:
         left["own"] = _overfit(patient, settings.learning_rate)
-        if move > LARGEST_MOVE or left["own"] > LEARNED:
+        if not LEAST_MOVE <= move <= LARGEST_MOVE or left["own"] > LEARNED:
             left["usual"] = _overfit(patient, usual)
         patient.measured["overfit"] = left
     told = "; of the loss on ten images, after {} steps, {own:.0%} is left, and {usual:.0%} with {:.2g}"
     compared = told.format(steps, usual, **left) if "usual" in left else ""
-    if move > LARGEST_MOVE:
+    if not LEAST_MOVE <= move <= LARGEST_MOVE:
+        too = (
+            "high: every step throws the weights about" if move > LARGEST_MOVE else "low: the weights stay as they are"
+        )
         yield Finding(
             key="learning_rate",
             severity="fault",
-            said=f"the learning rate {settings.learning_rate:g} is too high: every step throws the weights about",
-            measured=f"a step moves a weight by {move:.0%} of its size, {USUAL_MOVE:.0%} is usual{compared}",
+            said=f"the learning rate {settings.learning_rate:g} is too {too}",
+            measured=f"a step moves a weight by {move:.2g} of its size, {USUAL_MOVE:g} is usual{compared}",
             remedy=f"train again with training.learning_rate={usual:.1g}",
         )
     elif compared and left["usual"] > LEARNED:

@@ -62,14 +62,25 @@ def look_at_likelihood(patient: Patient) -> Iterator[Finding]:
     if model is None or patient.trained_on is None:
         return
     means: dict[str, float] = {}
+    weights = _weights(patient)
     for name, sample in (("train", patient.trained_on), ("held_out", patient.unseen)):
         if sample is not None:
             losses, right, _ = losses_of(patient, model, sample.tokens, sample.condition)
-            means[name] = losses.mean().item()
+            means[name] = (losses * weights).mean().item()
             _note(patient, name, losses, right)
-    if patient.kind == "transformer":  # the log of a decoder tells nothing of the transformer
+    # The log of a decoder tells nothing of the transformer, and one of distilled guidance no likelihood.
+    if patient.kind == "transformer" and patient.settings.distilled_guidance == 1:
         yield from _fit(patient, means)
     yield from _free_running(patient, model, patient.trained_on)
+
+
+def _weights(patient: Patient) -> Float[Tensor, " length"]:
+    """How much each token counts in the log's losses, 1 in the mean."""
+    of_maps = getattr(patient.settings, "map_weights", ())  # of a decoder there are none
+    if not of_maps:
+        return torch.ones(patient.schedule.length)
+    weights = torch.tensor(of_maps, dtype=torch.float32).repeat_interleave(torch.tensor(patient.schedule.lengths))
+    return weights / weights.mean()
 
 
 def _fit(patient: Patient, means: dict[str, float]) -> Iterator[Finding]:

@@ -114,7 +114,7 @@ class Patient:
 
     @cached_property
     def tokenizer(self) -> Tokenizer | None:
-        """What makes images of its tokens; raises `UserError` for one that cannot be loaded."""
+        """What makes images of its tokens; raises `UserError` for one that cannot be loaded, or is gone."""
         place: Path | str | None = self.vqvae
         if place is None:
             place = self.folder.path if self.kind == "vqvae" else self.folder.path / "vqvae"
@@ -122,17 +122,28 @@ class Patient:
             if self.kind == "vqvae" and not (place / CONFIG).exists() and (best / CONFIG).exists():
                 place = best
             if not (place / CONFIG).exists():
+                self._check_unfinished(place)
                 return None
         return load_tokenizer(str(place), self.schedule.sides).to(self.device).eval()
 
     @cached_property
     def transformer(self) -> VAR | None:
-        """The trained one, or the best so far; raises `UserError` for one that cannot be loaded."""
+        """The trained one, or the best so far; raises `UserError` for one that cannot be loaded, or is gone."""
         finished = (self.folder.path / PIPELINE_INDEX).exists()
         place = self.folder.path / "transformer" if finished else self.folder.checkpoints / "best"
-        if self.kind == "vqvae" or not (place / CONFIG).exists():
+        if self.kind == "vqvae":
+            return None
+        if not (place / CONFIG).exists():
+            self._check_unfinished(place)
             return None
         return VAR.from_pretrained(place).to(self.device).eval()
+
+    def _check_unfinished(self, place: Path) -> None:
+        """Raise `UserError` where a run that is finished lacks what it saved at `place`."""
+        if self.folder.finished.exists():
+            raise UserError(
+                f"a finished run has its models, but {place / CONFIG} is missing; restore it or train again"
+            )
 
     @cached_property
     def trained_on(self) -> Sample | None:

@@ -1,6 +1,7 @@
 """Whether the tokenizer is the one whose tokens the transformer learned, and knows these images."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 
@@ -19,7 +20,10 @@ def look_at_tokenizer(patient: Patient) -> Iterator[Finding]:
     try:
         tokenizer = patient.tokenizer
     except UserError as error:
-        yield _wrong("the tokenizer cannot be loaded", str(error))
+        yield replace(
+            _wrong("the tokenizer cannot be loaded", str(error)),
+            remedy="restore its folder, or train again",
+        )
         return
     if tokenizer is None:
         yield Finding(
