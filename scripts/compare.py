@@ -143,7 +143,7 @@ def _plan(options: argparse.Namespace) -> Any:
     if options.runs:
         plan = comparison_of(options.runs, options.reference, validated=options.sweep)
     else:
-        models = [name for name in options.models.split(",") if name]
+        models = options.models.split(",") if options.models else []
         sizes = {"preset": options.preset, "size": options.size}
         how = {"validated": options.sweep, "quick": options.quick}
         how |= {"seconds": float(options.seconds or SECONDS)} if options.families else {}

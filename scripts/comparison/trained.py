@@ -56,7 +56,14 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
         trained_on=False,
         captions=any(reads_prompts(pipeline) for _, pipeline, _ in found.values()),
     )
-    train = data.part("train")
+    try:
+        train = data.part("train")
+    except UserError as error:
+        told = str(error).rpartition("; ")[0] or str(error)  # its remedy is for those who give a size
+        raise UserError(
+            f"the reference must have images of the models' {height}x{width} pixels, got {reference}: {told}; name "
+            "other data"
+        ) from error
     if train.shape[0] != channels:
         raise UserError(
             f"the reference must have the channels of the models, {channels}, got {train.shape[0]} in {reference}; "
@@ -78,7 +85,7 @@ def family_of(source: str) -> Contender:
     if not index.is_file():
         raise UserError(
             f"--runs must name folders of trained models, as `var train` leaves them, got {source!r} without "
-            f"{PIPELINE_INDEX}; name the run of a generator that is finished"
+            f"{PIPELINE_INDEX}; name the run of a generator that is finished, or the folder of a saved pipeline"
         )
     name = read_json(index).get("class")
     for contender in CONTENDERS.values():

@@ -260,12 +260,27 @@ def test_files_of_another_kind_called_so(root, content):
         read(root)
 
 
+def test_a_line_in_another_encoding_is_refused_or_left_out_and_counted(root):
+    lines = [json.dumps({"file_name": f"a/{place}.png", "text": "é"}, ensure_ascii=False) for place in (1, 2)]
+    path = with_lines(root, *pairs(root)[2:])
+    path.write_bytes(path.read_bytes() + b"".join(b"\n" + line.encode("latin-1") for line in lines))
+    with pytest.raises(UserError, match=r"jsonl, line 5 must be readable JSON, but: .* 0xe9 at .*; save it as UTF-8"):
+        read(root)
+    data = open_data(root, size=4, captions=True, on_bad_image="skip")
+    left_out, bare = notes_of(data)
+    assert left_out.startswith(f"{path}, line 5 must be readable JSON")
+    assert left_out.endswith("(2 lines left out)")
+    assert bare.endswith("2 of 6 images have no caption (as " + str(root / "a" / "1.png") + ")")
+    assert data.captions[0] == data.captions[1] == data.data.captions[2]  # of the only one of its class
+
+
 @pytest.mark.parametrize(
     "name", ["c/1.png", "a/9.png", "../root/a/1.png", "/a/1.png", "a\\1.png", "", "1.png", "a/x\n"]
 )
 def test_a_line_without_its_image(root, name):
     path = with_lines(root, *pairs(root), (name, "lost"), ("nor/this.png", "lost"))
-    with pytest.raises(UserError, match=r"line 7 must name an image of the data, got .* \(2 such lines\)") as caught:
+    told = r"line 7 must name an image of the data, got .* \(2 such lines\); names are relative to the folder of"
+    with pytest.raises(UserError, match=told) as caught:
         read(root)
     assert str(caught.value).isprintable()
     data = open_data(root, size=4, captions=True, on_bad_image="skip")

@@ -67,6 +67,7 @@ def test_without_captions_there_are_none_and_texts_of_no_image_are_counted(tmp_p
         ({"txt": "x" * 70_000}, "got 70000 bytes; shorten it"),
         ({"txt": "x" * (2**20 + 1)}, "its txt must have at most 1048576 bytes"),
         ({"txt": "ü".encode("latin-1")}, "its txt must hold .* got byte 0xfc at 0, which is no UTF-8"),
+        ({"json": '{"text": "ü"}'.encode("latin-1")}, "its json must be readable .* 0xfc at 10, .*; save it as UTF-8"),
         ({"json": '{"text": ["a"]}'}, r"its json must hold .* got \['a'\]; write a text"),
         ({"json": '{"text": "a", "caption": "b"}'}, "its json must hold .* got another in 'caption'"),
     ],
@@ -90,6 +91,16 @@ def test_a_sample_has_one_member_of_a_kind(tmp_path):
             opened(tmp_path, sample("a", **{double: '{"text": "x"}'}), [(f"a.{double}", '{"text": "y"}')])
     with pytest.raises(UserError, match=r"0.tar:a.json must hold a label, as .label. of an object, but: "):
         opened(tmp_path, sample("a", json="{"))
+
+
+def test_a_json_in_another_encoding_beside_labels_may_hold_one(tmp_path):
+    bad = sample("b", json='{"label": 1, "text": "ü"}'.encode("latin-1"))
+    assert (
+        opened(tmp_path, sample("a", cls="0", txt="an a"), [*bad, ("b.cls", "1"), ("b.txt", "a b")]).captions[1]
+        == "a b"
+    )
+    with pytest.raises(UserError, match=r"0.tar:b.json must be readable JSON, but: .*; save it as UTF-8"):
+        opened(tmp_path, sample("a", json='{"label": 0}'), bad)
 
 
 def test_a_second_start_reads_no_shard_and_old_indices_are_made_anew(tmp_path, monkeypatch):

@@ -68,6 +68,11 @@ def test_captions_are_names():
     assert data.describe(index) == f"emoji[{index}] (red apple, openmoji)"
 
 
+def test_other_captions_are_other_data():
+    names, styled, same = (open_data(name, size=8) for name in ("emoji", "emoji?words=style", "emoji?words=name"))
+    assert fingerprint(names) == fingerprint(same) != fingerprint(styled)
+
+
 @pytest.mark.parametrize("size", [8, 32, (24, 40)])
 def test_pictures_are_in_the_middle_of_white(size):
     data = open_data("emoji", split="all", size=size)

@@ -237,7 +237,9 @@ def test_the_terms_of_the_images_go_with_them(tmp_path):
     first = FolderData(write(data, tmp_path / "first"), size=8)
     second = open_data(write(first, tmp_path / "second"), size=8, on_bad_image="skip")
     assert Terms.of(first) == Terms.of(second) == Terms("CC BY 4.0", "By us.")
-    assert Terms.of(FolderData(write(shapes(size=8, length=12), tmp_path / "free"), size=8)) == Terms()
+    free = ArrayData(torch.zeros(2, 3, 8, 8), [0, 0], ["red"])
+    assert Terms.of(FolderData(write(free, tmp_path / "free"), size=8)) == Terms()
+    assert Terms.of(FolderData(write(shapes(size=8, length=12), tmp_path / "drawn"), size=8)) == Terms("MIT")
     (tmp_path / "first" / ".written.json").write_text('{"licence": 4}')
     with pytest.raises(UserError, match=r"written\.json: 'licence' must be a text or null, got 4; write the data anew"):
         FolderData(tmp_path / "first", size=8)

@@ -3,7 +3,7 @@
 import pytest
 
 from var.errors import UserError
-from var.foreign.documents import parse_json, read_json, read_json_lines, read_yaml, taken
+from var.foreign.documents import EncodingError, lines_of_json, object_in_line, parse_json, read_json, read_yaml, taken
 
 
 @pytest.mark.parametrize(
@@ -19,7 +19,6 @@ from var.foreign.documents import parse_json, read_json, read_json_lines, read_y
         ("[1, 2]", dict, "must hold an object, got a list"),
         ("5", list, "must hold a list, got a whole number"),
         ("null", dict, "must hold an object, got null"),
-        (b'{"a": "\xe9"}', dict, "can't decode byte"),
         ("", dict, "Expecting value"),
         ('{"a": 1}}', dict, "Extra data"),
     ],
@@ -130,12 +129,22 @@ def test_fields_have_the_type_that_is_asked_for():
             taken(values, name, kind, "that")
 
 
+def test_json_in_another_encoding_is_to_be_saved_as_utf8():
+    with pytest.raises(EncodingError, match=r"^that must be readable .* byte 0xe9 at 7, .*; save it as UTF-8$"):
+        parse_json(b'{"a": "\xe9"}', "that")
+
+
+def objects_in(path):
+    for number, line in lines_of_json(path):
+        yield number, object_in_line(line, path, number)
+
+
 def test_json_lines(tmp_path):
     path = tmp_path / "some.jsonl"
     path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n  \n{"a": "x\xe2\x80\xa8y"}\n{"b": 2}')
-    assert list(read_json_lines(path)) == [(1, {"a": 1}), (4, {"a": "x\u2028y"}), (5, {"b": 2})]
+    assert list(objects_in(path)) == [(1, {"a": 1}), (4, {"a": "x\u2028y"}), (5, {"b": 2})]
     path.write_bytes(b"")
-    assert list(read_json_lines(path)) == []
+    assert list(objects_in(path)) == []
 
 
 @pytest.mark.parametrize(
@@ -152,10 +161,10 @@ def test_json_lines(tmp_path):
 def test_a_bad_line_is_named_by_its_number(tmp_path, line, message):
     path = tmp_path / "some.jsonl"
     path.write_bytes(b'{"a": 1}\n' + line + b"\n{}")
-    lines = read_json_lines(path)
+    lines = objects_in(path)
     assert next(lines) == (1, {"a": 1})
     with pytest.raises(UserError, match=rf"some.jsonl, line 2 .*{message}") as caught:
         next(lines)
     assert str(caught.value).isprintable()
     with pytest.raises(UserError, match="must be a regular file"):
-        next(read_json_lines(tmp_path))
+        next(objects_in(tmp_path))

@@ -56,6 +56,13 @@ def test_a_prompt_is_the_vector_of_its_text(both, alone, scale):
         assert torch.equal(one, pipe(labels, vectors=vectors[1], **call).images)
 
 
+def test_what_the_encoder_gives_is_taken_as_vectors(both):
+    features = both.text_encoder(TEXTS)
+    images = both([1, 2, 3], vectors=features, seeds=[0, 1, 2], **QUIET).images
+    assert torch.equal(images, both([1, 2, 3], prompt=TEXTS, seeds=[0, 1, 2], **QUIET).images)
+    assert len(both(vectors=features, **QUIET).images) == len(TEXTS)
+
+
 def test_prompts_say_how_many_images(alone):
     assert len(alone(prompt="a cab", **QUIET).images) == 1
     assert len(alone(prompt=TEXTS, **QUIET).images) == 3
@@ -105,8 +112,10 @@ def test_every_model_says_what_it_takes(make, alone):
         make()(prompt="a", **QUIET)
     with refused(f"{ALONE}, got class labels; pass prompt"):
         alone(2, **QUIET)
-    with refused(f"{ALONE}, got class labels; pass prompt"):
+    with refused(f"{ALONE}, got class labels; leave them out"):
         alone(2, prompt="a", **QUIET)
+    with refused("the model takes class labels below 5 and no vectors, got a prompt; leave it out"):
+        make()(2, prompt="a", **QUIET)
     with refused("and vectors of width 6, got a prompt; pass vectors, or set text_encoder to what made those of"):
         make(vector_width=WIDTH)(prompt="a", **QUIET)
 

@@ -147,13 +147,15 @@ def test_vectors_that_do_not_fit(both, call, message):
 def test_every_model_says_what_it_takes(make, alone):
     with refused(LABELS):
         make()(vectors=some_vectors(), **QUIET)
-    with refused(LABELS):
+    beside = LABELS.replace("pass class_labels", "leave them out")
+    with refused(beside):
         make()([1, 2, 3], vectors=some_vectors(), **QUIET)
-    with refused(LABELS):
+    with refused(beside):
         make()(Condition(torch.tensor([1]), torch.tensor([True]), vectors=some_vectors(1)), **QUIET)
     for labels in (1, "random", "cat", [0, 0, 0], Condition.of(torch.tensor([1, 2, 3]))):
         vectors = None if isinstance(labels, Condition) else some_vectors()
-        with refused(ALONE + "class labels; pass vectors"):
+        remedy = "pass vectors" if vectors is None else "leave them out"
+        with refused(ALONE + f"class labels; {remedy}"):
             alone(labels, vectors=vectors, **QUIET)
     with refused(ALONE + "no vectors"):
         alone(Condition(None, torch.tensor([True])), **QUIET)

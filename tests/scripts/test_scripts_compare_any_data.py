@@ -21,6 +21,7 @@ from comparison.stages import Stage
 from comparison.trained import comparison_of, labels_of, load_trained
 from comparison.training import check_batches
 from PIL import Image
+from tiny import tiny_pipeline
 from tiny_comparison import patch, serially
 
 from diffusion_baseline import DiffusionPipeline
@@ -147,6 +148,11 @@ def test_what_captions_say_is_trained_asked_for_and_judged(compared, images, tmp
     assert sample_prompts(plan) == [part.captions[place] for place in asked_places(plan, "test").tolist()]
     with pytest.raises(UserError, match="images that show a text must have captions, got none in"):
         comparison_of([str(model)], str(images))
+
+
+def test_families_without_a_name_are_refused(capsys):
+    assert script.main(["emoji", "--models", ","]) == 2
+    assert "unknown" in capsys.readouterr().err
 
 
 def test_rows_of_several_training_seeds_become_one_with_its_spread():
@@ -279,9 +285,14 @@ class TestTrained:
             comparison_of([var, var], str(images))
         with pytest.raises(UserError, match="channels of the models, 3, got 1 in digits"):
             comparison_of([var], "digits")
+        smaller = tiny_pipeline()  # of 6x6 pixels
+        smaller.save_pretrained(tmp_path / "smaller")
+        with pytest.raises(UserError, match=r"the models' 6x6 pixels, got digits: the digits are 8x8.*; name other"):
+            comparison_of([str(tmp_path / "smaller")], "digits")
         with pytest.raises(UserError, match="--runs must name folders of trained models"):
             comparison_of([str(tmp_path)], str(images))
         for name in ("a", "b"):
-            (tmp_path / name).symlink_to(images / "disc")
+            (tmp_path / "two").mkdir(exist_ok=True)
+            (tmp_path / "two" / name).symlink_to(images / "disc")
         with pytest.raises(UserError, match="must have the 2 classes of the reference, got 3"):
-            comparison_of([var], str(tmp_path))
+            comparison_of([var], str(tmp_path / "two"))

@@ -13,7 +13,7 @@ from var.data.captions import MOST_BYTES, caption_in_text, caption_of, has_capti
 from var.data.entries import METADATA, OTHER, TEXT, LeftOut, read_entries
 from var.data.listing import Listing, Names, Paths
 from var.errors import UserError
-from var.foreign.documents import read_json_lines, taken
+from var.foreign.documents import EncodingError, lines_of_json, object_in_line, taken
 from var.foreign.pictures import BadImageError
 from var.foreign.regular import LongError, MissingError, read_bytes
 from var.names import shown
@@ -75,7 +75,7 @@ class Lines:
     texts: dict[int, str] = field(default_factory=dict)
     faults: dict[int, str] = field(default_factory=dict)
     where: dict[int, str] = field(default_factory=dict)
-    strangers: list[str] = field(default_factory=list)  # lines whose image is not there
+    strangers: list[str] = field(default_factory=list)  # lines whose image is not there, or is not told
 
     def add(self, other: "Lines") -> None:
         """Take in what another file says; raises `UserError` for an image that both speak of."""
@@ -101,13 +101,14 @@ def read_captions(
     lines, left_out = Lines(), LeftOut()
     places = {name: place for place, name in enumerate(listing.paths.within(root))} if files else {}
     for path in files:
-        found = _read_lines(path, root, places)
+        found = _read_lines(path, root, places, skip=skip)
         if found is None:  # a file of that name with something else in it
             left_out.add(OTHER, path.name)
         else:
             lines.add(found)
     if lines.strangers and not skip:
-        raise UserError(f"{lines.strangers[0]} ({len(lines.strangers)} such lines); remove the line")
+        remedy = f"names are relative to the folder of {METADATA}, with '/'; correct the line or remove it"
+        raise UserError(f"{lines.strangers[0]} ({count(len(lines.strangers), 'such line')}); {remedy}")
     beside = listing.beside
     for place in np.flatnonzero(beside).tolist():
         if place in lines.texts or place in lines.faults:
@@ -124,11 +125,18 @@ def read_captions(
     return FolderCaptions(listing.paths, beside, lines), notes
 
 
-def _read_lines(path: Path, root: Path, places: dict[str, int]) -> Lines | None:
-    """What the file at `path` says; None if no line of it has a caption."""
+def _read_lines(path: Path, root: Path, places: dict[str, int], *, skip: bool) -> Lines | None:
+    """What the file at `path` says; None if no line has a caption. With `skip`, lines in no UTF-8 are strangers."""
     lines, has_some, fault = Lines(), False, None
     name, called = _Name.of(path.parent, root), shown(path)
-    for number, values in read_json_lines(path):
+    for number, line in lines_of_json(path):
+        try:
+            values = object_in_line(line, path, number)
+        except EncodingError as error:
+            if not skip:
+                raise
+            lines.strangers.append(str(error))
+            continue
         has_some = has_some or has_caption(values)
         try:
             _take(values, f"{called}, line {number}", name, places, lines)

@@ -14,6 +14,7 @@ from var.data.listing import stored_listing
 from var.data.whole_numbers import json_of_sample, label_in_json, label_in_text
 from var.errors import UserError
 from var.files import write_text
+from var.foreign.documents import EncodingError
 from var.foreign.pictures import SUFFIXES
 from var.foreign.tar import Member, Tar, opened_tar
 
@@ -106,6 +107,7 @@ def _group(path: Path, archive: Tar) -> ShardContent:
     content, keys, seen = ShardContent(), [], set()
     labels: dict[tuple[str, str], int | None] = {}
     texts: dict[tuple[str, str], Member] = {}
+    unreadable: list[EncodingError] = []
     for member in archive.members():
         folder, slash, base = member.name.rpartition("/")
         stem, _, extension = base.partition(".")
@@ -127,9 +129,15 @@ def _group(path: Path, archive: Tar) -> ShardContent:
             content.sizes.append(member.size)
         elif (extension := extension.lower()) in ("cls", "json", "txt"):
             _check_file(path, member)
-            _take(path, archive, member, (key, extension), labels, texts)
+            try:
+                _take(path, archive, member, (key, extension), labels, texts)
+            except EncodingError as error:  # a label that is missing, or else a caption: the others tell
+                unreadable.append(error)
+                texts[key, extension] = member
         elif (kind := file_kind(member.name)) == PICTURE:  # others may belong to a sample
             content.left_out.add(kind, member.name)
+    if unreadable and any(label is not None for (_, extension), label in labels.items() if extension == "json"):
+        raise unreadable[0]
     content.labels = [labels.get((key, "cls"), labels.get((key, "json"))) for key in keys]
     content.texts = [_text(texts.get((key, "txt")) or texts.get((key, "json"))) for key in keys]
     content.texts = content.texts if any(content.texts) else []

@@ -5,7 +5,7 @@ import re
 from typing import Any
 
 from var.errors import UserError
-from var.foreign.documents import parse_json
+from var.foreign.documents import EncodingError, parse_json
 
 _WHOLE = re.compile(rb"\s*(-?[0-9]{1,18})\s*")
 
@@ -22,6 +22,8 @@ def json_of_sample(content: bytes, name: str) -> dict[str, Any]:
     """The JSON object that may hold a "label"; raises `UserError`, with the `name` of the file, for anything else."""
     try:
         return parse_json(content, name, remedy="correct it")
+    except EncodingError:
+        raise
     except UserError as error:
         raise UserError(f'{name} must hold a label, as "label" of an object, but: {error}') from error
 

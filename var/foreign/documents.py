@@ -38,16 +38,23 @@ _WORDS: Mapping[type, str] = {
 }
 
 
+class EncodingError(UserError):
+    """A text that is no UTF-8: what it would say is not known."""
+
+
 def parse_json(content: str | bytes, source: object, kind: type[Kind] = dict, *, remedy: str = "save it again") -> Kind:
     """The JSON value of the `kind` dict or list that `content` says; `source` stands for it in messages.
 
     Raises `UserError` for what is no JSON of that kind, for NaN, infinity and keys given twice, and for more than
-    `DEEPEST` brackets inside each other.
+    `DEEPEST` brackets inside each other; for what is no UTF-8, `EncodingError`.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
         values = _DECODER.decode(text)
         _check_depth(text)
+    except UnicodeDecodeError as error:
+        found = f"it has byte {error.object[error.start]:#04x} at {error.start}, which is no UTF-8"
+        raise EncodingError(f"{source} must be readable JSON, but: {found}; save it as UTF-8") from error
     except (ValueError, RecursionError) as error:
         reason = shown(first_line(error)) if isinstance(error, ValueError) else "its brackets are too deep"
         raise UserError(f"{source} must be readable JSON, but: {reason}; {remedy}") from error
@@ -61,10 +68,15 @@ def read_json(path: Path | str, kind: type[Kind] = dict, *, most: int = MOST_TEX
     return parse_json(read_bytes(path, most=most, what="a JSON file"), path, kind)
 
 
-def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number, from 1, and the JSON object of every line in a file that is not blank.
+def object_in_line(line: bytes, path: Path | str, number: int) -> dict[str, Any]:
+    """The JSON object in a line of a file; raises `UserError`, with the line, for anything else."""
+    return parse_json(line, f"{path}, line {number}", remedy="correct the line")
 
-    Raises `UserError`, with the line, for what is no such object or longer than `MOST_LINE`; else as `open_regular`.
+
+def lines_of_json(path: Path | str) -> Iterator[tuple[int, bytes]]:
+    """The number, from 1, and the content of every line in a file that is not blank.
+
+    Raises `UserError`, with the line, for one longer than `MOST_LINE`; else as `open_regular`.
     """
     with open_regular(path, "a file of JSON lines") as file:
         for number in itertools.count(1):
@@ -72,13 +84,14 @@ def read_json_lines(path: Path | str) -> Iterator[tuple[int, dict[str, Any]]]:
                 line = file.readline(MOST_LINE + 1)
             except OSError as error:
                 raise UserError(f"{path} must be readable, but: {error.strerror}; look at the disk") from error
-            source = f"{path}, line {number}"
             if len(line) > MOST_LINE:
-                raise LongError(f"{shown(source)} must have at most {MOST_LINE:,} bytes, got more; shorten it")
+                raise LongError(
+                    f"{shown(f'{path}, line {number}')} must have at most {MOST_LINE:,} bytes, got more; shorten it"
+                )
             if not line:
                 return
             if line.strip():
-                yield number, parse_json(line, source, remedy="correct the line")
+                yield number, line
 
 
 def read_yaml(path: Path | str) -> dict[str, Any]:

@@ -52,7 +52,9 @@ def card_text(card: ModelCard, cls: type, place: str, asked: str = "class_labels
     if card.dataset:
         terms = f", whose images are licensed {in_markdown(card.data_licence)}" if card.data_licence else ""
         parts.append(f"Trained on {in_markdown(card.dataset)}{terms}. {_prose(card.attribution or '')}".strip())
-    parts.append(f"```python\n# pip install next-scale\n{_usage(card, cls, place, asked)}\n```")
+    usage = _usage(card, cls, place, asked)
+    package = '"next-scale[text]"' if "(prompt=" in usage else "next-scale"
+    parts.append(f"```python\n# pip install {package}\n{usage}\n```")
     if card.metrics:
         rows = [f"| {in_markdown(name)} | {value:g} |" for name, value in card.metrics.items()]
         parts.append("\n".join((f"| metric | on {in_markdown(card.dataset)} |", "|---|---|", *rows)))

@@ -140,9 +140,14 @@ def generate_command(
 
 def chosen_work(arguments: argparse.Namespace, model: LoadedModel) -> WorkList:
     """The work list of the classes, texts and seeds that the options name."""
+    prompts = chosen_prompts(arguments)
     if arguments.classes and not model.num_classes and model.text_encoder:
-        raise UserError(f"the model takes prompts and no class labels, got {arguments.classes[0]!r}; pass --prompt")
-    return _with_prompts(_work(arguments.classes, parse_seeds(arguments.seeds), model), chosen_prompts(arguments))
+        remedy = "leave --classes out" if prompts else "pass --prompt"
+        raise UserError(f"the model takes prompts and no class labels, got {arguments.classes[0]!r}; {remedy}")
+    if prompts and model.num_classes and not model.text_encoder:
+        remedy = "leave the prompt out" if arguments.classes else "pass --classes"
+        raise UserError(f"the model takes classes and no prompts, got {prompts[0]!r:.100}; {remedy}")
+    return _with_prompts(_work(arguments.classes, parse_seeds(arguments.seeds), model), prompts)
 
 
 def draw_chosen(

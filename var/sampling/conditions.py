@@ -109,11 +109,12 @@ def _check_taken(
     """
     how = "prompt" if encoder else "vectors"
     if not vector_width and (vectors or (prompt and not sequence_width)):
-        wrong, remedy = "a prompt" if prompt else "vectors", "pass class_labels"
+        wrong = "a prompt" if prompt else "vectors"
+        remedy = f"leave {'it' if prompt else 'them'} out" if labels else "pass class_labels"
     elif prompt and not encoder:
         wrong, remedy = "a prompt", "pass vectors, or set text_encoder to what made those of the training"
     elif labels and not num_classes:
-        wrong, remedy = "class labels", f"pass {how}"
+        wrong, remedy = "class labels", "leave them out" if prompt or vectors else f"pass {how}"
     elif vector_width and not (vectors or prompt) and (labels or needed):
         wrong, remedy = f"no {how}", f"pass {how} too, or neither for images of nothing in particular"
     else:

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from var.errors import UserError, first_line
 from var.sampling.finite import check_finite
+from var.text.encoders import TextFeatures
 
-Vectors = np.ndarray | Tensor | Sequence[Any] | None
-"""A vector for each image, (n, width), or one for all of them, (width,); None for no vectors."""
+Vectors = np.ndarray | Tensor | Sequence[Any] | TextFeatures | None
+"""A vector for each image, (n, width), or one for all of them, (width,), or those of texts; None for no vectors."""
 
 
 def count_vectors(vectors: Vectors) -> int | None:
@@ -26,6 +27,7 @@ def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "
 
     Raises `UserError` for vectors of another `width` or number, and for what is not finite or no numbers at all.
     """
+    vectors = _numbers(vectors)
     try:
         given = vectors.detach().to_dense() if isinstance(vectors, Tensor) else _from_numpy(np.array(vectors))
     except (TypeError, ValueError) as error:  # lists of different lengths, texts, objects
@@ -62,6 +64,7 @@ def resolve_sequence(
 
 def shape_of(vectors: Vectors) -> tuple[int, ...]:
     """The shape of an array, or that which the first of nested lists have."""
+    vectors = _numbers(vectors)
     if isinstance(vectors, np.ndarray | Tensor):
         return tuple(vectors.shape)
     shape = []
@@ -69,6 +72,10 @@ def shape_of(vectors: Vectors) -> tuple[int, ...]:
         shape.append(len(vectors))
         vectors = vectors[0] if len(vectors) else None
     return tuple(shape) if vectors is not None else ()
+
+
+def _numbers(vectors: Vectors) -> np.ndarray | Tensor | Sequence[Any] | None:
+    return vectors.vectors if isinstance(vectors, TextFeatures) else vectors
 
 
 def _from_numpy(vectors: np.ndarray) -> Tensor:

@@ -63,6 +63,7 @@ class ShapesData:
     """The first images of one or several endless splits; see `shapes`."""
 
     classes = CLASSES
+    licence = "MIT"  # this project draws them
     words_in = staticmethod(words_in)
 
     def __init__(self, lengths: dict[str, int], size: int, combinations: str = "all"):

@@ -87,8 +87,9 @@ class EmojiData:
         return f"emoji[{index}] ({self.emoji[index].name}, {self.styles[int(self.style_labels[index])]})"
 
     def identity(self) -> str:
-        """What the fingerprint takes in: which emoji, in which styles."""
-        return f"emoji 1 {self.styles} {[emoji.text for emoji in self.emoji]} {self.style_labels.tolist()}"
+        """What the fingerprint takes in: which emoji, in which styles, and what is said of them if not their names."""
+        words = "" if self._words == "name" else f" {self._words}"
+        return f"emoji 1 {self.styles} {[emoji.text for emoji in self.emoji]} {self.style_labels.tolist()}{words}"
 
 
 def open_emoji(
