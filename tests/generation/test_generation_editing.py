@@ -11,6 +11,7 @@ from var import VAR, ScaleSchedule, VARConfig, VARPipeline
 from var.errors import UserError
 from var.generation.editing import Edit, redrawn_tokens
 from var.images import format_images, to_pil
+from var.sampling.editing import given_images
 
 QUIET = {"output_type": "pt", "progress": False}
 ALL = torch.ones(6, 6, dtype=torch.bool)
@@ -93,6 +94,15 @@ def test_an_edit_does_not_depend_on_the_batch(pipe):
         alone = pipe.edit(given[row : row + 1], masks[row], row, seeds=[5 + row], **call)
         assert all(torch.equal(one[0], many[row]) for one, many in zip(alone.tokens, out.tokens, strict=True))
         torch.testing.assert_close(alone.images[0], out.images[row])
+
+
+def test_whether_floats_are_below_zero_is_asked_of_each_image():
+    """One in [0, 1] is the same alone and beside one in [-1, 1]."""
+    bright, dark = images(1).abs(), images(1)
+    both = given_images(torch.cat((bright, dark)), channels=1, size=(6, 6))
+    for row, each in enumerate((bright, dark)):
+        assert torch.equal(both[row], given_images(each, channels=1, size=(6, 6))[0])
+    torch.testing.assert_close(both.float(), torch.cat((2 * bright - 1, dark)))
 
 
 def test_one_image_or_mask_stands_for_all(pipe):
@@ -186,10 +196,21 @@ WRONG = [
     ({"keep_pixels": "no"}, "keep_pixels must be "),
     ({"blend": -1, "keep_pixels": True}, "blend must be at least 0, got -1; raise it"),
     ({"blend": 2}, "blend mixes kept pixels with others, got 2 without keep_pixels; pass it too"),
+    ({"blend": 4, "keep_pixels": True}, "blend must be at most half a side of images of 6x6, got 4; lower it"),
+    (
+        {"masks": half() * 1j},
+        "masks must be binary, True or 1 where an image is redrawn, got torch.complex64; pass bools",
+    ),
+    ({"keep_scale": 1}, "keep_scale is of a search among candidates, got 1 without candidates; .* by keep_scales"),
+    (
+        {"keep_scales": 2, "keep_scale": 1, "candidates": 2},
+        "candidates must differ in a scale that they draw, got keep_s",
+    ),
     ({"class_labels": [1, 2, 3]}, "all arguments must ask for the same number of images, got class_labels for 3, imag"),
     ({"class_labels": 7}, r"class labels must lie in \[0, 5\), got 7"),
     ({"vectors": [1.0]}, "the model takes class labels below 5 and no vectors, got vectors"),
     ({"strength": 0.5}, "unknown argument 'strength' of a call"),
+    ({"mask": np.zeros((6, 6), bool)}, "unknown argument 'mask' of a call"),
 ]
 
 

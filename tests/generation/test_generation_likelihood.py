@@ -109,6 +109,9 @@ def test_impossible_requests(pipe):
         pipe.log_likelihood(images(), per_scale="yes")
     with pytest.raises(UserError, match="images must be 6x6"):
         pipe.classify(torch.zeros(1, 1, 8, 8))
+    for ask in (pipe.classify, pipe.log_likelihood):
+        with pytest.raises(UserError, match="a likelihood is that of at least one image, got none; pass some"):
+            ask(images()[:0])
     vectors = tiny_pipeline(vector_width=3)
     with pytest.raises(UserError, match="images are classified by a model of class labels alone, got one of other"):
         vectors.classify(images())

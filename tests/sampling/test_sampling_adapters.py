@@ -185,6 +185,7 @@ def test_another_config_is_refused(saved, change, message):
             lambda held: held.update({"base_model.model.blocks.9.mlp.fc1.lora_A.weight": torch.ones(3, 3)}),
             ".*unexpected base_model.model.blocks.9",
         ),
+        (dict.clear, ".*must hold matrices of one layer or more, got none; train a LoRA"),
         (lambda held: next(iter(held.values())).fill_(torch.nan), ".*must be finite numbers, but holds NaN"),
     ],
 )

@@ -42,7 +42,11 @@ class Edit(Start):
         scales = tokenizer.scales
         if not 0 <= self.keep_scales <= len(scales):
             raise UserError(f"keep_scales must lie in [0, {len(scales)}], got {self.keep_scales}; correct it")
-        masks = torch.ones(1, 1, *tokenizer.config.image_size, dtype=torch.bool) if self.masks is None else self.masks
+        if 2 * self.blend > min(size := tokenizer.config.image_size):
+            raise UserError(
+                f"blend must be at most half a side of images of {size[0]}x{size[1]}, got {self.blend}; lower it"
+            )
+        masks = torch.ones(1, 1, *size, dtype=torch.bool) if self.masks is None else self.masks
         redrawn = redrawn_tokens(masks, scales)
         for kept in redrawn[: self.keep_scales]:
             kept.fill_(False)
@@ -110,13 +114,14 @@ class Edits(StagedPipeline):
         `UserError` as the call does, and for what does not fit the model.
         """
         own = {"keep_scales": keep_scales, "keep_pixels": keep_pixels, "blend": blend}
-        return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **call)
+        return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **_checked(call))
 
     def variations(
         self, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int, **call: Any
     ) -> Any:
         """Keep the first `keep_scales` token maps of images and draw the finer ones anew; the rest is as for `edit`."""
-        return self(class_labels, edit=Edit.of(self.image_shape, images, keep_scales=keep_scales), **call)
+        edit = Edit.of(self.image_shape, images, keep_scales=keep_scales)
+        return self(class_labels, edit=edit, **_checked(call))
 
     def upscale(self, images: GivenImages, class_labels: ClassLabels = None, **call: Any) -> Any:
         """Draw what images smaller than the model's lack: they are enlarged and encoded, and their fine maps redrawn.
@@ -130,6 +135,16 @@ class Edits(StagedPipeline):
         kept = filled_scales((given.shape[2], given.shape[3]), config.image_size, config.schedule)
         large = F.interpolate(given, size=config.image_size, mode="bicubic").clamp(-1, 1)
         return self(class_labels, edit=Edit(images=large, keep_scales=kept), **call)
+
+
+def _checked(call: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of a call; raises `UserError` for a search's `keep_scale` where `keep_scales` will be meant."""
+    if call.get("keep_scale") is not None and call.get("candidates", 1) == 1:
+        raise UserError(
+            f"keep_scale is of a search among candidates, got {call['keep_scale']!r:.50} without candidates; scales of "
+            "the images are kept by keep_scales"
+        )
+    return call
 
 
 def filled_scales(small: tuple[int, int], size: tuple[int, int], scales: ScaleSchedule) -> int:

@@ -62,6 +62,7 @@ class Likelihoods(StagedPipeline):
         vqvae, transformer = _alone(self)
         checks.argument("per_scale", per_scale, bool)
         check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
+        _check_some(images)
         condition = self._condition(class_labels, prompt, vectors, len(images), [0] * len(images))
         token_maps = encoded(vqvae, images)
         found = _by_scale(transformer, condition, vqvae.inputs(token_maps), transformer.scales.flatten(token_maps))
@@ -85,6 +86,7 @@ class Likelihoods(StagedPipeline):
             )
         log_prior = _log_prior(prior, config.num_classes).to(self.device)
         check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
+        _check_some(images)
         token_maps = encoded(vqvae, images)
         inputs, tokens = vqvae.inputs(token_maps), transformer.scales.flatten(token_maps)
         joint = []
@@ -92,6 +94,11 @@ class Likelihoods(StagedPipeline):
             condition = Condition.of(torch.full((len(images),), label))
             joint.append(_by_scale(transformer, condition, inputs, tokens).sum(1))
         return (torch.stack(joint, dim=1) + log_prior).log_softmax(dim=1)
+
+
+def _check_some(images: Tensor) -> None:
+    if not len(images):
+        raise UserError("a likelihood is that of at least one image, got none; pass some")
 
 
 def _alone(pipeline: StagedPipeline) -> tuple[Tokenizer, VAR]:

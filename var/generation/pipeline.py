@@ -179,6 +179,11 @@ class VARPipeline(Edits, Likelihoods):
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         if guidance.weaker is None and not condition.given.any():
             strengths = [1.0] * len(strengths)  # there is nothing to guide towards
+        if edit and search and search.keep_scale < edit.keep_scales:
+            raise UserError(
+                f"candidates must differ in a scale that they draw, got keep_scale={search.keep_scale} where all keep "
+                f"{edit.keep_scales} scales of the image; raise keep_scale"
+            )
         parts = edit.parts(vqvae) if edit else {}
         call = Call(condition, seeds, draws, settings, strengths, reporting, search, **parts)
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

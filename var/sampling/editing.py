@@ -26,7 +26,8 @@ def given_images(images: GivenImages, *, channels: int, size: tuple[int, int] | 
     """Images of a call in [-1, 1]; in float64, from which every level and every share of one comes back to the bit.
 
     They are given as pipelines return them: pictures, float arrays NHWC or tensors NCHW in [0, 1]; as uint8 of these
-    shapes; or as floats in [-1, 1], which have something negative: without it they are taken to lie in [0, 1].
+    shapes; or as floats in [-1, 1], which have something negative: an image without it is taken to lie in [0, 1],
+    whichever others are beside it.
     Raises `UserError` for others, and for those of another size (height, width; None is any) or number of channels.
     """
     values = _tensor(images, "images", MODES.get(channels))
@@ -39,7 +40,8 @@ def given_images(images: GivenImages, *, channels: int, size: tuple[int, int] | 
     if not len(values):
         raise UserError("a call needs at least one image to start from, got none; pass some")
     values = values.detach().double()
-    return values if levels or values.min() < 0 else 2 * values - 1
+    signed = (values.amin(dim=(1, 2, 3), keepdim=True) < 0) | levels
+    return torch.where(signed, values, 2 * values - 1)
 
 
 def given_masks(masks: GivenMasks, *, size: tuple[int, int]) -> Bool[Tensor, "batch 1 h w"]:
@@ -64,8 +66,10 @@ def given_masks(masks: GivenMasks, *, size: tuple[int, int]) -> Bool[Tensor, "ba
         )
     if not len(values):
         raise UserError("a call needs at least one mask, got none; pass one for all images or one for each")
+    if values.is_complex():
+        raise UserError(f"masks must be binary, True or 1 where an image is redrawn, got {values.dtype}; pass bools")
     found = values.unique()
-    if found.is_complex() or not bool(((found == 0) | (found == 1)).all()):
+    if not bool(((found == 0) | (found == 1)).all()):
         raise UserError(
             f"masks must be binary, True or 1 where an image is redrawn, got values from {found[0].item():.4g} to "
             f"{found[-1].item():.4g}; compare them with a threshold"

@@ -28,6 +28,7 @@ def beside(recommended: Any, said: Mapping[str, Any], *dropped: str) -> Any:
     """
     if recommended is None:
         return None
-    other = {name for name, value in said.items() if plain(value) != getattr(recommended, name, value)}
+    own = {each.name for each in fields(recommended)}  # of others nothing is recommended, and `updated` refuses them
+    other = {name for name, value in said.items() if name in own and plain(value) != getattr(recommended, name)}
     gone = [each for each in fields(recommended) if each.name in dropped or each.metadata.get("of") in other]
     return replace(recommended, **{each.name: each.default for each in gone})
