@@ -33,7 +33,7 @@ WRONG = [
     *[("vqvae", f"checkpoints.{name}") for name in ("every=0", "keep=0", "keep=1", "every=1e18")],
     *[("vqvae", f"losses.{name}") for name in ("l2=-1", "patch_layers=99", "patch_channels=1e9", "dino_blocks=()")],
     *[("vqvae", f"losses.{name}") for name in ("discriminator_betas=(0.5,1.5)", "dino_blocks=(-1,)", "lecam=1e300")],
-    *[("vqvae", f"losses.{name}") for name in ("alignment=-1", "alignment=1e300", "alignment_margin=-1")],
+    *[("vqvae", f"losses.{name}") for name in ("alignment=-1", "alignment=1e300", "alignment_margin=2.1")],
     ("transformer", "label_drop=1.5"),
     ("unet", "label_drop=-1"),
     # F14: built before they were looked at

@@ -83,6 +83,8 @@ def read_lora(folder: Path, model: nn.Module) -> Lora:
     with opened_tensors(path) as file:
         found = file.kinds()
         layers = _layers_in(found, model)
+        if not layers:
+            raise UserError(f"{path} must hold matrices of one layer or more, got none; train a LoRA")
         wanted = {name: kind for layer in layers for name, kind in _kinds(layer, model, config["r"]).items()}
         rule = f"{path} must hold the matrices A and B of linear layers of {type(model).__name__}"
         check_fit(wanted, found, rule, "use the model for which it was trained")

@@ -30,6 +30,9 @@ FREE = (
     "evaluation.",
     "checkpoints.",
     "gradient_checkpointing",
+    "losses.dino_weights",
+    "losses.lpips_heads",
+    "losses.lpips_vgg16",
     "training.accumulation",
     "training.compile",
     "training.log_every",
@@ -38,7 +41,8 @@ FREE = (
 )
 """Settings that may change when a run goes on.
 
-The result does not depend on them, but for the steps (longer training goes on) and the data (it depends on content).
+The result does not depend on them, but for the steps (longer training goes on), and for data and published weights (it
+depends on their content, wherever they lie).
 """
 
 

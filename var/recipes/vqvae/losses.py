@@ -86,3 +86,4 @@ class VQVAELosses(ReconstructionLosses):
         checks.not_negative(self, *weights)
         checks.positive(self, "entropy_temperature")
         checks.at_most(10**9, self, *weights, "entropy_temperature")
+        checks.at_most(2, self, "alignment_margin")  # cosines differ by no more
