@@ -8,6 +8,8 @@ from comparison import timing
 from comparison.sampling import Asked, settings_of
 from comparison.settings import comparison
 from comparison.timing import FIRST_IMAGES, MANY
+from tiny import tiny_pipeline
+from tiny_comparison import tiny
 
 WANTED = Asked(torch.zeros(100, dtype=torch.int64))
 
@@ -66,3 +68,13 @@ def test_contenders_take_turns_and_what_takes_long_is_not_repeated(plan):
     assert "3 calls, all settings in turn, of 32 to 100 images at once" in timing.in_words(rows, 3)
     assert "2 and 10 were timed and the others reckoned" in timing.in_words(rows, 3)
     assert "reckoned" not in timing.in_words(rows[:1], 3)
+
+
+def test_operations_of_every_linear_layer_are_counted(monkeypatch):
+    """Torch's own are told by its counter; those of another library by us."""
+    plan, model = tiny(comparison("digits")), tiny_pipeline()
+    setting = settings_of(plan, "var")[0]
+    counts = [timing.sampling_flops(model, setting, WANTED)]
+    monkeypatch.setattr("var.generation.projection.has_kernel", lambda weight: False)
+    counts.append(timing.sampling_flops(tiny_pipeline(), setting, WANTED))
+    assert counts[0] == counts[1] > 0

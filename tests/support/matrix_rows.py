@@ -1,5 +1,7 @@
 """How many rows go through a transformer's matrices: what a pass costs, whatever the machine."""
 
+import math
+
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -18,4 +20,6 @@ class Rows(TorchDispatchMode):
         shapes = [tuple(each.shape) for each in args if isinstance(each, torch.Tensor)]
         if "mm" in func.__name__ and shapes[-1] == self.shape:
             self.seen += shapes[-2][0]
+        if "linear_pointwise" in func.__name__ and shapes[1] == self.shape[::-1]:  # oneDNN's, of x and W
+            self.seen += math.prod(shapes[0][:-1])
         return func(*args, **(kwargs or {}))
