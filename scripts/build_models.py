@@ -54,7 +54,7 @@ MODELS = {
         transformer="emoji-32",
         decoder="emoji-32",
         diffusion="emoji-32",
-        steps={"vqvae": 1800, "transformer": 1200, "decoder": 300, "diffusion": 4200},
+        steps={"vqvae": 1800, "transformer": 1800, "decoder": 300, "diffusion": 4200},
     ),
     "shapes-text": Plan(
         data="shapes?combinations=seen",
