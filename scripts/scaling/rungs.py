@@ -102,8 +102,9 @@ def _judged(pipeline: VARPipeline, settings: TransformerRun) -> tuple[float, flo
     data = open_data(source, size=config.image_size, channels=config.in_channels, captions=bool(shown.text))
     judged = held_out(source, data, "error")
     if shown.text:
-        how = {"labels": shown.class_labels, "sequences": shown.text_sequence, "progress": False}
-        judged = with_texts(judged, open_encoder(shown.text, progress=False), **how)
+        encoder = open_encoder(shown.text, progress=False)
+        labels, sequences = shown.class_labels, shown.text_sequence
+        judged = with_texts(judged, encoder, labels=labels, sequences=sequences, progress=False)
     judge = LossJudge.of(judged, settings.evaluation)
     task = TransformerTask(pipeline.transformer.eval(), pipeline.vqvae, label_drop=0.0)
     total = {"loss": 0.0, "accuracy": 0.0}

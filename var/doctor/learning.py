@@ -94,7 +94,7 @@ def _overfit(patient: Patient, rate: float) -> float:
     labels = patient.data.labels[places]
     data: Any = ArrayData(images, labels, patient.data.classes, layout="channels_first")
     if condition.vectors is not None:
-        parts = {"sequence": condition.sequence, "sequence_mask": condition.sequence_mask}
+        parts: dict[str, Any] = {"sequence": condition.sequence, "sequence_mask": condition.sequence_mask}
         data = WithVectors(data, condition.vectors, labels=condition.labels is not None, **parts)
     task, name = _task(patient)
     steps = patient.overfit_steps
