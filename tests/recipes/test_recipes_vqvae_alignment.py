@@ -11,6 +11,7 @@ from tiny import tiny_vqvae
 from torch import nn
 
 from var.conditions import Condition
+from var.configs import config_from_dict, config_to_dict
 from var.data.batches import Batch
 from var.errors import UserError
 from var.recipes.vqvae.alignment import FeatureAlignment
@@ -134,6 +135,13 @@ def test_a_tokenizer_is_taught_by_it(monkeypatch, tmp_path):
         with torch.no_grad():
             found[weight] = float(judge(task.model(batch().images, generator()).latent, batch().images))
     assert found[10.0] < 0.7 * found[0.0]
+
+
+def test_runs_without_it_are_told_as_before():
+    """Stages of comparisons that were made before there was alignment keep their keys."""
+    assert not [name for name in config_to_dict(VQVAELosses()) if "alignment" in name]
+    losses = VQVAELosses(alignment=0.5, alignment_margin=0.1)
+    assert config_from_dict(VQVAELosses, config_to_dict(losses)) == losses
 
 
 def test_without_weights_a_task_says_how_to_leave_it_out(monkeypatch):

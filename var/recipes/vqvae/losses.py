@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from var import checks
+from var.configs import added
 from var.errors import UserError
 from var.recipes.vqvae.diffaugment import Policy
 
@@ -77,8 +78,8 @@ class VQVAELosses(ReconstructionLosses):
     entropy: float = 0.0  # of the entropy of each choice of a code less the entropy of all choices
     entropy_temperature: float = 1.0  # softness of the choices; see `Codebook.entropies`
     entropy_diversity: float = 1.0  # weight of the entropy of all choices, against that of each
-    alignment: float = 0.0  # of likenesses between latents that differ from those between DINO's features
-    alignment_margin: float = 0.25  # up to which they may differ for nothing; see `FeatureAlignment`
+    alignment: float = added(0.0)  # of likenesses between latents that differ from those between DINO's features
+    alignment_margin: float = added(0.25)  # up to which they may differ for nothing; see `FeatureAlignment`
 
     def __post_init__(self) -> None:
         ReconstructionLosses.__post_init__(self)
