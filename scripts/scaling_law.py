@@ -16,10 +16,15 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from var.command_line.frame import CommandParser, guarded, parsed, whole_number
 from var.command_line.run_options import add_set_argument
 from var.errors import UserError
+
+if TYPE_CHECKING:
+    from scaling.power_law import PowerLaw
+    from scaling.rungs import Rung
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +34,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _study(options: argparse.Namespace) -> None:
     from scaling.figure import draw
-    from scaling.power_law import fit_power_law, frontier
     from scaling.rungs import measured
     from tqdm.auto import tqdm
 
@@ -40,22 +44,7 @@ def _study(options: argparse.Namespace) -> None:
     runs = _trained(options, folder) if runs is None else runs
     bar = tqdm(runs, desc="measure", disable=options.quiet)
     rungs = sorted(map(measured, bar), key=lambda rung: rung.parameters)
-    if len({rung.of for rung in rungs}) > 1:
-        first, other = rungs[0], next(rung for rung in rungs if rung.of != rungs[0].of)
-        raise UserError(
-            f"runs must be of one tokenizer and one data set, whose losses alone compare, got others in {first.run} "
-            f"and {other.run}; leave one out"
-        )
-    laws, missing = {}, {}
-    for place, measure in enumerate(("loss", "error"), 1):
-        name = f"{measure} over parameters"
-        laws[name] = fit_power_law([r.parameters for r in rungs], [getattr(r, measure) for r in rungs], name)
-        best = frontier([[(point[0], point[place]) for point in rung.curve] for rung in rungs])
-        name = f"{measure} over compute"
-        if len(best) < 3:
-            missing[name] = f"the smallest model is the best until the last {len(best)} rows of the logs; train longer"
-            continue
-        laws[name] = fit_power_law([x for x, _ in best], [y for _, y in best], name)
+    laws, missing = _laws(rungs)
     draw(rungs, laws, folder / "scaling.png")
     write_json(
         folder / "scaling.json", {"rungs": list(map(asdict, rungs)), "laws": {n: asdict(w) for n, w in laws.items()}}
@@ -69,6 +58,29 @@ def _study(options: argparse.Namespace) -> None:
         print(f"{name:22} {shape}, r = {law.correlation:.4f}, {law.points} points")
     for name, why in missing.items():
         print(f"{name:22} no law: {why}")
+
+
+def _laws(rungs: "Sequence[Rung]") -> "tuple[dict[str, PowerLaw], dict[str, str]]":
+    """The laws by name, and why one of them is missing; raises `UserError` for rungs whose losses do not compare."""
+    from scaling.power_law import fit_power_law, frontier
+
+    if other := next((rung for rung in rungs if rung.origin != rungs[0].origin), None):
+        raise UserError(
+            f"runs must be of one tokenizer and one data set, whose losses alone compare, got others in {rungs[0].run} "
+            f"and {other.run}; leave one out"
+        )
+    laws, missing = {}, {}
+    for place, measure in enumerate(("loss", "error"), 1):
+        name = f"{measure} over parameters"
+        laws[name] = fit_power_law([r.parameters for r in rungs], [getattr(r, measure) for r in rungs], name)
+        best = frontier([[(point[0], point[place]) for point in rung.curve] for rung in rungs])
+        name = f"{measure} over compute"
+        if len(best) < 3:
+            found = f"{len(best)} of the rows of the logs where a second size has a part are on the frontier"
+            missing[name] = f"{found}, 3 are needed; train longer"
+        else:
+            laws[name] = fit_power_law([x for x, _ in best], [y for _, y in best], name)
+    return laws, missing
 
 
 def _read(options: argparse.Namespace) -> list[Path]:

@@ -10,7 +10,6 @@ from torch import nn
 from var import VAR, VARPipeline
 from var.cli import main
 from var.data import open_data
-from var.data.texts import with_texts
 from var.errors import UserError
 from var.foreign.logs import read_log
 from var.randomness import keyed_generator
@@ -19,9 +18,8 @@ from var.recipes.transformer.settings import TransformerRun
 from var.recipes.transformer.task import TransformerTask
 from var.runs.evaluation import LossJudge
 from var.runs.folder import RunFolder
-from var.runs.held_out import held_out
+from var.runs.held_out import as_shown, held_out
 from var.runs.overrides import FACTS, read_settings, settings_from_dict
-from var.text import open_encoder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +27,7 @@ class Rung:
     """A finished run in numbers."""
 
     run: str
-    of: tuple[str, ...]  # digests of the tokenizer and of the data: losses in nats of other tokens mean other things
+    origin: tuple[str, str]  # digests of the tokenizer and of the data: of others, nats per token mean other things
     depth: int
     width: int
     parameters: int  # of the matrices of the blocks, see `block_parameters`
@@ -82,7 +80,7 @@ def measured(folder: Path) -> Rung:
     rows: list[dict[str, Any]] = [row for row in read_log(run.log) if "loss" in row and "accuracy" in row]
     return Rung(
         run=str(folder),
-        of=(str(facts.get("tokenizer")), str(facts.get("data", {}).get("fingerprint"))),
+        origin=(str(facts.get("tokenizer")), str(facts.get("data", {}).get("fingerprint"))),
         depth=model.config.depth,
         width=model.config.width,
         parameters=block_parameters(model),
@@ -98,13 +96,9 @@ def measured(folder: Path) -> Rung:
 def _judged(pipeline: VARPipeline, settings: TransformerRun) -> tuple[float, float]:
     """Loss and error on held-out images, every one with its label, its text or both."""
     config, source = pipeline.vqvae.config, settings.data.source
-    shown = settings.data
-    data = open_data(source, size=config.image_size, channels=config.in_channels, captions=bool(shown.text))
-    judged = held_out(source, data, "error")
-    if shown.text:
-        encoder = open_encoder(shown.text, progress=False)
-        labels, sequences = shown.class_labels, shown.text_sequence
-        judged = with_texts(judged, encoder, labels=labels, sequences=sequences, progress=False)
+    captions = bool(settings.data.text)
+    data = open_data(source, size=config.image_size, channels=config.in_channels, captions=captions)
+    judged = as_shown(held_out(source, data, "error", captions=captions), settings.data, progress=False)
     judge = LossJudge.of(judged, settings.evaluation)
     task = TransformerTask(pipeline.transformer.eval(), pipeline.vqvae, label_drop=0.0)
     total = {"loss": 0.0, "accuracy": 0.0}

@@ -14,7 +14,6 @@ from var.conditions import Condition
 from var.data.base import ImageData, conditions_at, fingerprint
 from var.data.catalog import open_data
 from var.data.loading import load_images
-from var.data.texts import with_texts
 from var.devices import chosen_device
 from var.errors import UserError
 from var.foreign.documents import taken
@@ -27,10 +26,9 @@ from var.recipes.transformer.settings import TransformerRun
 from var.recipes.vqvae.settings import VQVAERun
 from var.runs.evaluation import spread
 from var.runs.folder import RunFolder
-from var.runs.held_out import held_out
+from var.runs.held_out import as_shown, held_out
 from var.runs.overrides import FACTS, read_settings, settings_from_dict
 from var.scales import ScaleSchedule
-from var.text import open_encoder
 from var.tokenizer import Tokenizer
 from var.transformer import VAR
 
@@ -88,11 +86,7 @@ class Patient:
         if given is None and not shown.source:
             raise UserError(f"{self.folder.settings} names no data, which were given in Python; pass them as data")
         data: Any = given if _is_data(given) else self._opened(shown.source if given is None else given)
-        if not shown.text:
-            return data
-        encoder = open_encoder(shown.text, device=self.device, progress=self.progress)
-        how = {"labels": shown.class_labels, "sequences": shown.text_sequence}
-        return with_texts(data, encoder, **how, progress=self.progress)
+        return as_shown(data, shown, device=self.device, progress=self.progress)
 
     @cached_property
     def held_out(self) -> ImageData | None:

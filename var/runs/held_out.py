@@ -1,6 +1,7 @@
-"""Images that a run is judged by: like those that it is trained on, and none of them."""
+"""Images that a run is judged by, like those that it is trained on and none of them; and what a run shows of images."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -9,11 +10,25 @@ from var.data.base import ImageData, Relabelled, condition_size, fingerprint
 from var.data.catalog import open_data
 from var.data.loading import load_images
 from var.data.splits import MissingSplitError
-from var.data.texts import check_captions
+from var.data.texts import check_captions, with_texts
 from var.errors import UserError
 from var.runs.evaluation import spread
+from var.runs.settings import DataSettings
+from var.text import open_encoder
 
 COMPARED = 16  # images at most that tell a copy of the training images, whose names and sizes are alike, from others
+
+
+def as_shown(data: ImageData, shown: DataSettings, *, device: str | None = None, progress: bool = True) -> ImageData:
+    """Images as a run with these settings shows them: with what its encoder makes of their captions, if it reads such.
+
+    For those who look at a run; the run itself keeps what it reads, see `Job.with_texts`.
+    """
+    if not shown.text:
+        return data
+    encoder = open_encoder(shown.text, device=device, progress=progress)
+    how: dict[str, Any] = {"labels": shown.class_labels, "sequences": shown.text_sequence, "progress": progress}
+    return with_texts(data, encoder, **how)
 
 
 def held_out(source: str, data: ImageData, on_bad_image: str = "error", *, captions: bool = False) -> ImageData:
