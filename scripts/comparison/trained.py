@@ -12,6 +12,7 @@ from torch import Tensor
 from comparison.contenders import CONTENDERS, Contender
 from comparison.data import DataSet
 from comparison.settings import Comparison, judged
+from var.data import open_data
 from var.data.base import ImageData
 from var.data.named import is_named
 from var.errors import UserError, listed
@@ -59,10 +60,14 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
     try:
         train = data.part("train")
     except UserError as error:
-        told = str(error).rpartition("; ")[0] or str(error)  # its remedy is for those who give a size
+        if not own:  # others have any size
+            raise
+        _, high, wide = open_data(reference, split="train").shape
+        if (high, wide) == (height, width):
+            raise
         raise UserError(
-            f"the reference must have images of the models' {height}x{width} pixels, got {reference}: {told}; name "
-            "other data"
+            f"the reference must have images of the models' {height}x{width} pixels, got {high}x{wide} in "
+            f"{reference}; name other data"
         ) from error
     if train.shape[0] != channels:
         raise UserError(

@@ -287,8 +287,10 @@ class TestTrained:
             comparison_of([var], "digits")
         smaller = tiny_pipeline()  # of 6x6 pixels
         smaller.save_pretrained(tmp_path / "smaller")
-        with pytest.raises(UserError, match=r"the models' 6x6 pixels, got digits: the digits are 8x8.*; name other"):
+        with pytest.raises(UserError, match="the models' 6x6 pixels, got 8x8 in digits; name other data"):
             comparison_of([str(tmp_path / "smaller")], "digits")
+        with pytest.raises(UserError, match="no such folder"):
+            comparison_of([var], str(tmp_path / "nowhere"))
         with pytest.raises(UserError, match="--runs must name folders of trained models"):
             comparison_of([str(tmp_path)], str(images))
         for name in ("a", "b"):
