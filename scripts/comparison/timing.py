@@ -21,6 +21,7 @@ from comparison.schedule import Place
 from comparison.settings import Comparison
 from comparison.stages import Stage
 from comparison.training import load_pipeline
+from var.generation.projection import kernel_flops
 
 FEW, MANY = 2, 10
 """Steps that are timed of a sampler of more than `MANY`, where all its steps are alike."""
@@ -161,12 +162,6 @@ def _in_turn(clocked: Clocked, drawn: Mapping[Setting, Asked], repeats: int) -> 
 
 def sampling_flops(pipeline: Any, setting: Setting, wanted: Asked) -> int:
     """Operations to draw one image, of matrix products and convolutions; a multiply-add counts as two."""
-    known = {torch.ops.mkldnn._linear_pointwise: linear_flops} if hasattr(torch.ops.mkldnn, "_linear_pointwise") else {}
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=known) as counter:
+    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=kernel_flops()) as counter:
         draw(pipeline, setting, wanted.rows(torch.arange(1)), seed=0)
     return counter.get_total_flops()
-
-
-def linear_flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
-    """Of oneDNN's linear layer, which torch's counter does not know, by shapes."""
-    return 2 * x.numel() * weight[0]
