@@ -20,6 +20,9 @@ from var.files import atomic_file
 RANGE_TOLERANCE = 1e-4
 """How far float images may lie outside [-1, 1]: rounding in resizing and in half precision is not a mistake."""
 
+IMAGENET_MEAN, IMAGENET_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+"""Of the colours of ImageNet's images in [0, 1]: networks that were trained on them take images so normalised."""
+
 CHUNK_PIXELS = {"cpu": 2**16}
 """Pixels of the images that are coded together: one of 256x256 on a CPU, which gains nothing from more."""
 MANY_PIXELS = 2**20

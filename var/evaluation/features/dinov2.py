@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from var.evaluation.features.extraction import Features, check_rgb
 from var.evaluation.features.full_precision import full_float32
 from var.evaluation.features.published_weights import PublishedExtractor, PublishedWeights
+from var.images import IMAGENET_DEVIATION, IMAGENET_MEAN
 
 DINOV2 = PublishedWeights(
     name="dinov2_vitl14_pretrain.pth",
@@ -22,8 +23,6 @@ ARCHITECTURE = "vit_large_patch14_dinov2"
 SIDE = 224  # pixels
 PATCH = 14
 
-_MEAN = (0.485, 0.456, 0.406)  # of ImageNet, in [0, 1]
-_DEVIATION = (0.229, 0.224, 0.225)
 _OFFSET = 0.1  # that the reference implementation adds to a new side before it divides
 
 
@@ -50,7 +49,7 @@ class DINOv2Extractor(PublishedExtractor):
         Raises `UserError` for images of another number of channels than 3.
         """
         check_rgb(images, "DINOv2")
-        mean, deviation = (torch.tensor(values)[:, None, None] for values in (_MEAN, _DEVIATION))
+        mean, deviation = (torch.tensor(values)[:, None, None] for values in (IMAGENET_MEAN, IMAGENET_DEVIATION))
         pixels = (resized(images.cpu()).float() / 255 - mean) / deviation
         with torch.inference_mode(), full_float32():
             return Features(features=self.network(pixels.to(self._device)))

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from var.errors import UserError
 from var.foreign.weights import read_tensors
+from var.images import IMAGENET_DEVIATION, IMAGENET_MEAN
 from var.weights import check_fit, kinds_of
 
 DINO = "vit_small_patch16_224.dino"  # timm's name of DINO's ViT-S/16 (Caron et al. 2021, arXiv 2104.14294)
-_MEAN = (0.485, 0.456, 0.406)  # of ImageNet's images in [0, 1]
-_DEVIATION = (0.229, 0.224, 0.225)
 
 
 def dino_backbone(weights: Path | str | None = None) -> nn.Module:
@@ -21,11 +20,9 @@ def dino_backbone(weights: Path | str | None = None) -> nn.Module:
 
     Raises `UserError` that names the file if it is neither here nor to be had.
     """
-    import timm
-
     if weights is None:
         try:
-            return timm.create_model(DINO, pretrained=True, num_classes=0, dynamic_img_size=True)
+            return _dino(pretrained=True)
         except Exception as error:  # whatever keeps timm from the file: no network, no such file, a damaged one
             raise UserError(
                 f"DINO's features need the weights of timm's {DINO} (model.safetensors of the Hub's timm/{DINO}), "
@@ -42,9 +39,13 @@ def dino_backbone(weights: Path | str | None = None) -> nn.Module:
 
 def untrained_dino() -> nn.Module:
     """The same network with random weights: for plans, and to load weights into."""
+    return _dino(pretrained=False)
+
+
+def _dino(*, pretrained: bool) -> nn.Module:
     import timm
 
-    return timm.create_model(DINO, pretrained=False, num_classes=0, dynamic_img_size=True)
+    return timm.create_model(DINO, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
 
 
 class ForBackbone(nn.Module):
@@ -55,8 +56,8 @@ class ForBackbone(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.tensor(_MEAN)[:, None, None], persistent=False)
-        self.register_buffer("deviation", torch.tensor(_DEVIATION)[:, None, None], persistent=False)
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("deviation", torch.tensor(IMAGENET_DEVIATION)[:, None, None], persistent=False)
 
     def forward(self, images: Float[Tensor, "batch c h w"], size: tuple[int, int]) -> Float[Tensor, "batch 3 _h _w"]:
         """The images at `size` (height, width), in three channels, by ImageNet's mean and deviation."""
