@@ -191,3 +191,11 @@ def test_the_model_of_the_other_package_is_refused(generate, saved):
     code, _, err = generate("var", "--model", saved["diffusion_baseline"])
     assert code == 2
     assert "must be of class 'VARPipeline', got 'DiffusionPipeline'" in err
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_a_prompt_to_a_model_of_classes_is_refused_by_what_was_given(generate, package):
+    for given, remedy in (((), "pass --classes"), (("--classes", "cat"), "leave the prompt out")):
+        code, _, err = generate(package, *given, "--prompt", "a cat", "--seeds", "0")
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"the model takes classes and no prompts, got 'a cat'; {remedy}" in err

@@ -8,6 +8,8 @@ import pytest
 import yaml
 
 from var.errors import UserError
+from var.recipes.vqvae.losses import VQVAELosses
+from var.recipes.vqvae.settings import VQVAERun
 from var.runs.folder import RunFolder
 from var.runs.settings import DataSettings, EvaluationSettings, RunSettings
 from var.training import TrainingConfig
@@ -66,6 +68,27 @@ def test_what_does_not_change_the_result_may_change(folder, other):
 def test_what_changes_the_result_is_named(folder, settings, facts, message):
     with pytest.raises(UserError, match=message):
         folder.compare("vqvae", settings, facts)
+
+
+def test_published_weights_may_lie_elsewhere_now(tmp_path):
+    folder, run = RunFolder(tmp_path / "run"), VQVAERun(training=SETTINGS.training)
+    folder.claim("vqvae", run, FACTS)
+    folder.compare("vqvae", replace(run, losses=VQVAELosses(dino_weights="moved", lpips_vgg16="a.pth")), FACTS)
+    with pytest.raises(UserError, match=r"losses.perceptual was 0.0, now 1.0"):
+        folder.compare("vqvae", replace(run, losses=VQVAELosses(perceptual=1.0)), FACTS)
+
+
+def test_only_who_began_a_run_makes_its_folder_new_again(folder):
+    """Another start may find what was prepared, and has nothing to take back."""
+    again = RunFolder(folder.path)
+    again.claim("vqvae", SETTINGS, FACTS)
+    again.release()
+    assert again.settings.exists()
+    (folder.path / "texts").mkdir()
+    folder.listing.write_text("{}")
+    folder.release()
+    assert list(folder.path.iterdir()) == [folder.listing]
+    folder.check_place()
 
 
 def test_another_kind_of_run_is_refused(folder):
