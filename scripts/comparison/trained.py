@@ -57,10 +57,24 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
         trained_on=False,
         captions=any(reads_prompts(pipeline) for _, pipeline, _ in found.values()),
     )
+    train = _training_images(data, (channels, height, width))
+    for key, (source, pipeline, _) in found.items():
+        if not reads_prompts(pipeline) or getattr(pipeline, CONTENDERS[key].network).config.num_classes:
+            labels_of(CONTENDERS[key], pipeline, train, source)
+    models = {
+        key: replace(CONTENDERS[key].plan_of(pipeline, run), trained=source, terms=pipeline.terms)
+        for key, (source, pipeline, run) in found.items()
+    }
+    return judged(data, models, equal="nothing: the models were trained elsewhere")
+
+
+def _training_images(data: DataSet, shape: tuple[int, int, int]) -> ImageData:
+    """Those of the reference; raises `UserError` where they are not of the `shape` of the models' images."""
+    reference, (channels, height, width) = data.source, shape
     try:
         train = data.part("train")
     except UserError as error:
-        if not own:  # others have any size
+        if not is_named(reference):  # others have any size
             raise
         _, high, wide = open_data(reference, split="train").shape
         if (high, wide) == (height, width):
@@ -74,14 +88,7 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
             f"the reference must have the channels of the models, {channels}, got {train.shape[0]} in {reference}; "
             "name other data"
         )
-    for key, (source, pipeline, _) in found.items():
-        if not reads_prompts(pipeline) or getattr(pipeline, CONTENDERS[key].network).config.num_classes:
-            labels_of(CONTENDERS[key], pipeline, train, source)
-    models = {
-        key: replace(CONTENDERS[key].plan_of(pipeline, run), trained=source, terms=pipeline.terms)
-        for key, (source, pipeline, run) in found.items()
-    }
-    return judged(data, models, equal="nothing: the models were trained elsewhere")
+    return train
 
 
 def family_of(source: str) -> Contender:
