@@ -17,7 +17,7 @@ def tapered(steps: int, num_timesteps: int) -> list[int]:
     """Timesteps t = round(T (1 - i / steps)^(1 + min(1 / 2, 12.5 / steps^2))) - 1: few steps are denser near 0.
 
     Small images, whose noise hides less, come out nearer with it (of 8x8 digits 5 calls of DPM-Solver++), 32x32 ones
-    farther away (docs/results.md).
+    farther away (docs/results/digits.md).
     """
     bend = 1 + min(0.5, 12.5 / steps**2)
     return [max(round(num_timesteps * (1 - i / steps) ** bend), steps - i) - 1 for i in range(steps)]

@@ -10,6 +10,7 @@ import shlex
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import chain
 
 import documents
 import pytest
@@ -69,7 +70,7 @@ def test_the_page_on_training_runs(folder):
     assert (folder / "runs" / "var" / "pipeline_index.json").exists()
 
 
-@pytest.mark.parametrize("page", [page for page in pages() if page != TRAIN], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", [page for page in pages() if page != TRAIN], ids=documents.name)
 def test_a_page_runs(page, folder, monkeypatch, tmp_path):
     for name in ("my-images", "runs"):
         (tmp_path / name).symlink_to(folder / name)
@@ -77,7 +78,7 @@ def test_a_page_runs(page, folder, monkeypatch, tmp_path):
     run_page(page, tmp_path)
 
 
-@pytest.mark.parametrize("page", pages(), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", pages(), ids=documents.name)
 def test_what_is_not_run_is_right_too(page):
     for block in blocks(page):
         assert block.language in ("bash", "python", "text"), f"{page.name}:{block.line} says no language"
@@ -121,8 +122,9 @@ def test_links_lead_somewhere():
 def test_every_page_and_picture_is_shown():
     docs = ROOT / "docs"
     nav = yaml.safe_load((docs / "site" / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    shown = [page for each in nav for page in each.values()]
-    assert sorted(shown) == sorted(page.name for page in docs.glob("*.md"))
+    parts = [page for each in nav for page in each.values()]
+    shown = [page for part in parts for page in ([part] if isinstance(part, str) else [*chain(*map(dict.values, part))])]
+    assert sorted(shown) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
     linked = {(page.parent / link).resolve() for page in pages() for link in documents.links(page)}
     assert {path for path in (docs / "images").iterdir() if path not in linked} == set()
 

@@ -62,7 +62,12 @@ class Block:
 
 def pages():
     """The documents with code that is run."""
-    return [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def name(page):
+    """What a page is called among all."""
+    return str(page.relative_to(ROOT))
 
 
 def blocks(page):
