@@ -122,8 +122,10 @@ def test_links_lead_somewhere():
 def test_every_page_and_picture_is_shown():
     docs = ROOT / "docs"
     nav = yaml.safe_load((docs / "site" / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
-    parts = [page for each in nav for page in each.values()]
-    shown = [page for part in parts for page in ([part] if isinstance(part, str) else [*chain(*map(dict.values, part))])]
+    shown = [*chain(*map(dict.values, nav))]
+    for pages_of in [each for each in shown if not isinstance(each, str)]:
+        shown.remove(pages_of)
+        shown += chain(*map(dict.values, pages_of))
     assert sorted(shown) == sorted(str(page.relative_to(docs)) for page in docs.rglob("*.md"))
     linked = {(page.parent / link).resolve() for page in pages() for link in documents.links(page)}
     assert {path for path in (docs / "images").iterdir() if path not in linked} == set()
