@@ -21,7 +21,7 @@ from comparison.schedule import Place
 from comparison.settings import Comparison
 from comparison.stages import Stage
 from comparison.training import load_pipeline
-from var.generation.projection import kernel_flops
+from var.linear import kernel_flops
 
 FEW, MANY = 2, 10
 """Steps that are timed of a sampler of more than `MANY`, where all its steps are alike."""

@@ -21,8 +21,9 @@ from var.generation.engine import Engine, KVCache
 from var.generation.graphs import record
 from var.generation.logits import candidates
 from var.generation.loop import generate
-from var.generation.projection import Projection, computing_type, has_kernel
+from var.generation.projection import Projection, computing_type
 from var.generation.sampling_settings import SamplingSettings
+from var.linear import has_kernel
 
 SETTINGS = {"output_type": "pt", "progress": False}
 ACTIVATIONS = {None: nn.Identity, "gelu": nn.GELU, "gelu_tanh": partial(nn.GELU, approximate="tanh")}

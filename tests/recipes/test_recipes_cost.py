@@ -9,7 +9,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from var.conditions import Condition
+from var.data import ArrayData
 from var.data.batches import Batch
+from var.linear import kernel_flops
 from var.recipes.transformer.job import transformer_cost
 from var.recipes.transformer.task import TransformerTask
 from var.recipes.vqvae.cost import loss_networks, vqvae_cost
@@ -17,7 +19,8 @@ from var.recipes.vqvae.dino import untrained_dino
 from var.recipes.vqvae.losses import VQVAELosses
 from var.recipes.vqvae.presets import vqvae_run
 from var.recipes.vqvae.task import VQVAETask
-from var.runs.cost import Cost
+from var.runs.cost import Cost, training_flops
+from var.training import TrainingConfig
 from var.transformer import VAR, VARConfig
 from var.vqvae import VQVAE, VQVAEConfig
 
@@ -37,7 +40,8 @@ VAR_CONFIG = VARConfig(sides=(1, 2, 4, 8), vocabulary=64, code_width=8, num_clas
 def counted(task, batch):
     """FLOPs of a real step, an image; attention unfused, since the fused kernel of a CPU is not counted."""
     generator = torch.Generator().manual_seed(0)
-    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+    plain = sdpa_kernel(SDPBackend.MATH)
+    with FlopCounterMode(display=False, custom_mapping=kernel_flops()) as counter, plain:
         loss, _ = task.loss(task.model, batch, generator)
         loss.backward()
     return counter.get_total_flops() / BATCH
@@ -61,6 +65,18 @@ def test_the_transformer_costs_what_a_step_takes():
         task.tokens_and_inputs(whole, torch.Generator())
     real = counted(task, whole) - encoding.get_total_flops() / BATCH
     assert transformer_cost(VAR_CONFIG).flops == pytest.approx(real, rel=0.01)
+
+
+def test_operations_of_real_steps_are_counted_whichever_library_computes_them(monkeypatch):
+    images = batch(16)
+    data = ArrayData(images.images, [*range(BATCH)], layout="channels_first")
+    counts = []
+    for kernel in (True, False):
+        if not kernel:
+            monkeypatch.setattr("var.linear.has_kernel", lambda weight: False)
+        task = TransformerTask(VAR(VAR_CONFIG), VQVAE(VQVAE_CONFIG))
+        counts.append(training_flops(task, data, TrainingConfig(steps=3, batch_size=BATCH)))
+    assert counts[0] == counts[1] > 0
 
 
 def test_the_transformer_costs_six_flops_a_weight_and_token_and_the_attention():

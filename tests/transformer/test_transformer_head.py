@@ -138,7 +138,7 @@ def test_all_of_it_learns_and_the_codes_stay(output):
 def test_a_token_has_weights_of_its_own_where_nothing_else_is_asked_for():
     """So that models and runs of before are what they were."""
     plain = TransformerRun(training=TrainingConfig(steps=1), transformer=tiny_transformer().config)
-    assert type(plain.model().head) is nn.Linear
+    assert isinstance(plain.model().head, nn.Linear)
     assert "output" not in config_to_dict(plain.transformer)
     with pytest.raises(UserError, match="output"):
         tiny_transformer(output="codes")

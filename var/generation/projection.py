@@ -1,13 +1,14 @@
 """Linear layers as generation runs them: weights in the type that the device is fast in, by its fastest kernel."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
+
+from var.linear import has_kernel, product
 
 Activation = Literal["gelu", "gelu_tanh"]
 
@@ -49,10 +50,9 @@ class Projection:
     ) -> "Projection":
         """The layer in `dtype`; `pack` copies the weights into the order of the CPU's matrix kernels.
 
-        Float32 on a CPU goes through oneDNN where torch has it: torch's own layer calls MKL, which leaves instructions
-        of other makers' CPUs unused (100 GFLOP/s for 235 on an EPYC with AVX-512, with the activation 52 for 184).
-        Packed weights are up to twice as fast for 8 to 200 rows, which the coarse scales have; elsewhere than on a CPU
-        with oneDNN nothing is packed.
+        Float32 on a CPU goes through oneDNN where torch has it, as in `var.linear`; with the activation torch's own
+        kernels give 52 GFLOP/s for 184. Packed weights are up to twice as fast for 8 to 200 rows, which the coarse
+        scales have; elsewhere than on a CPU with oneDNN nothing is packed.
         """
         weight = weight.detach().to(dtype)
         bias = None if bias is None else bias.detach().to(dtype)
@@ -71,28 +71,6 @@ class Projection:
         x = x.to(self.weight.dtype)
         approximate = "tanh" if self.activation == "gelu_tanh" else "none"
         if self.onednn:
-            kernel = torch.ops.mkldnn._linear_pointwise
-            return kernel(x, self.weight, self.bias, "gelu" if self.activation else "none", [], approximate)
+            return product(x, self.weight, self.bias, "gelu" if self.activation else "none", approximate)
         x = F.linear(x, self.weight, self.bias)
         return F.gelu(x, approximate=approximate) if self.activation else x
-
-
-def has_kernel(weight: Tensor) -> bool:
-    """Whether this torch has oneDNN's linear layers for such a weight; they are not part of its public API."""
-    return (
-        weight.device.type == "cpu"
-        and weight.dtype in (torch.float32, torch.bfloat16)
-        and torch.backends.mkldnn.is_available()
-        and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-        and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
-    )
-
-
-def kernel_flops() -> dict[Any, Callable[..., int]]:
-    """Operations of the kernels that generation calls and torch's counter does not know, for its `custom_mapping`."""
-
-    def linear(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
-        return 2 * x.numel() * weight[0]
-
-    kernel = getattr(torch.ops.mkldnn, "_linear_pointwise", None)
-    return {} if kernel is None else {kernel: linear}

@@ -8,6 +8,7 @@ from torch import nn
 from var.dropout import Dropout
 from var.errors import UserError
 from var.hub.wrappers import unwrapped
+from var.linear import Linear
 from var.transformer.blocks import Attention, Block, CrossAttention, DropPath, Mlp
 from var.transformer.head import CodeHead
 from var.transformer.model import VAR
@@ -51,9 +52,9 @@ def _refused(rule: str, module: nn.Module, name: str, own: str | None) -> UserEr
 
 def _replaced(model: VAR) -> Iterator[tuple[str, Any, Kinds]]:
     """The modules with their names and the kinds that they must be of; whoever takes one checks it before the next."""
-    linear: Kinds = (nn.Linear,)
+    linear: Kinds = (nn.Linear, Linear)
     yield "transformer", model, (VAR,)
-    yield "head", model.head, (nn.Linear, CodeHead)
+    yield "head", model.head, (*linear, CodeHead)
     if isinstance(head := unwrapped(model.head), CodeHead):
         yield "head.output", head.output, linear
     yield "token_projection", model.token_projection, linear

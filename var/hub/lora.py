@@ -16,6 +16,7 @@ from var.foreign.documents import read_json, taken
 from var.foreign.weights import Kind, is_finite, not_finite, opened_tensors, save_tensors
 from var.hub.layout import LORA_CONFIG, LORA_WEIGHTS, MOST_CONFIG
 from var.hub.writing import new_folder
+from var.linear import Linear
 from var.weights import LISTED, check_fit
 
 LARGEST_RANK = 2**16
@@ -167,7 +168,7 @@ def _layers_in(found: Mapping[str, Kind], model: nn.Module) -> list[str]:
     """The layers of `model` of which matrices were found."""
     named = dict.fromkeys(match["layer"] for name in found if (match := _NAME.fullmatch(name)))
     kinds = {name: type(module) for name, module in model.named_modules()}
-    return [name for name in named if kinds.get(name) in (nn.Linear, nn.Conv2d)]
+    return [name for name in named if kinds.get(name) in (nn.Linear, Linear, nn.Conv2d)]
 
 
 def _kinds(name: str, model: nn.Module, rank: int) -> dict[str, Kind]:

@@ -13,6 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from var.data.base import ImageData
 from var.data.batches import batches
+from var.linear import kernel_flops
 from var.randomness import keyed_generator
 from var.training import Task, TrainingConfig
 from var.training.optimization import optimizer_flops
@@ -68,7 +69,7 @@ def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
     batch = next(iter(batches(data, config.batch_size, seed=0))).to(device)
     generator = keyed_generator("flops", device=device)
     period = task.period if isinstance(task, PeriodicTask) else 1
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False, custom_mapping=kernel_flops()) as counter:
         for step in range(period):
             if isinstance(task, SteppedTask):
                 task.begin_step(config.steps // 2 + step)

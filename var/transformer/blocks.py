@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from var.conditions import Text
 from var.dropout import Dropout
+from var.linear import Linear, linear
 from var.transformer.config import VARConfig
 
 FEW_KEYS, MANY_HEADS = 100, 256
@@ -59,7 +60,7 @@ class AdaLN(nn.Module):
     def __init__(self, width: int, parts: int) -> None:
         super().__init__()
         self.parts = parts
-        self.linear = nn.Linear(width, parts * width)
+        self.linear = Linear(width, parts * width)
 
     def forward(self, condition: Float[Tensor, "batch width"]) -> Float[Tensor, "batch parts width"]:
         """The vectors of a condition."""
@@ -72,13 +73,13 @@ class Attention(nn.Module):
     def __init__(self, config: VARConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.qkv = nn.Linear(config.width, 3 * config.width, bias=False)
+        self.qkv = Linear(config.width, 3 * config.width, bias=False)
         self.q_bias = nn.Parameter(torch.zeros(config.width))
         self.v_bias = nn.Parameter(torch.zeros(config.width))
         # Log of the softmax scale per head; without normalisation the scale is fixed.
         self.log_scale = nn.Parameter(torch.full((config.heads, 1, 1), math.log(4))) if config.l2_attention else None
         self.fixed_scale = 1.0 if config.l2_attention else 0.25 / math.sqrt(config.head_width)
-        self.projection = nn.Linear(config.width, config.width)
+        self.projection = Linear(config.width, config.width)
         self.dropout = Dropout(config.dropout)
 
     def forward(
@@ -88,7 +89,7 @@ class Attention(nn.Module):
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         # An adapter that was put around the layer is no linear layer, and must be called.
         plain = isinstance(self.qkv, nn.Linear)
-        qkv = F.linear(x, self.qkv.weight, bias) if plain else self.qkv(x) + bias
+        qkv = linear(x, self.qkv.weight, bias) if plain else self.qkv(x) + bias
         q, k, v = rearrange(qkv, "b l (three h c) -> three b h l c", three=3, h=self.heads)
         if self.log_scale is not None:
             q = F.normalize(q, dim=-1) * self.log_scale.clamp_max(math.log(100)).exp()
@@ -103,10 +104,10 @@ class Mlp(nn.Module):
     def __init__(self, config: VARConfig) -> None:
         super().__init__()
         hidden = round(config.mlp_ratio * config.width)
-        self.fc1 = nn.Linear(config.width, hidden)
+        self.fc1 = Linear(config.width, hidden)
         self.act = ACTIVATIONS[config.activation]()
         self.drop1 = Dropout(config.dropout)
-        self.fc2 = nn.Linear(hidden, config.width)
+        self.fc2 = Linear(hidden, config.width)
         self.drop2 = Dropout(config.dropout)
 
     def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length width"]:
@@ -150,9 +151,9 @@ class CrossAttention(nn.Module):
     def __init__(self, config: VARConfig) -> None:
         super().__init__()
         self.heads = config.heads
-        self.query = nn.Linear(config.width, config.width)
-        self.key_value = nn.Linear(config.sequence_width, 2 * config.width)
-        self.projection = nn.Linear(config.width, config.width)
+        self.query = Linear(config.width, config.width)
+        self.key_value = Linear(config.sequence_width, 2 * config.width)
+        self.projection = Linear(config.width, config.width)
         self.dropout = Dropout(config.dropout)
 
     def keys_values(self, text: Text) -> KeysValues:

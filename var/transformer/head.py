@@ -5,6 +5,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from var.linear import linear
+
 HIDDEN = 256
 """Units that see a code."""
 
@@ -59,7 +61,7 @@ class CodeHead(nn.Module):
     def forward(self, x: Float[Tensor, "batch length width"]) -> Float[Tensor, "batch length vocabulary"]:
         """Logits of all tokens."""
         seen = self.seen()
-        return F.linear(x, self._weight(seen), seen @ self.output.bias)
+        return linear(x, self._weight(seen), seen @ self.output.bias)
 
     def _weight(self, seen: Float[Tensor, "vocabulary features"]) -> Float[Tensor, "vocabulary width"]:
         weight = seen @ self.output.weight

@@ -11,6 +11,7 @@ from torch.utils.checkpoint import checkpoint
 from var.conditions import ClassEmbedding, Shown
 from var.errors import UserError
 from var.hub import PretrainedModel
+from var.linear import Linear
 from var.transformer.blocks import AdaLN, Block, KeysValues, Modulation, modulated_norm
 from var.transformer.config import VARConfig
 from var.transformer.head import CodeHead
@@ -55,7 +56,7 @@ class VAR(PretrainedModel, nn.Module):
         self.start = nn.Parameter(torch.empty(1, scales.lengths[0], width))
         self.position = nn.Parameter(torch.empty(1, scales.length, width))
         self.scale_embedding = nn.Embedding(len(scales), width)
-        self.token_projection = nn.Linear(config.code_width, width)
+        self.token_projection = Linear(config.code_width, width)
         places = self.passes.neighbours() if config.told == "neighbours" else self.passes.told()[:, None]
         self.told_embedding = told_by(config, places.shape[1])
         self.shared_adaln = AdaLN(width, 6) if config.shared_adaln else None
@@ -64,7 +65,7 @@ class VAR(PretrainedModel, nn.Module):
         if config.output != "token":
             self.head = CodeHead(config.vocabulary, config.code_width, width, own=config.output == "both")
         else:
-            self.head = nn.Linear(width, config.vocabulary)
+            self.head = Linear(width, config.vocabulary)
         self.register_buffer("mask", self.passes.mask(config.coarser), persistent=False)
         self.register_buffer("scale_index", scales.scale_index(), persistent=False)
         if self.told_embedding is not None:

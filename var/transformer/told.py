@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from var.linear import linear
 from var.transformer.config import VARConfig
 
 
@@ -22,7 +23,7 @@ class Told(NamedTuple):
     def __call__(self, tokens: Int64[Tensor, "batch length places"]) -> Float[Tensor, "batch length width"]:
         """What every position is told of the tokens at its places; -1 stands for one that is not known."""
         told = F.embedding(tokens.remainder(len(self.rows)), self.rows).flatten(2)  # -1 is the last row
-        return told if self.weight is None else F.linear(told, self.weight)
+        return told if self.weight is None else linear(told, self.weight)
 
     def detached(self) -> "Told":
         """In float32, apart from the weights."""
