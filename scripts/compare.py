@@ -54,7 +54,13 @@ def _parser() -> argparse.ArgumentParser:
     add("--models", default="", help="families, by commas (default: all)")
     add("--families", action="store_true", help="compare every family of generative model, each trained equally long")
     add("--seconds", type=whole_number(least=1), help=f"with --families: of each training (default {SECONDS})")
-    add("--runs", nargs="+", default=[], metavar="RUN", help="folders of trained models, which are compared instead")
+    add(
+        "--runs",
+        nargs="+",
+        default=[],
+        metavar="RUN",
+        help="folders of trained models, or next-scale/NAME, which are compared instead",
+    )
     add("--reference", metavar="DATA", help="with --runs: the images that they are judged by")
     add("--sweep", action="store_true", help="choose guidance and steps on validation images first")
     add("--quick", action="store_true", help="a first look: little training, few samples")

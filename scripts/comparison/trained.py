@@ -18,6 +18,7 @@ from var.data.named import is_named
 from var.errors import UserError, listed
 from var.foreign.documents import read_json
 from var.hub.layout import PIPELINE_INDEX
+from var.hub.packaged import packaged_models
 from var.paths import expanded
 from var.recipes.decoder.job import DecoderJob
 from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dict
@@ -26,15 +27,16 @@ from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dic
 def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool = False) -> Comparison:
     """The comparison of trained models, one of a family, judged by the data `reference`.
 
-    Raises `UserError` for folders that hold no pipeline, for two of one family, and for models whose images or classes
-    are not those of the data.
+    A model that comes along, "next-scale/NAME", is compared with its twin of the other package. Raises `UserError` for
+    folders that hold no pipeline, for two of one family, and for models whose images or classes are not those of the
+    data.
     """
     if reference is None:
         raise UserError(
             f"trained models are judged by real images, got none for {listed(runs, 3)}; add --reference DATA"
         )
     found: dict[str, tuple[str, Any, Any]] = {}
-    for source in runs:
+    for source in [folder for named in runs for folder in _folders(named)]:
         contender = family_of(source)
         if contender.key in found:
             raise UserError(
@@ -68,6 +70,13 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
     return judged(data, models, equal="nothing: the models were trained elsewhere")
 
 
+def _folders(named: str) -> list[str]:
+    """The folder that is named, or those in which the packages have a model of that name."""
+    packages = dict.fromkeys(each.pipeline.package for each in CONTENDERS.values())  # pyright: ignore[reportAttributeAccessIssue]
+    found = [str(models[named]) for package in packages if named in (models := packaged_models(package))]
+    return found or [named]
+
+
 def _training_images(data: DataSet, shape: tuple[int, int, int]) -> ImageData:
     """Those of the reference; raises `UserError` where they are not of the `shape` of the models' images."""
     reference, (channels, height, width) = data.source, shape
@@ -97,7 +106,8 @@ def family_of(source: str) -> Contender:
     if not index.is_file():
         raise UserError(
             f"--runs must name folders of trained models, as `var train` leaves them, got {source!r} without "
-            f"{PIPELINE_INDEX}; name the run of a generator that is finished, or the folder of a saved pipeline"
+            f"{PIPELINE_INDEX}; name the run of a generator that is finished, the folder of a saved pipeline, or a "
+            f"model that comes along, {listed([*packaged_models()], 5)}"
         )
     name = read_json(index).get("class")
     for contender in CONTENDERS.values():

@@ -4,6 +4,7 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import compare as script
 import numpy as np
@@ -276,6 +277,15 @@ class TestTrained:
         pipeline.transformer.save_pretrained(run / "checkpoints" / "best")
         again, _ = load_trained(CONTENDERS["var"], str(run))
         assert torch.equal(again.transformer.position, pipeline.transformer.position)
+
+    def test_a_model_that_comes_along_is_compared_with_its_twin(self):
+        plan = comparison_of(["next-scale/digits"], "digits")
+        assert [(key, Path(model.trained).parts[-3:]) for key, model in plan.models.items()] == [
+            ("var", ("var", "models", "digits")),
+            ("diffusion", ("diffusion_baseline", "models", "digits")),
+        ]
+        with pytest.raises(UserError, match=r"got 'next-scale/none' without .*comes along, next-scale/digits, "):
+            comparison_of(["next-scale/none"], "digits")
 
     def test_what_does_not_fit_is_refused(self, pipelines, images, tmp_path):
         var = str(pipelines["var"])

@@ -13,6 +13,7 @@ from var.devices import check_device
 from var.errors import UserError, first_line
 from var.foreign.documents import read_json
 from var.foreign.weights import read_tensors
+from var.linear import linear
 from var.text.encoders import TextFeatures
 from var.text.pretrained import (
     LONGEST,
@@ -95,7 +96,7 @@ class SentenceEncoder:
         return x
 
     def _linear(self, name: str, x: Float[Tensor, "n length _"]) -> Float[Tensor, "n length _out"]:
-        return F.linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
+        return linear(x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"])
 
     def _normalised(self, place: str, x: Float[Tensor, "n length width"]) -> Float[Tensor, "n length width"]:
         name = f"{place}.LayerNorm"
