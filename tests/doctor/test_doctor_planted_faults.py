@@ -59,10 +59,28 @@ def test_nothing_is_said_against_sound_runs(tokenizer, transformer, tmp_path):
     third = examine(decoder_run_on(transformer, tmp_path / "decoder"), **QUIET)
     assert (third.sound, third.kind, third.steps) == (True, "decoder", 20)
     assert third.looked_at == ("schedule", "tokenizer", "codebook", "likelihood", "curve")
+    assert (second.left_out, third.left_out) == ({}, {})
     # Merely short: not a fault, even where next to nothing has been learned.
     short = examine(transformer_run_on(tokenizer, tmp_path / "short", steps=3, log_every=1), **QUIET)
     assert short.sound
     assert {each.severity for report in (first, second, third, short) for each in report.findings} <= {"remark"}
+
+
+def test_what_a_run_has_nothing_of_is_not_called_looked_at(planted):
+    shutil.rmtree(planted / "tokens")
+    report = examine(planted, **QUIET)
+    assert "cache" not in report.looked_at
+    assert report.left_out == {"cache": "no tokens were kept"}
+    assert "not looked at: cache (no tokens were kept)" in report.text()
+
+
+def test_what_stands_on_a_fault_is_not_looked_at(planted):
+    (planted / "vqvae" / "model.safetensors").write_bytes(b"")
+    report = examine(planted, **QUIET)
+    assert {each.key for each in report.faults} == {"tokenizer"}
+    assert report.left_out["codebook"] == "the tokenizer cannot be used"
+    assert report.left_out["cache"] == "after the fault of tokenizer"
+    assert not {*report.left_out} & {*report.looked_at}
 
 
 def test_another_tokenizer_is_named(planted, tmp_path):

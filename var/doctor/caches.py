@@ -8,7 +8,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from var.doctor.patient import BATCH, Patient
-from var.doctor.report import Finding
+from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.recipes.transformer import token_cache
 from var.recipes.transformer.token_cache import TokenCache, encoded_again
@@ -26,8 +26,12 @@ FEW = 0.01
 def look_at_cache(patient: Patient) -> Iterator[Finding]:
     """The tokens that were trained on against fresh ones of the same images, flips, crops and draws."""
     folder, tokenizer = patient.folder.path / "tokens", patient.tokenizer
-    if tokenizer is None or not patient.settings.tokens.cached or not folder.exists() or not patient.same_data:
-        return
+    if tokenizer is None:
+        raise NothingThereError("no tokenizer")
+    if not patient.settings.tokens.cached or not folder.exists():
+        raise NothingThereError("no tokens were kept")
+    if not patient.same_data:
+        raise NothingThereError("the data are others")
     settings = patient.settings
     how: Any = {"variants": settings.tokens.variants, "temperature": settings.tokens.temperature}
     how |= {"seed": settings.training.seed, "augment": settings.data.augmentation()}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from var.doctor.patient import Patient
-from var.doctor.report import Finding
+from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.recipes.vqvae.codebook_health import SMALLEST_SHARE, code_use, count_codes, remedy_for
 from var.vqvae import VQVAE
@@ -19,10 +19,10 @@ def look_at_codebook(patient: Patient) -> Iterator[Finding]:
     """Share and perplexity of the codes in the tokens of training images, at every scale and over all."""
     try:
         sample, tokenizer = patient.trained_on, patient.tokenizer
-    except UserError:  # it cannot be loaded, or computes no numbers, which is said of the tokenizer
-        return
+    except UserError as error:  # it cannot be loaded, or computes no numbers, which is said of the tokenizer
+        raise NothingThereError("the tokenizer cannot be used") from error
     if sample is None or tokenizer is None:
-        return
+        raise NothingThereError("no tokenizer")
     vocabulary = tokenizer.config.vocabulary
     counts = count_codes(patient.schedule.split(sample.tokens), vocabulary)
     for row, used, perplexity in zip(patient.measured["scales"], *map(list, code_use(counts)), strict=True):

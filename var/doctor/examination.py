@@ -1,6 +1,6 @@
 """The examination: a table of what is looked at, in an order in which the first fault explains the later ones."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from var.doctor.labels import look_at_labels
 from var.doctor.learning import look_at_learning
 from var.doctor.likelihood import look_at_likelihood
 from var.doctor.patient import Patient, open_patient
-from var.doctor.report import Finding, Report
+from var.doctor.report import Finding, NothingThereError, Report
 from var.doctor.schedules import look_at_schedule
 from var.doctor.tokenizers import look_at_tokenizer
 from var.errors import UserError
@@ -80,13 +80,7 @@ def examine(
         check_given_scales(patient)
     shapes: list[dict[str, Any]] = [{"scale": f"{height}x{width}"} for height, width in patient.schedule.shapes]
     patient.measured["scales"] = shapes
-    findings: list[Finding] = []
-    looked_at: list[str] = []
-    for name, look in {**LOOKS, **(GIVEN_SCALES if given_scales else {})}.items():
-        faulty = {each.key for each in findings if each.severity == "fault"}
-        if patient.kind in look.kinds and not faulty.intersection(look.needs):
-            findings.extend(look.at(patient))
-            looked_at.append(name)
+    findings, looked_at, left_out = _seen(patient, {**LOOKS, **(GIVEN_SCALES if given_scales else {})})
     findings.sort(key=lambda each: each.severity != "fault")
     return Report(
         run=str(run),
@@ -94,5 +88,26 @@ def examine(
         steps=patient.steps,
         findings=tuple(findings),
         looked_at=tuple(looked_at),
+        left_out=left_out,
         measured=patient.measured,
     )
+
+
+def _seen(patient: Patient, looks: Mapping[str, Look]) -> tuple[list[Finding], list[str], dict[str, str]]:
+    """The findings, the subjects that were looked at, and why the others of this kind of run were not."""
+    findings: list[Finding] = []
+    looked_at: list[str] = []
+    left_out: dict[str, str] = {}
+    for name, look in looks.items():
+        faulty = {each.key for each in findings if each.severity == "fault"}
+        if patient.kind not in look.kinds:
+            continue
+        if first := [each for each in look.needs if each in faulty]:
+            left_out[name] = f"after the fault of {first[0]}"
+            continue
+        try:
+            findings.extend(look.at(patient))
+            looked_at.append(name)
+        except NothingThereError as nothing:
+            left_out[name] = str(nothing)
+    return findings, looked_at, left_out

@@ -14,7 +14,7 @@ from var.data.base import ImageData, fingerprint
 from var.data.loading import load_images
 from var.doctor.likelihood import losses_of
 from var.doctor.patient import Patient, Sample
-from var.doctor.report import Finding
+from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.evaluation.features.classifier import train_classifier
 from var.randomness import keyed_generator
@@ -40,6 +40,8 @@ def look_at_labels(patient: Patient) -> Iterator[Finding]:
     """Whether images of one class are alike, and whether their own class makes their tokens likelier."""
     data, told = patient.data, patient.facts["data"]
     same = patient.same_data
+    if same and (len(data.classes) < 2 or len(data) < FEWEST):
+        raise NothingThereError("one class" if len(data.classes) < 2 else f"fewer than {FEWEST} images")
     if len(data.classes) > 1 and len(data) >= FEWEST:
         if not _labels_tell(patient, data):
             yield _wrong(

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from var.conditions import Condition
 from var.doctor.patient import BATCH, Patient, Sample
-from var.doctor.report import Finding
+from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.generation import VARPipeline
 from var.transformer import VAR
@@ -60,7 +60,7 @@ def look_at_likelihood(patient: Patient) -> Iterator[Finding]:
         )
         return
     if model is None or patient.trained_on is None:
-        return
+        raise NothingThereError("no transformer" if model is None else "no tokenizer")
     means: dict[str, float] = {}
     weights = _weights(patient)
     for name, sample in (("train", patient.trained_on), ("held_out", patient.unseen)):

@@ -25,6 +25,10 @@ class Finding:
     remedy: str  # what to do
 
 
+class NothingThereError(Exception):
+    """A subject of which a run has nothing to look at; says what is missing."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The findings about a run, faults first, and what was measured, by subject."""
@@ -34,6 +38,7 @@ class Report:
     steps: int  # done
     findings: tuple[Finding, ...]
     looked_at: tuple[str, ...]  # the subjects that could be looked at
+    left_out: Mapping[str, str]  # the other ones, and why
     measured: Mapping[str, Any]  # numbers and lists of them, fit for JSON
 
     @property
@@ -58,6 +63,8 @@ class Report:
         if told := self.measured.get("given_scales"):
             parts.append(_given(told))
         parts.append(f"looked at: {', '.join(self.looked_at)}")
+        if self.left_out:
+            parts.append(f"not looked at: {', '.join(f'{name} ({why})' for name, why in self.left_out.items())}")
         faults = quantities.count(len(self.faults), "fault")
         named = ", ".join(dict.fromkeys(each.key for each in self.faults))
         parts.append(f"{faults}: {named}" if self.faults else "no fault was found: the training is sound")
