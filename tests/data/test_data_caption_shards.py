@@ -68,6 +68,7 @@ def test_without_captions_there_are_none_and_texts_of_no_image_are_counted(tmp_p
         ({"txt": "x" * (2**20 + 1)}, "its txt must have at most 1048576 bytes"),
         ({"txt": "ü".encode("latin-1")}, "its txt must hold .* got byte 0xfc at 0, which is no UTF-8"),
         ({"json": '{"text": "ü"}'.encode("latin-1")}, "its json must be readable .* 0xfc at 10, .*; save it as UTF-8"),
+        ({"json": ""}, "0.tar:b.png, its json must hold a caption, .* got an empty one"),
         ({"json": '{"text": ["a"]}'}, r"its json must hold .* got \['a'\]; write a text"),
         ({"json": '{"text": "a", "caption": "b"}'}, "its json must hold .* got another in 'caption'"),
     ],
@@ -99,8 +100,10 @@ def test_a_json_in_another_encoding_beside_labels_may_hold_one(tmp_path):
         opened(tmp_path, sample("a", cls="0", txt="an a"), [*bad, ("b.cls", "1"), ("b.txt", "a b")]).captions[1]
         == "a b"
     )
-    with pytest.raises(UserError, match=r"0.tar:b.json must be readable JSON, but: .*; save it as UTF-8"):
-        opened(tmp_path, sample("a", json='{"label": 0}'), bad)
+    for content, said in ((None, "be readable JSON, but: .*; save it as UTF-8"), (b" ", "hold a label, as .label. of")):
+        bad = bad if content is None else sample("b", json=content)
+        with pytest.raises(UserError, match=rf"0.tar:b.json must {said}"):
+            opened(tmp_path, sample("a", json='{"label": 0}'), bad)
 
 
 def test_a_second_start_reads_no_shard_and_old_indices_are_made_anew(tmp_path, monkeypatch):

@@ -40,6 +40,8 @@ def caption_in_text(content: bytes, name: str) -> str:
 
 def caption_in_json(content: bytes, name: str) -> str:
     """The caption in a JSON object; errors as for `caption_of`."""
+    if not content.strip():
+        return checked_caption("", name)
     try:
         return caption_of(parse_json(content, name, remedy="correct it"), name)
     except BadImageError:

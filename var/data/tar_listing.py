@@ -11,10 +11,9 @@ from tqdm.auto import tqdm
 from var.data.captions import has_caption
 from var.data.entries import LABEL, LEFT, OTHER, PICTURE, LeftOut, file_kind, lies_left_out
 from var.data.listing import stored_listing
-from var.data.whole_numbers import json_of_sample, label_in_json, label_in_text
+from var.data.whole_numbers import UnreadableError, json_of_sample, label_in_json, label_in_text
 from var.errors import UserError
 from var.files import write_text
-from var.foreign.documents import EncodingError
 from var.foreign.pictures import SUFFIXES
 from var.foreign.tar import Member, Tar, opened_tar
 
@@ -107,7 +106,7 @@ def _group(path: Path, archive: Tar) -> ShardContent:
     content, keys, seen = ShardContent(), [], set()
     labels: dict[tuple[str, str], int | None] = {}
     texts: dict[tuple[str, str], Member] = {}
-    unreadable: list[EncodingError] = []
+    unreadable: list[UnreadableError] = []
     for member in archive.members():
         folder, slash, base = member.name.rpartition("/")
         stem, _, extension = base.partition(".")
@@ -131,7 +130,7 @@ def _group(path: Path, archive: Tar) -> ShardContent:
             _check_file(path, member)
             try:
                 _take(path, archive, member, (key, extension), labels, texts)
-            except EncodingError as error:  # a label that is missing, or else a caption: the others tell
+            except UnreadableError as error:  # a label that is missing, or else a caption: the others tell
                 unreadable.append(error)
                 texts[key, extension] = member
         elif (kind := file_kind(member.name)) == PICTURE:  # others may belong to a sample

@@ -10,6 +10,10 @@ from var.foreign.documents import EncodingError, parse_json
 _WHOLE = re.compile(rb"\s*(-?[0-9]{1,18})\s*")
 
 
+class UnreadableError(UserError):
+    """The JSON of a sample, which may be meant for its label or its caption, cannot be read."""
+
+
 def label_in_text(content: bytes, name: str) -> int:
     """The label that is all of a text; raises `UserError`, with the `name` of the file, for anything but digits."""
     found = _WHOLE.fullmatch(content)
@@ -19,13 +23,17 @@ def label_in_text(content: bytes, name: str) -> int:
 
 
 def json_of_sample(content: bytes, name: str) -> dict[str, Any]:
-    """The JSON object that may hold a "label"; raises `UserError`, with the `name` of the file, for anything else."""
+    """The JSON object that may hold a "label"; raises `UserError`, with the `name` of the file, for anything else.
+
+    That is an `UnreadableError` where nothing tells that a label was meant: nothing is there, or it is no UTF-8.
+    """
     try:
         return parse_json(content, name, remedy="correct it")
-    except EncodingError:
-        raise
+    except EncodingError as error:
+        raise UnreadableError(str(error)) from error
     except UserError as error:
-        raise UserError(f'{name} must hold a label, as "label" of an object, but: {error}') from error
+        kind = UserError if content.strip() else UnreadableError
+        raise kind(f'{name} must hold a label, as "label" of an object, but: {error}') from error
 
 
 def label_in_json(values: dict[str, Any], name: str) -> int | None:
