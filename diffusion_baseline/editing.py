@@ -18,6 +18,7 @@ from var.errors import UserError
 from var.randomness import keyed_generator
 from var.sampling.editing import GivenImages, GivenMasks, Start
 from var.sampling.labels import ClassLabels
+from var.sampling.numbers import calling
 from var.sampling.pipelines import ConditionedPipeline
 
 Sampler = Callable[..., Tensor]
@@ -134,6 +135,7 @@ class Edits(ConditionedPipeline):
 
     codec: LatentCodec | None
 
+    @calling
     def edit(
         self,
         images: GivenImages,
@@ -156,6 +158,7 @@ class Edits(ConditionedPipeline):
         own = {"strength": strength, "resampling": resampling, "jump": jump}
         return self(class_labels, edit=Edit.of(edited_shape(self), images, masks, **own), **call)
 
+    @calling
     def variations(
         self, images: GivenImages, class_labels: ClassLabels = None, *, strength: float = 0.5, **call: Any
     ) -> Any:

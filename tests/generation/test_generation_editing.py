@@ -210,7 +210,8 @@ WRONG = [
     ({"class_labels": 7}, r"class labels must lie in \[0, 5\), got 7"),
     ({"vectors": [1.0]}, "the model takes class labels below 5 and no vectors, got vectors"),
     ({"strength": 0.5}, "unknown argument 'strength' of a call"),
-    ({"mask": np.zeros((6, 6), bool)}, "unknown argument 'mask' of a call"),
+    ({"mask": np.zeros((6, 6), bool)}, "unknown argument 'mask' of a call; did you mean 'masks'"),
+    ({"keep_pixel": True}, "unknown argument 'keep_pixel' of a call; did you mean 'keep_pixels'"),
 ]
 
 

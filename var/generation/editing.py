@@ -14,6 +14,7 @@ from var.generation.encoding import encoded
 from var.generation.stages import StagedPipeline
 from var.sampling.editing import GivenImages, GivenMasks, Start, given_images
 from var.sampling.labels import ClassLabels
+from var.sampling.numbers import calling
 from var.scales import ScaleSchedule
 from var.tokenizer import Tokenizer
 
@@ -92,6 +93,7 @@ def redrawn_tokens(masks: Bool[Tensor, "masks 1 h w"], scales: ScaleSchedule) ->
 class Edits(StagedPipeline):
     """The part of a pipeline that begins at images; what it gives is what a call gives."""
 
+    @calling
     def edit(
         self,
         images: GivenImages,
@@ -116,6 +118,7 @@ class Edits(StagedPipeline):
         own = {"keep_scales": keep_scales, "keep_pixels": keep_pixels, "blend": blend}
         return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **_checked(call))
 
+    @calling
     def variations(
         self, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int, **call: Any
     ) -> Any:
@@ -123,6 +126,7 @@ class Edits(StagedPipeline):
         edit = Edit.of(self.image_shape, images, keep_scales=keep_scales)
         return self(class_labels, edit=edit, **_checked(call))
 
+    @calling
     def upscale(self, images: GivenImages, class_labels: ClassLabels = None, **call: Any) -> Any:
         """Draw what images smaller than the model's lack: they are enlarged and encoded, and their fine maps redrawn.
 

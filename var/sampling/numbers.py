@@ -1,14 +1,17 @@
 """What users give as numbers, lists of them and keywords of a call: Python's values, numpy's and torch's alike."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
+from functools import wraps
 from inspect import signature
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from var import checks
 from var.errors import UserError, suggestion
 
 Settings = TypeVar("Settings")
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
 
 MOST_GUIDANCE = 1e30
 """What is mixed with such a scale is still a float32, if it is of any usual size."""
@@ -47,6 +50,28 @@ def check_switches(**switches: object) -> None:
         checks.argument(name, value, bool)
 
 
+class UnknownArgumentError(UserError):
+    """A call was given an argument that is not among the `known` ones."""
+
+    def __init__(self, name: str, known: Collection[str]) -> None:
+        super().__init__(f"unknown argument {name!r} of a call; {suggestion(name, known)}")
+        self.name, self.known = name, known
+
+
+def calling(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
+    """`method`, which passes arguments on to a call; for one that is unknown there it suggests its own, too."""
+    own = {name for name, each in signature(method).parameters.items() if each.kind is not each.VAR_KEYWORD} - {"self"}
+
+    @wraps(method)
+    def called(*args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
+        try:
+            return method(*args, **keywords)
+        except UnknownArgumentError as error:
+            raise UnknownArgumentError(error.name, {*error.known, *own} - {"edit"}) from None
+
+    return called
+
+
 def updated(
     settings: Any, kind: type[Settings], keywords: Mapping[str, Any], call: Callable[..., Any] | None = None
 ) -> Settings:
@@ -64,6 +89,6 @@ def updated(
         if name not in known:
             others = signature(call).parameters if call else {}
             listed = {*known, *(each for each, about in others.items() if not str(about).startswith("**"))} - {"self"}
-            raise UserError(f"unknown argument {name!r} of a call; {suggestion(name, listed)}")
+            raise UnknownArgumentError(name, listed)
     given: Any = kind() if settings is None else settings
     return replace(given, **{name: plain(value) for name, value in keywords.items()})
