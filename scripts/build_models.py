@@ -8,7 +8,7 @@ interrupted, and what is trained already is only measured and written again.
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from math import isfinite
@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 12_000_000
 """Bytes of all models together: a wheel is downloaded by many."""
+ASKED = 240
+"""Images of each kind of captions, of models that are asked in words."""
+JUDGED = ("shape", "colour", "ground")
+"""Attributes that have to be as asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +47,7 @@ class Plan:
     steps: Mapping[str, int] = field(default_factory=dict)  # by the folder of a stage, where the preset has others
     seed: int = 0
     call: str = ""  # the example of the cards, where it is another than usual
+    asked: Mapping[str, str] = field(default_factory=dict)  # data whose captions are asked for, by what cards call it
 
 
 MODELS = {
@@ -63,6 +68,7 @@ MODELS = {
         diffusion="shapes-text-latent-32",
         autoencoder="shapes-text-32",
         call='prompt="a large red circle on a blue ground", seeds=[0, 1]',
+        asked={"seen": "shapes?combinations=seen", "held out": "shapes?combinations=held-out"},
     ),
 }
 """All models, by name."""
@@ -161,8 +167,10 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
         jobs.append(DecoderJob.of(last))
     ours = VARPipeline.from_pretrained(last.output).to(torch.bfloat16)
     ours.sampling = jobs[1].settings.sampling  # which runs of before were saved without
+    asking = _asking(name)
     tokenizer = {f"tokenizer: {key}": value for key, value in _scores(jobs[0], first, ours.vqvae).items()}
-    _store(ours, name, options, jobs, tokenizer | _scores(jobs[1], second, ours.transformer, ours.vqvae))
+    scores = tokenizer | _scores(jobs[1], second, ours.transformer, ours.vqvae) | asking(ours)
+    _store(ours, name, options, jobs, scores)
     codecs: list[Job[Any]] = []
     if MODELS[name].autoencoder:
         first, *others = others
@@ -170,7 +178,8 @@ def _write(name: str, options: argparse.Namespace, commands: Sequence[argparse.N
     for each in others:
         job, theirs = DiffusionJob.of(each), DiffusionPipeline.from_pretrained(each.output).to(torch.bfloat16)
         theirs.sampling = job.settings.sampling
-        _store(theirs, name, options, [*codecs, job], _scores(job, each, theirs.unet, theirs.codec))
+        scores = _scores(job, each, theirs.unet, theirs.codec) | asking(theirs)
+        _store(theirs, name, options, [*codecs, job], scores)
 
 
 def _scores(
@@ -189,6 +198,32 @@ def _scores(
         own.load_state_dict(codec.state_dict())
     with torch.no_grad():
         return prepared.evaluation.scores(prepared.task.model.eval(), session.folder.samples / "stored.png")
+
+
+def _asking(name: str) -> "Callable[[PretrainedPipeline], dict[str, float]]":
+    """What tells how many of `ASKED` images of a model show the shape, colour and ground of the captions `asked`."""
+    from var.data import open_data
+    from var.evaluation.features.attributes import train_attributes
+    from var.evaluation.metrics.text_alignment import attributes_as_asked, text_alignment
+    from var.images import to_uint8
+
+    plan = MODELS[name]
+    if not plan.asked:
+        return lambda pipeline: {}
+    judge = train_attributes(open_data(plan.data.partition("?")[0], split="train"))
+
+    def shares(pipeline: Any) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for each, source in plan.asked.items():
+            data: Any = open_data(source, split="test", captions=True)
+            captions = data.captions[:ASKED]
+            images = pipeline(prompt=captions, seeds=range(len(captions)), output_type="pt").images
+            asked = [data.words_in(caption) for caption in captions]
+            share = text_alignment(attributes_as_asked(judge.read(to_uint8(images * 2 - 1)), asked), JUDGED)
+            found |= {f"{', '.join(JUDGED)} as asked, {each}": share} if share is not None else {}
+        return found
+
+    return shares
 
 
 def _store(

@@ -50,6 +50,20 @@ def test_the_front_matter_is_a_model_index():
     assert "pipeline_tag" not in front  # a part is no answer to a search for generators
 
 
+@pytest.mark.parametrize(
+    ("card", "asked", "task"),
+    [
+        (ModelCard(), "class_labels=[0, 1]", "unconditional-image-generation"),
+        (ModelCard(), 'prompt="a cat"', "text-to-image"),
+        (ModelCard(call='prompt="a cat", seeds=[0]'), "class_labels=[0, 1]", "text-to-image"),
+        (ModelCard(task="image-to-image"), 'prompt="a cat"', "image-to-image"),
+    ],
+)
+def test_a_pipeline_is_found_by_what_it_is_asked_for(card, asked, task):
+    front = yaml.safe_load(card_text(card, VARPipeline, "me/var", asked).split("---\n")[1])
+    assert front["pipeline_tag"] == task
+
+
 def test_without_metrics_there_is_no_model_index():
     data = HubCard(card_text(ModelCard(), VAR, "me/var")).data
     assert (data.license, data.eval_results, data.get("model-index")) == ("mit", None, None)

@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from tiny_models import assert_same_weights
 from diffusion_baseline import DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
 from var import VARPipeline
+from var.data import open_data
 from var.hub.packaged import packaged_models
 from var.recipes.decoder.presets import PRESETS as DECODERS
 from var.recipes.decoder.presets import decoder_run
@@ -104,3 +106,31 @@ def test_mistakes_are_one_line(tmp_path, capsys):
 def test_every_model_of_the_packages_is_in_the_table():
     for package in ("var", "diffusion_baseline"):
         assert {each.partition("/")[2] for each in packaged_models(package)} <= script.MODELS.keys()
+
+
+@pytest.mark.parametrize(("mistaken", "share"), [((), 1.0), (("ground",), 0.0), (("size",), 1.0)])
+def test_cards_of_models_in_words_say_how_many_images_are_as_asked(monkeypatch, mistaken, share):
+    sources = {"seen": "shapes?combinations=seen", "held out": "shapes?combinations=held-out"}
+    asked = {name: open_data(source, split="test", captions=True) for name, source in sources.items()}
+    wishes = [[data.words_in(caption) for caption in data.captions[:3]] for data in asked.values()]
+    drawn = []
+
+    class Judge:
+        """Reads what was asked for, and other words of attributes that it is mistaken about."""
+
+        def read(self, images):
+            assert (images.dtype, images.shape) == (torch.uint8, (3, 3, 32, 32))
+            wanted = wishes[len(drawn) - 1]
+            return {name: ["?" if name in mistaken else each[name] for each in wanted] for name in wanted[0]}
+
+    def pipeline(*, prompt, seeds, output_type):
+        drawn.append((prompt, [*seeds], output_type))
+        return SimpleNamespace(images=torch.rand(3, 3, 32, 32))
+
+    monkeypatch.setattr("var.evaluation.features.attributes.train_attributes", lambda data: Judge())
+    monkeypatch.setattr(script, "ASKED", 3)
+    assert script._asking("shapes-text")(pipeline) == {
+        f"shape, colour, ground as asked, {name}": share for name in asked
+    }
+    assert drawn == [(data.captions[:3], [0, 1, 2], "pt") for data in asked.values()]
+    assert script._asking("digits")(pipeline) == {}

@@ -24,13 +24,13 @@ class ModelCard:
     metrics: Mapping[str, float] = field(default_factory=dict)  # by name: {"FD-digits": 0.16}
     description: str = ""  # Markdown, below the title
     call: str = ""  # the arguments of the example's call; without, two images of what the pipeline takes
-    task: str = "unconditional-image-generation"  # the Hub's name of the task that the metrics judge
+    task: str = ""  # the Hub's name of the task that the metrics judge; without, it follows from the example's call
 
     def __post_init__(self) -> None:
         checks.fields(self)
         if not isinstance(self.metrics, Mapping):
             raise UserError(f"metrics must be numbers by name, got {self.metrics!r:.100}; give a dict")
-        for name, value in (("license", self.license), ("task", self.task)):
+        for name, value in (("license", self.license), ("task", self.task or None)):
             if value is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
                 raise UserError(f"{name} must be a name that the Hub knows, such as 'mit', got {value!r}; correct it")
         if not all(tag.strip() for tag in self.tags):
@@ -47,13 +47,14 @@ def card_text(card: ModelCard, cls: type, place: str, asked: str = "class_labels
 
     `asked` is what a call of it asks for, as Python.
     """
-    title = place.rpartition("/")[2]
-    parts = [f"---\n{_front_matter(card, cls, title)}\n---", f"# {in_markdown(title)}", _prose(card.description)]
+    title, usage = place.rpartition("/")[2], _usage(card, cls, place, asked)
+    in_words = "(prompt=" in usage
+    task = card.task or ("text-to-image" if in_words else "unconditional-image-generation")
+    parts = [f"---\n{_front_matter(card, cls, title, task)}\n---", f"# {in_markdown(title)}", _prose(card.description)]
     if card.dataset:
         terms = f", whose images are licensed {in_markdown(card.data_licence)}" if card.data_licence else ""
         parts.append(f"Trained on {in_markdown(card.dataset)}{terms}. {_prose(card.attribution or '')}".strip())
-    usage = _usage(card, cls, place, asked)
-    package = '"next-scale[text]"' if "(prompt=" in usage else "next-scale"
+    package = '"next-scale[text]"' if in_words else "next-scale"
     parts.append(f"```python\n# pip install {package}\n{usage}\n```")
     if card.metrics:
         rows = [f"| {in_markdown(name)} | {value:g} |" for name, value in card.metrics.items()]
@@ -75,12 +76,12 @@ def moved(text: str, place: str) -> str:
     return re.sub(r"^# .*$", lambda _: title, loaded, count=1, flags=re.MULTILINE)
 
 
-def _front_matter(card: ModelCard, cls: type, title: str) -> str:
+def _front_matter(card: ModelCard, cls: type, title: str, task: str) -> str:
     from huggingface_hub import EvalResult, ModelCardData
 
     results = [
         EvalResult(
-            task_type=card.task,
+            task_type=task,
             dataset_type=_slug(card.dataset or ""),
             dataset_name=shown(card.dataset or ""),
             metric_type=_slug(name),
@@ -93,7 +94,7 @@ def _front_matter(card: ModelCard, cls: type, title: str) -> str:
         library_name="next-scale",
         license=card.license,
         tags=list(dict.fromkeys(("image-generation", cls.__name__, *map(shown, card.tags)))),
-        pipeline_tag=card.task if _is_pipeline(cls) else None,
+        pipeline_tag=task if _is_pipeline(cls) else None,
         model_name=shown(title) if results else None,
         eval_results=results or None,
     )
