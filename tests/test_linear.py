@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+import pickle
 
 import pytest
 import torch
@@ -116,7 +117,9 @@ def test_a_layer_is_the_librarys_in_name_weights_and_copies() -> None:
     plain.load_state_dict(layer.state_dict())
     x = torch.randn(7, 5)
     torch.testing.assert_close(layer(x), plain(x))
-    assert torch.equal(copy.deepcopy(layer)(x), layer(x))
+    assert repr(layer) == repr(plain)
+    for copied in (copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))):
+        assert torch.equal(copied(x), layer(x))
 
 
 def test_recomputing_in_the_backward_pass_changes_nothing() -> None:
@@ -135,3 +138,54 @@ def test_its_operations_are_counted_as_those_of_the_library() -> None:
             layer(torch.randn(2, 7, 5, requires_grad=True)).sum().backward()
         counts.append(counter.get_total_flops())
     assert counts == [6 * 14 * 5 * 6] * 2
+
+
+def test_a_frozen_layer_keeps_no_input_for_the_backward_pass() -> None:
+    layer, x = Linear(5, 6).requires_grad_(False), torch.randn(7, 5, requires_grad=True)
+    kept: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda each: kept.append(each.data_ptr()) or each, lambda each: each):
+        y = layer(x)
+    assert x.data_ptr() not in kept
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, layer.weight.sum(0).expand(7, 5))
+
+
+def test_gradients_have_gradients() -> None:
+    """Of the input and of all weights, as a penalty of gradients needs them."""
+    torch.manual_seed(0)
+    ours = nn.Sequential(Linear(5, 6), nn.Tanh(), Linear(6, 1))
+    plain = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 1))
+    plain.load_state_dict(ours.state_dict())
+    found = []
+    for network in (ours, plain):
+        x = torch.linspace(-1, 1, 15).view(3, 5).requires_grad_()
+        (gradient,) = torch.autograd.grad(network(x).sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+        found.append([x.grad, *(weight.grad for weight in network.parameters())])
+    for mine, theirs in zip(*found, strict=True):
+        assert (mine is None) == (theirs is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, theirs)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")  # torch's own, of its rules
+def test_transforms_of_functions_are_the_librarys(calls: list[None]) -> None:
+    layer = Linear(5, 6)
+    x, step = torch.randn(2, 7, 5), torch.randn(2, 7, 5)
+    _, along = torch.func.jvp(layer, (x,), (step,))
+    torch.testing.assert_close(along, step @ layer.weight.T)
+    torch.testing.assert_close(torch.func.vmap(layer)(x), x @ layer.weight.T + layer.bias)
+    with torch.autograd.forward_ad.dual_level():
+        dual = torch.autograd.forward_ad.make_dual(x, step)
+        torch.testing.assert_close(torch.autograd.forward_ad.unpack_dual(layer(dual)).tangent, along)
+    assert not calls
+
+
+@pytest.mark.filterwarnings("ignore:TF32 acceleration on top of oneDNN:UserWarning")  # of the switch
+def test_a_compiler_sees_the_library_and_the_switch_of_torch_is_heeded(calls: list[None]) -> None:
+    x, weight = torch.randn(7, 5), torch.randn(6, 5)
+    compiled = torch.compile(inspect.unwrap(linear), backend="eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x, weight), x @ weight.T)
+    with torch.backends.mkldnn.flags(enabled=False):
+        linear(x, weight)
+    assert not calls

@@ -7,14 +7,14 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
+from torch.autograd import forward_ad
 
 
 class Linear(nn.Linear):
     """`torch.nn.Linear`, which in float32 on a CPU calls oneDNN where torch has it.
 
     Torch's own layer calls MKL, which leaves instructions of other makers' CPUs unused: 100 GFLOP/s for 235 on an EPYC
-    with AVX-512.
+    with AVX-512. CPUs of other kinds were not measured.
     """
 
     def forward(self, input: Float[Tensor, "*rows in_"]) -> Float[Tensor, "*rows out"]:
@@ -27,17 +27,27 @@ def linear(
 ) -> Float[Tensor, "*rows out"]:
     """The output x W^T + b: `torch.nn.functional.linear`, by the kernel of `Linear`.
 
-    Under a compiler, under autocast, elsewhere than on a CPU, and for other tensors than torch's own, it is the
-    library's.
+    Under a compiler, autocast, `torch.func` and forward-mode differentiation, elsewhere than on a CPU, for other
+    tensors than torch's own, and where `torch.backends.mkldnn` is switched off, it is the library's.
     """
-    plain = type(x) is Tensor and type(weight) in (Tensor, nn.Parameter) and not torch.compiler.is_compiling()
-    ours = plain and x.dtype == weight.dtype == torch.float32 and x.device.type == "cpu" and has_kernel(weight)
-    fits = x.numel() > 0 and x.shape[-1:] == weight.shape[1:]  # the kernel knows no empty batch, and tells no shapes
-    if not (ours and fits) or torch.is_autocast_enabled("cpu"):
+    if torch.compiler.is_compiling() or _transformed() or not _by_kernel(x, weight, bias):
         return F.linear(x, weight, bias)
     if torch.is_grad_enabled():
         return _Product.apply(x, weight, bias)
     return product(x, weight, bias)
+
+
+def _by_kernel(x: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+    """Whether the kernel takes these: it knows no empty batch, and tells nothing of shapes that do not fit."""
+    given = (x, weight) if bias is None else (x, weight, bias)
+    ours = all(type(each) in (Tensor, nn.Parameter) and each.layout == torch.strided for each in given)
+    ours = ours and x.device.type == "cpu" and all(each.dtype == torch.float32 for each in given) and has_kernel(weight)
+    return ours and x.numel() > 0 and x.shape[-1:] == weight.shape[1:] and not torch.is_autocast_enabled("cpu")
+
+
+def _transformed() -> bool:
+    """Whether `torch.func` or forward-mode differentiation is at work, of which torch tells in private only."""
+    return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", how: str = "") -> Tensor:
@@ -51,6 +61,7 @@ def has_kernel(weight: Tensor) -> bool:
         weight.device.type == "cpu"
         and weight.dtype in (torch.float32, torch.bfloat16)
         and torch.backends.mkldnn.is_available()
+        and torch.backends.mkldnn.enabled
         and hasattr(torch.ops.mkldnn, "_linear_pointwise")
         and hasattr(torch.ops.mkldnn, "_reorder_linear_weight")
     )
@@ -67,21 +78,21 @@ def kernel_flops() -> dict[Any, Callable[..., int]]:
 
 
 class _Product(torch.autograd.Function):
-    """The layer with its gradients, which are products of the same kind."""
+    """The layer with its gradients, which are products of the same kind and have gradients again."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        ctx.save_for_backward(x, weight)
+        of_x, of_weight, _ = ctx.needs_input_grad
+        ctx.save_for_backward(x if of_weight else None, weight if of_x else None)  # frozen weights keep no input
+        ctx.shape = x.shape
         return product(x, weight, bias)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # pyright: ignore[reportIncompatibleMethodOverride]
         x, weight = ctx.saved_tensors
-        rows = gradient.reshape(-1, weight.shape[0])
-        of_x, of_weight, of_bias = ctx.needs_input_grad
+        rows = gradient.reshape(-1, gradient.shape[-1])
         return (
-            product(rows, weight.mT).view_as(x) if of_x else None,
-            product(rows.mT, x.reshape(-1, weight.shape[1]).mT) if of_weight else None,
-            rows.sum(dim=0) if of_bias else None,
+            None if weight is None else linear(rows, weight.mT).view(ctx.shape),
+            None if x is None else linear(rows.mT, x.reshape(-1, x.shape[-1]).mT),
+            rows.sum(dim=0) if ctx.needs_input_grad[2] else None,
         )
