@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from tqdm.auto import tqdm
 
 from comparison.contenders import Setting
@@ -21,7 +20,7 @@ from comparison.schedule import Place
 from comparison.settings import Comparison
 from comparison.stages import Stage
 from comparison.training import load_pipeline
-from var.linear import kernel_flops
+from var.runs.cost import Operations
 
 FEW, MANY = 2, 10
 """Steps that are timed of a sampler of more than `MANY`, where all its steps are alike."""
@@ -162,6 +161,6 @@ def _in_turn(clocked: Clocked, drawn: Mapping[Setting, Asked], repeats: int) -> 
 
 def sampling_flops(pipeline: Any, setting: Setting, wanted: Asked) -> int:
     """Operations to draw one image, of matrix products and convolutions; a multiply-add counts as two."""
-    with torch.inference_mode(), FlopCounterMode(display=False, custom_mapping=kernel_flops()) as counter:
+    with torch.inference_mode(), Operations() as counter:
         draw(pipeline, setting, wanted.rows(torch.arange(1)), seed=0)
     return counter.get_total_flops()

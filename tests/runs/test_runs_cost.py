@@ -7,7 +7,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from var.runs.cost import Cost, cost_of
+from var.linear import Linear
+from var.runs.cost import Cost, Operations, cost_of
 
 
 def linear_pair():
@@ -68,3 +69,16 @@ def test_the_flops_are_those_that_pytorch_counts_on_real_tensors():
         same = Net()
     cost = cost_of(same, lambda: same(torch.zeros(2, 3, 6, 6, device="meta")))
     assert cost.flops == pytest.approx(counter.get_total_flops(), rel=0.01)
+
+
+@pytest.mark.parametrize(("kind", "products"), [(nn.Linear, 3), (Linear, 4)])
+def test_a_penalty_of_gradients_at_the_input_is_counted(kind, products):
+    """Forward, the gradient at the input, and what the penalty asks of the weights; torch's account of modules fails.
+
+    A function of Python computes the gradient of its weights as well, though only that of the input is asked for.
+    """
+    layer, x = kind(4, 3, bias=False), torch.ones(2, 4, requires_grad=True)
+    with Operations() as counter:
+        (gradient,) = torch.autograd.grad(layer(x).sum(), x, create_graph=True)
+        gradient.square().sum().backward()
+    assert counter.get_total_flops() == products * (2 * 2 * 4 * 3)

@@ -16,6 +16,7 @@ from var.conditions import Condition
 from var.data import ArrayData
 from var.errors import UserError
 from var.recipes.vqvae.gan_losses import generator_loss
+from var.runs.cost import training_flops
 from var.training import TrainingConfig, train
 
 SIZE = {"channels": 1, "height": 4, "width": 4, "num_classes": 3, "levels": 5}
@@ -198,6 +199,7 @@ def test_gan_task_trains_both(loss):
     moved = [not torch.equal(*pair) for pair in zip(before, after, strict=True)]
     # But for the critic's last bias, which changes no difference of judgements.
     assert moved[:-1] == [True] * (len(moved) - 1)
+    assert training_flops(task, data, TrainingConfig(steps=3, batch_size=4)) > 0
 
 
 def test_the_critic_begins_by_the_seed_alone():

@@ -1,6 +1,7 @@
 """What a training step costs: planned on the meta device, where tensors have shapes and no data, or counted."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,7 +70,7 @@ def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
     batch = next(iter(batches(data, config.batch_size, seed=0))).to(device)
     generator = keyed_generator("flops", device=device)
     period = task.period if isinstance(task, PeriodicTask) else 1
-    with FlopCounterMode(display=False, custom_mapping=kernel_flops()) as counter:
+    with Operations() as counter:
         for step in range(period):
             if isinstance(task, SteppedTask):
                 task.begin_step(config.steps // 2 + step)
@@ -79,6 +80,24 @@ def training_flops(task: Task, data: ImageData, config: TrainingConfig) -> int:
             if isinstance(task, AdversarialTask) and (opponent := task.opponent) is not None and not waits:
                 task.opponent_loss(opponent.to(device), batch, generator)[0].backward()
     return (counter.get_total_flops() // period + optimizer_flops(task.model, config)) * config.steps
+
+
+class Operations(FlopCounterMode):
+    """Torch's counter on real tensors, which knows the kernel of `var.linear`, and keeps no account of modules.
+
+    Its hooks for that fail where a gradient is asked for at the input of a module, as penalties of gradients do.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(display=False, custom_mapping=kernel_flops())
+        self.mod_tracker: Any = _NoModules()
+
+
+class _NoModules(AbstractContextManager[None]):
+    parents = frozenset(("Global",))
+
+    def __exit__(self, *_: object) -> None:
+        pass
 
 
 class FusedAttention(TorchFunctionMode):
