@@ -10,6 +10,7 @@ from comparison.families.model import ImageConfig
 from var.autoencoder import AutoencoderConfig
 from var.autoencoder.networks import Decoder
 from var.conditions import ClassEmbedding, Shown
+from var.linear import Linear
 
 SMALLEST = 4
 """Side in pixels of the map at which halving ends."""
@@ -50,7 +51,7 @@ class LabelledDecoder(nn.Module):
         super().__init__()
         self.label = ClassEmbedding(num_classes, LABEL)
         self.shape = latent_shape(config)
-        self.first = nn.Linear(vector + LABEL, math.prod(self.shape))
+        self.first = Linear(vector + LABEL, math.prod(self.shape))
         self.decoder = Decoder(config)
 
     def forward(self, vectors: Float[Tensor, "batch vector"], shown: Shown) -> Float[Tensor, "batch c h w"]:

@@ -20,6 +20,7 @@ from comparison.families.model import FamilyNetwork, ImageConfig, Sampling, norm
 from var import checks
 from var.conditions import ClassEmbedding, Shown
 from var.data.batches import Batch
+from var.linear import Linear
 from var.randomness import keyed_global_stream
 from var.recipes.vqvae.diffaugment import Policy, diff_augment
 from var.recipes.vqvae.gan_losses import discriminator_loss, generator_loss, r1_penalty
@@ -58,8 +59,8 @@ class GAN(FamilyNetwork):
         self.config = config
         self.label = ClassEmbedding(config.num_classes, LABEL)
         widths = [config.latent + LABEL, *[config.hidden] * config.layers]
-        body = [(nn.Linear(*pair), nn.LayerNorm(pair[1]), nn.SiLU()) for pair in pairwise(widths)]
-        last = nn.Linear(config.hidden, math.prod(config.shape))
+        body = [(Linear(*pair), nn.LayerNorm(pair[1]), nn.SiLU()) for pair in pairwise(widths)]
+        last = Linear(config.hidden, math.prod(config.shape))
         self.body = nn.Sequential(*chain.from_iterable(body), last, nn.Tanh(), nn.Unflatten(1, config.shape))
 
     def forward(self, noise: Float[Tensor, "batch latent"], shown: Shown) -> Float[Tensor, "batch c h w"]:  # pyright: ignore
@@ -80,9 +81,9 @@ class Critic(nn.Module):
         super().__init__()
         self.label = ClassEmbedding(config.num_classes, config.hidden)
         widths = [math.prod(config.shape), *[config.hidden] * config.layers]
-        body = [(nn.Linear(*pair), nn.LeakyReLU(0.2)) for pair in pairwise(widths)]
+        body = [(Linear(*pair), nn.LeakyReLU(0.2)) for pair in pairwise(widths)]
         self.body = nn.Sequential(nn.Flatten(), *chain.from_iterable(body))
-        self.last = nn.Linear(config.hidden, 1)
+        self.last = Linear(config.hidden, 1)
 
     def forward(self, images: Float[Tensor, "batch c h w"], shown: Shown) -> Float[Tensor, "batch places"]:
         """Logits of "real", one of each image."""

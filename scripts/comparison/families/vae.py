@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int64
-from torch import Generator, Tensor, nn
+from torch import Generator, Tensor
 
 from comparison.families.decoding import LABEL, LabelledDecoder, latent_shape, layout
 from comparison.families.family import Family, trained
@@ -17,6 +17,7 @@ from var import checks
 from var.autoencoder.model import gaussian_kl
 from var.autoencoder.networks import Encoder
 from var.conditions import ClassEmbedding, Condition, Shown
+from var.linear import Linear
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,7 +44,7 @@ class VAE(FamilyNetwork):
         plan = layout(config, config.base_channels)
         self.encoder = Encoder(plan)
         self.label = ClassEmbedding(config.num_classes, LABEL)
-        self.posterior = nn.Linear(math.prod(latent_shape(plan)) + LABEL, 2 * config.latent)
+        self.posterior = Linear(math.prod(latent_shape(plan)) + LABEL, 2 * config.latent)
         self.decoder = LabelledDecoder(
             replace(plan, in_channels=2 * config.channels), config.latent, config.num_classes
         )
