@@ -12,7 +12,7 @@ from var.evaluation.features.classifier import ClassifierConfig
 from var.runs.evaluation import data_name, judge_config
 
 # Changes whenever the same settings would give other numbers, so that nothing older is reused.
-CODE_VERSION = 4
+CODE_VERSION = 5
 
 USUAL_PRESET = "shapes-32"
 """Of data that no preset is called after: small models for small colour pictures."""
