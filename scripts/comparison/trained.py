@@ -27,16 +27,16 @@ from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dic
 def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool = False) -> Comparison:
     """The comparison of trained models, one of a family, judged by the data `reference`.
 
-    A model that comes along, "next-scale/NAME", is compared with its twin of the other package. Raises `UserError` for
-    folders that hold no pipeline, for two of one family, and for models whose images or classes are not those of the
-    data.
+    A model that comes along, "next-scale/NAME", stands for those of both packages, but for one of whose family another
+    is named. Raises `UserError` for folders that hold no pipeline, for two of one family, and for models whose images
+    or classes are not those of the data.
     """
     if reference is None:
         raise UserError(
             f"trained models are judged by real images, got none for {listed(runs, 3)}; add --reference DATA"
         )
     found: dict[str, tuple[str, Any, Any]] = {}
-    for source in [folder for named in runs for folder in _folders(named)]:
+    for source in _folders(runs):
         contender = family_of(source)
         if contender.key in found:
             raise UserError(
@@ -70,11 +70,20 @@ def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool
     return judged(data, models, equal="nothing: the models were trained elsewhere")
 
 
-def _folders(named: str) -> list[str]:
-    """The folder that is named, or those in which the packages have a model of that name."""
+def _folders(runs: Sequence[str]) -> list[str]:
+    """The folders of the runs, and those in which the packages have the models that are named."""
     packages = dict.fromkeys(each.pipeline.package for each in CONTENDERS.values())  # pyright: ignore[reportAttributeAccessIssue]
-    found = [str(models[named]) for package in packages if named in (models := packaged_models(package))]
-    return found or [named]
+    along: dict[str, list[str]] = {}
+    for named in runs:
+        here = expanded(named).exists()
+        twins = [] if here else [models.get(named) for models in map(packaged_models, packages)]
+        along[named] = [str(folder) for folder in twins if folder]
+    others = {family_of(named).key for named in runs if not along[named]}
+
+    def meant(twins: list[str]) -> list[str]:
+        return [each for each in twins if family_of(each).key not in others] or twins
+
+    return [folder for named in runs for folder in meant(along[named]) or [named]]
 
 
 def _training_images(data: DataSet, shape: tuple[int, int, int]) -> ImageData:

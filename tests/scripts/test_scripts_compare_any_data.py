@@ -278,12 +278,25 @@ class TestTrained:
         again, _ = load_trained(CONTENDERS["var"], str(run))
         assert torch.equal(again.transformer.position, pipeline.transformer.position)
 
-    def test_a_model_that_comes_along_is_compared_with_its_twin(self):
+    def test_a_model_that_comes_along_is_compared_with_its_twin(self, tmp_path, monkeypatch):
         plan = comparison_of(["next-scale/digits"], "digits")
         assert [(key, Path(model.trained).parts[-3:]) for key, model in plan.models.items()] == [
             ("var", ("var", "models", "digits")),
             ("diffusion", ("diffusion_baseline", "models", "digits")),
         ]
+        assert [*plan.models] == ["var", "diffusion"]
+        own = VARPipeline.from_pretrained("next-scale/digits")
+        own.save_pretrained(tmp_path / "own")
+        plan = comparison_of(["next-scale/digits", str(tmp_path / "own")], "digits")  # its twin alone is meant
+        assert {key: Path(model.trained).name for key, model in plan.models.items()} == {
+            "var": "own", "diffusion": "digits"
+        }  # fmt: skip
+        with pytest.raises(UserError, match="one model of each family"):
+            comparison_of(["next-scale/digits", "next-scale/emoji"], "digits")
+        # A folder comes first, as wherever models are named.
+        monkeypatch.chdir(tmp_path)
+        own.save_pretrained(tmp_path / "next-scale" / "digits")
+        assert [*comparison_of(["next-scale/digits"], "digits").models] == ["var"]
         with pytest.raises(UserError, match=r"got 'next-scale/none' without .*comes along, next-scale/digits, "):
             comparison_of(["next-scale/none"], "digits")
 
