@@ -74,6 +74,20 @@ def test_what_a_run_has_nothing_of_is_not_called_looked_at(planted):
     assert "not looked at: cache (no tokens were kept)" in report.text()
 
 
+def test_why_a_subject_is_left_out(planted, monkeypatch):
+    monkeypatch.setattr("var.doctor.labels.FEWEST", 10_000)
+    assert examine(planted, **QUIET).left_out == {"labels": "fewer than 10000 images"}
+    strange = examine(planted, **QUIET, data=shuffled_digits()).left_out
+    assert strange["cache"] == "the data are not those of the training"
+    (planted / "finished.json").unlink()
+    shutil.rmtree(planted / "transformer")
+    assert examine(planted, **QUIET).left_out["likelihood"] == "no transformer"
+    shutil.rmtree(planted / "vqvae")
+    left = examine(planted, **QUIET).left_out
+    assert {left[name] for name in ("codebook", "cache")} == {"no tokenizer"}
+    assert left["tokenizer"] == "none is there"
+
+
 def test_what_stands_on_a_fault_is_not_looked_at(planted):
     (planted / "vqvae" / "model.safetensors").write_bytes(b"")
     report = examine(planted, **QUIET)

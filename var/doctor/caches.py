@@ -31,7 +31,7 @@ def look_at_cache(patient: Patient) -> Iterator[Finding]:
     if not patient.settings.tokens.cached or not folder.exists():
         raise NothingThereError("no tokens were kept")
     if not patient.same_data:
-        raise NothingThereError("the data are others")
+        raise NothingThereError("the data are not those of the training")
     settings = patient.settings
     how: Any = {"variants": settings.tokens.variants, "temperature": settings.tokens.temperature}
     how |= {"seed": settings.training.seed, "augment": settings.data.augmentation()}

@@ -40,9 +40,10 @@ def look_at_labels(patient: Patient) -> Iterator[Finding]:
     """Whether images of one class are alike, and whether their own class makes their tokens likelier."""
     data, told = patient.data, patient.facts["data"]
     same = patient.same_data
-    if same and (len(data.classes) < 2 or len(data) < FEWEST):
-        raise NothingThereError("one class" if len(data.classes) < 2 else f"fewer than {FEWEST} images")
-    if len(data.classes) > 1 and len(data) >= FEWEST:
+    few = "no two classes" if len(data.classes) < 2 else f"fewer than {FEWEST} images" if len(data) < FEWEST else ""
+    if few and same:
+        raise NothingThereError(few)
+    if not few:
         if not _labels_tell(patient, data):
             yield _wrong(
                 "the labels say nothing about the images: they are shuffled, or belong to others",

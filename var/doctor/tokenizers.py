@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 
 from var.doctor.patient import BATCH, Patient
-from var.doctor.report import Finding
+from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.foreign.documents import read_json
 from var.recipes.transformer.token_cache_files import MANIFEST, tokenizer_digest
@@ -33,7 +33,7 @@ def look_at_tokenizer(patient: Patient) -> Iterator[Finding]:
             measured=f"no {patient.folder.path / 'vqvae'}" if patient.kind == "transformer" else "none was saved yet",
             remedy="finish the run" + (", or name the tokenizer by --vqvae" if patient.kind == "transformer" else ""),
         )
-        return
+        raise NothingThereError("none is there")
     found = tokenizer_digest(tokenizer)
     for name, told in (("the run", patient.facts.get("tokenizer")), ("its token cache", _of_cache(patient))):
         if told not in (None, found):
