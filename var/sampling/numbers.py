@@ -57,6 +57,9 @@ class UnknownArgumentError(UserError):
         super().__init__(f"unknown argument {name!r} of a call; {suggestion(name, known)}")
         self.name, self.known = name, known
 
+    def __reduce__(self) -> tuple[type, tuple[str, Collection[str]]]:
+        return type(self), (self.name, self.known)  # as a pool of processes hands it over
+
 
 def calling(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`method`, which passes arguments on to a call; for one that is unknown there it suggests its own, too."""
