@@ -48,7 +48,7 @@ def card_text(card: ModelCard, cls: type, place: str, asked: str = "class_labels
     `asked` is what a call of it asks for, as Python.
     """
     title, usage = place.rpartition("/")[2], _usage(card, cls, place, asked)
-    in_words = "(prompt=" in usage
+    in_words = _is_pipeline(cls) and re.search(r"\bprompt=", card.call or asked) is not None
     task = card.task or ("text-to-image" if in_words else "unconditional-image-generation")
     parts = [f"---\n{_front_matter(card, cls, title, task)}\n---", f"# {in_markdown(title)}", _prose(card.description)]
     if card.dataset:
