@@ -1,5 +1,7 @@
 """Edits, variations and upscaling: which tokens are the input's, calls without images, and what is refused."""
 
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -213,6 +215,13 @@ WRONG = [
     ({"mask": np.zeros((6, 6), bool)}, "unknown argument 'mask' of a call; did you mean 'masks'"),
     ({"keep_pixel": True}, "unknown argument 'keep_pixel' of a call; did you mean 'keep_pixels'"),
 ]
+
+
+def test_an_unknown_argument_is_told_between_processes(pipe):
+    with pytest.raises(UserError) as caught:
+        pipe.variations(images(), keep_scales=1, keep_scalse=2)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+    assert "did you mean 'keep_scale' or 'keep_scales'" in str(caught.value)
 
 
 @pytest.mark.usefixtures("_untyped")

@@ -56,6 +56,7 @@ def test_the_front_matter_is_a_model_index():
         (ModelCard(), "class_labels=[0, 1]", "unconditional-image-generation"),
         (ModelCard(), 'prompt="a cat"', "text-to-image"),
         (ModelCard(call='prompt="a cat", seeds=[0]'), "class_labels=[0, 1]", "text-to-image"),
+        (ModelCard(call='seeds=[0], prompt="a cat"'), "class_labels=[0, 1]", "text-to-image"),
         (ModelCard(task="image-to-image"), 'prompt="a cat"', "image-to-image"),
     ],
 )
