@@ -63,7 +63,7 @@ class UnknownArgumentError(UserError):
 
 def calling(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     """`method`, which passes arguments on to a call; for one that is unknown there it suggests its own, too."""
-    own = {name for name, each in signature(method).parameters.items() if each.kind is not each.VAR_KEYWORD} - {"self"}
+    own = {name for name, each in signature(method).parameters.items() if not str(each).startswith("**")} - {"self"}
 
     @wraps(method)
     def called(*args: Arguments.args, **keywords: Arguments.kwargs) -> Result:
