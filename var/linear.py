@@ -50,9 +50,9 @@ def _transformed() -> bool:
     return torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
 
 
-def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", how: str = "") -> Tensor:
-    """`activation` of x W^T + b by oneDNN's kernel; `how` is GELU's approximation."""
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], how)
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", kind: str = "") -> Tensor:
+    """The `activation` of x W^T + b by oneDNN's kernel, of GELU the `kind` that torch calls "none" or "tanh"."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], kind)
 
 
 def has_kernel(weight: Tensor) -> bool:

@@ -130,7 +130,7 @@ def test_cards_of_models_in_words_say_how_many_images_are_as_asked(monkeypatch, 
     monkeypatch.setattr("var.evaluation.features.attributes.train_attributes", lambda data: Judge())
     monkeypatch.setattr(script, "ASKED", 3)
     assert script._asking("shapes-text")(pipeline) == {
-        f"shape, colour, ground as asked, {name}": share for name in asked
+        f"text_alignment, {name}{kind}": share for name in asked for kind in ("", ", real images")
     }
     assert drawn == [(data.captions[:3], [0, 1, 2], "pt") for data in asked.values()]
     assert script._asking("digits")(pipeline) == {}
