@@ -118,7 +118,7 @@ _SHAPES_TEXT_32 = replace(
 # codes (`output`); drawn as below 4.2 and 2.6. With images moved by up to a pixel and 8 variants it is 1.8 after the
 # decoder has met drawn tokens, as with these, and samples are farther from training images than others are (.39). In
 # several passes that are told neighbours guided samples are farther (1.96 for 1.74, 2.17 for 1.85) and others nearer.
-# Learnt from 24 of the 64 last tokens in most steps, in as many seconds, it is 1.75 where it was 1.92 (three seeds).
+# Learnt from 24 of the 64 last tokens in most steps, in as many seconds, it is 1.72 where it was 1.92 (three seeds).
 _EMOJI_32 = replace(
     _SHAPES_32,
     data=DataSettings(),  # letters, keycaps and flags are no mirror images
