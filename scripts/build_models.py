@@ -28,10 +28,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[1]
 MOST = 12_000_000
 """Bytes of all models together: a wheel is downloaded by many."""
-ASKED = 240
-"""Images of each kind of captions, of models that are asked in words."""
-JUDGED = ("shape", "colour", "ground")
-"""Attributes that have to be as asked."""
+ASKED, JUDGED = 240, ("shape", "colour", "ground")
+"""Images of each kind of captions, of models that are asked in words, and the attributes that have to be as asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
