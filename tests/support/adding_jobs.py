@@ -1,13 +1,14 @@
 """Jobs for the comparison's schedule that only add numbers, and a process that carries them out."""
 
 import json
-import multiprocessing
 import os
 import signal
 import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+
+from processes import fork_from_here
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 
@@ -42,7 +43,7 @@ def lingering(folder):
     sys.path.append(SCRIPTS)
     from comparison import schedule
 
-    schedule.start_server = lambda: multiprocessing.get_context("fork")  # all that is needed is imported here
+    fork_from_here()
     Path(folder).mkdir()
     schedule.carry_out([schedule.Job("long", linger)], schedule.Place(root=Path(folder), plan="plan", device="cpu"))
 
@@ -50,12 +51,11 @@ def lingering(folder):
 def carried_out(folder, report):
     """Carry out jobs of which one fails or dies, then all twice; the errors and the stages go to the file `report`."""
     sys.path.append(SCRIPTS)
-    from comparison import schedule
     from comparison.schedule import Job, Place, carry_out
 
     from var.errors import UserError
 
-    schedule.start_server = lambda: multiprocessing.get_context("fork")  # all that is needed is imported here
+    fork_from_here()
     place = Place(root=Path(folder), plan="plan", device="cpu")
     jobs = [Job("last", add, ("left", "right")), Job("left", add, ("first",)), Job("right", fail), Job("first", add)]
     try:

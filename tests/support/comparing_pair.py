@@ -1,12 +1,12 @@
 """What each of two processes of a launcher does in a comparison: a training together, other stages dealt out."""
 
 import json
-import multiprocessing
 import os
 import sys
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
+
+from processes import fork_from_here
 
 SCRIPTS = str(Path(__file__).parents[2] / "scripts")
 
@@ -51,10 +51,7 @@ def whole(folder):
     import tiny_comparison
 
     sys.path.append(SCRIPTS)
-    from comparison import schedule
-
-    tiny_comparison.fork_from_here()
-    schedule._start_worker = partial(_start_afresh, schedule._start_worker)
+    fork_from_here()
     usual = tiny_comparison.tiny
     tiny_comparison.tiny = lambda plan: replace(usual(plan), generation_seeds=1)
     right = ["digits", "--models", "diffusion", "--device", "cpu", "--output", f"{folder}/report"]
@@ -62,22 +59,14 @@ def whole(folder):
     (Path(folder) / f"codes-{os.environ['RANK']}.json").write_text(json.dumps(codes))
 
 
-def _start_afresh(start, device):
-    """What the processes of this one do at their start; those of users are not forked from one of a group."""
-    from accelerate.state import AcceleratorState
-
-    AcceleratorState._reset_state(reset_partial_state=True)
-    start(device)
-
-
 def as_one_of_two(folder):
     """Writes what this process had in the end, and the error that it met."""
     sys.path.append(SCRIPTS)
     from comparison import schedule
 
+    fork_from_here()
+    schedule.start_server()
     rank, place = os.environ["RANK"], tiny_place(folder)
-    # What the processes of this one need is imported here.
-    schedule.start_server = lambda: multiprocessing.get_context("fork")
     jobs = [schedule.Job(name, note, needs, (name,)) for name, needs in (("c", ("a", "b")), ("a", ()), ("b", ()))]
     stages = schedule.carry_out([*jobs, tokenizer(place)], place)
     told = {"stages": {name: asdict(stage) for name, stage in stages.items()}, "main": place.from_main(lambda: rank)}

@@ -4,6 +4,7 @@ Run as a program, this is that process: it forks for every line of JSON on its s
 """
 
 import contextlib
+import faulthandler
 import gc
 import importlib
 import json
@@ -11,7 +12,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from multiprocessing import forkserver, util
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -30,20 +33,20 @@ class Forker:
             text=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         )
-        self._running = set()
+        self._running = {}  # processes, and the files of their output
 
     def start(self, function, log, *arguments, environment=None, **named):
         """The process number of `function(*arguments, **named)`; `log` is the file of its output."""
         plain = {"arguments": arguments, "named": named, "environment": environment or {}, "log": str(log)}
         pid = self._ask(function=function, **plain)
-        self._running.add(pid)
+        self._running[pid] = Path(log)
         return pid
 
     def poll(self, pid):
         """The exit status of a process, negative for a signal; None while it runs."""
         status = self._ask(poll=pid)
         if status is not None:
-            self._running.discard(pid)
+            self._running.pop(pid, None)
         return status
 
     def wait(self, pid, seconds=120):
@@ -51,8 +54,8 @@ class Forker:
         until = time.monotonic() + seconds
         while (status := self.poll(pid)) is None:
             if time.monotonic() > until:
-                os.kill(pid, signal.SIGKILL)
-                raise TimeoutError(f"process {pid} did not end within {seconds} s")
+                told = self._ended_by_force()
+                raise TimeoutError(f"process {pid} did not end within {seconds} s; all that ran:\n{told}")
             time.sleep(0.01)
         return status
 
@@ -62,6 +65,19 @@ class Forker:
         text = Path(log).read_text()
         assert status == 0, text
         return text
+
+    def _ended_by_force(self):
+        """The output of all that runs, to whose end each process and those of its own write where they are."""
+        for pid in self._running:
+            for each in (pid, *_descendants(pid)):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGUSR1)
+        time.sleep(1)
+        for pid in self._running:
+            for each in (*_descendants(pid), pid):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(each, signal.SIGKILL)
+        return "\n".join(f"process {pid}:\n{log.read_text()}" for pid, log in self._running.items())
 
     def close(self):
         """End what still runs."""
@@ -91,6 +107,41 @@ def start_pair(forker, function, log, **arguments):
         group |= {"TORCHELASTIC_RESTART_COUNT": 0}
         pids.append(forker.start(function, f"{log}-{rank}", environment=group, **arguments))
     return [forker.wait(pid) for pid in pids], store
+
+
+def _descendants(pid):
+    """The processes that a process started, and those that they started."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = [pid]
+    for each in found:  # which grows meanwhile
+        found += [child for child, parent in parents.items() if parent == each]
+    return found[1:]
+
+
+def fork_from_here():
+    """Let the server that multiprocessing forks from be forked from this process, which has imported torch.
+
+    It has no other threads then, as that of users has none, if it is started before a group of processes is.
+    """
+    util.spawnv_passfds = _forked
+
+
+def _forked(path, command, kept):
+    """The number of a process that does what `python -c` is told to; all its files but `kept` are closed."""
+    if (pid := os.fork()) == 0:
+        try:
+            forkserver._forkserver._lock = threading.Lock()  # which is held at this moment
+            for file in map(int, os.listdir("/proc/self/fd")):
+                if file > 2 and file not in kept:
+                    with contextlib.suppress(OSError):
+                        os.close(file)
+            exec(command[-1], {"__name__": "__main__"})
+        finally:
+            os._exit(0)
+    return pid
 
 
 def is_running(pid):
@@ -183,6 +234,7 @@ def _serve():
 
 def _work(request):
     status = 1
+    faulthandler.register(signal.SIGUSR1)  # whoever waits for too long asks where all threads are
     try:
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         null = os.open(os.devnull, os.O_RDONLY)

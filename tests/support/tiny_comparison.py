@@ -1,7 +1,6 @@
 """`scripts/compare.py` with hardly any training, of tiny networks, and few samples: of the digits, or of other data."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import sys
@@ -9,7 +8,7 @@ from dataclasses import replace
 from multiprocessing import forkserver
 from pathlib import Path
 
-from processes import run_script
+from processes import fork_from_here, run_script
 
 from var.training.checkpoints import CheckpointWriter
 
@@ -113,13 +112,6 @@ def forked(output, *arguments, killed=False, server=False):
         fork_from_here()
     with open(output, "w") as file, contextlib.redirect_stdout(file):
         sys.exit(main(arguments))
-
-
-def fork_from_here():
-    """Let this process, which has imported torch, be the one that others are forked from."""
-    fork = multiprocessing.get_context("fork")
-    multiprocessing.get_context = lambda kind: fork
-    forkserver.ensure_running = lambda: None
 
 
 def _kill_after(owner, name):
