@@ -2,10 +2,10 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| digits, shapes-32 | yes, on a CPU; docs/results.md has the results | found here |
 | shapes-text-32 | yes, on a CPU, for 17 minutes: too little, outlines are rough | partly found here |
 | shapes-text-latent-32 | yes, for 14 minutes with its autoencoder: better, and still too little | partly found here |
-| emoji-32 | yes, on a CPU; the README has the results | those of shapes-32; guidance chosen on validation images |
+| emoji-32 | yes, on a CPU; docs/results.md has the results | those of shapes-32; guidance chosen on validation images |
 | shapes-latent-32 | a few hundred steps | those of shapes-32 |
 | digits-latent, emoji-latent-32 | no | those of digits and of emoji-32 |
 | shapes-super-32 | no | those of shapes-32 |

@@ -62,24 +62,28 @@ def _study(options: argparse.Namespace) -> None:
 
 def _laws(rungs: "Sequence[Rung]") -> "tuple[dict[str, PowerLaw], dict[str, str]]":
     """The laws by name, and why one of them is missing; raises `UserError` for rungs whose losses do not compare."""
-    from scaling.power_law import fit_power_law, frontier
+    from scaling.power_law import NoLawError, fit_power_law, frontier
 
     if other := next((rung for rung in rungs if rung.origin != rungs[0].origin), None):
         raise UserError(
             f"runs must be of one tokenizer and one data set, whose losses alone compare, got others in {rungs[0].run} "
             f"and {other.run}; leave one out"
         )
-    laws, missing = {}, {}
+    points: dict[str, list[tuple[float, float]]] = {}
     for place, measure in enumerate(("loss", "error"), 1):
-        name = f"{measure} over parameters"
-        laws[name] = fit_power_law([r.parameters for r in rungs], [getattr(r, measure) for r in rungs], name)
-        best = frontier([[(point[0], point[place]) for point in rung.curve] for rung in rungs])
-        name = f"{measure} over compute"
-        if len(best) < 3:
+        points[f"{measure} over parameters"] = [(rung.parameters, getattr(rung, measure)) for rung in rungs]
+        curves = [[(point[0], point[place]) for point in rung.curve] for rung in rungs]
+        points[f"{measure} over compute"] = frontier(curves)
+    laws, missing = {}, {}
+    for name, best in points.items():
+        if name.endswith("compute") and len(best) < 3:
             found = f"{len(best)} of the rows of the logs where a second size has a part are on the frontier"
             missing[name] = f"{found}, 3 are needed; train longer"
-        else:
+            continue
+        try:
             laws[name] = fit_power_law([x for x, _ in best], [y for _, y in best], name)
+        except NoLawError as error:
+            missing[name] = str(error)
     return laws, missing
 
 

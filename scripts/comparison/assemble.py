@@ -5,6 +5,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,7 +18,7 @@ from comparison.report.picture_sections import Pictures
 from comparison.report.processes import under_a_slider
 from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
-from comparison.sampling import asked, network_evaluations, sample_labels
+from comparison.sampling import asked, network_evaluations, sample_labels, sample_prompts
 from comparison.settings import Comparison
 from var.errors import UserError
 from var.evaluation import judging
@@ -88,10 +89,11 @@ def cpu_name() -> str:
 
 
 def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) -> None:
-    """`samples/*.npz` (arr_0 uint8 NHWC, arr_1 labels) and grids by class as `samples/*.png`."""
-    labels = sample_labels(plan)
+    """`samples/*.npz` (arr_0 uint8 NHWC, arr_1 labels, the prompts of words) and grids by class as `samples/*.png`."""
+    labels, prompts = sample_labels(plan), sample_prompts(plan)
     for model, images in samples.items():
         arrays = {"arr_0": images.permute(0, 2, 3, 1).contiguous().numpy(), "arr_1": labels.numpy()}
+        arrays |= {} if prompts is None else {"prompts": np.array(prompts)}
         write_npz(output / "samples" / f"{model}.npz", arrays)
         _save_grid(images, labels, output / "samples" / f"{model}.png", model)
     real = real_images(plan.data, plan.data.reference)

@@ -21,7 +21,8 @@ def draw(rungs: Sequence[Rung], laws: Mapping[str, PowerLaw], path: Path) -> Non
     for row, (measure, place) in enumerate({"loss": 1, "error": 2}.items()):
         by_size, by_compute = panels[row]
         by_size.plot([r.parameters for r in rungs], [getattr(r, measure) for r in rungs], "o", color="#6d4bc3")
-        _line(by_size, laws[f"{measure} over parameters"], [r.parameters for r in rungs])
+        if law := laws.get(f"{measure} over parameters"):
+            _line(by_size, law, [r.parameters for r in rungs])
         for rung in rungs:
             x, y = [point[0] for point in rung.curve], [point[place] for point in rung.curve]
             by_compute.plot(x, y, lw=1, label=f"depth {rung.depth}")

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import former_draws
 import pytest
@@ -10,7 +11,7 @@ from annotations import unchecked
 
 from var.cli import main
 from var.doctor import examine
-from var.doctor.curve import CURVES, SOURCES, _at
+from var.doctor.curve import CURVES, SOURCES, _against_reference, _at
 from var.errors import UserError
 from var.foreign.logs import read_log
 
@@ -38,6 +39,11 @@ def test_runs_of_older_versions_are_understood(monkeypatch):
         (lambda run: (run / "log.jsonl").unlink(), "a run is judged by its log"),
         (lambda run: (run / "log.jsonl").write_text('{"step": 1, "war'), "got none in"),
         (lambda run: (run / "log.jsonl").write_text('{"step": 1, "warning": "no"}\n'), "got none in"),
+        (
+            lambda run: (run / "log.jsonl").write_text('{"step": 1, "loss": 0.5}\n'),
+            "judged by 'reconstruction'",
+        ),
+        (lambda run: (run / "log.jsonl").write_text('{"step": 1, "reconstruction": "y"}\n'), "got none in"),
         (lambda run: (run / "run.yaml").write_text("training: {steps: 1}\n"), "must have 'run'"),
         (lambda run: (run / "run.yaml").write_text("run: {kind: diffusion}\n"), "unknown kind of run 'diffusion' in"),
         (shutil.rmtree, "RUN must be the folder of a run of `var train`"),
@@ -89,3 +95,15 @@ def test_the_curves_of_the_presets_come_with_the_package():
             assert _at(rows, (rows[0][0] + rows[1][0]) / 2) == pytest.approx((rows[0][1] + rows[1][1]) / 2)
             assert _at(rows, 0) == rows[0][1]
             assert _at(rows, rows[-1][0]) == rows[-1][1]
+
+
+@pytest.mark.parametrize(
+    ("step", "loss", "said"), [(800, 5.4, True), (800, 4.0, False), (9000, 3.6, False), (50, 9, False)]
+)
+def test_a_run_that_learns_less_than_its_preset_did_is_told(step, loss, said):
+    patient = SimpleNamespace(kind="transformer", measured={})
+    with unchecked():
+        found = list(_against_reference(patient, "digits", (step, loss), "loss"))  # type: ignore[arg-type]
+    assert [each.key for each in found] == ["reference"] * said
+    assert not said or "the reference had 3.93 at step 800" in found[0].measured
+    assert patient.measured["reference"]["expected"] == {50: 5.855, 800: 3.93, 9000: 3.585}[step]

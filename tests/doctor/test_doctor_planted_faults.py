@@ -79,6 +79,7 @@ def test_why_a_subject_is_left_out(planted, monkeypatch):
     assert examine(planted, **QUIET).left_out == {"labels": "fewer than 10000 images"}
     strange = examine(planted, **QUIET, data=shuffled_digits()).left_out
     assert strange["cache"] == "the data are not those of the training"
+    assert strange["held-out images"] == "data given in Python have none"
     (planted / "finished.json").unlink()
     shutil.rmtree(planted / "transformer")
     assert examine(planted, **QUIET).left_out["likelihood"] == "no transformer"

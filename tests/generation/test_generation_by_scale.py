@@ -17,7 +17,14 @@ from var.generation.sampling_settings import SamplingSettings
 from var.sampling.numbers import plain
 
 CALL = {"class_labels": [1, 4, 2], "seeds": [5, 6, 7], "output_type": "pt", "progress": False}
-RULES = [("temperature", 0.5), ("top_k", 3), ("top_p", 0.6), ("min_p", 0.3), ("smooth", True)]
+RULES = [
+    ("temperature", 0.5),
+    ("top_k", 3),
+    ("top_p", 0.6),
+    ("min_p", 0.3),
+    ("smooth", True),
+    ("spatial_guidance", 3.0),
+]
 
 
 def same(left, right):

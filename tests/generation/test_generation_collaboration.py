@@ -76,6 +76,10 @@ def test_the_large_model_is_not_run_after_it(large, small, monkeypatch):
     assert sorted(seen) == [(1, 0, 6), (1, 1, 3), (1, 2, 3), (2, 0, 6), (2, 1, 3)]
 
 
+def test_the_handover_is_after_seven_of_ten_scales(large, small):
+    assert VARPipeline.collaborate(large, small).handover == 2  # of three
+
+
 def test_it_is_saved_copied_and_moved_as_one(large, small, tmp_path):
     pipe = VARPipeline.collaborate(large, small, handover=2)
     expected = pipe(**CALL)

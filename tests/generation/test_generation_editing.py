@@ -206,8 +206,14 @@ WRONG = [
     ({"keep_scale": 1}, "keep_scale is of a search among candidates, got 1 without candidates; .* by keep_scales"),
     (
         {"keep_scales": 2, "keep_scale": 1, "candidates": 2},
-        "candidates must differ in a scale that they draw, got keep_s",
+        "candidates must differ in a scale that they draw, got keep_scale=1 where .* raise keep_scale",
     ),
+    (
+        {"keep_scales": 3, "candidates": 2},
+        "candidates must .* all keep 3 scales of the image; leave candidates out, or keep fewer",
+    ),
+    ({"images": []}, "a call needs at least one of its images, got an empty list; pass some"),
+    ({"masks": [half()[0], half()[0, :2]]}, r"masks must be of one shape, got \(2, 6\), \(6, 6\); resize them"),
     ({"class_labels": [1, 2, 3]}, "all arguments must ask for the same number of images, got class_labels for 3, imag"),
     ({"class_labels": 7}, r"class labels must lie in \[0, 5\), got 7"),
     ({"vectors": [1.0]}, "the model takes class labels below 5 and no vectors, got vectors"),
@@ -264,3 +270,12 @@ def test_candidates_of_an_edit_keep_what_it_keeps(pipe):
     own = pipe.vqvae.encode(given)
     for scale, redrawn in enumerate(redrawn_tokens(masks[:, None], pipe.vqvae.scales)):
         assert torch.equal(out.tokens[scale][~redrawn], own[scale][~redrawn])
+
+
+def test_images_and_masks_may_be_lists_of_arrays(pipe):
+    given, masks = images(), [half()[0], ALL]
+    call = {"class_labels": [1, 2], "seeds": [1, 2], **QUIET}
+    expected = pipe.edit(given, torch.stack(masks), **call).images
+    assert torch.equal(pipe.edit(list(given), masks, **call).images, expected)
+    arrays = [each.permute(1, 2, 0).numpy() for each in given]
+    assert torch.equal(pipe.edit(arrays, tuple(each.numpy() for each in masks), **call).images, expected)

@@ -39,6 +39,8 @@ def test_one_candidate_and_the_first_of_several_are_a_plain_call(pipe):
     assert torch.equal(one.images, plain.images)
     assert plain.search is one.search is None
     first = pipe(**CALL, candidates=3, keep_scale=1, verifier=lambda images, labels: torch.zeros(9))
+    with pytest.raises(UserError, match="keep_scale is of a search among candidates, got 1 without candidates"):
+        pipe(**CALL, keep_scale=1)
     assert all(same(first, plain))
     assert first.search == {"candidates": 3, "keep_scale": 1, "verifier": "function", "picked": [0, 0, 0]}
 

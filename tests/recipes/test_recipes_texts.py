@@ -19,6 +19,7 @@ from diffusion_baseline.presets import diffusion_run
 from var import VARPipeline
 from var.data import open_data
 from var.data.base import conditions_at
+from var.doctor.patient import open_patient
 from var.errors import UserError
 from var.hub import ModelCard
 from var.runs.folder import RunFolder
@@ -71,6 +72,11 @@ def train(places, capsys):
     return train
 
 
+def held_out_captions(places):
+    data = open_data(places / "data", split="test", size=8, captions=True)
+    return [data.captions[index] for index in range(len(data))]
+
+
 @pytest.mark.parametrize("kind", MODELS)
 def test_a_whole_run_in_words(kind, places, train, tmp_path):
     text, run = f"data.text=hf:{places / 'text'}", tmp_path / "run"
@@ -85,6 +91,13 @@ def test_a_whole_run_in_words(kind, places, train, tmp_path):
     vectors = pipe.text_encoder(CAPTIONS).vectors
     assert torch.equal(pipe(prompt=CAPTIONS, **CALL).images, pipe(vectors=vectors, **CALL).images)
     assert len(list((run / "texts").glob("*.safetensors"))) == 1  # both splits have the same texts
+    if kind == "transformer":
+        patient = open_patient(run, overfit_steps=0, device="cpu", progress=False)
+        seen, unseen = patient.trained_on, patient.unseen
+        assert seen is not None
+        assert unseen is not None
+        assert [len(each.condition.vectors) for each in (seen, unseen)] == [8, 4]
+        assert torch.equal(unseen.condition.vectors, pipe.text_encoder(held_out_captions(places)).vectors)
     code, _, err = train(kind, tmp_path / "tuned", more=["--init", run])
     assert (code, "data.text is fixed by the weights to start from" in err) == (2, True), err
     assert not (tmp_path / "tuned" / "run.yaml").exists()

@@ -56,6 +56,31 @@ def test_a_prompt_is_the_vector_of_its_text(both, alone, scale):
         assert torch.equal(one, pipe(labels, vectors=vectors[1], **call).images)
 
 
+def test_edits_take_prompts_as_calls_do(both):
+    given = both(num_images=len(TEXTS), **QUIET).images
+    masks = torch.zeros(len(TEXTS), *given.shape[-2:], dtype=torch.bool)
+    masks[:, :, :3] = True
+    how = {"num_inference_steps": 2} if hasattr(both, "unet") else {}
+    for edit, arguments in ((both.edit, (given, masks)), (both.variations, (given,))):
+        call = {"seeds": [0, 1, 2], **how, **QUIET}
+        if edit == both.variations:
+            call |= {"strength": 0.5} if hasattr(both, "unet") else {"keep_scales": 1}
+        by_prompt = edit(*arguments, prompt=TEXTS, **call).images
+        assert torch.equal(by_prompt, edit(*arguments, vectors=LetterEncoder(WIDTH)(TEXTS).vectors, **call).images)
+        assert not torch.equal(by_prompt, edit(*arguments, **call).images)
+
+
+def test_a_search_is_shown_the_prompts():
+    pipe, asked = with_encoder(tiny_pipeline(vector_width=WIDTH, num_classes=0)), []
+
+    def judge(images, prompts):
+        asked.extend(prompts)
+        return torch.zeros(len(images))
+
+    pipe(prompt=TEXTS, seeds=[0, 1, 2], candidates=2, verifier=judge, **QUIET)
+    assert asked == [text for text in TEXTS for _ in range(2)]
+
+
 def test_what_the_encoder_gives_is_taken_as_vectors(both):
     features = both.text_encoder(TEXTS)
     images = both([1, 2, 3], vectors=features, seeds=[0, 1, 2], **QUIET).images

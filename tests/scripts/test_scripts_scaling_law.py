@@ -108,6 +108,11 @@ def test_a_ladder_of_words_is_trained_and_measured(tmp_path, capsys):
     assert [rung["depth"] for rung in report["rungs"]] == [1, 2, 3]
     assert list(report["laws"]) == ["loss over parameters", "error over parameters"]
     assert (tmp_path / "one" / "scaling.png").exists()
+    runs = [str(tmp_path / "one" / f"depth-{depth}") for depth in (2, 3, 1)]
+    assert study("read", "--runs", *runs) == 0
+    again = json.loads((tmp_path / "read" / "scaling.json").read_text())
+    assert again["laws"] == report["laws"]
+    assert [rung["parameters"] for rung in again["rungs"]] == [rung["parameters"] for rung in report["rungs"]]
     runs = [str(tmp_path / place) for place in ("one/depth-1", "one/depth-2", "two/depth-3")]
     assert study("both", "--runs", *runs) == 2
     assert "must be of one tokenizer and one data set" in capsys.readouterr().err

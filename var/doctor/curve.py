@@ -26,7 +26,7 @@ RISE = 0.25
 
 def look_at_curve(patient: Patient) -> Iterator[Finding]:
     """The log by itself, and against the reference."""
-    name = "loss" if patient.kind == "transformer" else "reconstruction"
+    name = patient.loss_name
     rows = [(row["step"], row[name]) for row in patient.rows if name in row]
     losses = [loss for _, loss in rows]
     planned = patient.settings.training.steps

@@ -35,6 +35,9 @@ from var.transformer import VAR
 KINDS: dict[str, Any] = {"vqvae": VQVAERun, "transformer": TransformerRun, "decoder": DecoderRun}
 """The runs that are understood, by the word in their file."""
 
+LOSSES = {"vqvae": "reconstruction", "transformer": "loss", "decoder": "reconstruction"}
+"""What their logs call the loss that tells how much was learned; the whole one has parts that rise and fall."""
+
 LOOKED_AT = 400
 """Images at most of each split: an accuracy of one token in two is then known to .025."""
 BATCH = 50
@@ -79,26 +82,43 @@ class Patient:
         settings = self.settings
         return settings.vqvae.schedule if self.kind == "vqvae" else settings.transformer.schedule
 
+    @property
+    def loss_name(self) -> str:
+        """What the log calls the loss that tells how much was learned."""
+        return LOSSES[self.kind]
+
     @cached_property
     def data(self) -> ImageData:
         """The images that it was trained on, as they are now, and what they show."""
-        given, shown = self.given, self.settings.data
-        if given is None and not shown.source:
-            raise UserError(f"{self.folder.settings} names no data, which were given in Python; pass them as data")
-        data: Any = given if _is_data(given) else self._opened(shown.source if given is None else given)
-        return as_shown(data, shown, device=self.device, progress=self.progress)
+        return self._shown(self._read)
+
+    @property
+    def held_out(self) -> ImageData | None:
+        """Images like `data` that it was not trained on, if there are such."""
+        return None if isinstance(self.others, str) else self.others
 
     @cached_property
-    def held_out(self) -> ImageData | None:
-        """Images like `data` that it was not trained on, if there are such; not of data that show texts."""
+    def others(self) -> ImageData | str:
+        """Those that are `held_out`, or why there are none."""
         source = self.settings.data.source if self.given is None else self.given
-        if _is_data(source) or self.settings.data.text:
-            return None
+        if _is_data(source):
+            return "data given in Python have none"
         try:
-            data = held_out(str(source), self.data)
-        except UserError:
-            return None
-        return None if data is self.data else data
+            data = held_out(str(source), self._read, captions=bool(self.settings.data.text))
+        except UserError as error:
+            return str(error)
+        return "the data have none" if data is self._read else self._shown(data)
+
+    @cached_property
+    def _read(self) -> ImageData:
+        given, source = self.given, self.settings.data.source
+        if given is None and not source:
+            raise UserError(f"{self.folder.settings} names no data, which were given in Python; pass them as data")
+        data: Any = given if _is_data(given) else self._opened(source if given is None else given)
+        return data
+
+    def _shown(self, data: ImageData) -> ImageData:
+        return as_shown(data, self.settings.data, device=self.device, progress=self.progress)
 
     @property
     def same_data(self) -> bool:
@@ -194,14 +214,21 @@ def open_patient(run: Path | str, **given: Any) -> Patient:
     del values[FACTS]
     if not folder.log.exists():
         raise UserError(f"a run is judged by its log, got {folder.path} without {folder.log.name}; train it first")
-    rows = tuple(row for row in read_log(folder.log) if "loss" in row or "warning" not in row)
-    rows = tuple(row for row in rows if isinstance(row.get("step"), int | float))
-    if not any("loss" in row for row in rows):
-        raise UserError(f"a run is judged by the losses in its log, got none in {folder.log}; train it further")
+    rows = _rows(folder, LOSSES[kind])
     taken(facts, "data", dict, folder.settings, remedy="restore it")
     settings = settings_from_dict(settings, values, str(folder.settings))
     given["device"] = chosen_device(given.get("device"))
     return Patient(folder=folder, kind=kind, settings=settings, facts=facts, rows=rows, **given)
+
+
+def _rows(folder: RunFolder, name: str) -> tuple[dict[str, Any], ...]:
+    """The rows of the log with a step; raises `UserError` if none of them has the loss `name`."""
+    rows = (row for row in read_log(folder.log) if "loss" in row or "warning" not in row)
+    rows = (row for row in rows if not any(isinstance(row.get(each), str) for each in ("step", name)))
+    rows = tuple(row for row in rows if "step" in row)
+    if not any(name in row for row in rows):
+        raise UserError(f"a run is judged by {name!r} in its log, got none in {folder.log}; train it further")
+    return rows
 
 
 def _is_data(value: Any) -> bool:

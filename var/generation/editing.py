@@ -116,7 +116,7 @@ class Edits(StagedPipeline):
         `UserError` as the call does, and for what does not fit the model.
         """
         own = {"keep_scales": keep_scales, "keep_pixels": keep_pixels, "blend": blend}
-        return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **_checked(call))
+        return self(class_labels, edit=Edit.of(self.image_shape, images, masks, **own), **call)
 
     @calling
     def variations(
@@ -124,7 +124,7 @@ class Edits(StagedPipeline):
     ) -> Any:
         """Keep the first `keep_scales` token maps of images and draw the finer ones anew; the rest is as for `edit`."""
         edit = Edit.of(self.image_shape, images, keep_scales=keep_scales)
-        return self(class_labels, edit=edit, **_checked(call))
+        return self(class_labels, edit=edit, **call)
 
     @calling
     def upscale(self, images: GivenImages, class_labels: ClassLabels = None, **call: Any) -> Any:
@@ -139,16 +139,6 @@ class Edits(StagedPipeline):
         kept = filled_scales((given.shape[2], given.shape[3]), config.image_size, config.schedule)
         large = F.interpolate(given, size=config.image_size, mode="bicubic").clamp(-1, 1)
         return self(class_labels, edit=Edit(images=large, keep_scales=kept), **call)
-
-
-def _checked(call: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a call; raises `UserError` for a search's `keep_scale` where `keep_scales` will be meant."""
-    if call.get("keep_scale") is not None and call.get("candidates", 1) == 1:
-        raise UserError(
-            f"keep_scale is of a search among candidates, got {call['keep_scale']!r:.50} without candidates; scales of "
-            "the images are kept by keep_scales"
-        )
-    return call
 
 
 def filled_scales(small: tuple[int, int], size: tuple[int, int], scales: ScaleSchedule) -> int:

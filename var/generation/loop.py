@@ -13,6 +13,7 @@ from var.conditions import Condition
 from var.generation.drawing import Drawing, Drawn, Put, as_drawn
 from var.generation.draws import Draws
 from var.generation.sampling_settings import SamplingSettings
+from var.generation.spatial import SpatialGuidance
 from var.sampling.finite import Finite
 from var.tokenizer import Accumulator
 
@@ -120,6 +121,7 @@ def generate(
     settings = [sampling.at(scale, len(accumulator.scales)) for scale in range(len(accumulator.scales))]
     guided = max((scale + 1 for scale, each in enumerate(guidance) if each != 1), default=0)  # from there on all are 1
     started = forward.begin(condition, guide=guided > 0)
+    spatial = SpatialGuidance(accumulator.scales, forward.passes, [each.spatial_guidance for each in settings])
     token_maps: list[Tensor] = []
     latents: list[Tensor] = []
     remedy = "use dtype float32 or bfloat16, or look at the model's weights"
@@ -129,12 +131,14 @@ def generate(
         strength = guidance[scale] if scale < guided else None
         latent = latents[-1] if latents else None
         drawing = Drawing(scale, accumulator, forward.passes[scale], settings[scale], draws, put, finite)
-        logits, token_map = drawing.token_map(partial(started.logits, scale, latent, strength))
+        predict = spatial.guided(scale, partial(started.logits, scale, latent, strength))
+        logits, token_map = drawing.token_map(predict)
         part = drawing.contribution(logits, token_map)
         token_maps.append(token_map)
         latents.append(latents[-1] + part if latents else part)
         if prune is not None and (kept := prune(scale, logits, token_map, latents[-1])) is not None:
             started, draws = started.select(kept.rows), kept.draws
+            spatial.select(kept.rows)
             token_maps, latents = ([each[kept.rows] for each in made] for made in (token_maps, latents))
         if on_scale is not None:
             on_scale(scale, token_maps[-1], latents[-1])

@@ -110,17 +110,19 @@ class VARPipeline(Edits, Likelihoods):
         return published.load(cls, path_or_id, variant, dtype=kind, device=device, **source)
 
     @classmethod
-    def collaborate(cls, large: "VARPipeline", small: "VARPipeline", handover: int = 7) -> Self:
+    def collaborate(cls, large: "VARPipeline", small: "VARPipeline", handover: int | None = None) -> Self:
         """A pipeline in which `large` draws the first `handover` scales and `small` the rest (arXiv 2411.17787).
 
-        Both are shown the same, and each is guided as it would be alone. It shares their weights, and is saved and
-        loaded as one. Raises `UserError` for models of other tokens or conditions, and a handover beyond the scales.
+        By default it draws seven of ten, and as large a share of another number. Both are shown the same, and each is
+        guided as it would be alone. It shares their weights, and is saved and loaded as one. Raises `UserError` for
+        models of other tokens or conditions, and a handover beyond the scales.
         """
         for name, each in (("large", large), ("small", small)):
             if not isinstance(each, VARPipeline) or each.finer is not None:
                 found = f"{type(each).__name__}{' of two' if isinstance(each, VARPipeline) else ''}"
                 raise UserError(f"{name} must be a VARPipeline of one transformer, got a {found}; load one")
         large._check_alike(small, "small", "large")
+        handover = round(0.7 * len(large.transformer.scales)) if handover is None else handover
         own = {"class_names": large.class_names or small.class_names, "finer": small.transformer, "handover": handover}
         pipeline = cls(large.vqvae, large.transformer, **own, sampling=large.sampling)
         pipeline.terms = Terms.joined((large.terms, small.terms))
@@ -146,7 +148,7 @@ class VARPipeline(Edits, Likelihoods):
         return_intermediates: bool = False,
         callback_on_step_end: Callable[[int, Tensor, Tensor], None] | None = None,
         progress: bool = True,
-        candidates: Count = 1,
+        candidates: Count = None,
         keep_scale: Count = None,
         verifier: Any = LIKELIHOOD,
         **keywords: Unpack[SamplingKeywords],
@@ -179,11 +181,8 @@ class VARPipeline(Edits, Likelihoods):
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         if guidance.weaker is None and not condition.given.any():
             strengths = [1.0] * len(strengths)  # there is nothing to guide towards
-        if edit and search and search.keep_scale < edit.keep_scales:
-            raise UserError(
-                f"candidates must differ in a scale that they draw, got keep_scale={search.keep_scale} where all keep "
-                f"{edit.keep_scales} scales of the image; raise keep_scale"
-            )
+        if edit and search:
+            search.check_kept(edit.keep_scales, len(transformer.scales))
         parts = edit.parts(vqvae) if edit else {}
         call = Call(condition, seeds, draws, settings, strengths, reporting, search, **parts)
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

@@ -16,7 +16,7 @@ LEAST_TEMPERATURE = 1e-6
 FIRST = ("guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p", "smooth")
 """What the first records of images listed."""
 
-LISTED = ("temperature", "top_k", "top_p", "min_p", "smooth")
+LISTED = ("temperature", "top_k", "top_p", "min_p", "smooth", "spatial_guidance")
 """What may be a list with one for each scale, besides the guidance scale."""
 
 
@@ -28,6 +28,7 @@ class AtScale(Protocol):
     top_p: float
     min_p: float
     smooth: bool
+    spatial_guidance: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,7 @@ class SamplingSettings:
 
     A number may be a tuple with one for each scale; guidance scales need no schedule then. `guidance_scale` 1 means
     off, and the schedule "linear" goes from 1 at the first scale to it, at the scales of `guidance_interval`. `smooth`
-    mixes codes by Gumbel-softmax. Raises `UserError` for what is impossible.
+    mixes codes by Gumbel-softmax; `spatial_guidance` is `SpatialGuidance`'s. Raises `UserError` for what is impossible.
     """
 
     guidance_scale: float | tuple[float, ...] = field(
@@ -59,6 +60,9 @@ class SamplingSettings:
     smooth: bool | tuple[bool, ...] = field(
         default=False, metadata={"help": "mix codes by Gumbel-softmax instead of drawing one"}
     )
+    spatial_guidance: float | tuple[float, ...] = added(
+        0.0, help="strengthens what a map says beyond the one before it, in the same time; 0 is off"
+    )
 
     def __post_init__(self) -> None:
         checks.fields(self)
@@ -78,6 +82,8 @@ class SamplingSettings:
         if min(_each(self.top_k), default=0) < 0:
             raise UserError(f"top_k must be a count of codes or 0 for all, got {self.top_k}; raise it")
         checks.probability(self, "top_p", "min_p")
+        checks.not_negative(self, "spatial_guidance")
+        checks.at_most(10**4, self, "spatial_guidance")
 
     def updated(self, **keywords: "Unpack[SamplingKeywords]") -> Self:
         """These settings but for the keywords of a call, in which scales may be any sequence."""
@@ -156,6 +162,7 @@ class SamplingKeywords(TypedDict, total=False):
     top_p: float | Sequence[float]
     min_p: float | Sequence[float]
     smooth: bool | Sequence[bool]
+    spatial_guidance: float | Sequence[float]
 
 
 def _each(values: Any) -> tuple[Any, ...]:

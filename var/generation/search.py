@@ -63,7 +63,12 @@ class Search:
         Without a `keep_scale` two thirds of the scales are drawn by all candidates.
         """
         scales = len(model.schedule)
-        count = whole(candidates, "candidates")
+        if candidates is None and keep_scale is not None:
+            raise UserError(
+                f"keep_scale is of a search among candidates, got {keep_scale!r:.50} without candidates; pass these, "
+                "or keep scales of an image by keep_scales"
+            )
+        count = 1 if candidates is None else whole(candidates, "candidates")
         if not 1 <= count <= MOST:
             raise UserError(f"candidates must be from 1 to {MOST} for an image, got {count}; 1 is no search")
         last = min(2 * scales // 3, scales - 1) if keep_scale is None else whole(keep_scale, "keep_scale")
@@ -77,6 +82,15 @@ class Search:
             raise UserError("official_stream is one stream for all images, got candidates beside it; pass seeds")
         name = verifier if isinstance(verifier, str) else getattr(verifier, "name", None) or type(verifier).__name__
         return cls(count, last, judge, str(name), plain(prompt)) if count > 1 else None
+
+    def check_kept(self, scales: int, total: int) -> None:
+        """Raise `UserError` where all candidates keep so many `scales` of an image that they do not differ."""
+        if self.keep_scale < scales:
+            remedy = "raise keep_scale" if scales < total else "leave candidates out, or keep fewer scales"
+            raise UserError(
+                f"candidates must differ in a scale that they draw, got keep_scale={self.keep_scale} where all keep "
+                f"{scales} scales of the image; {remedy}"
+            )
 
     def wide(self, condition: Condition) -> Condition:
         """The condition of all candidates, those of an image beside each other."""

@@ -13,9 +13,10 @@ from torch import Tensor
 from var.errors import UserError
 from var.images import check_images
 
-GivenImages = Image.Image | Sequence[Image.Image] | np.ndarray | Tensor
+_Listed = Sequence[Image.Image] | Sequence[np.ndarray] | Sequence[Tensor]
+GivenImages = Image.Image | _Listed | np.ndarray | Tensor
 """An image for each that is made, or one for all of them; see `given_images`."""
-GivenMasks = Image.Image | Sequence[Image.Image] | np.ndarray | Tensor
+GivenMasks = Image.Image | _Listed | np.ndarray | Tensor
 """A mask for each image, or one for all of them; see `given_masks`."""
 
 MODES = {1: "L", 3: "RGB"}
@@ -25,11 +26,12 @@ MODES = {1: "L", 3: "RGB"}
 def given_images(images: GivenImages, *, channels: int, size: tuple[int, int] | None) -> Float64[Tensor, "batch c h w"]:
     """Images of a call in [-1, 1]; in float64, from which every level and every share of one comes back to the bit.
 
-    They are given as pipelines return them: pictures, float arrays NHWC or tensors NCHW in [0, 1]; as uint8 of these
-    shapes; or as floats in [-1, 1], which have something negative: an image without it is taken to lie in [0, 1],
-    whichever others are beside it.
+    They are given as pipelines return them: pictures, float arrays NHWC or tensors NCHW in [0, 1], or a list of such;
+    as uint8 of these shapes; or as floats in [-1, 1], which have something negative: an image without it is taken to
+    lie in [0, 1], whichever others are beside it.
     Raises `UserError` for others, and for those of another size (height, width; None is any) or number of channels.
     """
+    images = _joined(images, "images")
     values = _tensor(images, "images", MODES.get(channels))
     if isinstance(images, np.ndarray) and values.ndim == 4:
         values = values.permute(0, 3, 1, 2)
@@ -51,6 +53,7 @@ def given_masks(masks: GivenMasks, *, size: tuple[int, int]) -> Bool[Tensor, "ba
     behind n, or (height, width) for all images; or as pictures of black, and white where an image is redrawn.
     Raises `UserError` for others, and for those of another size.
     """
+    masks = _joined(masks, "masks")
     values = _tensor(masks, "masks", "L")
     if _pictures(masks):
         values = values[:, 0].double() / 255
@@ -103,6 +106,20 @@ def _pictures(given: Any) -> list[Image.Image]:
     """The pictures that were given; none where something else was."""
     listed = [given] if isinstance(given, Image.Image) else given if isinstance(given, list | tuple) else []
     return list(listed) if all(isinstance(each, Image.Image) for each in listed) else []
+
+
+def _joined(given: Any, name: str) -> Any:
+    """What was given; of a list of arrays, or of tensors, one of them all."""
+    if not isinstance(given, list | tuple):
+        return given
+    if not given:
+        raise UserError(f"a call needs at least one of its {name}, got an empty {type(given).__name__}; pass some")
+    for kind, join in ((Tensor, torch.stack), (np.ndarray, np.stack)):
+        if all(isinstance(each, kind) for each in given):
+            if len(shapes := sorted({tuple(each.shape) for each in given})) > 1:
+                raise UserError(f"{name} must be of one shape, got {', '.join(map(str, shapes))}; resize them")
+            return join(list(given))
+    return given
 
 
 def _tensor(given: Any, name: str, mode: str | None) -> Tensor:

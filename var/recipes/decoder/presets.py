@@ -2,7 +2,7 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, emoji-32 | yes, on a CPU; the README has the results | found here |
+| digits, emoji-32 | yes, on a CPU; docs/results.md has the results | found here |
 | emoji-64 | yes, once | those of emoji-32, for smaller batches |
 """
 

@@ -2,9 +2,9 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| digits, shapes-32 | yes, on a CPU; docs/results.md has the results | found here |
 | shapes-text-32 | yes, on a CPU; docs/results/words.md has the results | found here |
-| emoji-32 | yes, on a CPU; the README has the results | partly found here |
+| emoji-32 | yes, on a CPU; docs/results.md has the results | partly found here |
 | emoji-64 | yes, on a CPU, once; docs/results/emoji.md has the results | those of emoji-32, for larger images |
 | cifar-32, imagenet-64 | no | those of d16, for smaller models and images |
 | d16, d20, d24, d30, d36 | no | published (arXiv 2404.02905 and its authors' commands), save for two: float16 is bfloat16 here, and the weight decay of d30 and d36 stays at 0.05 instead of rising to 0.08 |

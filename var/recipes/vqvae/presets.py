@@ -2,7 +2,7 @@
 
 | preset | trained here | hyperparameters |
 |---|---|---|
-| digits, shapes-32 | yes, on a CPU; the README has the results | found here |
+| digits, shapes-32 | yes, on a CPU; docs/results.md has the results | found here |
 | shapes-text-32 | yes, on a CPU; 33.4 dB | found here |
 | emoji-32 | yes, one seed: 23.8 dB on held-out emoji (training images 25.7), all codes used, 6 CPU minutes for 1,650 steps; with 1,800 24.6 | found here |
 | emoji-64 | yes, on a CPU, one seed: 25.7 dB on held-out emoji, all codes used | those of emoji-32, for larger images |
