@@ -12,13 +12,15 @@ from torch import Tensor
 from comparison.contenders import Setting
 from comparison.data import real_images
 from comparison.families import FAMILIES
+from comparison.report.columns import MODELS
+from comparison.report.edits import MOST, edits_figure, right_half
 from comparison.report.figures import class_grid, loss_curve
 from comparison.report.page import page
 from comparison.report.picture_sections import Pictures
 from comparison.report.processes import under_a_slider
 from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
-from comparison.sampling import asked, network_evaluations, sample_labels, sample_prompts
+from comparison.sampling import asked, asked_like, network_evaluations, sample_labels, sample_prompts
 from comparison.settings import Comparison
 from var.errors import UserError
 from var.evaluation import judging
@@ -146,10 +148,13 @@ def write_page(
             processes.append(process)
         with torch.inference_mode():
             details += contender.details(pipeline, from_uint8(test.images[:16]), report)
+    chosen = torch.tensor([int((test.labels == label).nonzero()[0]) for label in test.labels.unique().tolist()[:MOST]])
+    halves = edited(plan, pipelines, test.images[chosen], test.places[chosen])
     pictures = Pictures(
         real=grid(real.images, real.labels),
         samples={model: grid(images, labels) for model, images in samples.items()},
         processes=[*under_a_slider(processes), *(process.strip() for process in processes)],
+        edits=edits_figure(from_uint8(test.images[chosen]), halves),
         details=details,
         tradeoff=tradeoff_plot(report),
         loss_curves={
@@ -157,3 +162,19 @@ def write_page(
         },
     )
     write_text(output / "report.html", page(report, pictures))
+
+
+def edited(plan: Comparison, pipelines: dict[str, Any], images: Tensor, places: Tensor) -> dict[str, Tensor]:
+    """The right half of uint8 test images, at these `places`, redrawn by each model that edits; in [-1, 1]."""
+    found: dict[str, Tensor] = {}
+    for model, pipeline in pipelines.items():
+        if not hasattr(pipeline, "edit"):
+            continue
+        call = asked_like(plan, "test", pipeline, model, places).call() | {"output_type": "pt", "progress": False}
+        own = {"seeds": range(len(images)), "sampling": plan.models[model].headline}
+        try:
+            out = pipeline.edit(images, right_half(from_uint8(images)), **call, **own)
+        except UserError:  # one of latents, or a sampler that does not edit
+            continue
+        found[MODELS[model]] = out.images.cpu() * 2 - 1
+    return found

@@ -89,11 +89,26 @@ def sample_prompts(plan: Comparison, part: str | None = None) -> list[str] | Non
 
 def asked(plan: Comparison, part: str, pipeline: Any, model: str) -> Asked:
     """What the judged samples are asked to show, in the words of the pipeline."""
-    data, labels = plan.data.part(part), sample_labels(plan, part)
+    data, labels, places = plan.data.part(part), sample_labels(plan, part), asked_places(plan, part)
+    if places is None:  # what the images of the part show, as often as it takes
+        places = torch.arange(len(labels)) % len(data)
+    return _asked(plan, part, pipeline, model, places, labels, sample_prompts(plan, part))
+
+
+def asked_like(plan: Comparison, part: str, pipeline: Any, model: str, places: Tensor) -> Asked:
+    """What the images at these `places` of the part show, in the words of the pipeline."""
+    data = plan.data.part(part)
+    captions = [data.captions[place] for place in places.tolist()] if plan.data.captions else None  # pyright: ignore[reportAttributeAccessIssue]
+    return _asked(plan, part, pipeline, model, places, data.labels[places], captions)
+
+
+def _asked(
+    plan: Comparison, part: str, pipeline: Any, model: str, places: Tensor, labels: Tensor, prompts: list[str] | None
+) -> Asked:
+    data = plan.data.part(part)
     if condition_size(data) != (len(data.classes), 0, 0):
-        places = asked_places(plan, part)
-        return Asked(conditions_at(data, torch.arange(len(labels)) % len(data) if places is None else places))
-    prompts = sample_prompts(plan, part) if reads_prompts(pipeline) else None
+        return Asked(conditions_at(data, places))
+    prompts = prompts if reads_prompts(pipeline) else None
     shown = None
     if not prompts or getattr(pipeline, FAMILIES[model].network).config.num_classes:
         trained = plan.models[model].trained

@@ -172,7 +172,8 @@ def test_report_html_is_self_contained_and_complete(finished):
     folder, *_ = finished
     page = Page()
     page.feed((folder / "report.html").read_text())
-    assert {"verdict", "compared", "results", "tradeoff", "samples", "process", "tokenizer", "training"} <= page.ids
+    assert {"verdict", "compared", "results", "tradeoff", "samples", "process"} <= page.ids
+    assert {"edits", "tokenizer", "training"} <= page.ids
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     text = " ".join(page.words)
     assert "FD-digits" in text

@@ -110,6 +110,7 @@ SECTIONS: dict[str, tuple[str, Callable[[Report, Pictures], list[Html]]]] = {
     "tradeoff": ("Distance against sampling time", tradeoff),
     "samples": ("Samples by class", samples),
     "process": ("How one image comes about", lambda _, pictures: list(pictures.processes)),
+    "edits": ("Half of an image redrawn", lambda _, pictures: list(pictures.edits)),
     "tokenizer": ("The tokenizer", lambda _, pictures: list(pictures.details)),
     "training": ("Training", training),
     "reproduce": ("Settings and machine", lambda report, _: _reproduce(report)),

@@ -15,6 +15,7 @@ class Pictures:
     real: str  # by class: one row per class
     samples: Mapping[str, str]  # the same of each model
     processes: Sequence[Html]  # how an image comes about: all models under a slider, and a figure for each
+    edits: Sequence[Html] = ()  # of real images, by all models that edit
     details: Sequence[Html] = ()  # of a tokenizer
     tradeoff: str
     loss_curves: Mapping[str, str]  # title of the training stage -> its curve

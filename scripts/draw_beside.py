@@ -1,0 +1,39 @@
+"""Draw what models make beside real images that they never met: real ones, VAR's and diffusion's, asked for the same.
+
+python scripts/draw_beside.py "shapes?combinations=held-out" next-scale/shapes-text next-scale/shapes-text \
+    docs/images/words.png                                                                          # seconds
+python scripts/draw_beside.py emoji next-scale/emoji next-scale/emoji docs/images/emoji.png        # seconds
+"""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffusion_baseline import DiffusionPipeline
+from var import VARPipeline
+from var.data import open_data
+from var.images import image_grid, save_png
+
+COLUMNS = 18
+"""At most, the same number for each class."""
+
+
+def draw(source: str, var: str, diffusion: str, path: Path) -> None:
+    """Write the sheet to `path`, and print what is asked for; the seed of a column is its number."""
+    pipes: list[Any] = [VARPipeline.from_pretrained(var), DiffusionPipeline.from_pretrained(diffusion)]
+    words = pipes[0].text_encoder is not None
+    data: Any = open_data(source, split="test", size=pipes[0].image_shape[1], captions=words)
+    each = COLUMNS // len(data.classes)
+    places = [int(place) for label in range(len(data.classes)) for place in (data.labels == label).nonzero()[:each]]
+    texts = [data.captions[place] if words else data.classes[int(data.labels[place])] for place in places]
+    asked: dict[str, Any] = {"prompt" if words else "class_labels": texts}
+    call: dict[str, Any] = {**asked, "seeds": range(len(places)), "output_type": "pt", "progress": False}
+    rows = [data.load_many(torch.tensor(places)), *(pipe(**call).images * 2 - 1 for pipe in pipes)]
+    save_png(image_grid(torch.cat(rows), len(places), magnify=2, padding=3, background=1), path)
+    print("\n".join(texts))
+
+
+if __name__ == "__main__":
+    draw(*sys.argv[1:4], Path(sys.argv[4]))
