@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from comparison.contenders import CONTENDERS
+from comparison.report.edits import edits_figure, right_half
 from comparison.report.figures import (
     class_grid,
     code_usage_chart,
@@ -246,7 +247,19 @@ def pictures(grid):
     figures = [figure(grid, "What to look for.", alt="A picture of several images.")] * 2
     details = [CONTENDERS["var"].numbers(report()), *figures]
     samples = {"var": grid, "diffusion": grid}
-    return Pictures(real=grid, samples=samples, processes=figures, details=details, tradeoff=grid, loss_curves={})
+    others = {"edits": edits_figure(digits(2), {"VAR": digits(2)}), "details": details}
+    return Pictures(real=grid, samples=samples, processes=figures, tradeoff=grid, loss_curves={}, **others)
+
+
+def test_half_of_each_image_is_kept_in_edits():
+    images = digits(3)
+    mask = right_half(images)
+    assert mask[:, :4].sum() == 0
+    assert mask[:, 4:].all()
+    assert edits_figure(images, {}) == []
+    (found,) = edits_figure(images, {"VAR": images, "Diffusion": -images})
+    (shown,) = read(found).all("img")
+    assert shown["alt"] == "Columns of a real image, its left half, and 2 edits of it."
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +290,7 @@ class TestPage:
 
     def test_refers_to_nothing_outside(self, markup):
         reader = read(markup)
-        assert len(reader.all("img")) == 9  # and a plot that answers to the pointer
+        assert len(reader.all("img")) == 10  # and a plot that answers to the pointer
         for picture in reader.all("img"):
             assert picture["src"].startswith("data:image/")
             assert len(picture["alt"]) > 20
@@ -291,7 +304,7 @@ class TestPage:
 
     def test_every_figure_has_a_caption(self, markup):
         reader = read(markup)
-        assert len(reader.all("figcaption")) == len(reader.all("figure")) == 10
+        assert len(reader.all("figcaption")) == len(reader.all("figure")) == 11
         assert len(reader.all("h1")) == 1
 
     def test_says_the_verdict_and_the_numbers(self, markup):
