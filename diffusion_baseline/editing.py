@@ -63,7 +63,7 @@ class Edit(Start):
                 return sample(denoise, begin(noise), schedule, **others)
 
             return vary, {**options, "steps": len(levels) - 1}
-        if "spacing" not in inspect.signature(sample).parameters:
+        if not paints(sample):
             raise UserError(
                 f"in-painting changes the image between steps, for which {sample.__name__} has no place; choose ddim "
                 "or another sampler with a spacing"
@@ -119,6 +119,11 @@ class Known:
         if t >= 0:
             images = add_noise(images, normal(x.shape, self.generators, x), t, self.schedule)
         return torch.where(self.masks.to(x.device), x, images)
+
+
+def paints(sample: Callable[..., Any]) -> bool:
+    """Whether a sampler offers what in-painting needs: a choice of its levels, with something done between them."""
+    return "spacing" in inspect.signature(sample).parameters
 
 
 def stretches(levels: Sequence[int], jump: int, times: int) -> list[int]:

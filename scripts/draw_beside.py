@@ -17,7 +17,7 @@ from var.data import open_data
 from var.images import image_grid, save_png
 
 COLUMNS = 18
-"""At most, the same number for each class."""
+"""At most, the same number for each class, of the first ones where there are more."""
 
 
 def draw(source: str, var: str, diffusion: str, path: Path) -> None:
@@ -25,8 +25,9 @@ def draw(source: str, var: str, diffusion: str, path: Path) -> None:
     pipes: list[Any] = [VARPipeline.from_pretrained(var), DiffusionPipeline.from_pretrained(diffusion)]
     words = pipes[0].text_encoder is not None
     data: Any = open_data(source, split="test", size=pipes[0].image_shape[1], captions=words)
-    each = COLUMNS // len(data.classes)
-    places = [int(place) for label in range(len(data.classes)) for place in (data.labels == label).nonzero()[:each]]
+    shown = range(min(COLUMNS, len(data.classes)))
+    each = COLUMNS // len(shown)
+    places = [int(place) for label in shown for place in (data.labels == label).nonzero()[:each]]
     texts = [data.captions[place] if words else data.classes[int(data.labels[place])] for place in places]
     asked: dict[str, Any] = {"prompt" if words else "class_labels": texts}
     call: dict[str, Any] = {**asked, "seeds": range(len(places)), "output_type": "pt", "progress": False}
@@ -36,4 +37,4 @@ def draw(source: str, var: str, diffusion: str, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    draw(*sys.argv[1:4], Path(sys.argv[4]))
+    draw(sys.argv[1], sys.argv[2], sys.argv[3], Path(sys.argv[4]))

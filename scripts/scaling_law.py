@@ -83,7 +83,7 @@ def _laws(rungs: "Sequence[Rung]") -> "tuple[dict[str, PowerLaw], dict[str, str]
         try:
             laws[name] = fit_power_law([x for x, _ in best], [y for _, y in best], name)
         except NoLawError as error:
-            missing[name] = str(error)
+            missing[name] = str(error).removeprefix(f"{name} ")
     return laws, missing
 
 

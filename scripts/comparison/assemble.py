@@ -20,8 +20,10 @@ from comparison.report.picture_sections import Pictures
 from comparison.report.processes import under_a_slider
 from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
-from comparison.sampling import asked, asked_like, network_evaluations, sample_labels, sample_prompts
+from comparison.sampling import asked, asked_like, network_evaluations, sample_labels
 from comparison.settings import Comparison
+from diffusion_baseline.editing import paints
+from diffusion_baseline.samplers import find_sampler
 from var.errors import UserError
 from var.evaluation import judging
 from var.files import write_text
@@ -90,11 +92,12 @@ def cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor]) -> None:
+def write_samples(output: Path, plan: Comparison, samples: dict[str, Tensor], pipelines: dict[str, Any]) -> None:
     """`samples/*.npz` (arr_0 uint8 NHWC, arr_1 labels, the prompts of words) and grids by class as `samples/*.png`."""
-    labels, prompts = sample_labels(plan), sample_prompts(plan)
+    labels = sample_labels(plan)
     for model, images in samples.items():
         arrays = {"arr_0": images.permute(0, 2, 3, 1).contiguous().numpy(), "arr_1": labels.numpy()}
+        prompts = asked(plan, plan.data.reference, pipelines[model], model).prompts
         arrays |= {} if prompts is None else {"prompts": np.array(prompts)}
         write_npz(output / "samples" / f"{model}.npz", arrays)
         _save_grid(images, labels, output / "samples" / f"{model}.png", model)
@@ -168,13 +171,17 @@ def edited(plan: Comparison, pipelines: dict[str, Any], images: Tensor, places: 
     """The right half of uint8 test images, at these `places`, redrawn by each model that edits; in [-1, 1]."""
     found: dict[str, Tensor] = {}
     for model, pipeline in pipelines.items():
-        if not hasattr(pipeline, "edit"):
+        sampling = plan.models[model].headline
+        if not edits(pipeline, sampling):
             continue
         call = asked_like(plan, "test", pipeline, model, places).call() | {"output_type": "pt", "progress": False}
-        own = {"seeds": range(len(images)), "sampling": plan.models[model].headline}
-        try:
-            out = pipeline.edit(images, right_half(from_uint8(images)), **call, **own)
-        except UserError:  # one of latents, or a sampler that does not edit
-            continue
+        out = pipeline.edit(images, right_half(images), **call, seeds=range(len(images)), sampling=sampling)
         found[MODELS[model]] = out.images.cpu() * 2 - 1
     return found
+
+
+def edits(pipeline: Any, sampling: Any) -> bool:
+    """Whether a pipeline edits as it samples: not one of latents, nor by a sampler that cannot paint."""
+    if not hasattr(pipeline, "edit") or getattr(pipeline, "codec", None) is not None:
+        return False
+    return not hasattr(sampling, "sampler") or paints(find_sampler(sampling.sampler))

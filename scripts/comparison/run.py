@@ -171,9 +171,9 @@ def _write(output: Path, report: Report, place: Place, seeds: list[int], stages:
     plan, seed, part = place.plan, seeds[0], place.plan.data.reference
     heads = {model: settings_of(plan, model)[0] for model in plan.models}
     samples = {model: load_samples(stages[samples_name(one, 0, seed, part)]) for model, one in heads.items()}
-    write_samples(output, plan, samples)
     trained = {model: stages[model_name(place, model, seed)] for model in plan.models}
     pipelines = {model: load_pipeline(FAMILIES[model], stage.folder, place.device) for model, stage in trained.items()}
+    write_samples(output, plan, samples, pipelines)
     keep_pipelines(output, pipelines)
     histories = _histories(plan, seed, stages)
     write_page(output, report, plan, pipelines, samples, histories)

@@ -29,6 +29,8 @@ def draw(rungs: Sequence[Rung], laws: Mapping[str, PowerLaw], path: Path) -> Non
         if law := laws.get(f"{measure} over compute"):
             _line(by_compute, law, [p[0] for rung in rungs[1:] for p in rung.curve])
         label = "loss, nats per token" if measure == "loss" else "token error rate"
+        for axes in (by_size, by_compute):
+            _logarithmic(axes)
         by_size.set(xlabel="parameters in the blocks' matrices", ylabel=f"held-out {label}")
         by_compute.set(xlabel="training FLOPs", ylabel=f"training {label}")
         by_compute.legend(frameon=False, fontsize=8)
@@ -37,14 +39,17 @@ def draw(rungs: Sequence[Rung], laws: Mapping[str, PowerLaw], path: Path) -> Non
 
 
 def _line(axes: Any, law: PowerLaw, x: Sequence[float]) -> None:
-    from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
-
     ends = [min(x), max(x)]
     low, high = law.exponent_interval
     words = f"y = {law.coefficient:.3g} x^{law.exponent:.3f}  [{low:.3f}, {high:.3f}]"
     axes.plot(ends, [law(each) for each in ends], "--", color="#444")
-    axes.set(xscale="log", yscale="log")
     axes.set_title(f"{words}, r = {law.correlation:.3f}", fontsize=9)
+
+
+def _logarithmic(axes: Any) -> None:
+    from matplotlib.ticker import MaxNLocator, NullLocator, ScalarFormatter
+
+    axes.set(xscale="log", yscale="log")
     axes.grid(which="both", alpha=0.2)
     # Less than a decade: the powers of ten that a logarithmic axis would name are not there.
     axes.yaxis.set(major_locator=MaxNLocator(6), minor_locator=NullLocator(), major_formatter=ScalarFormatter())

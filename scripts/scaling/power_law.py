@@ -10,7 +10,7 @@ from var.errors import UserError
 
 
 class NoLawError(UserError):
-    """Points through which no power law goes."""
+    """Values that no power law has: 0, or none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,11 +32,11 @@ class PowerLaw:
 def fit_power_law(x: Sequence[float], y: Sequence[float], name: str = "a power law") -> PowerLaw:
     """Least squares on the logarithms (arXiv 2404.02905, Section 4.2, Eq. 5).
 
-    Raises `NoLawError`, which names what is fitted, for fewer than three points, for different lengths, for values that
-    have no logarithm, and where all x are one.
+    Raises `UserError`, which names what is fitted, for fewer than three points, for different lengths, and where all x
+    are one; `NoLawError` for values that have no logarithm.
     """
     if len(x) != len(y) or len(x) < 3:
-        raise NoLawError(f"{name} needs 3 points (x, y) or more, got {len(x)} and {len(y)}; train more depths")
+        raise UserError(f"{name} needs 3 points (x, y) or more, got {len(x)} and {len(y)}; train more depths")
     if not all(math.isfinite(value) and value > 0 for value in (*x, *y)):
         raise NoLawError(f"{name} needs positive numbers, got {[*x]} and {[*y]}; leave out what has none")
     try:
@@ -46,7 +46,7 @@ def fit_power_law(x: Sequence[float], y: Sequence[float], name: str = "a power l
     u, v = np.log(np.asarray(x, dtype=np.float64)), np.log(np.asarray(y, dtype=np.float64))
     spread = float(((u - u.mean()) ** 2).sum())
     if spread < 1e-12:
-        raise NoLawError(f"{name} needs different x, got {x[0]} only; train other depths")
+        raise UserError(f"{name} needs different x, got {x[0]} only; train other depths")
     slope = float(((u - u.mean()) * (v - v.mean())).sum()) / spread
     level = float(v.mean() - slope * u.mean())
     variance = float(((v - level - slope * u) ** 2).sum()) / max(len(u) - 2, 1)

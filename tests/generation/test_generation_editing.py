@@ -213,6 +213,10 @@ WRONG = [
         "candidates must .* all keep 3 scales of the image; leave candidates out, or keep fewer",
     ),
     ({"images": []}, "a call needs at least one of its images, got an empty list; pass some"),
+    (
+        {"images": [images()[0], images()[0].byte()]},
+        r"images must be of one type of number, got torch.float32, torch.u",
+    ),
     ({"masks": [half()[0], half()[0, :2]]}, r"masks must be of one shape, got \(2, 6\), \(6, 6\); resize them"),
     ({"class_labels": [1, 2, 3]}, "all arguments must ask for the same number of images, got class_labels for 3, imag"),
     ({"class_labels": 7}, r"class labels must lie in \[0, 5\), got 7"),

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from var.errors import UserError
 from var.generation.sampling_settings import SamplingSettings
-from var.generation.spatial import SpatialGuidance, interpolation
+from var.generation.spatial import SpatialGuidance
 from var.scales import ScaleSchedule
 from var.transformer.passes import Passes
 
@@ -26,14 +26,6 @@ def guided_by(strengths, passes, maps):
         parts = [predict([torch.zeros(2, 1, dtype=torch.long)] * number) for number in range(len(passes[scale]))]
         found.append(torch.cat(parts, dim=1)[:, torch.cat(list(passes[scale])).argsort()])
     return found
-
-
-def test_maps_are_enlarged_bilinearly():
-    matrix, maps = interpolation((2, 3), (4, 5)), torch.randn(7, 2, 3)
-    assert matrix.sum(dim=1).tolist() == pytest.approx([1] * 20)
-    assert torch.equal(interpolation((2, 3), (2, 3)), torch.eye(6))
-    wanted = F.interpolate(maps[None], size=(4, 5), mode="bilinear")[0].flatten(1)
-    assert torch.allclose(maps.flatten(1) @ matrix.T, wanted, atol=1e-6)
 
 
 @pytest.mark.parametrize("counts", [(), (1, 2, 3, 4)])

@@ -174,6 +174,7 @@ def test_report_html_is_self_contained_and_complete(finished):
     page.feed((folder / "report.html").read_text())
     assert {"verdict", "compared", "results", "tradeoff", "samples", "process"} <= page.ids
     assert {"edits", "tokenizer", "training"} <= page.ids
+    assert "Columns of a real image, its left half, and 2 edits of it." in (folder / "report.html").read_text()
     assert all(source.startswith(("data:", "#")) for source in page.sources)
     text = " ".join(page.words)
     assert "FD-digits" in text

@@ -9,7 +9,9 @@ from dataclasses import replace
 
 import pytest
 import torch
+from comparison.assemble import edits
 from comparison.contenders import CONTENDERS
+from comparison.families.pipeline import FamilyPipeline
 from comparison.report.edits import edits_figure, right_half
 from comparison.report.figures import (
     class_grid,
@@ -24,7 +26,11 @@ from comparison.report.processes import MOST_BYTES, Process, under_a_slider
 from comparison.report.results import Report
 from comparison.report.tradeoff import tradeoff_plot
 from PIL import Image
+from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
+from diffusion_baseline.editing import paints
+from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, PALETTE, image_table
 from var.evaluation.report.html import bullets, element, figure, image, picture_size
@@ -249,6 +255,18 @@ def pictures(grid):
     samples = {"var": grid, "diffusion": grid}
     others = {"edits": edits_figure(digits(2), {"VAR": digits(2)}), "details": details}
     return Pictures(real=grid, samples=samples, processes=figures, tradeoff=grid, loss_curves={}, **others)
+
+
+def test_models_edit_where_their_call_does():
+    pipe = tiny_diffusion_pipeline(timesteps=3)
+    images = pipe([1, 2], seeds=[0, 1], output_type="pt", progress=False).images
+    for name in SAMPLERS:
+        sampling = SamplingSettings(sampler=name, num_inference_steps=2)
+        pipe.edit(images, right_half(images), [1, 2], seeds=[0, 1], sampling=sampling, progress=False)
+        assert edits(pipe, sampling), name
+    assert not paints(lambda denoise, noise, schedule, *, steps: noise)
+    assert edits(tiny_pipeline(), None)
+    assert not edits(FamilyPipeline, None)
 
 
 def test_half_of_each_image_is_kept_in_edits():

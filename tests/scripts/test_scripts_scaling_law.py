@@ -6,8 +6,9 @@ import math
 import pytest
 import scaling_law
 import torch
+from scaling.figure import draw
 from scaling.power_law import fit_power_law, frontier
-from scaling.rungs import block_parameters
+from scaling.rungs import Rung, block_parameters
 from small_pictures import picture
 from tiny import tiny_vqvae
 
@@ -35,6 +36,29 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
         low, high = fit_power_law(x, [2 * a**-0.3 * b for a, b in zip(x, scatter, strict=True)]).exponent_interval
         held += low < -0.3 < high
     assert held / 400 == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / 400))
+
+
+def test_a_ladder_that_makes_no_mistakes_keeps_its_other_laws(tmp_path):
+    rungs = [
+        Rung(
+            run=str(depth),
+            origin=("a", "b"),
+            depth=depth,
+            width=8,
+            flops=depth,
+            loss=1 / depth,
+            parameters=depth,
+            all_parameters=depth,
+            error=depth % 2.0,
+            curve=[(1.0, 2.0, 0.5)],
+        )
+        for depth in (1, 2, 3)
+    ]
+    laws, missing = scaling_law._laws(rungs)
+    assert laws.keys() == {"loss over parameters"}
+    assert missing["error over parameters"].startswith("needs positive numbers, got [1, 2, 3] and [1.0, 0.0, 1.0]")
+    draw(rungs, laws, tmp_path / "scaling.png")
+    assert (tmp_path / "scaling.png").exists()
 
 
 def test_the_frontier_is_what_no_cheaper_point_beats_once_there_is_a_choice():

@@ -19,6 +19,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
+ASKED = signal.SIGUSR2
+"""On this signal a process writes where it is; SIGUSR1 is one of those that stop a training."""
 
 
 class Forker:
@@ -49,13 +51,13 @@ class Forker:
             self._running.pop(pid, None)
         return status
 
-    def wait(self, pid, seconds=120):
-        """The exit status of a process when it has ended."""
+    def wait(self, pid, seconds=120, beside=()):
+        """The exit status of a process when it has ended; if it does not, those `beside` it are ended too, and told."""
         until = time.monotonic() + seconds
         while (status := self.poll(pid)) is None:
             if time.monotonic() > until:
-                told = self._ended_by_force()
-                raise TimeoutError(f"process {pid} did not end within {seconds} s; all that ran:\n{told}")
+                told = self._ended_by_force({pid, *beside} & self._running.keys())
+                raise TimeoutError(f"process {pid} did not end within {seconds} s\n{told}")
             time.sleep(0.01)
         return status
 
@@ -66,18 +68,20 @@ class Forker:
         assert status == 0, text
         return text
 
-    def _ended_by_force(self):
-        """The output of all that runs, to whose end each process and those of its own write where they are."""
-        for pid in self._running:
+    def _ended_by_force(self, pids):
+        """The output of these processes, to whose end they and those that they started write where they are."""
+        for pid in pids:
             for each in (pid, *_descendants(pid)):
                 with contextlib.suppress(ProcessLookupError):
-                    os.kill(each, signal.SIGUSR1)
+                    os.kill(each, ASKED)
         time.sleep(1)
-        for pid in self._running:
+        for pid in pids:
             for each in (*_descendants(pid), pid):
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(each, signal.SIGKILL)
-        return "\n".join(f"process {pid}:\n{log.read_text()}" for pid, log in self._running.items())
+        logs = {pid: self._running[pid] for pid in pids}
+        texts = {pid: log.read_text(errors="replace") if log.exists() else "" for pid, log in logs.items()}
+        return "\n".join(f"process {pid}:\n{text}" for pid, text in texts.items())
 
     def close(self):
         """End what still runs."""
@@ -106,7 +110,7 @@ def start_pair(forker, function, log, **arguments):
         group |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": store.port, "TORCHELASTIC_USE_AGENT_STORE": "True"}
         group |= {"TORCHELASTIC_RESTART_COUNT": 0}
         pids.append(forker.start(function, f"{log}-{rank}", environment=group, **arguments))
-    return [forker.wait(pid) for pid in pids], store
+    return [forker.wait(pid, beside=pids) for pid in pids], store
 
 
 def _descendants(pid):
@@ -131,16 +135,26 @@ def fork_from_here():
 
 def _forked(path, command, kept):
     """The number of a process that does what `python -c` is told to; all its files but `kept` are closed."""
+    assert command[-2] == "-c", command
     if (pid := os.fork()) == 0:
+        status = 1
         try:
             forkserver._forkserver._lock = threading.Lock()  # which is held at this moment
+            sys.stdout = sys.__stdout__  # a file in its place is closed
             for file in map(int, os.listdir("/proc/self/fd")):
                 if file > 2 and file not in kept:
                     with contextlib.suppress(OSError):
                         os.close(file)
             exec(command[-1], {"__name__": "__main__"})
+            status = 0
+        except SystemExit:
+            status = 0
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
         finally:
-            os._exit(0)
+            os._exit(status)
     return pid
 
 
@@ -234,7 +248,7 @@ def _serve():
 
 def _work(request):
     status = 1
-    faulthandler.register(signal.SIGUSR1)  # whoever waits for too long asks where all threads are
+    faulthandler.register(ASKED)  # whoever waits for too long asks where all threads are
     try:
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         null = os.open(os.devnull, os.O_RDONLY)

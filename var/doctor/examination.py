@@ -81,7 +81,7 @@ def examine(
     shapes: list[dict[str, Any]] = [{"scale": f"{height}x{width}"} for height, width in patient.schedule.shapes]
     patient.measured["scales"] = shapes
     findings, looked_at, left_out = _seen(patient, {**LOOKS, **(GIVEN_SCALES if given_scales else {})})
-    if isinstance(patient.others, str):
+    if {"tokenizer", "likelihood"} & {*looked_at} and isinstance(patient.others, str):
         left_out["held-out images"] = patient.others
     findings.sort(key=lambda each: each.severity != "fault")
     return Report(

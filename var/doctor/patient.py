@@ -14,6 +14,7 @@ from var.conditions import Condition
 from var.data.base import ImageData, conditions_at, fingerprint
 from var.data.catalog import open_data
 from var.data.loading import load_images
+from var.data.splits import MissingSplitError
 from var.devices import chosen_device
 from var.errors import UserError
 from var.foreign.documents import taken
@@ -26,7 +27,7 @@ from var.recipes.transformer.settings import TransformerRun
 from var.recipes.vqvae.settings import VQVAERun
 from var.runs.evaluation import spread
 from var.runs.folder import RunFolder
-from var.runs.held_out import as_shown, held_out
+from var.runs.held_out import as_shown, usable_held_out
 from var.runs.overrides import FACTS, read_settings, settings_from_dict
 from var.scales import ScaleSchedule
 from var.tokenizer import Tokenizer
@@ -104,10 +105,11 @@ class Patient:
         if _is_data(source):
             return "data given in Python have none"
         try:
-            data = held_out(str(source), self._read, captions=bool(self.settings.data.text))
+            return self._shown(usable_held_out(str(source), self._read, captions=bool(self.settings.data.text)))
+        except MissingSplitError:
+            return "the data have none"
         except UserError as error:
             return str(error)
-        return "the data have none" if data is self._read else self._shown(data)
 
     @cached_property
     def _read(self) -> ImageData:

@@ -122,7 +122,7 @@ class VARPipeline(Edits, Likelihoods):
                 found = f"{type(each).__name__}{' of two' if isinstance(each, VARPipeline) else ''}"
                 raise UserError(f"{name} must be a VARPipeline of one transformer, got a {found}; load one")
         large._check_alike(small, "small", "large")
-        handover = round(0.7 * len(large.transformer.scales)) if handover is None else handover
+        handover = round(0.7 * len(large._models()[1].scales)) if handover is None else handover
         own = {"class_names": large.class_names or small.class_names, "finer": small.transformer, "handover": handover}
         pipeline = cls(large.vqvae, large.transformer, **own, sampling=large.sampling)
         pipeline.terms = Terms.joined((large.terms, small.terms))
@@ -181,8 +181,8 @@ class VARPipeline(Edits, Likelihoods):
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         if guidance.weaker is None and not condition.given.any():
             strengths = [1.0] * len(strengths)  # there is nothing to guide towards
+        parts = edit.parts(vqvae) if edit else {}
         if edit and search:
             search.check_kept(edit.keep_scales, len(transformer.scales))
-        parts = edit.parts(vqvae) if edit else {}
         call = Call(condition, seeds, draws, settings, strengths, reporting, search, **parts)
         return call.output(*self._runs(guidance.weaker), transformer.config.num_classes)

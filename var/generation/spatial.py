@@ -47,11 +47,8 @@ class SpatialGuidance:
         self.parts = [part[rows] for part in self.parts]
 
     def _prior(self, scale: int) -> Float[Tensor, "batch new vocabulary"]:
+        before, shape = self.scales.shapes[scale - 1 : scale + 1]
         logits = torch.cat(self.parts, dim=1)[:, torch.cat(list(self.passes[scale - 1])).argsort()]
-        return interpolation(*self.scales.shapes[scale - 1 : scale + 1]).to(logits) @ logits
-
-
-def interpolation(before: tuple[int, int], after: tuple[int, int]) -> Float[Tensor, "new old"]:
-    """The matrix that enlarges a map, as (height, width), bilinearly: a row for every position of the larger one."""
-    each = torch.eye(before[0] * before[1]).unflatten(1, before)
-    return F.interpolate(each[None], size=after, mode="bilinear")[0].flatten(1).T
+        if before == shape:
+            return logits
+        return F.interpolate(logits.mT.unflatten(2, before), size=shape, mode="bilinear").flatten(2).mT

@@ -37,27 +37,32 @@ def held_out(source: str, data: ImageData, on_bad_image: str = "error", *, capti
     With `captions` they must have such. Raises `UserError` for a split that is there and cannot be used: to judge by
     training images instead would look as good as to judge by others.
     """
-    channels, *size = data.shape
-    how = {"on_bad_image": on_bad_image, "captions": captions}
     try:
-        other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, **how)
-        if captions:
-            check_captions(other, source)
-        if _are_same(data, other):
-            raise UserError(f"they must be others than the training images, got the same ones in {source}")
-        # The same classes in another order, or some of them, are told by their names.
-        if other.classes != data.classes:
-            other = _relabelled(other, data.classes, f"the held-out {source}")
-        if (found := condition_size(other)) != (wanted := condition_size(data)):
-            raise UserError(
-                "they must show as many classes and as wide vectors and sequences as the training images, "
-                f"{tuple(wanted)}, got {tuple(found)}; give them vectors too"
-            )
-        return other
+        return usable_held_out(source, data, on_bad_image, captions=captions)
     except MissingSplitError:
         return data
     except UserError as error:
         raise UserError(f"held-out images must be usable, but: {error} (evaluation.every=0 does without)") from error
+
+
+def usable_held_out(source: str, data: ImageData, on_bad_image: str = "error", *, captions: bool = False) -> ImageData:
+    """Images like `data` that are not trained on; raises `MissingSplitError` if `source` has no split of them."""
+    channels, *size = data.shape
+    how = {"on_bad_image": on_bad_image, "captions": captions}
+    other = open_data(source, split="val", size=(size[0], size[1]), channels=channels, **how)
+    if captions:
+        check_captions(other, source)
+    if _are_same(data, other):
+        raise UserError(f"they must be others than the training images, got the same ones in {source}")
+    # The same classes in another order, or some of them, are told by their names.
+    if other.classes != data.classes:
+        other = _relabelled(other, data.classes, f"the held-out {source}")
+    if (found := condition_size(other)) != (wanted := condition_size(data)):
+        raise UserError(
+            "they must show as many classes and as wide vectors and sequences as the training images, "
+            f"{tuple(wanted)}, got {tuple(found)}; give them vectors too"
+        )
+    return other
 
 
 def _relabelled(data: ImageData, classes: Sequence[str], name: str) -> ImageData:

@@ -118,6 +118,8 @@ def _joined(given: Any, name: str) -> Any:
         if all(isinstance(each, kind) for each in given):
             if len(shapes := sorted({tuple(each.shape) for each in given})) > 1:
                 raise UserError(f"{name} must be of one shape, got {', '.join(map(str, shapes))}; resize them")
+            if len(types := sorted({str(each.dtype) for each in given})) > 1:
+                raise UserError(f"{name} must be of one type of number, got {', '.join(types)}; convert them")
             return join(list(given))
     return given
 

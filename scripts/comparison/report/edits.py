@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
 from var.evaluation.report.drawing import image_table
@@ -13,7 +13,7 @@ MOST = 10
 """Images."""
 
 
-def right_half(images: Float[Tensor, "n c h w"]) -> Bool[Tensor, "h w"]:
+def right_half(images: Shaped[Tensor, "n c h w"]) -> Bool[Tensor, "h w"]:
     """The mask of the edit."""
     mask = torch.zeros(images.shape[-2:], dtype=torch.bool)
     mask[:, images.shape[-1] // 2 :] = True
@@ -27,8 +27,7 @@ def edits_figure(real: Float[Tensor, "n c h w"], edited: Mapping[str, Float[Tens
     rows = {"test images": real, "what is kept": real.masked_fill(right_half(real), 0.0), **edited}
     picture = image_table(torch.cat(list(rows.values())), len(real), row_labels=list(rows), magnify=8)
     caption = (
-        "The right half of test images is redrawn, the left one is kept: VAR redraws tokens and keeps the others, "
-        "diffusion puts what is kept into every step (Lugmayr et al. 2022). Does the seam show, and is it still one "
-        "thing? These are the first images of the classes, each edited once."
+        "The right half of test images is redrawn, the left one is kept. Does the seam show, and is it still one "
+        "thing? These are the first images of their classes, each edited once."
     )
     return [figure(picture, caption, alt=f"Columns of a real image, its left half, and {len(edited)} edits of it.")]
