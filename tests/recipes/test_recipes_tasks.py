@@ -62,9 +62,24 @@ def test_maps_weigh_in_the_loss_as_they_are_told_to():
     assert loss != plain
 
 
+def test_a_share_of_the_prediction_is_all_codes_alike():
+    vqvae, model, batch = make_vqvae(), make_transformer(), make_batch()
+    plain, numbers = TransformerTask(model, vqvae, label_drop=0.0).loss(model, batch, generator())
+    smooth, same = TransformerTask(model, vqvae, label_drop=0.0, label_smoothing=0.2).loss(model, batch, generator())
+    token_maps = vqvae.encode(batch.images)
+    chances = model(batch.labels, vqvae.teacher_inputs(token_maps), None).log_softmax(dim=-1)
+    torch.testing.assert_close(smooth, 0.8 * plain - 0.2 * chances.mean())
+    assert all(torch.equal(same[name], numbers[name]) for name in numbers)
+
+
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
+        ({"label_smoothing": 1.0}, r"label_smoothing is a probability and must lie in \[0, 1\), got 1.0; lower it"),
+        (
+            {"label_smoothing": 0.1, "distilled_guidance": 2.0},
+            "label_smoothing and tokens.kept are of training on tokens",
+        ),
         ({"map_weights": (1.0, 2.0)}, r"a positive number for each of the 3 token maps, got \(1.0, 2.0\)"),
         ({"map_weights": (1.0, 2.0, 0.0)}, r"a positive number for each .*, got \(1.0, 2.0, 0.0\); leave them empty"),
         ({"map_weights": (1.0, 2.0, 1.0), "distilled_guidance": 2.0}, "got distilled_guidance=2 too; leave one"),

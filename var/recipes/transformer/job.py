@@ -74,7 +74,8 @@ class TransformerJob(Job[TransformerRun]):
         shown = asked.data  # what is shown decides on the model
         if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
             model = replace(model, dropout=0.0, drop_path=0.0)
-            run = replace(_plainly_trained(run), sampling=replace(run.sampling, guidance_scale=1.0))
+            sampling = replace(run.sampling, guidance_scale=1.0)
+            run = replace(_plainly_trained(run), label_smoothing=0.0, sampling=sampling)
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         model = replace(model, **shown_size(data, shown, encoder)._asdict())
@@ -132,6 +133,7 @@ class TransformerJob(Job[TransformerRun]):
         exact = TransformerTask(model, self.vqvae, label_drop=0.0)
         options = settings.sampling.keywords()
         how = {"temperature": settings.tokens.temperature, "map_weights": settings.map_weights}
+        how |= {"label_smoothing": settings.label_smoothing}
         plain = TransformerTask(model, self.vqvae, label_drop=settings.label_drop, cache=cache, **how)
         task: Task = PartialTask(plain, settings.tokens.kept) if settings.tokens.kept else plain
         if settings.distilled_guidance != 1:

@@ -40,11 +40,13 @@ class TransformerRun(GeneratorSettings):
     sampling: SamplingSettings = field(default_factory=SamplingSettings)  # fixed before any image was looked at
     distilled_guidance: float = added(1.0)  # what `DistillationTask` teaches trained weights to do without; 1: not used
     map_weights: tuple[float, ...] = added(())  # of the losses of the tokens of each map; empty: all alike
+    label_smoothing: float = added(0.0)  # share of what is predicted that all codes have alike
 
     def __post_init__(self) -> None:
         GeneratorSettings.__post_init__(self)
         checks.not_negative(self, "distilled_guidance")
         checks.at_most(10**4, self, "distilled_guidance")
+        checks.probability(self, "label_smoothing", below_1=True)
         maps = len(self.transformer.schedule)
         if self.map_weights and (len(self.map_weights) != maps or min(self.map_weights) <= 0):
             raise UserError(
@@ -57,9 +59,9 @@ class TransformerRun(GeneratorSettings):
                 f"tokens.kept must be 2 to {finest}, the tokens of the finest map, got {self.tokens.kept}; leave it at "
                 "0 to learn from all"
             )
-        if (self.map_weights or self.tokens.kept) and self.distilled_guidance != 1:
+        if (self.map_weights or self.tokens.kept or self.label_smoothing) and self.distilled_guidance != 1:
             raise UserError(
-                "map_weights and tokens.kept are of training on tokens, got "
+                "map_weights, label_smoothing and tokens.kept are of training on tokens, got "
                 f"distilled_guidance={self.distilled_guidance:g} too; leave one of them out"
             )
 

@@ -35,6 +35,7 @@ class TransformerTask:
     cache: TokenCache | None = None  # of the data that is trained on; None encodes every batch
     temperature: float = 0.0  # of that, see `Tokenizer.encode`
     map_weights: tuple[float, ...] = ()  # of the losses of the tokens of each map; empty: all alike
+    label_smoothing: float = 0.0  # share of what is predicted that all codes have alike (arXiv 1512.00567, Section 7)
 
     def __post_init__(self) -> None:
         self.vqvae.eval().requires_grad_(False)
@@ -57,20 +58,25 @@ class TransformerTask:
     ) -> tuple[Tensor, Numbers]:
         """The transformer's part of the step: (weighted) mean over all tokens, loss and accuracy of every scale.
 
-        Of a `part` of the tokens, whose finest map alone may be incomplete, they are estimates.
+        Losses of scales are those of the tokens themselves, whatever is smoothed. Of a `part` of the tokens, whose
+        finest map alone may be incomplete, they are estimates.
         """
         logits = model(condition, inputs, tokens, None if part is None else part.positions)
         wanted = tokens if part is None else tokens.gather(1, part.positions)
         # Of rows: with the vocabulary in the middle, as (batch, vocabulary, length), every operator copies the logits.
-        losses = F.cross_entropy(logits.flatten(0, 1), wanted.flatten(), reduction="none").view_as(wanted)
+        rows, smoothing = (logits.flatten(0, 1), wanted.flatten()), self.label_smoothing
+        losses = F.cross_entropy(*rows, reduction="none", label_smoothing=smoothing).view_as(wanted)
+        told = losses.detach()
+        if smoothing:
+            told = F.cross_entropy(rows[0].detach(), rows[1], reduction="none").view_as(wanted)
         right = (logits.detach().argmax(dim=-1) == wanted).float()
         if part is not None:
-            losses, right = losses * part.weights, right * part.weights
+            losses, told, right = (each * part.weights for each in (losses, told, right))
         numbers: Numbers = {}
         lengths = self.model.scales.lengths
         for scale, (where, length) in enumerate(zip(self.model.scales.slices(), lengths, strict=True)):
             count = len(tokens) * length
-            numbers[f"loss_{scale}"] = losses[:, where].sum().detach() / count
+            numbers[f"loss_{scale}"] = told[:, where].sum() / count
             numbers[f"accuracy_{scale}"] = right[:, where].sum() / count
         numbers["accuracy"] = right.sum() / tokens.numel()
         if self.map_weights:
