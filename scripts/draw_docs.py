@@ -21,7 +21,7 @@ from var.images import image_grid, save_png
 from var.scales import block_causal_mask
 
 ROOT = Path(__file__).parents[1]
-EMOJI = (("smileys", 12), ("people", 0), ("flags", 8), ("food", 25))
+EMOJI = (("smileys", 12), ("people", 11), ("flags", 8), ("travel", 16))
 """Class and seed of what is shown."""
 
 CALL: dict[str, Any] = {"output_type": "pt", "progress": False}
