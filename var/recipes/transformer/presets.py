@@ -119,7 +119,7 @@ _SHAPES_TEXT_32 = replace(
 # decoder has met drawn tokens, as with these, and samples are farther from training images than others are (.39). In
 # several passes that are told neighbours guided samples are farther (1.96 for 1.74, 2.17 for 1.85) and others nearer.
 # Learnt from 24 of the 64 last tokens in most steps, in as many seconds, it is 1.72 where it was 1.92 (three seeds).
-# Labels smoothed by .1 and guidance 4 bring it from 1.97 to 1.70 against all held-out emoji, and copy less (three seeds).
+# Labels smoothed by .1 and guidance 4 bring 1.96 down to 1.70 against all held-out emoji (three seeds).
 _EMOJI_32 = replace(
     _SHAPES_32,
     data=DataSettings(),  # letters, keycaps and flags are no mirror images
