@@ -22,8 +22,6 @@ from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
 from comparison.sampling import asked, asked_like, network_evaluations, sample_labels
 from comparison.settings import Comparison
-from diffusion_baseline.editing import paints
-from diffusion_baseline.samplers import find_sampler
 from var.errors import UserError
 from var.evaluation import judging
 from var.files import write_text
@@ -172,16 +170,9 @@ def edited(plan: Comparison, pipelines: dict[str, Any], images: Tensor, places: 
     found: dict[str, Tensor] = {}
     for model, pipeline in pipelines.items():
         sampling = plan.models[model].headline
-        if not edits(pipeline, sampling):
+        if not FAMILIES[model].edits(pipeline, sampling):
             continue
         call = asked_like(plan, "test", pipeline, model, places).call() | {"output_type": "pt", "progress": False}
         out = pipeline.edit(images, right_half(images), **call, seeds=range(len(images)), sampling=sampling)
         found[MODELS[model]] = out.images.cpu() * 2 - 1
     return found
-
-
-def edits(pipeline: Any, sampling: Any) -> bool:
-    """Whether a pipeline edits as it samples: not one of latents, nor by a sampler that cannot paint."""
-    if not hasattr(pipeline, "edit") or getattr(pipeline, "codec", None) is not None:
-        return False
-    return not hasattr(sampling, "sampler") or paints(find_sampler(sampling.sampler))

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 import pytest
 import torch
-from comparison.assemble import edits
 from comparison.contenders import CONTENDERS
+from comparison.families import FAMILIES
 from comparison.families.pipeline import FamilyPipeline
 from comparison.report.edits import edits_figure, right_half
 from comparison.report.figures import (
@@ -263,10 +263,10 @@ def test_models_edit_where_their_call_does():
     for name in SAMPLERS:
         sampling = SamplingSettings(sampler=name, num_inference_steps=2)
         pipe.edit(images, right_half(images), [1, 2], seeds=[0, 1], sampling=sampling, progress=False)
-        assert edits(pipe, sampling), name
+        assert FAMILIES["diffusion"].edits(pipe, sampling), name
     assert not paints(lambda denoise, noise, schedule, *, steps: noise)
-    assert edits(tiny_pipeline(), None)
-    assert not edits(FamilyPipeline, None)
+    assert FAMILIES["var"].edits(tiny_pipeline(), None)
+    assert not FAMILIES["vae"].edits(FamilyPipeline, None)
 
 
 def test_half_of_each_image_is_kept_in_edits():

@@ -202,6 +202,10 @@ class Contender(ABC):
         """What the page shows of a tokenizer, where there is one."""
         return []
 
+    def edits(self, pipeline: Any, sampling: Any) -> bool:
+        """Whether a pipeline redraws parts of images when it samples so."""
+        return hasattr(pipeline, "edit")
+
     @classmethod
     def sampler_title(cls, sampler: str) -> str:
         """What a sampler is called where people read of it."""

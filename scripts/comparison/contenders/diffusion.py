@@ -11,10 +11,11 @@ from torch import Tensor
 
 from comparison.contenders.contender import Contender, ModelPlan, Row, encoder_of, given_by
 from comparison.report.processes import Process
+from diffusion_baseline.editing import paints
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
-from diffusion_baseline.samplers import SAMPLERS, network_evaluations
+from diffusion_baseline.samplers import SAMPLERS, find_sampler, network_evaluations
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.settings import DiffusionRun
 from var.data.base import ImageData
@@ -157,6 +158,10 @@ class DiffusionContender(Contender):
             kind: pipeline.bits_per_dimension(images, labels, method=method, **options).cpu()
             for kind, method in self.methods.items()
         }
+
+    def edits(self, pipeline: DiffusionPipeline, sampling: SamplingSettings) -> bool:
+        """Not where latents are diffused, nor by a sampler that cannot paint."""
+        return pipeline.codec is None and paints(find_sampler(sampling.sampler))
 
     def process(self, pipeline: DiffusionPipeline, sampling: SamplingSettings, call: Mapping[str, Any]) -> Process:
         """The image on its way from noise."""
