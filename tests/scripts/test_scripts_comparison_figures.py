@@ -10,9 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 from comparison.contenders import CONTENDERS
-from comparison.families import FAMILIES
-from comparison.families.pipeline import FamilyPipeline
-from comparison.report.edits import edits_figure, right_half
+from comparison.report.edits import edits_figure
 from comparison.report.figures import (
     class_grid,
     code_usage_chart,
@@ -26,11 +24,7 @@ from comparison.report.processes import MOST_BYTES, Process, under_a_slider
 from comparison.report.results import Report
 from comparison.report.tradeoff import tradeoff_plot
 from PIL import Image
-from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
-from diffusion_baseline.editing import paints
-from diffusion_baseline.samplers import SAMPLERS
-from diffusion_baseline.sampling_settings import SamplingSettings
 from var.errors import UserError
 from var.evaluation.report.drawing import LIGHT, PALETTE, image_table
 from var.evaluation.report.html import bullets, element, figure, image, picture_size
@@ -255,29 +249,6 @@ def pictures(grid):
     samples = {"var": grid, "diffusion": grid}
     others = {"edits": edits_figure(digits(2), {"VAR": digits(2)}), "details": details}
     return Pictures(real=grid, samples=samples, processes=figures, tradeoff=grid, loss_curves={}, **others)
-
-
-def test_models_edit_where_their_call_does():
-    pipe = tiny_diffusion_pipeline(timesteps=3)
-    images = pipe([1, 2], seeds=[0, 1], output_type="pt", progress=False).images
-    for name in SAMPLERS:
-        sampling = SamplingSettings(sampler=name, num_inference_steps=2)
-        pipe.edit(images, right_half(images), [1, 2], seeds=[0, 1], sampling=sampling, progress=False)
-        assert FAMILIES["diffusion"].edits(pipe, sampling), name
-    assert not paints(lambda denoise, noise, schedule, *, steps: noise)
-    assert FAMILIES["var"].edits(tiny_pipeline(), None)
-    assert not FAMILIES["vae"].edits(FamilyPipeline, None)
-
-
-def test_half_of_each_image_is_kept_in_edits():
-    images = digits(3)
-    mask = right_half(images)
-    assert mask[:, :4].sum() == 0
-    assert mask[:, 4:].all()
-    assert edits_figure(images, {}) == []
-    (found,) = edits_figure(images, {"VAR": images, "Diffusion": -images})
-    (shown,) = read(found).all("img")
-    assert shown["alt"] == "Columns of a real image, its left half, and 2 edits of it."
 
 
 @pytest.fixture(scope="module")
