@@ -156,6 +156,19 @@ def test_families_without_a_name_are_refused(capsys):
     assert "unknown" in capsys.readouterr().err
 
 
+def test_training_seeds_are_chosen_for_together_and_told_one_by_one(compared, images, tmp_path, capsys):
+    options = ("--preset", "digits", "--size", "8", "--models", "diffusion", "--sweep")
+    report, said = compared(capsys, images, *options, "--seeds", "2", output=tmp_path)
+    assert report["settings"]["chosen_on"] == "3 validation images, among 2 settings of diffusion"
+    first, second = ([row for row in report["by_seed"] if row["seed"] == seed] for seed in (0, 1))
+    for row, one, two in zip(report["results"], first, second, strict=True):
+        assert row["fd"] == pytest.approx((one["fd"] + two["fd"]) / 2)
+        assert row["spread"]["fd"] == pytest.approx(abs(one["fd"] - two["fd"]) / 2**0.5)
+        assert one["fd"] != two["fd"]
+    assert "Of training seed 0:" in said.out
+    assert "means over 2 training seeds" in (tmp_path / "report.html").read_text()
+
+
 def test_rows_of_several_training_seeds_become_one_with_its_spread():
     rows = [{"model": "a", "seed": seed, "fd": fd, "recall": None} for seed, fd in enumerate((1.0, 3.0))]
     assert over_seeds(rows) == {"model": "a", "seed": 0, "fd": 2.0, "recall": None, "spread": {"fd": 2**0.5}}
