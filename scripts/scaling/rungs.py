@@ -15,7 +15,7 @@ from var.foreign.logs import read_log
 from var.randomness import keyed_generator
 from var.recipes.transformer.job import transformer_cost
 from var.recipes.transformer.settings import TransformerRun
-from var.recipes.transformer.task import TransformerTask
+from var.recipes.transformer.task import TransformerTask, logged_nats
 from var.runs.evaluation import LossJudge
 from var.runs.folder import RunFolder
 from var.runs.held_out import as_shown, held_out
@@ -76,7 +76,9 @@ def measured(folder: Path) -> Rung:
     pipeline = VARPipeline.from_pretrained(folder)
     model = pipeline.transformer
     loss, error = _judged(pipeline, settings)
-    step = transformer_cost(model.config).flops * settings.training.batch_size
+    cost = transformer_cost(model.config, looked_at=settings.tokens.kept)
+    step = cost.flops * settings.training.batch_size
+    lengths = model.scales.lengths
     rows: list[dict[str, Any]] = [row for row in read_log(run.log) if "loss" in row and "accuracy" in row]
     return Rung(
         run=str(folder),
@@ -88,7 +90,7 @@ def measured(folder: Path) -> Rung:
         flops=step * settings.training.steps,
         loss=loss,
         error=error,
-        curve=[(step * row["step"], row["loss"], 1 - row["accuracy"]) for row in rows],
+        curve=[(step * row["step"], logged_nats(row, lengths), 1 - row["accuracy"]) for row in rows],
     )
 
 

@@ -84,10 +84,10 @@ def model(tmp_path_factory):
     return folder
 
 
-def train(output, *others, **settings):
+def train(output, *others, preset="digits", **settings):
     quick = {"training.batch_size": 8, "training.log_every": 2, "evaluation.every": 0, "tokens.variants": 1}
     options = [part for each in {**quick, **settings}.items() for part in ("--set", "=".join(map(str, each)))]
-    command = ["train", "transformer", "digits", "--preset", "digits", "--output", str(output), *map(str, others)]
+    command = ["train", "transformer", "digits", "--preset", preset, "--output", str(output), *map(str, others)]
     return main([*command, "--quiet", "--device", "cpu", *options])
 
 
@@ -102,6 +102,13 @@ def test_a_run_fine_tunes_a_model_and_goes_on_as_if_uninterrupted(model, tmp_pat
     weights = [each.transformer.state_dict() for each in (start, whole, parts)]
     assert all(torch.equal(weights[1][name], weight) for name, weight in weights[2].items())
     assert not all(torch.equal(weights[0][name], weight) for name, weight in weights[2].items())
+
+
+@pytest.mark.parametrize("preset", ["emoji-32", "shapes-text-32"])
+def test_what_a_preset_says_of_training_on_tokens_does_not_stand_in_the_way(preset, model, tmp_path):
+    """emoji-32 smooths labels and looks at a part of the tokens, shapes-text-32 weighs maps: none is distillation's."""
+    text = {"data.text": "", "data.class_labels": "true"} if preset == "shapes-text-32" else {}
+    assert train(tmp_path / "run", "--init", model, "--plan", preset=preset, distilled_guidance=3, **text) == 0
 
 
 def test_distillation_is_refused_without_weights(model, tmp_path, capsys):

@@ -83,6 +83,13 @@ def test_a_pipeline_without_a_run_is_compared_as_it_recommends():
         assert guidance == [1.5, 3.5]
 
 
+def test_raster_order_learns_from_all_of_its_one_map():
+    """What a preset says of the steps of its own maps, as emoji-32 and shapes-text-32 do, is not of another's."""
+    run = FAMILIES["raster"].plan("emoji-32", shapes("train", length=20)).runs["transformer"]
+    assert (run.tokens.kept, run.map_weights) == (0, ())
+    assert len(run.transformer.schedule) == 1
+
+
 def test_tokens_are_encoded_beforehand_where_that_is_less_than_what_is_looked_at():
     data = {"digits": digits("train"), "many": shapes("train"), "few": shapes("train", length=100)}
     plans = {name: FAMILIES["raster"].plan("digits" if name == "digits" else "shapes-32", data[name]) for name in data}

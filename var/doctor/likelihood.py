@@ -13,6 +13,7 @@ from var.doctor.patient import BATCH, Patient, Sample
 from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.generation import VARPipeline
+from var.recipes.transformer.task import logged_nats
 from var.transformer import VAR
 
 DRAWN = 50
@@ -62,11 +63,10 @@ def look_at_likelihood(patient: Patient) -> Iterator[Finding]:
     if model is None or patient.trained_on is None:
         raise NothingThereError("no transformer" if model is None else "no tokenizer")
     means: dict[str, float] = {}
-    weights = _weights(patient)
     for name, sample in (("train", patient.trained_on), ("held_out", patient.unseen)):
         if sample is not None:
             losses, right, _ = losses_of(patient, model, sample.tokens, sample.condition)
-            means[name] = (losses * weights).mean().item()
+            means[name] = losses.mean().item()
             _note(patient, name, losses, right)
     # The log of a decoder tells nothing of the transformer, and one of distilled guidance no likelihood.
     if patient.kind == "transformer" and patient.settings.distilled_guidance == 1:
@@ -74,19 +74,10 @@ def look_at_likelihood(patient: Patient) -> Iterator[Finding]:
     yield from _free_running(patient, model, patient.trained_on)
 
 
-def _weights(patient: Patient) -> Float[Tensor, " length"]:
-    """How much each token counts in the log's losses, 1 in the mean."""
-    of_maps = getattr(patient.settings, "map_weights", ())  # of a decoder there are none
-    if not of_maps:
-        return torch.ones(patient.schedule.length)
-    weights = torch.tensor(of_maps, dtype=torch.float32).repeat_interleave(torch.tensor(patient.schedule.lengths))
-    return weights / weights.mean()
-
-
 def _fit(patient: Patient, means: dict[str, float]) -> Iterator[Finding]:
     """Whether the model knows the training images, and held-out ones as well."""
     uniform = math.log(patient.settings.transformer.vocabulary)
-    logged = [row["loss"] for row in patient.rows if "loss" in row]
+    logged = [logged_nats(row, patient.schedule.lengths) for row in patient.rows if "loss" in row]
     patient.measured["loss"] = means
     # The averaged weights, without dropout, are as good as the log's last row or better.
     if means["train"] - logged[-1] > max(FORGOTTEN * (logged[0] - logged[-1]), NOTICED * uniform):

@@ -43,7 +43,7 @@ class RasterContender(VARContender):
         headline, *grid = (
             replace(each.unlisted(), guidance_schedule="constant") for each in (plan.headline, *plan.grid)
         )
-        run = replace(transformer, transformer=model, sampling=headline)
+        run = replace(transformer.for_any_maps(), transformer=model, sampling=headline)
         return replace(
             plan,
             runs={"tokenizer": replace(tokenizer, vqvae=vqvae), "transformer": run},

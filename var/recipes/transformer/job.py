@@ -65,17 +65,18 @@ class TransformerJob(Job[TransformerRun]):
         model = run.transformer
         if start is not None:  # the architecture of trained weights with the regularisation of the preset
             model = replace(start.transformer.config, dropout=model.dropout, drop_path=model.drop_path)
-        if vqvae.scales != model.schedule:  # what a preset says of its own token maps does not hold
+        if vqvae.scales != run.transformer.schedule:  # what a preset says of its own token maps does not hold
+            run = replace(run.for_any_maps(), sampling=run.sampling.unlisted())
+        if vqvae.scales != model.schedule:
             own = {each.name: each.default for each in fields(model) if each.metadata.get("of") == "sides"}
-            model, run = replace(model, **own), replace(_plainly_trained(run), sampling=run.sampling.unlisted())
+            model = replace(model, **own)
         model = replace(model, **_tokens(vqvae))
         run = replace(run, transformer=model)
-        asked = configured(run, arguments)
+        taught = run.taught_guidance()
+        asked = configured(taught, arguments)
         shown = asked.data  # what is shown decides on the model
         if asked.distilled_guidance != 1:  # predictions without noise, for samples without guidance
-            model = replace(model, dropout=0.0, drop_path=0.0)
-            sampling = replace(run.sampling, guidance_scale=1.0)
-            run = replace(_plainly_trained(run), label_smoothing=0.0, sampling=sampling)
+            run, model = taught, replace(model, dropout=0.0, drop_path=0.0)
         data = open_training_data(arguments, (vqvae.config.in_channels, *vqvae.config.image_size), shown)
         encoder = open_text_encoder(arguments, shown)
         model = replace(model, **shown_size(data, shown, encoder)._asdict())
@@ -215,11 +216,6 @@ def _counted(config: VARConfig, half: bool, some: int | None = None) -> Cost:
         return F.cross_entropy(model(nothing, inputs, tokens, positions).mT, tokens[:, :some])
 
     return cost_of(model, loss)
-
-
-def _plainly_trained(run: TransformerRun) -> TransformerRun:
-    """Without what a preset says of the steps of its own token maps."""
-    return replace(run, map_weights=(), tokens=replace(run.tokens, kept=0))
 
 
 def _tokenizer(source: str | None, start: Start | None, run: TransformerRun, *, plan: bool) -> Tokenizer:

@@ -1,6 +1,6 @@
 """The settings of a run of stage 2: all that moves its result, nested in groups."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from var import checks
 from var.configs import added
@@ -64,6 +64,15 @@ class TransformerRun(GeneratorSettings):
                 "map_weights, label_smoothing and tokens.kept are of training on tokens, got "
                 f"distilled_guidance={self.distilled_guidance:g} too; leave one of them out"
             )
+
+    def for_any_maps(self) -> "TransformerRun":
+        """Without what the settings say of the steps of their own token maps."""
+        return replace(self, map_weights=(), tokens=replace(self.tokens, kept=0))
+
+    def taught_guidance(self) -> "TransformerRun":
+        """Without what a training on tokens has and one by `DistillationTask` has not, for samples without guidance."""
+        sampling = replace(self.sampling, guidance_scale=1.0)
+        return replace(self.for_any_maps(), label_smoothing=0.0, sampling=sampling)
 
     def model(self, *, seed: int = 0) -> VAR:
         """The untrained transformer; its weights depend on `seed` only."""

@@ -1,5 +1,6 @@
 """Training of the transformer on the token maps of a trained tokenizer."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -23,6 +24,11 @@ class Part(NamedTuple):
 
     positions: Int64[Tensor, "batch some"]
     weights: Float[Tensor, "batch some"]
+
+
+def logged_nats(row: Mapping[str, float], lengths: Sequence[int]) -> float:
+    """Nats per token of a row of the log, from its losses of scales: `loss` itself may be weighted or smoothed."""
+    return sum(row[f"loss_{scale}"] * length for scale, length in enumerate(lengths)) / sum(lengths)
 
 
 @dataclass(frozen=True, slots=True)
