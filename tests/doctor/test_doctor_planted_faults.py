@@ -219,6 +219,19 @@ def test_what_a_finished_run_lacks_is_named(planted, tokenizer, tmp_path):
         assert not faults(run)
 
 
+@pytest.mark.parametrize("part", ["encoder", "decoder"])
+def test_a_tokenizer_that_computes_no_numbers_is_named(part, tokenizer, tmp_path):
+    spoilt = VQVAE.from_pretrained(tokenizer)
+    first = next(getattr(spoilt, part).parameters())
+    first.data.fill_(3e38)  # finite, as weights must be that are loaded
+    copy = shutil.copytree(tokenizer, tmp_path / "run")
+    spoilt.save_pretrained(copy)
+    report = examine(copy, **QUIET)
+    (fault,) = report.faults
+    assert (fault.key, "needs finite" in fault.measured) == ("tokenizer", True)
+    assert report.left_out["learning"] == "after the fault of tokenizer"
+
+
 def test_losses_of_another_kind_are_no_fault(transformer, tokenizer, tmp_path):
     """A log of distilled guidance holds no likelihoods; the loss of weighted maps and of smoothed labels is another."""
     maps = len(VQVAE.from_pretrained(tokenizer).config.schedule)

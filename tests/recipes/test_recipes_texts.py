@@ -19,6 +19,7 @@ from diffusion_baseline.presets import diffusion_run
 from var import VARPipeline
 from var.data import open_data
 from var.data.base import conditions_at
+from var.doctor.caches import look_at_cache
 from var.doctor.patient import open_patient
 from var.errors import UserError
 from var.hub import ModelCard
@@ -141,6 +142,16 @@ def test_a_start_that_a_bad_caption_ends_leaves_nothing(kind, places, train, tmp
     assert (code, "1 of 8 images were bad" in out) == (0, True), (out, err)
     again = tmp_path / "again"
     assert train(kind, again, words + ",at dawn", **more)[0] == 0
+
+
+def test_the_doctor_finds_the_tokens_of_images_with_captions_sound(places, train, tmp_path):
+    """The cache is of the images, whatever they show."""
+    more = ("--set", "tokens.temperature=0.15", "--set", f"data.text=hf:{places / 'text'}")
+    assert train("transformer", tmp_path / "run", more=more)[0] == 0
+    patient = open_patient(tmp_path / "run", device="cpu", progress=False, overfit_steps=0)
+    patient.measured["scales"] = [{}, {}, {}]
+    assert list(look_at_cache(patient)) == []
+    assert [row["cache_agrees"] for row in patient.measured["scales"]] == [1, 1, 1]
 
 
 def test_evaluations_show_the_texts_of_held_out_images(places, tmp_path):

@@ -36,7 +36,7 @@ def look_at_cache(patient: Patient) -> Iterator[Finding]:
     how: Any = {"variants": settings.tokens.variants, "temperature": settings.tokens.temperature}
     how |= {"seed": settings.training.seed, "augment": settings.data.augmentation()}
     try:
-        kept = TokenCache.opened(patient.data, tokenizer, folder, **how)
+        kept = TokenCache.opened(patient.images, tokenizer, folder, **how)
     except UserError as error:
         yield _broken("the token cache is damaged", str(error))
         return
@@ -45,7 +45,7 @@ def look_at_cache(patient: Patient) -> Iterator[Finding]:
     starts = spread(-(-len(patient.data) // size), count) * size
     pieces = [range(start, min(start + size, len(patient.data))) for start in starts.tolist()]
     same, strange = [], []
-    for piece, fresh in zip(pieces, encoded_again(patient.data, tokenizer, pieces, **how), strict=True):
+    for piece, fresh in zip(pieces, encoded_again(patient.images, tokenizer, pieces, **how), strict=True):
         own = kept.parts[piece.start // kept.part][:, piece.start % kept.part :][:, : len(piece)]
         pair = own.flatten(0, 1).long(), fresh.flatten(0, 1).long()
         same.append((pair[0] == pair[1]).float())

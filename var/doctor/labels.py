@@ -171,9 +171,13 @@ def _told_by_class(sample: Sample, labels: Tensor, first: int) -> tuple[float, F
     known, asked = order.chunk(2)
     tokens, classes = sample.tokens, int(labels.max()) + 1
     codes = int(tokens.max()) + 1
-    hot = F.one_hot(tokens[known], codes).double()
-    plain = (hot.sum(0) + 1) / (len(known) + codes)
-    total = torch.zeros(classes, first, codes, dtype=torch.double).index_add_(0, labels[known], hot[:, :first])
+    length = tokens.shape[1]
+    places = tokens[known] + codes * torch.arange(length)  # a table of which token each image has would be huge
+    plain = (torch.bincount(places.flatten(), minlength=length * codes).view(length, codes).double() + 1) / (
+        len(known) + codes
+    )
+    of_first = places[:, :first] + first * codes * labels[known, None]
+    total = torch.bincount(of_first.flatten(), minlength=classes * first * codes).view(classes, first, codes).double()
     counts = torch.bincount(labels[known], minlength=classes)[:, None, None]
     of_class = (total + SHRINK * plain[:first]) / (counts + SHRINK)
     plain_losses = -plain.log().expand(len(asked), -1, -1).gather(2, tokens[asked][..., None])[..., 0]

@@ -91,7 +91,7 @@ class Patient:
     @cached_property
     def data(self) -> ImageData:
         """The images that it was trained on, as they are now, and what they show."""
-        return self._shown(self._read)
+        return self._shown(self.images)
 
     @property
     def held_out(self) -> ImageData | None:
@@ -105,14 +105,15 @@ class Patient:
         if _is_data(source):
             return "data given in Python have none"
         try:
-            return self._shown(usable_held_out(str(source), self._read, captions=bool(self.settings.data.text)))
+            return self._shown(usable_held_out(str(source), self.images, captions=bool(self.settings.data.text)))
         except MissingSplitError:
             return "the data have none"
         except UserError as error:
             return str(error)
 
     @cached_property
-    def _read(self) -> ImageData:
+    def images(self) -> ImageData:
+        """Those of `data` as they were read, without what the settings say that they show."""
         given, source = self.given, self.settings.data.source
         if given is None and not source:
             raise UserError(f"{self.folder.settings} names no data, which were given in Python; pass them as data")

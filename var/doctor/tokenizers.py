@@ -5,11 +5,14 @@ from dataclasses import replace
 
 import torch
 
+from var.data.loading import load_images
 from var.doctor.patient import BATCH, Patient
 from var.doctor.report import Finding, NothingThereError
 from var.errors import UserError
 from var.foreign.documents import read_json
 from var.recipes.transformer.token_cache_files import MANIFEST, tokenizer_digest
+from var.sampling.finite import check_finite
+from var.tokenizer import Tokenizer
 
 KNOWN = 0.5
 """Share of the images' variance that a tokenizer should give back; one that gives the mean image back has 0."""
@@ -42,6 +45,9 @@ def look_at_tokenizer(patient: Patient) -> Iterator[Finding]:
                 f"{name} is of the tokenizer {told:.8}, found {found[:8]}",
             )
             return
+    if broken := _computes_no_numbers(patient, tokenizer):
+        yield replace(broken, remedy="train it again, with a lower training.learning_rate")
+        return
     yield from _reconstructions(patient)
 
 
@@ -52,6 +58,17 @@ def _of_cache(patient: Patient) -> str | None:
     except UserError:
         return None
     return told if isinstance(told, str) else None
+
+
+def _computes_no_numbers(patient: Patient, tokenizer: Tokenizer) -> Finding | None:
+    """What is said of a tokenizer whose latents or images are not finite, as those of one image tell."""
+    image = load_images(patient.data, torch.zeros(1, dtype=torch.long)).to(patient.device)
+    try:
+        with torch.inference_mode():
+            check_finite(tokenizer.decode(tokenizer.encode(image)), "decoding needs finite images", "train it again")
+    except UserError as error:
+        return _wrong("the tokenizer computes no numbers", str(error))
+    return None
 
 
 def _reconstructions(patient: Patient) -> Iterator[Finding]:
