@@ -11,7 +11,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from var.command_line.frame import CommandParser, file_path, guarded
+from var.command_line.frame import CommandParser, file_path, guarded, parsed
 from var.command_line.sampling_options import DTYPES
 
 
@@ -31,14 +31,21 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("output", type=file_path, help="the folder to write, new or empty")
     parser.add_argument("--num-heads", type=int, help="of a transformer without L2-normalised attention")
     parser.add_argument("--normalize-codes", action="store_true", help="the tokenizer looks codes up by cosine")
-    parser.add_argument("--sides", type=_sides, help="of the token maps, as 1,2,4, if the file does not tell them")
+    parser.add_argument(
+        "--sides", type=parsed(_sides), help="of the token maps, as 1,2,4, if the file does not tell them"
+    )
     parser.add_argument("--dtype", choices=DTYPES, default="fp32", help="of the weights written (default fp32)")
     parser.add_argument("--no-progress", action="store_true", help="show no progress bar")
     return parser
 
 
 def _sides(text: str) -> tuple[int, ...]:
-    return tuple(int(side) for side in text.split(","))
+    from var.errors import UserError
+
+    try:
+        return tuple(int(side) for side in text.split(","))
+    except ValueError:
+        raise UserError(f"--sides must be whole numbers such as 1,2,4, got {text!r:.100}; correct them") from None
 
 
 def _convert(options: argparse.Namespace) -> None:

@@ -64,7 +64,9 @@ def _initialize(vqvae: nn.Module) -> None:
 
 def _official_pair(path: Path, depth: int, device: str) -> tuple[Any, Any]:
     if not (path / "models" / "var.py").is_file():
-        raise UserError(f"--official must be a checkout of the official code, with models/var.py, got {path}")
+        raise UserError(
+            f"--official must be a checkout of the official code, with models/var.py, got {path}; name its root"
+        )
     sys.path.insert(0, str(path.resolve()))
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")

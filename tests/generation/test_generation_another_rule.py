@@ -10,6 +10,7 @@ from var.command_line.field_options import add_field_options, settings_of
 from var.generation import logits
 from var.generation.logits import Candidates
 from var.generation.sampling_settings import SamplingSettings
+from var.sampling.numbers import updated
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,9 +55,8 @@ def test_records_list_it_where_it_is_asked_for():
     before = {"guidance_scale", "guidance_schedule", "temperature", "top_k", "top_p", "smooth"}
     assert set(SamplingSettings().keywords()) == before  # as images of before say of themselves
     assert set(WithBan(banned=5, min_p=0.1).keywords()) == before | {"banned", "min_p"}
-    assert SamplingSettings().updated(**SamplingSettings(top_k=3, min_p=0.1).keywords()) == SamplingSettings(
-        top_k=3, min_p=0.1
-    )
+    told = SamplingSettings(top_k=3, min_p=0.1)
+    assert updated(SamplingSettings(), SamplingSettings, told.keywords()) == told
 
 
 def test_every_field_is_a_keyword_that_type_checkers_know():

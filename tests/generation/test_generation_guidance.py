@@ -4,10 +4,12 @@ import pytest
 
 from var.errors import UserError
 from var.generation.sampling_settings import SamplingSettings
+from var.sampling.numbers import updated
 
 
 def scales_of(scale, schedule, scales):
-    return SamplingSettings().updated(guidance_scale=scale, guidance_schedule=schedule).guidance_scales(scales)
+    told = {"guidance_scale": scale, "guidance_schedule": schedule}
+    return updated(SamplingSettings(), SamplingSettings, told).guidance_scales(scales)
 
 
 def test_constant_and_listed_scales():

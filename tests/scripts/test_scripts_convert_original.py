@@ -55,6 +55,7 @@ def test_it_writes_what_from_original_gives(files, tmp_path, capsys):
         (["{var}", "{vae}", "{new}"], "must be an official transformer, got a tokenizer"),
         (["{vae}", "nowhere.pth", "{new}"], "there is no nowhere.pth"),
         (["{vae}", "{var}", "{full}"], "must be a new or an empty folder"),
+        (["{vae}", "{var}", "{new}", "--sides", "1,x"], "--sides must be whole numbers such as 1,2,4, got '1,x'; "),
         (["{vae}", "{var}", "{new}", "--sides", "1,3"], "have 10 positions, but pos_1LC has 5"),
     ],
 )

@@ -105,14 +105,14 @@ def draws_of(
     device: torch.device,
     *,
     official: int | None,
-    unseeded: bool,
+    random_classes: bool,
 ) -> tuple[Draws, list[int]]:
     """The random choices of a call for `count` images, and the seeds that stand for them.
 
     `official` is the vocabulary of the official stream, None without: one generator is then asked as the official code
     asks the one it seeds with `g_seed`, so that the same weights give the same tokens. The whole batch is one draw, and
-    the seeds, all the same, stand for it and not for single images. `unseeded` is whether classes are to be drawn,
-    which takes a seed for each image. Raises `UserError` for what one stream for all images cannot serve.
+    the seeds, all the same, stand for it and not for single images. `random_classes` is whether classes are drawn, which
+    takes a seed for each image. Raises `UserError` for what one stream for all images cannot serve.
     """
     if official is None:
         generators, seeds = random_streams(count, generator, seeds, device)
@@ -122,7 +122,7 @@ def draws_of(
             f"official_stream needs one generator for all images, on the device of the models, and no seeds, got "
             f"generator={generator!r} and seeds={seeds!r}; pass torch.Generator({device.type!r}).manual_seed(g_seed)"
         )
-    if unseeded:
+    if random_classes:
         raise UserError(
             "official_stream has no seed per image to draw its class from, got class_labels='random'; pass the classes"
         )

@@ -175,9 +175,11 @@ class VARPipeline(Edits, Likelihoods):
         strengths = settings.guidance_scales(len(transformer.scales))
         search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
-        unseeded = labels.asks_for_random(class_labels, self.class_names)
+        random_classes = labels.asks_for_random(class_labels, self.class_names)
         vocabulary = transformer.config.vocabulary if official_stream else None
-        draws, seeds = draws_of(count, generator, seeds, self.device, official=vocabulary, unseeded=unseeded)
+        draws, seeds = draws_of(
+            count, generator, seeds, self.device, official=vocabulary, random_classes=random_classes
+        )
         condition = self._condition(class_labels, prompt, vectors, count, seeds)
         if guidance.weaker is None and not condition.given.any():
             strengths = [1.0] * len(strengths)  # there is nothing to guide towards

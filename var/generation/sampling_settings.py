@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self, TypedDict, Unpack, cast
+from typing import Any, Protocol, Self, TypedDict, cast
 
 from var import checks
 from var.configs import added
 from var.errors import UserError, chosen
 from var.sampling.guidance import SCHEDULES, ramped
-from var.sampling.numbers import check_guidance, updated
+from var.sampling.numbers import check_guidance
 
 LEAST_TEMPERATURE = 1e-6
 """Below it logits that are divided by it leave the range of float32, or lose all difference in its rounding."""
@@ -84,10 +84,6 @@ class SamplingSettings:
         checks.probability(self, "top_p", "min_p")
         checks.not_negative(self, "spatial_guidance")
         checks.at_most(10**4, self, "spatial_guidance")
-
-    def updated(self, **keywords: "Unpack[SamplingKeywords]") -> Self:
-        """These settings but for the keywords of a call, in which scales may be any sequence."""
-        return updated(self, type(self), keywords)
 
     def unlisted(self) -> Self:
         """Those for any number of scales: what is listed by scale is as it is by default."""

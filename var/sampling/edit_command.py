@@ -128,7 +128,9 @@ def _folders(arguments: argparse.Namespace) -> list[Path]:
         )
     names, count = Counter(path.stem for path in images).most_common(1)[0]
     if count > 1:
-        raise UserError(f"--images must have different names, after which folders are named, got {names!r} twice")
+        raise UserError(
+            f"--images must have different names, after which folders are named, got {names!r} twice; rename one"
+        )
     folder = Path(os.path.realpath(expanded(root)))
     for path in (*images, *masks):
         if folder in Path(os.path.realpath(path)).parents:

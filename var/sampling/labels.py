@@ -100,7 +100,7 @@ def resolve_labels(
     if not all(type(label) is int and -(2**63) <= label < 2**63 for label in values):
         raise UserError(f"class_labels must be whole numbers, got {given!r}; pass for example [3, 7]")
     if one_each and len(values) != count:
-        raise UserError(f"expected one class label or one for each of {count} images, got {len(values)}")
+        raise UserError(f"expected one class label or one for each of {count} images, got {len(values)}; pass as many")
     bad = [label for label in values if not 0 <= label < num_classes]
     if bad:
         raise UserError(

@@ -54,7 +54,9 @@ def _checked(generators: Sequence[Any], count: int) -> list[torch.Generator]:
     if odd:
         raise UserError(f"generator must be a torch.Generator or a list of them, got {odd[0]!r} in it; pass one each")
     if len(generators) != count:
-        raise UserError(f"expected one generator or one for each of {count} images, got {len(generators)}")
+        raise UserError(
+            f"expected one generator or one for each of {count} images, got {len(generators)}; pass as many"
+        )
     first: dict[tuple[torch.device, bytes], int] = {}
     for index, each in enumerate(generators):
         earlier = first.setdefault((each.device, each.get_state().numpy().tobytes()), index)

@@ -57,7 +57,9 @@ def resolve_sequence(
         raise UserError(f"a sequence must be floats {expected}, one for each image, got {found}; match them")
     if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == shape[:2]):
         found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
-        raise UserError(f"a sequence's mask must be bools {shape[:2]}, True where it is no padding, got {found}")
+        raise UserError(
+            f"a sequence's mask must be bools {shape[:2]}, True where it is no padding, got {found}; match it"
+        )
     check_finite(sequence, "a sequence must be finite numbers, its padding too", "correct them")
     return sequence.detach(), mask
 

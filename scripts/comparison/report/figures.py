@@ -37,7 +37,9 @@ def class_grid(
         name = str(classes[index])
         chosen = images[labels == index][:columns]
         if len(chosen) < columns:
-            raise UserError(f"a grid of {columns} columns needs as many images of class {name!r}, got {len(chosen)}")
+            raise UserError(
+                f"a grid of {columns} columns needs as many images of class {name!r}, got {len(chosen)}; take fewer"
+            )
         rows[name] = chosen
     return image_table(torch.cat(list(rows.values())), columns, row_labels=list(rows))
 

@@ -54,10 +54,14 @@ class FeatureDiscriminator(nn.Module):
         super().__init__()
         vit: Any = backbone
         if not blocks or min(blocks) < 0 or max(blocks) >= len(vit.blocks):
-            raise UserError(f"blocks must lie in [0, {len(vit.blocks)}) and be one or more, got {tuple(blocks)}")
+            raise UserError(
+                f"blocks must lie in [0, {len(vit.blocks)}) and be one or more, got {tuple(blocks)}; name some"
+            )
         patch = vit.patch_embed.patch_size[0]
         if size < patch or size % patch:
-            raise UserError(f"the side that the backbone sees must be a multiple of its patch {patch}, got {size}")
+            raise UserError(
+                f"the side that the backbone sees must be a multiple of its patch {patch}, got {size}; round it"
+            )
         self.backbone = backbone.requires_grad_(False)
         self.blocks, self.size = list(blocks), size
         self.heads = nn.ModuleList(TokenHead(vit.embed_dim) for _ in blocks)
