@@ -111,8 +111,8 @@ def draws_of(
 
     `official` is the vocabulary of the official stream, None without: one generator is then asked as the official code
     asks the one it seeds with `g_seed`, so that the same weights give the same tokens. The whole batch is one draw, and
-    the seeds, all the same, stand for it and not for single images. `random_classes` is whether classes are drawn, which
-    takes a seed for each image. Raises `UserError` for what one stream for all images cannot serve.
+    the seeds, all the same, stand for it and not for single images. `random_classes` is whether classes are drawn,
+    which takes a seed for each image. Raises `UserError` for what one stream for all images cannot serve.
     """
     if official is None:
         generators, seeds = random_streams(count, generator, seeds, device)
