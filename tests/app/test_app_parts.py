@@ -200,7 +200,8 @@ def test_models_of_other_images_are_refused(model):
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--port", "0"], "expected a whole number from 1 on"),
+        (["--port", "0"], "expected a whole number from 1 to 65535, got '0'"),
+        (["--port", "99999"], "expected a whole number from 1 to 65535, got '99999'"),
         (["--report", "nowhere.json"], "nowhere.json must be a JSON file"),
         (["--dtype", "fp9"], "unknown value 'fp9'"),
     ],

@@ -74,13 +74,23 @@ def one_of(*names: str) -> Callable[[str], str]:
     return parsed(parse)
 
 
-def whole_number(*, least: int = 0) -> Callable[[str], int]:
-    """The `type` of an argument that is a whole number from `least` on."""
+LARGEST = 10**19 - 1
+"""Whole numbers of more digits are refused before they are computed."""
+
+
+def whole_number(*, least: int = 0, most: int = LARGEST) -> Callable[[str], int]:
+    """The `type` of an argument that is a whole number from `least` to `most`."""
+    rule = f"from {least} on" if most == LARGEST else f"from {least} to {most}"
 
     def parse(text: str) -> int:
         digits = text.removeprefix("-")
-        if not digits.isascii() or not digits.isdigit() or len(digits) > 19 or int(text) < least:
-            raise UserError(f"expected a whole number from {least} on, got {text!r:.100}")
+        if (
+            not digits.isascii()
+            or not digits.isdigit()
+            or len(digits) > len(str(LARGEST))
+            or not least <= int(text) <= most
+        ):
+            raise UserError(f"expected a whole number {rule}, got {text!r:.100}")
         return int(text)
 
     return parsed(parse)

@@ -28,7 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", help="what both were trained on, to look for copies: emoji, digits, a folder")
     parser.add_argument("--report", type=file_path, metavar="JSON", help="report.json of scripts/compare.py, to plot")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen at (default %(default)s: this machine)")
-    parser.add_argument("--port", type=whole_number(least=1), default=7860, help="port (default %(default)s)")
+    parser.add_argument(
+        "--port", type=whole_number(least=1, most=65535), default=7860, help="port (default %(default)s)"
+    )
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     parser.add_argument("--dtype", type=one_of(*DTYPES), help="fp32, bf16 or fp16 (default: as saved)")
     parser.add_argument("--device", help="for example cpu, cuda or cuda:1 (default: cuda where there is one)")

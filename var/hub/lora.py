@@ -1,7 +1,7 @@
 """Low-rank additions to the layers of a model (LoRA, Hu et al. 2021, arXiv 2106.09685), in the files of PEFT."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,8 @@ _TOLD = (
     *("megatron_core", "qalora_group_size"),
 )
 """Settings that change nothing in what trained matrices compute: these say themselves of which layers they are."""
+_NOTHING = (None, False, {}, [], "none")
+"""What other settings say where they are not used."""
 _PLAIN_STARTS = (True, False, "gaussian", "orthogonal", "eva")
 """Of the matrices; other ones change the weights of the model too."""
 
@@ -105,13 +107,18 @@ def check_config(config: Mapping[str, Any], source: Path | str) -> None:
     if not 1 <= rank <= LARGEST_RANK:
         raise UserError(f"{source}: 'r' must lie between 1 and {LARGEST_RANK}, got {rank}; save it again")
     taken(config, "lora_alpha", float, source)
-    nothing = (None, False, {}, [], "none")
-    odd = [name for name, value in config.items() if name not in (*_READ, *_TOLD) and value not in nothing]
-    if config.get("init_lora_weights", True) not in _PLAIN_STARTS:
+    taken({"use_rslora": False, **config}, "use_rslora", bool, source)
+    odd = [name for name, value in config.items() if name not in (*_READ, *_TOLD) and not _among(value, _NOTHING)]
+    if not _among(config.get("init_lora_weights", True), _PLAIN_STARTS):
         odd.append("init_lora_weights")
     if odd:
         said = listed([f"{name} = {config[name]!r:.60}" for name in odd], LISTED)
         raise UserError(f"{source} must say plain matrices of one rank, got {said}; train it without")
+
+
+def _among(value: object, plain: Sequence[object]) -> bool:
+    """Whether it is one of the `plain` values, and of its type: 0 and 1 are no truth values."""
+    return any(type(value) is type(each) and value == each for each in plain)
 
 
 def scale_of(config: Mapping[str, Any]) -> float:
