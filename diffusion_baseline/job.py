@@ -11,6 +11,7 @@ import torch
 
 from diffusion_baseline.cascade import enlarge
 from diffusion_baseline.codecs import check_codec, encoding_cost, latent_size, measure, open_codec
+from diffusion_baseline.other_kinds import sent_on
 from diffusion_baseline.output import DiffusionOutput
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import diffusion_run
@@ -58,7 +59,8 @@ class DiffusionJob(Job[DiffusionRun]):
         run = diffusion_run(arguments.preset)
         start = None
         if arguments.init is not None:
-            start = DiffusionPipeline.from_pretrained(arguments.init)
+            with sent_on(arguments.init):
+                start = DiffusionPipeline.from_pretrained(arguments.init)
             saved, fixed = start.settings(), ("schedule", "num_timesteps", "zero_terminal", "prediction")
             run = replace(
                 run,

@@ -19,9 +19,11 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
 
 def opened(arguments: argparse.Namespace) -> "DiffusionPipeline":
     """The pipeline itself."""
+    from diffusion_baseline.other_kinds import sent_on
     from diffusion_baseline.pipeline import DiffusionPipeline
 
-    return DiffusionPipeline.from_pretrained(arguments.model, revision=arguments.revision, **placement(arguments))
+    with sent_on(arguments.model):
+        return DiffusionPipeline.from_pretrained(arguments.model, revision=arguments.revision, **placement(arguments))
 
 
 def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> LoadedModel:

@@ -17,11 +17,11 @@ from var.data.base import ImageData
 from var.data.named import is_named
 from var.errors import UserError, listed
 from var.foreign.documents import read_json
-from var.hub.layout import PIPELINE_INDEX
+from var.hub.layout import PIPELINE_INDEX, RUN_FILE
 from var.hub.packaged import packaged_models
 from var.paths import expanded
 from var.recipes.decoder.job import DecoderJob
-from var.runs.overrides import FACTS, RUN_FILE, read_settings, settings_from_dict
+from var.runs.overrides import FACTS, read_settings, settings_from_dict
 
 
 def comparison_of(runs: Sequence[str], reference: str | None, *, validated: bool = False) -> Comparison:

@@ -9,10 +9,10 @@ from tiny import transformer_config, vqvae_config
 
 from var import VAR, VQVAE, VARPipeline
 from var.errors import UserError
+from var.hub.layout import RUN_FILE
 from var.randomness import keyed_global_stream
 from var.recipes.fine_tuning import Start, load_start, load_tokenizer, with_classes
 from var.runs.fine_tuning import kept_rows
-from var.runs.overrides import RUN_FILE
 
 SIDES = (1, 2)
 VQVAE_CONFIG = vqvae_config(sides=SIDES, base_channels=4, channel_multipliers=(1, 1), norm_groups=2, phi=4)

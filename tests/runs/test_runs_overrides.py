@@ -7,8 +7,8 @@ import pytest
 
 from var.configs import added
 from var.errors import UserError
+from var.hub.layout import RUN_FILE
 from var.runs.overrides import (
-    RUN_FILE,
     differences,
     overridden,
     read_settings,

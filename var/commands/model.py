@@ -17,10 +17,12 @@ def load(arguments: argparse.Namespace) -> LoadedModel:
     """The pipeline that the options name."""
     from var.generation import VARPipeline
     from var.generation.sampling_settings import SamplingSettings
+    from var.recipes.other_kinds import sent_on
     from var.sampling.record import fingerprint
 
     source = {"variant": arguments.variant, "revision": arguments.revision}
-    pipeline = VARPipeline.from_pretrained(arguments.model, **source, **placement(arguments))
+    with sent_on(arguments.model):
+        pipeline = VARPipeline.from_pretrained(arguments.model, **source, **placement(arguments))
     record = {
         "pipeline": type(pipeline).__name__,
         "model": arguments.model,

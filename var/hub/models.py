@@ -12,9 +12,9 @@ from torch import Tensor, nn
 from var.configs import config_from_dict, config_to_dict, to_json
 from var.errors import UserError
 from var.files import atomic_text
-from var.foreign.documents import read_json
 from var.foreign.weights import ordinary_tensors
 from var.hub.building import Stored, build, check_buildable
+from var.hub.kinds import OtherKindError, read_key, saved_name
 from var.hub.layout import CONFIG, MOST_CONFIG, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
 from var.hub.packaged import models_folder
@@ -125,16 +125,17 @@ def load_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, devic
     """The model in a local folder; see `load_model`."""
     path = folder / CONFIG
     if not path.exists() and (folder / PIPELINE_INDEX).exists():
-        raise UserError(
-            f"{folder} must hold a single {cls.__name__}, but it holds a pipeline; load that, or give the name "
-            "of a part as subfolder"
+        raise OtherKindError(
+            f"{folder} must hold a single {cls.__name__}, but it holds a pipeline",
+            saved_name(folder),
+            "load that, or give the name of a part as subfolder",
         )
     return read_whole(path, lambda: _read_folder(cls, folder, dtype, device))
 
 
 def _read_folder(cls: type[Model], folder: Path, dtype: torch.dtype | None, device: Any) -> Model:
     path = folder / CONFIG
-    return built_model(cls, read_json(path, most=MOST_CONFIG), path, lambda: saved_weights(folder), dtype, device)
+    return built_model(cls, read_key(path, MOST_CONFIG), path, lambda: saved_weights(folder), dtype, device)
 
 
 def built_model(
@@ -163,19 +164,22 @@ def built_model(
 
 def saved_class(cls: type[Class], saved: Any, path: Path) -> type[Class]:
     """The class that was saved: `cls`, or one of its subclasses that have been imported; nothing is imported for it."""
-    known = {each.__name__: each for each in _family(cls)}
+    known = {each.__name__: each for each in family(cls)}
     if not isinstance(saved, str) or saved not in known:
         listed = " or ".join(sorted(repr(name) for name, each in known.items() if not isabstract(each)))
-        raise UserError(
-            f"{path} must be of class {listed}, got {saved!r}; load the class that was saved, after its import"
+        raise OtherKindError(
+            f"{path} must be of class {listed}, got {saved!r}",
+            str(saved),
+            "load the class that was saved, after its import",
         )
     return known[saved]
 
 
-def _family(cls: type[Class]) -> Iterator[type[Class]]:
+def family(cls: type[Class]) -> Iterator[type[Class]]:
+    """A class and all its subclasses that have been imported."""
     yield cls
     for subclass in cls.__subclasses__():
-        yield from _family(subclass)
+        yield from family(subclass)
 
 
 class PretrainedModel(Publishable):

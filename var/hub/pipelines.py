@@ -12,7 +12,7 @@ from var.configs import to_json
 from var.devices import check_device
 from var.errors import UserError
 from var.files import atomic_text, sweep
-from var.foreign.documents import read_json
+from var.hub.kinds import OtherKindError, read_key, saved_name
 from var.hub.layout import CONFIG, MOST_INDEX, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
 from var.hub.models import checked_model, load_folder, packaged_type, written_model
@@ -111,10 +111,12 @@ def _places(cls: "type[PretrainedPipeline]") -> Iterator[str]:
 def _read_index(cls: type[Pipeline], path: Path) -> tuple[type[Pipeline], list[str], dict[str, Any], Terms]:
     """See `checked_index`."""
     if not path.exists() and (path.parent / CONFIG).exists():
-        raise UserError(
-            f"{path.parent} must hold a {cls.__name__}, but it holds a single model; load that with its own class"
+        raise OtherKindError(
+            f"{path.parent} must hold a {cls.__name__}, but it holds a single model",
+            saved_name(path.parent),
+            "load that with its own class",
         )
-    return checked_index(cls, read_json(path, most=MOST_INDEX), path)
+    return checked_index(cls, read_key(path, MOST_INDEX), path)
 
 
 class PretrainedPipeline(Publishable):

@@ -8,11 +8,12 @@ import torch
 
 from var.errors import UserError
 from var.generation import VARPipeline
-from var.hub.layout import CONFIG, PIPELINE_INDEX
+from var.hub.kinds import OtherKindError, saved_name
+from var.hub.layout import PIPELINE_INDEX
 from var.hub.remote import find_folder
 from var.original import load_original_vqvae
+from var.recipes.other_kinds import sent_on
 from var.runs.fine_tuning import check_fixed, take_over
-from var.runs.overrides import RUN_FILE
 from var.scales import Side
 from var.tokenizer import Tokenizer
 from var.transformer import VAR, VARConfig
@@ -39,8 +40,14 @@ def load_tokenizer(source: str, sides: Sequence[Side]) -> Tokenizer:
     path = Path(source).expanduser()
     if path.is_file():
         return load_original_vqvae(path, sides=sides)
-    folder = finished(path) if path.exists() else find_folder(source)
-    return Tokenizer.from_pretrained(folder / "vqvae" if (folder / PIPELINE_INDEX).exists() else folder)
+    folder = path if path.exists() else find_folder(source)
+    if not (folder / PIPELINE_INDEX).exists():
+        with sent_on(source):
+            return Tokenizer.from_pretrained(folder)
+    if not (folder / "vqvae").is_dir():
+        remedy = "give the run of `var train vqvae`, or a pipeline with its tokenizer"
+        raise OtherKindError(f"{folder} must hold a tokenizer, got a {saved_name(folder)}", "", remedy)
+    return Tokenizer.from_pretrained(folder / "vqvae")
 
 
 def load_start(source: str, *, variant: str | None = None, tokenizer: str | None = None) -> Start:
@@ -57,10 +64,11 @@ def load_start(source: str, *, variant: str | None = None, tokenizer: str | None
     elif variant is not None:
         pipeline = VARPipeline.from_pretrained(source, variant=variant)
     else:
-        folder = finished(path) if path.exists() else find_folder(source)
-        if not (folder / PIPELINE_INDEX).exists():
-            return Start(transformer=VAR.from_pretrained(folder), vqvae=None, class_names=None)
-        pipeline = VARPipeline.from_pretrained(folder)
+        folder = path if path.exists() else find_folder(source)
+        with sent_on(source):
+            if not (folder / PIPELINE_INDEX).exists():
+                return Start(transformer=VAR.from_pretrained(folder), vqvae=None, class_names=None)
+            pipeline = VARPipeline.from_pretrained(folder)
     text_encoder = pipeline.settings().get("text_encoder")
     return Start(
         transformer=pipeline.transformer,
@@ -68,13 +76,6 @@ def load_start(source: str, *, variant: str | None = None, tokenizer: str | None
         class_names=pipeline.class_names,
         text_encoder=text_encoder,
     )
-
-
-def finished(folder: Path) -> Path:
-    """The folder; raises `UserError` for that of a run which is not at its end: only then it has its model."""
-    if (folder / RUN_FILE).exists() and not ((folder / CONFIG).exists() or (folder / PIPELINE_INDEX).exists()):
-        raise UserError(f"the run in {folder} must be finished to be used, but it is not; start it again to its end")
-    return folder
 
 
 def with_classes(start: Start, config: VARConfig, names: Sequence[str]) -> tuple[VAR, str]:

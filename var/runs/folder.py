@@ -8,11 +8,11 @@ from typing import Any
 from var.errors import UserError
 from var.files import is_unfinished, make_folder, remove_folder, set_aside, sweep, write_json
 from var.foreign.documents import read_json, taken
+from var.hub.layout import FINISHED, RUN_FILE
 from var.locks import LOCK
 from var.nested import plain
 from var.runs.overrides import (
     FACTS,
-    RUN_FILE,
     differences,
     read_settings,
     settings_from_dict,
@@ -56,7 +56,7 @@ class RunFolder:
         self.listing = path / "listing.json"  # of a large folder of images, so that the next start need not look again
         self.checkpoints = path / "checkpoints"  # to go on from after an interruption, and the best weights in `best/`
         self.samples = path / "samples"  # a picture for each evaluation
-        self.finished = path / "finished.json"  # written last of all
+        self.finished = path / FINISHED  # written last of all
         self._begun_here = False  # by this start, not by one before it
 
     def check_place(self) -> None:

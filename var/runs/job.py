@@ -19,11 +19,12 @@ from var.data.texts import check_captions, with_texts
 from var.devices import chosen_device
 from var.errors import UserError
 from var.hub.cards import ModelCard, licence_id
+from var.hub.layout import RUN_FILE
 from var.quantities import count
 from var.runs.evaluation import Evaluation, data_name
 from var.runs.folder import RunFolder
 from var.runs.held_out import held_out
-from var.runs.overrides import RUN_FILE, overridden
+from var.runs.overrides import overridden
 from var.runs.plan import Plan
 from var.runs.session import Session
 from var.runs.settings import DataSettings, RunSettings

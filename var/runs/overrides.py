@@ -15,9 +15,6 @@ from var.runs.aliases import called_here
 
 Settings = TypeVar("Settings")
 
-RUN_FILE = "run.yaml"
-"""The resolved settings of a run, in its folder; `--config` reads it again."""
-
 FACTS = "run"
 """The group in a run's file that tells what was trained on what; it is no setting."""
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from var.errors import UserError
 from var.files import unwritable
 from var.foreign.pictures import SUFFIXES
-from var.hub.layout import CONFIG, PIPELINE_INDEX
+from var.hub.layout import CONFIG, PIPELINE_INDEX, RUN_FILE
 from var.sampling.record import Recipe, read_record
 from var.sampling.work import WorkList, is_image_name
 
-OWNED = {PIPELINE_INDEX: "a model", CONFIG: "a model", "run.yaml": "a run", "listing.json": "a run"}
+OWNED = {PIPELINE_INDEX: "a model", CONFIG: "a model", RUN_FILE: "a run", "listing.json": "a run"}
 """Files by which a folder is known to be something else, and what."""
 
 

@@ -17,7 +17,7 @@ from var.recipes.decoder.drawn import drawn_tokens
 from var.recipes.decoder.presets import decoder_run
 from var.recipes.decoder.settings import DecoderRun
 from var.recipes.decoder.task import DecoderTask
-from var.recipes.fine_tuning import finished
+from var.recipes.other_kinds import sent_on
 from var.recipes.vqvae.cost import judging_networks
 from var.runs.cost import Cost, cost_of
 from var.runs.evaluation import Evaluation, GeneratorJudge, ReconstructionJudge, data_name
@@ -63,8 +63,8 @@ class DecoderJob(Job[DecoderRun]):
         run = decoder_run(arguments.preset)
         if arguments.init is None:
             raise UserError("a decoder is trained after its transformer, got none; add --init MODEL")
-        path = Path(arguments.init).expanduser()
-        start = VARPipeline.from_pretrained(finished(path) if path.exists() else arguments.init)
+        with sent_on(arguments.init):
+            start = VARPipeline.from_pretrained(arguments.init)
         text = (start.settings().get("text_encoder") or {}).get("name", "")
         config = start.transformer.config
         shown = {"class_labels": bool(config.num_classes), "text_sequence": bool(config.sequence_width)} if text else {}
