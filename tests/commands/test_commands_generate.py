@@ -1,6 +1,8 @@
 """`generate` of both packages: options in, files out; what is recorded, kept and refused."""
 
 import json
+import re
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -151,6 +153,28 @@ def test_compile_asks_the_pipeline_for_it(generate, tmp_path, monkeypatch):
     assert read_record(tmp_path / "out" / "0.png")["compile"] is True
 
 
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_setting_of_a_call_is_an_option_of_the_same_name(command, package):
+    code, out, _ = command(package, "generate", "--help")
+    assert code == 0
+    for field in fields(PIPELINES[package]._sampling_class):
+        assert f"--{field.name.replace('_', '-')}" in out
+    for name, short in (("guidance_scale", "--guidance"), ("num_inference_steps", "--steps")):
+        if name in CALLS[package]:
+            long = f"--{name.replace('_', '-')}"
+            assert re.search(rf"^  {short} .*, {long} ", out, re.MULTILINE)
+    assert "1 is off, 0 ignores the class" in " ".join(out.split())
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_the_long_name_of_an_option_says_the_same_as_the_short_one(generate, package, tmp_path):
+    options = [*OPTIONS[package], "--classes", "cat"]
+    assert generate(package, *options)[0] == 0
+    long = {"--guidance": "--guidance-scale", "--steps": "--num-inference-steps"}
+    code, out, _ = generate(package, *(long.get(each, each) for each in options))
+    assert (code, out) == (0, f"1 image in {tmp_path / 'out'}, 0 of them new\n")
+
+
 @pytest.mark.parametrize(
     ("package", "options", "message"),
     [
@@ -163,7 +187,7 @@ def test_compile_asks_the_pipeline_for_it(generate, tmp_path, monkeypatch):
         ("var", ["--top-k", "-1"], "argument --top-k: expected a whole number from 0 on, got '-1'"),
         ("var", ["--top-p", "1.5"], "top_p is a probability and must lie in [0, 1], got 1.5"),
         ("var", ["--temperature", "0"], "temperature must be positive, got 0.0"),
-        ("var", ["--guidance", "nan"], "argument --guidance: expected a number, got 'nan'"),
+        ("var", ["--guidance", "nan"], "argument --guidance/--guidance-scale: expected a number, got 'nan'"),
         ("var", ["--guidance-schedule", "liner"], "unknown value 'liner'; did you mean 'linear'"),
         ("var", ["--dtype", "fp8"], "unknown value 'fp8'; did you mean"),
         ("var", ["--device", "tpu"], "device 'tpu' cannot be used here"),
@@ -173,7 +197,12 @@ def test_compile_asks_the_pipeline_for_it(generate, tmp_path, monkeypatch):
         ("var", ["--output", "/dev/null/x"], "the output /dev/null/x must be writable"),
         ("var", ["--steps", "5"], "unknown option '--steps'"),
         ("diffusion_baseline", ["--steps", "21"], "1 to 20 steps with this schedule, got 21"),
-        ("diffusion_baseline", ["--steps", "0"], "argument --steps: expected a whole number from 1 on, got '0'"),
+        (
+            "diffusion_baseline",
+            ["--steps", "0"],
+            "argument --steps/--num-inference-steps: expected a whole number from 1 on, got '0'",
+        ),
+        ("diffusion_baseline", ["--num-inference-steps", "x"], "from 1 on, got 'x'"),
         ("diffusion_baseline", ["--sampler", "ddmp"], "unknown value 'ddmp'; did you mean 'ddpm'"),
         ("diffusion_baseline", ["--eta", "2"], "eta must be between 0"),
     ],
@@ -185,12 +214,6 @@ def test_mistakes_are_one_line_and_code_2(generate, tmp_path, monkeypatch, packa
     assert message in err
     assert err.count("\n") == 1
     assert not list(tmp_path.rglob("*.png"))
-
-
-def test_the_model_of_the_other_package_is_refused(generate, saved):
-    code, _, err = generate("var", "--model", saved["diffusion_baseline"])
-    assert code == 2
-    assert "must be of class 'VARPipeline', got 'DiffusionPipeline'" in err
 
 
 @pytest.mark.parametrize("package", PACKAGES)

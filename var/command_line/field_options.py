@@ -14,7 +14,7 @@ Parser = argparse._ActionsContainer
 
 
 def add_field_options(parser: Parser, settings_class: type) -> None:
-    """An option for every field, with the "help" of its metadata, named after the field or by "option" there.
+    """An option for every field, with the "help" of its metadata, named after the field, and by "option" there too.
 
     A bool becomes a flag, which may be denied, and "words" are all that is allowed; an int counts from 0, or from 1 if
     it may be left out; a tuple takes as many values as it has; all else is a number. What may also be a tuple of any
@@ -25,7 +25,8 @@ def add_field_options(parser: Parser, settings_class: type) -> None:
     for field in fields(settings_class):
         hint, about = hints[field.name], field.metadata
         single = _single(hint)
-        option = about.get("option", f"--{field.name.replace('_', '-')}")
+        own = f"--{field.name.replace('_', '-')}"
+        names = (about["option"], own) if "option" in about else (own,)
         given: dict[str, Any] = {"dest": field.name, "help": about["help"], "default": argparse.SUPPRESS}
         if single is not None:
             given |= {"type": _several(_type_of(single, about)), "metavar": "VALUE"}
@@ -42,7 +43,7 @@ def add_field_options(parser: Parser, settings_class: type) -> None:
                 given["help"] += f" (default {_shown(field.default)})"
             if "words" in about:
                 given["metavar"] = f"{{{','.join(about['words'])}}}"
-        parser.add_argument(option, **given)
+        parser.add_argument(*names, **given)
 
 
 def _single(hint: Any) -> Any:

@@ -41,7 +41,11 @@ class SamplingSettings:
     """
 
     guidance_scale: float | tuple[float, ...] = field(
-        default=1.5, metadata={"help": "guidance scale; 1 is off", "option": "--guidance"}
+        default=1.5,
+        metadata={
+            "help": "guidance scale; 1 is off, 0 ignores the class (by the last scale where the schedule is linear)",
+            "option": "--guidance",
+        },
     )
     guidance_schedule: str = field(
         default="linear", metadata={"help": "linear, from 1 at the first scale, or constant", "words": SCHEDULES}
