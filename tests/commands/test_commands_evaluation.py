@@ -1,6 +1,7 @@
 """`stats`, `evaluate` and `report`: folders of images in, files and text out."""
 
 import json
+import urllib.request
 
 import numpy as np
 import pytest
@@ -89,6 +90,26 @@ def test_a_report_in_every_form(evaluate, command, images, reference, tmp_path):
     assert (code, err) == (0, "")
     assert "FD-digits" in text
     assert command("var", "report", "diff", one, one, "--markdown")[1].count("|") > 10
+
+
+def test_statistics_of_another_network_are_refused_before_any_download(command, images, reference, monkeypatch):
+    monkeypatch.setattr(urllib.request, "urlopen", lambda *_, **__: pytest.fail("asked the network"))
+    for options in ([], ["--extractor", "dinov2"], ["--extractor", "timm:resnet18"]):
+        code, out, err = command("var", "evaluate", images / "a", "--reference", reference, "--quiet", *options)
+        asked = options[-1] if options else "inception"
+        said = f"{reference} was made with the classifier digits, got {asked}; give its folder, such as a run's `judge`"
+        assert (code, out, err) == (2, "", f"var evaluate: error: {said}, by --extractor\n")
+
+
+def test_without_published_weights_the_judge_of_a_run_is_a_choice(command, images, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(urllib.request, "urlopen", fail)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    code, _, err = command("var", "stats", "build", images / "real", "--output", tmp_path / "x.npz", "--quiet")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "and give its path, or judge by a classifier's folder, such as the `judge` in that of a run" in err
 
 
 def test_mistakes_are_one_line_and_code_2(evaluate, command, images, reference, tmp_path):

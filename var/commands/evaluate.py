@@ -56,10 +56,12 @@ def run(arguments: argparse.Namespace) -> None:
     from var.evaluation.report.saving import save, save_forms
     from var.evaluation.report.score_report import check_name
     from var.evaluation.report.text import text
+    from var.evaluation.sets.reference_statistics import check_maker
 
     check_name(arguments.name)
     _check_outputs(arguments)
     open_regular(arguments.reference, "statistics that `var stats build` makes").close()  # before the network is got
+    check_maker(arguments.reference, arguments.extractor)
     progress = not arguments.quiet
     report = judge(
         arguments.samples,

@@ -14,6 +14,9 @@ from var.errors import UserError
 from var.files import atomic_file, file_digest
 from var.foreign.weights import read_tensors
 
+INSTEAD = "judge by a classifier's folder, such as the `judge` in that of a run"
+"""Needs no published weights."""
+
 _BLOCK = 1 << 20  # bytes that are read at once
 
 
@@ -26,16 +29,19 @@ class PublishedWeights:
     sha256: str  # of the whole file, in hexadecimal; another file is another metric
 
 
-def find_weights(published: PublishedWeights, path: Path | str | None = None, *, progress: bool = True) -> Path:
+def find_weights(
+    published: PublishedWeights, path: Path | str | None = None, *, progress: bool = True, instead: str = ""
+) -> Path:
     """The checked file of `published`: `path`, or the copy in torch's cache of checkpoints, or a download into it.
 
-    Raises `UserError` for a file that is missing and cannot be downloaded, or that has another SHA-256.
+    Raises `UserError` for a file that is missing and cannot be downloaded, or that has another SHA-256; `instead` is
+    what else may be done without a download.
     """
     found = Path(path or Path(torch.hub.get_dir()) / "checkpoints" / published.name).expanduser()
     if not found.is_file():
         if path is not None:
             raise UserError(f"weights must be a file, but there is no {found}; get it from {published.url}")
-        _download(published, found, progress=progress)
+        _download(published, found, progress=progress, instead=instead)
     return _checked(found, published)
 
 
@@ -63,7 +69,7 @@ class PublishedExtractor(ABC):
         Raises `UserError` for a file that is missing or another one (by its SHA-256), and without a package that the
         network needs.
         """
-        tensors = read_tensors(find_weights(cls.published, weights, progress=progress))
+        tensors = read_tensors(find_weights(cls.published, weights, progress=progress, instead=INSTEAD))
         return cls(cls.build(tensors).to(device), cls.published.sha256)
 
 
@@ -80,7 +86,7 @@ def _checked(path: Path, published: PublishedWeights) -> Path:
     return path
 
 
-def _download(published: PublishedWeights, target: Path, *, progress: bool) -> None:
+def _download(published: PublishedWeights, target: Path, *, progress: bool, instead: str) -> None:
     from tqdm.auto import tqdm
 
     try:
@@ -96,5 +102,5 @@ def _download(published: PublishedWeights, target: Path, *, progress: bool) -> N
     except (OSError, HTTPException) as error:
         raise UserError(
             f"{published.name} is not in {target.parent} and cannot be downloaded from {published.url} ({error}); "
-            "download it elsewhere and give its path"
+            f"download it elsewhere and give its path{instead and f', or {instead}'}"
         ) from error

@@ -14,6 +14,7 @@ from torch import Tensor
 from var.data.entries import RECORD
 from var.data.folder import FolderData
 from var.errors import UserError
+from var.evaluation.features.catalog import NAMES
 from var.evaluation.features.extraction import FeatureExtractor, extract
 from var.evaluation.metrics.frechet import check_covariance
 from var.evaluation.metrics.statistics import Statistics
@@ -197,6 +198,22 @@ def build_statistics(
         terms=Terms.of_file(folder / RECORD),
         notes=notes,
     )
+
+
+def check_maker(path: Path | str, extractor: str) -> None:
+    """Raise `UserError` where the statistics in `path` were made with another network than a published `extractor`.
+
+    It is told by its name, before a large file is downloaded in vain. What a folder holds is known once it is opened,
+    and a file of somebody else does not say how it was made.
+    """
+    made = _provenance(expanded(path))
+    same = (extractor, extractor.removeprefix("timm:"))
+    if made is None or made.extractor in same or not (extractor in NAMES or extractor.startswith("timm:")):
+        return
+    name = shown(made.extractor)
+    which = "that one" if made.extractor in NAMES else "its folder, such as a run's `judge`,"
+    kind = "extractor" if made.extractor in NAMES else "classifier"
+    raise UserError(f"{path} was made with the {kind} {name}, got {extractor}; give {which} by --extractor")
 
 
 def check_comparable(first: Provenance, second: Provenance, names: tuple[str, str] = ("first", "second")) -> None:
