@@ -10,6 +10,11 @@ from var.errors import UserError, first_line
 def check_device(device: torch.device | str) -> None:
     """Raise `UserError` unless numbers can be made on `device` and brought back."""
     try:
+        torch.device(device)
+    except RuntimeError as error:  # which lists twenty, most of which nobody has
+        said = f"device {str(device)!r} cannot be used here, for no device is called so"
+        raise UserError(f"{said}; use 'cpu', 'cuda', 'cuda:1' or 'mps', or leave the choice out") from error
+    try:
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         reason = first_line(error).split(". ")[0]

@@ -22,6 +22,7 @@ from var.paths import REGULAR, expanded, kind_of_file
 _TEMPORARY = re.compile(r"\.(?P<name>.+)\.(?P<process>\d+)(-(?P<place>[0-9a-f]{8})-[0-9a-f]{6})?\.(tmp|trash)")
 _LONGEST = 180  # bytes of a name in a temporary one, which may have 255
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_IN_THE_WAY = {errno.EEXIST, errno.ENOTDIR}
 _FORGOTTEN = 24 * 3600.0
 """Seconds after which what another machine has not touched is taken for a killed process's."""
 
@@ -232,6 +233,9 @@ def check_output(path: Path | str) -> None:
 
 def unwritable(path: Path, error: OSError) -> UserError:
     """The error for an output `path` that cannot be written."""
+    if error.errno in _IN_THE_WAY and (file := next(filter(os.path.isfile, (path, *path.parents)), None)) is not None:
+        remedy = "choose another place" + (": name a folder" if file == path else "")
+        return UserError(f"the output {path} must be writable, but: {file} is a file; {remedy}")
     reason = error.strerror or str(error)
     remedy = "make room" if error.errno in _FULL else "mend its permissions"
     return UserError(f"the output {path} must be writable, but: {reason}; choose another place or {remedy}")

@@ -275,7 +275,7 @@ def test_wrong_input_is_refused(pipe, change, message):
 
 def test_a_model_without_classes_is_asked_for_none():
     pipe = DiffusionPipeline(tiny_unet(num_classes=0, vector_width=3), num_timesteps=20)
-    with pytest.raises(UserError, match="the model takes no class labels and vectors of width 3, got class labels"):
+    with pytest.raises(UserError, match="the model takes vectors of width 3 and no class labels, got class labels"):
         pipe.edit(images(), half(), 1, progress=False)
     assert pipe.edit(images(), half(), vectors=[1.0, 0.0, 0.0], **QUIET).images.shape == (2, 1, 4, 8)
 

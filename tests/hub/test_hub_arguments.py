@@ -62,7 +62,10 @@ def test_the_same_said_twice_is_taken(kept):
         ({"trust_remote_code": True}, ".*takes no argument 'trust_remote_code'; choose one of .*'dtype'"),
         ({"use_safetensors\x1b": True}, r".*takes no argument 'use_safetensors\\x1b'; "),
         ({"device": 1.5}, "device must be a torch.device or a text"),
-        ({"device": "gpu"}, "device 'gpu' cannot be used here"),
+        (
+            {"device": "gpu"},
+            "device 'gpu' cannot be used here, for no device .*; use 'cpu', 'cuda', 'cuda:1' or 'mps'",
+        ),
         ({"device": ""}, "device '' cannot be used here"),
         ({"revision": 5}, "revision must be a text or None, got 5"),
         ({"revision": "v9"}, "revision is for a model on the Hub, got 'v9' for the local .*; leave it out"),

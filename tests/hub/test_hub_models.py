@@ -176,6 +176,9 @@ def test_a_place_that_cannot_be_written(tiny, tmp_path, place):
     with one_line(f"the output {tmp_path / place} must be writable, but: .*; choose another place"):
         tiny.save_pretrained(tmp_path / place)
     assert (tmp_path / "file").read_text() == "mine"
+    named = ": name a folder" if place == "file" else ""
+    with one_line(rf".*, but: {tmp_path / 'file'} is a file; choose another place{named}$"):
+        tiny.save_pretrained(tmp_path / place)
 
 
 def test_a_config_that_could_not_be_read_back_is_not_saved(tiny, tmp_path):

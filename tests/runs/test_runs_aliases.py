@@ -5,11 +5,11 @@ import re
 import pytest
 
 from diffusion_baseline.presets import PRESETS
+from var import aliases
 from var.errors import UserError
 from var.nested import leaves
 from var.recipes.transformer.presets import transformer_run
 from var.recipes.vqvae.presets import vqvae_run
-from var.runs import aliases
 from var.runs.overrides import overridden, settings_to_dict
 
 RUNS = {"vqvae": vqvae_run("digits"), "transformer": transformer_run("digits"), "unet": PRESETS["digits"]}

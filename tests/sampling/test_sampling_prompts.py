@@ -103,7 +103,7 @@ def test_a_text_is_read_once(alone):
 
 
 BOTH = "the model takes class labels below 5 and prompts, or vectors of width 6 that the text encoder 'letters' makes"
-ALONE = "the model takes no class labels and prompts, or vectors of width 6 that the text encoder 'letters' makes"
+ALONE = "the model takes prompts, or vectors of width 6 that the text encoder 'letters' makes, and no class labels"
 LONG = "a" * 4097
 
 
@@ -113,8 +113,9 @@ LONG = "a" * 4097
         ({"class_labels": [1]}, f"{BOTH}, got no prompt; pass prompt too, or neither"),
         ({"prompt": "a", "vectors": torch.zeros(6)}, "got vectors beside it; pass one of them"),
         ({"class_labels": Condition.of(torch.tensor([1])), "prompt": "a"}, "got a prompt beside it; pass one of them"),
-        ({"prompt": ["a", "b"], "seeds": [1, 2, 3]}, "same number of images, got prompt for 2, seeds for 3"),
-        ({"class_labels": [1, 2], "prompt": ["a"]}, "got class_labels for 2, prompt for 1"),
+        ({"prompt": ["a", "b"], "seeds": [1, 2, 3]}, "got prompt for 2, seeds for 3; give 2 seeds, or none"),
+        ({"prompt": ["a"], "seeds": [1, 2]}, "got prompt for 1, seeds for 2; give 1 seed, or none"),
+        ({"class_labels": [1, 2], "prompt": ["a"]}, "got class_labels for 2, prompt for 1; drop one of them"),
         ({"prompt": []}, "at least one image, got prompt for 0"),
         ({"prompt": ""}, r"prompt\[0\]: a text must have 1 to 4096 characters, got an empty one; write one"),
         ({"prompt": ["a", " \n"]}, r"prompt\[1\]: .*got an empty one"),

@@ -103,7 +103,7 @@ def test_the_null_forgets_class_and_vector(both, alone):
 
 
 BOTH = "the model takes class labels below 5 and vectors of width 6, got "
-ALONE = "the model takes no class labels and vectors of width 6, got "
+ALONE = "the model takes vectors of width 6 and no class labels, got "
 LABELS = r"the model takes class labels below \d and no vectors, got vectors; pass class_labels"
 
 

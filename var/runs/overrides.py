@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from var import nested
+from var.aliases import called_here
 from var.configs import config_from_dict
 from var.errors import UserError, suggestion
 from var.files import write_text
 from var.foreign.documents import read_yaml, yaml_text
 from var.nested import leaves, plain
-from var.runs.aliases import called_here
 
 Settings = TypeVar("Settings")
 

@@ -120,7 +120,12 @@ def _check_taken(
     else:
         return
     widths = {"vectors": vector_width, "sequences": sequence_width}
-    takes = " and ".join(f"{name} of width {width}" for name, width in widths.items() if width) or "no vectors"
-    takes = f"prompts, or {takes} that the text encoder {encoder!r} makes" if encoder else takes
-    classes = f"class labels below {num_classes}" if num_classes else "no class labels"
-    raise UserError(f"the model takes {classes} and {takes}, got {wrong}; {remedy}")
+    takes = " and ".join(f"{name} of width {width}" for name, width in widths.items() if width)
+    if encoder:
+        takes = f"prompts, or {takes} that the text encoder {encoder!r} makes"
+    if num_classes or not takes:
+        classes = f"class labels below {num_classes}" if num_classes else "no class labels"
+        takes = f"{classes} and {takes or 'no vectors'}"
+    else:
+        takes += f"{', ' if encoder else ' '}and no class labels"
+    raise UserError(f"the model takes {takes}, got {wrong}; {remedy}")

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from var.conditions import Condition
 from var.errors import UserError, suggestion
+from var.quantities import count as quantity
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.prompts import Prompt, count_prompts
@@ -58,7 +59,10 @@ def count_images(
         return 1
     if len(set(given.values())) > 1:
         listed = ", ".join(f"{name} for {count}" for name, count in given.items())
-        raise UserError(f"all arguments must ask for the same number of images, got {listed}; drop one of them")
+        others = {count for name, count in given.items() if name != "seeds"}
+        asked = next(iter(others)) if len(others) == 1 else 0
+        remedy = f"give {quantity(asked, 'seed')}, or none" if asked else "drop one of them"
+        raise UserError(f"all arguments must ask for the same number of images, got {listed}; {remedy}")
     count = next(iter(given.values()))
     if count < 1:
         raise UserError(f"a call makes at least one image, got {next(iter(given))} for {count}; raise it")

@@ -7,6 +7,7 @@ from inspect import signature
 from typing import Any, ParamSpec, TypeVar
 
 from var import checks
+from var.aliases import called_here
 from var.errors import UserError, suggestion
 
 Settings = TypeVar("Settings")
@@ -54,7 +55,9 @@ class UnknownArgumentError(UserError):
     """A call was given an argument that is not among the `known` ones."""
 
     def __init__(self, name: str, known: Collection[str]) -> None:
-        super().__init__(f"unknown argument {name!r} of a call; {suggestion(name, known)}")
+        meant = [each for each in called_here(name) if each in known]
+        remedy = f"did you mean {' or '.join(map(repr, meant))}?" if meant else suggestion(name, known)
+        super().__init__(f"unknown argument {name!r} of a call; {remedy}")
         self.name, self.known = name, known
 
     def __reduce__(self) -> tuple[type, tuple[str, Collection[str]]]:
@@ -70,7 +73,7 @@ def calling(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
         try:
             return method(*args, **keywords)
         except UnknownArgumentError as error:
-            raise UnknownArgumentError(error.name, {*error.known, *own} - {"edit"}) from None
+            raise UnknownArgumentError(error.name, {*error.known, *own}) from None
 
     return called
 
@@ -91,7 +94,7 @@ def updated(
     for name in keywords:
         if name not in known:
             others = signature(call).parameters if call else {}
-            listed = {*known, *(each for each, about in others.items() if not str(about).startswith("**"))} - {"self"}
-            raise UnknownArgumentError(name, listed)
+            listed = {*known, *(each for each, about in others.items() if not str(about).startswith("**"))}
+            raise UnknownArgumentError(name, listed - {"self", "edit"})  # the latter is made by methods, not by users
     given: Any = kind() if settings is None else settings
     return replace(given, **{name: plain(value) for name, value in keywords.items()})

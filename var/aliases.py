@@ -1,4 +1,4 @@
-"""What settings are called elsewhere, so that a name of another code base finds ours."""
+"""What settings and arguments are called elsewhere, so that a name of another code base finds ours."""
 
 _CALLED: dict[str, str] = {
     "steps": "epochs num_epochs num_steps max_steps train_steps total_steps iterations iters max_iters num_iterations",
