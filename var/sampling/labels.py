@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from var import quantities
 from var.conditions import Condition
 from var.errors import UserError, suggestion
-from var.quantities import count as quantity
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.prompts import Prompt, count_prompts
@@ -59,9 +59,9 @@ def count_images(
         return 1
     if len(set(given.values())) > 1:
         listed = ", ".join(f"{name} for {count}" for name, count in given.items())
-        others = {count for name, count in given.items() if name != "seeds"}
-        asked = next(iter(others)) if len(others) == 1 else 0
-        remedy = f"give {quantity(asked, 'seed')}, or none" if asked else "drop one of them"
+        beside = {count for name, count in given.items() if name != "seeds"}
+        asked = beside.pop() if len(beside) == 1 else 0
+        remedy = f"give {quantities.count(asked, 'seed')}, or none" if asked else "drop one of them"
         raise UserError(f"all arguments must ask for the same number of images, got {listed}; {remedy}")
     count = next(iter(given.values()))
     if count < 1:
