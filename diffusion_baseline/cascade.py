@@ -26,7 +26,7 @@ from var.sampling.vectors import Vectors
 from var.terms import Terms
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CascadeOutput(DiffusionOutput):
     """Images, and the small ones of which they are made."""
 
@@ -69,6 +69,9 @@ class CascadePipeline(PretrainedPipeline):
     def image_shape(self) -> tuple[int, int, int]:
         """(channels, height, width) of the images."""
         return self.super_resolution.image_shape
+
+    def _shows(self) -> list[str]:
+        return self.super_resolution._shows()
 
     @property
     def _asked(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]

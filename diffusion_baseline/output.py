@@ -5,9 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
+from var.sampling.output import Output
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DiffusionOutput:
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class DiffusionOutput(Output):
     """Images and how they came about."""
 
     images: Any  # as `output_type` says: list of PIL images, float tensor NCHW or float array NHWC in [0, 1]

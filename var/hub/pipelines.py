@@ -24,6 +24,7 @@ from var.hub.single_file import load_single_file, save_single_file
 from var.hub.writing import new_folder, parse_size
 from var.keywords import known_keywords
 from var.paths import expanded
+from var.quantities import quantity
 from var.terms import UNKNOWN, Terms
 from var.weights import add_to_digest
 
@@ -138,6 +139,22 @@ class PretrainedPipeline(Publishable):
         """The parts that are there, by name."""
         found = {name: getattr(self, name) for name in (*self.parts, *self.optional)}
         return {name: part for name, part in found.items() if part is not None or name in self.parts}
+
+    def __repr__(self) -> str:
+        try:
+            told = ", ".join([*self._shows(), f"{quantity(self._parameters())} parameters"])
+        except UserError as error:  # of parts that were set and do not fit
+            told = str(error)
+        return f"{type(self).__name__}({told})"
+
+    def _shows(self) -> list[str]:
+        """What is told of its images in a line; nothing unless overridden."""
+        return []
+
+    def _parameters(self) -> int:
+        parts = [part for part in self.models().values() if part is not None]
+        own = [sum(each.numel() for each in part.parameters()) for part in parts if not is_nested(part)]
+        return sum(own) + sum(part._parameters() for part in parts if is_nested(part))
 
     def digest(self) -> str:
         """SHA-256 of the names and weights of all parts, in hexadecimal."""

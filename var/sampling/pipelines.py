@@ -7,6 +7,7 @@ import torch
 
 from var.conditions import Condition
 from var.errors import UserError
+from var.quantities import count
 from var.sampling.adapters import Adaptable
 from var.sampling.conditions import resolve_condition
 from var.sampling.guidance import Guidance, check_same
@@ -68,6 +69,15 @@ class ConditionedPipeline(Adaptable):
     def _takes(self) -> Takes:
         """The config of the model that is told what to show."""
         raise NotImplementedError
+
+    def _shows(self) -> list[str]:
+        """Size of the images, and what they may be asked to show."""
+        channels, height, width = self.image_shape
+        takes, told = self._takes, [f"{height}x{width} images of {count(channels, 'channel')}"]
+        told += [count(takes.num_classes, "class", "classes")] if takes.num_classes else []
+        if self._reader.name:
+            return [*told, f"prompts read by {self._reader.name}"]
+        return [*told, f"vectors of width {takes.vector_width}"] if takes.vector_width else told
 
     @property
     def _asked(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride]
