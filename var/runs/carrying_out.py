@@ -1,7 +1,7 @@
 """One start of a training run from the command line: check, prepare, train or go on, save."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import ExitStack
 from dataclasses import replace
 from math import isfinite
@@ -158,7 +158,7 @@ def _train(job: Job[Any], session: Session, prepared: Prepared, identity: dict[s
     usage = session.processes.from_main(save)
     start = f"went on from step {result.resumed_from:,}, " if result.resumed_from else ""
     steps = count(settings.training.steps, "step")
-    session.say(f"{start}finished {steps} in {_duration(result.seconds)}{_scores(result.history)}")
+    session.say(f"{start}finished {steps} in {_duration(result.seconds)}{_scores(result.history, job.shares)}")
     session.say(usage)
 
 
@@ -192,8 +192,11 @@ def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
-def _scores(history: list[dict[str, float]]) -> str:
+def _scores(history: list[dict[str, float]], shares: Collection[str]) -> str:
+    """The numbers of the last evaluation; those that are `shares` of something in percent, for 1 would be one."""
     evaluations = [row for row in history if "loss" not in row]
     if not evaluations:
         return ""
-    return "; " + ", ".join(f"{name} {value:.4g}" for name, value in evaluations[-1].items() if name != "step")
+    told = {name: f"{name} {value:.4g}" for name, value in evaluations[-1].items() if name != "step"}
+    told |= {name: f"{name.replace('_', ' ')} {100 * evaluations[-1][name]:.3g}%" for name in shares if name in told}
+    return "; " + ", ".join(told.values())

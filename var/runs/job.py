@@ -56,6 +56,7 @@ class Job(ABC, Generic[Settings]):
 
     kind: ClassVar[str]  # a word for messages and for the run's file
     adds_parameters: ClassVar[bool] = True  # to those of the models that it starts from
+    shares: ClassVar[tuple[str, ...]] = ()  # the numbers of its evaluations that are told in percent
     settings: Settings
     data: ImageData
     init: str | None = None

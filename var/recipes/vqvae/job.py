@@ -31,6 +31,7 @@ class VQVAEJob(Job[VQVAERun]):
     """Training of a tokenizer, new or from the weights of `start`."""
 
     kind = "vqvae"
+    shares = ("codes_used",)
     start: VQVAE | None = None
 
     def __post_init__(self) -> None:
