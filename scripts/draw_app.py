@@ -3,16 +3,19 @@
 python scripts/draw_app.py outputs/emoji/report.json docs/images    # a minute on a CPU; needs chromium and ".[test]"
 """
 
+import argparse
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import sync_playwright
+from var.command_line.frame import CommandParser, file_path, guarded
+from var.errors import UserError
 
 WAIT = 300_000  # milliseconds that no machine needs
 CHOSEN = 4  # of the images that are there from the start; the others take it from there
@@ -20,20 +23,26 @@ ANNOUNCED = "The page is at "
 
 
 @contextmanager
-def served(report: str) -> Iterator[str]:
+def served(report: Path) -> Iterator[str]:
     """The address of a server that ends with the block."""
-    command = [sys.executable, "-m", "var", "app", "--no-browser", "--port", "7869", "--report", report]
+    command = [sys.executable, "-m", "var", "app", "--no-browser", "--port", "7869", "--report", str(report)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         try:
-            said = next(line for line in server.stdout if ANNOUNCED in line)
+            said = next((line for line in server.stdout if ANNOUNCED in line), None)
+            if said is None:
+                raise UserError("the page must start, but `var app` ended; see what it says above")
             yield said.partition(ANNOUNCED)[2].split()[0]
         finally:
             server.send_signal(signal.SIGTERM)
 
 
-def draw(report: str, folder: Path) -> None:
+def draw(report: Path, folder: Path) -> None:
     """Write a picture of each tab that the document shows into `folder`."""
+    if find_spec("playwright") is None:
+        raise UserError('the browser needs playwright, which is missing; pip install "next-scale[test]"')
+    from playwright.sync_api import sync_playwright
+
     with served(report) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1100, "height": 860})
@@ -98,5 +107,17 @@ def press(page: Any, name: str) -> None:
     page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw them; returns the exit code: 0, or 2 for a mistake of the user."""
+    return guarded("draw_app.py", lambda: draw(**vars(_parser().parse_args(arguments))))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="draw_app.py", description="Take the pictures of the page that docs/app.md shows.")
+    parser.add_argument("report", type=file_path, metavar="JSON", help="report.json of scripts/compare.py, to plot")
+    parser.add_argument("folder", type=file_path, metavar="FOLDER", help="where the pictures go: docs/images")
+    return parser
+
+
 if __name__ == "__main__":
-    draw(sys.argv[1], Path(sys.argv[2]))
+    sys.exit(main())

@@ -3,22 +3,20 @@
 python scripts/draw_docs.py docs/images    # a few seconds on a CPU; scripts/draw_edits.py draws those of edits
 """
 
+import argparse
 import colorsys
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
-from diffusion_baseline import DiffusionPipeline
-from var import ScaleSchedule, VARPipeline
+from var.command_line.frame import CommandParser, file_path, guarded
 from var.files import write_text
 from var.foreign.regular import read_text
-from var.images import image_grid, save_png
-from var.scales import block_causal_mask
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 ROOT = Path(__file__).parents[1]
 EMOJI = (("smileys", 12), ("people", 11), ("flags", 8), ("travel", 16))
@@ -29,15 +27,24 @@ SIDE = 96  # of a picture, in pixels
 ROW = 26  # height of a floor, in units of the drawing
 
 
-def stages() -> Tensor:
+def stages() -> "Tensor":
     """Images of `EMOJI` after each scale, image by image, (images * scales, 3, 32, 32) in [-1, 1]."""
+    import torch
+
+    from var import VARPipeline
+
     pipe = VARPipeline.from_pretrained("next-scale/emoji")
     out = pipe([name for name, _ in EMOJI], seeds=[seed for _, seed in EMOJI], return_intermediates=True, **CALL)
     return torch.stack(list(out.intermediates or ()), 1).flatten(0, 1) * 2 - 1
 
 
-def token_maps() -> Tensor:
+def token_maps() -> "Tensor":
     """The token maps of the first of `EMOJI`, a colour for each code, and under each the image after it."""
+    import torch
+    import torch.nn.functional as F
+
+    from var import VARPipeline
+
     pipe = VARPipeline.from_pretrained("next-scale/emoji")
     out = pipe([EMOJI[0][0]], seeds=[EMOJI[0][1]], return_intermediates=True, **CALL)
     codes = pipe.vqvae.config.vocabulary
@@ -48,8 +55,12 @@ def token_maps() -> Tensor:
     return torch.cat([*maps, *images]) * 2 - 1
 
 
-def denoising() -> Tensor:
+def denoising() -> "Tensor":
     """Seven of the states of a diffusion sampler on its way from noise to the same class."""
+    import torch
+
+    from diffusion_baseline import DiffusionPipeline
+
     seen = []
     pipe = DiffusionPipeline.from_pretrained("next-scale/emoji")
     call = {"num_inference_steps": 49, "callback_on_step_end": lambda index, t, x: seen.append(x.clone())}
@@ -57,8 +68,11 @@ def denoising() -> Tensor:
     return torch.cat(seen[::8]).clamp(-1, 1)
 
 
-def attention() -> Tensor:
+def attention() -> "Tensor":
     """Who may look at whom, of the tokens of the sides 1 to 4: white is seen, black is not."""
+    from var import ScaleSchedule
+    from var.scales import block_causal_mask
+
     return block_causal_mask(ScaleSchedule((1, 2, 3, 4)))[None, None].float() * 2 - 1
 
 
@@ -90,6 +104,8 @@ def _text(x: int, place: int, text: str) -> str:
 
 def draw(folder: Path) -> None:
     """Write all of them into the folder."""
+    from var.images import image_grid, save_png
+
     pictures = {"coarse-to-fine": (stages(), 7, 3), "tokens": (token_maps(), 7, 1), "denoising": (denoising(), 7, 3)}
     pictures |= {"attention": (attention(), 1, 10)}
     for name, (images, columns, magnify) in pictures.items():
@@ -98,5 +114,16 @@ def draw(folder: Path) -> None:
     write_text(folder / "floors.svg", floors(read_text(ROOT / "pyproject.toml")))
 
 
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw them; returns the exit code: 0, or 2 for a mistake of the user."""
+    return guarded("draw_docs.py", lambda: draw(_parser().parse_args(arguments).folder))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="draw_docs.py", description="Draw the pictures of the documentation.")
+    parser.add_argument("folder", type=file_path, metavar="FOLDER", help="where the pictures go: docs/images")
+    return parser
+
+
 if __name__ == "__main__":
-    draw(Path(sys.argv[1]))
+    sys.exit(main())

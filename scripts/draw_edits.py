@@ -3,18 +3,19 @@
 python scripts/draw_edits.py docs/images    # edit-digits.png and edit-emoji.png, half a minute on a CPU
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
+from var.command_line.frame import CommandParser, file_path, guarded
 
-from var import VARPipeline
-from var.data import open_data
-from var.images import image_grid, save_png
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from var import VARPipeline
 
 SEEDS = range(6)
 CALL: dict[str, Any] = {"output_type": "pt", "progress": False, "seeds": SEEDS}
@@ -51,8 +52,11 @@ SHEETS = {
 }
 
 
-def drawn(pipe: VARPipeline, image: Tensor, label: int, region: tuple[int, int, int, int] | str) -> Tensor:
+def drawn(pipe: "VARPipeline", image: "Tensor", label: int, region: tuple[int, int, int, int] | str) -> "Tensor":
     """The image, what is shown beside it, and its edits, in [-1, 1]."""
+    import torch
+    import torch.nn.functional as F
+
     shown = torch.ones_like(image)
     if region == "vary":
         edits = pipe.variations(image, label, keep_scales=3, **CALL)
@@ -70,6 +74,13 @@ def drawn(pipe: VARPipeline, image: Tensor, label: int, region: tuple[int, int, 
 
 
 def draw(name: str, path: Path) -> None:
+    """Write the sheet of the model `name` to `path`."""
+    import torch
+
+    from var import VARPipeline
+    from var.data import open_data
+    from var.images import image_grid, save_png
+
     pipe = VARPipeline.from_pretrained(f"next-scale/{name}")
     side = pipe.vqvae.config.image_size[0]
     data = open_data(name, split="test", size=side)
@@ -82,6 +93,21 @@ def draw(name: str, path: Path) -> None:
     print(f"{path}: {sheet.width}x{sheet.height}, {path.stat().st_size} bytes")
 
 
-if __name__ == "__main__":
+def _draw_all(folder: Path) -> None:
     for name in SHEETS:
-        draw(name, Path(sys.argv[1]) / f"edit-{name}.png")
+        draw(name, folder / f"edit-{name}.png")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Draw them; returns the exit code: 0, or 2 for a mistake of the user."""
+    return guarded("draw_edits.py", lambda: _draw_all(_parser().parse_args(arguments).folder))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = CommandParser(prog="draw_edits.py", description="Draw what the packaged models make of edits.")
+    parser.add_argument("folder", type=file_path, metavar="FOLDER", help="where the pictures go: docs/images")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -136,4 +136,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
+    # Under -P and PYTHONSAFEPATH, Python leaves out the script's folder, where the other parts lie.
+    sys.path.append(str(Path(__file__).parent))
     sys.exit(main())

@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 import scaling_law
@@ -14,6 +15,8 @@ from tiny import tiny_vqvae
 
 from var import VAR, VARConfig
 from var.errors import UserError
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "scaling_law.py"
 
 
 def test_a_synthetic_law_is_recovered_exactly():
@@ -105,6 +108,13 @@ def test_mistakes_are_told_in_a_line(arguments, words, tmp_path, capsys):
     error = capsys.readouterr().err
     assert words in error
     assert error.count("\n") == 1
+
+
+def test_the_script_finds_its_parts(forker, tmp_path):
+    """Under -P, or PYTHONSAFEPATH, the folder in which the script's other parts lie is left out."""
+    log = tmp_path / "log"
+    assert forker.wait(forker.start("processes.run_script", log, SCRIPT, "--output", tmp_path / "out")) == 2
+    assert log.read_text().startswith("scaling_law.py: error: a ladder needs DATA and --vqvae, got none")
 
 
 def test_a_ladder_of_words_is_trained_and_measured(tmp_path, capsys):
