@@ -99,7 +99,7 @@ class DiffusionJob(Job[DiffusionRun]):
         settings = self.settings
         pipeline = self._pipeline(session)
         data, judged = self.with_texts(session)
-        exact = DiffusionTask(pipeline, label_drop=0.0)
+        exact = DiffusionTask(pipeline, label_drop=0.0, interval_share=settings.interval_share)
         options = settings.sampling.keywords()
         draw = partial(_enlarge_shown, pipeline, judged, settings.evaluation.samples)
         draw = draw if settings.unet.small_size else pipeline

@@ -1,11 +1,15 @@
 """MeanFlow: the identity on data whose average velocity is known, and flow matching where there is no interval."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from annotations import unchecked
 from tiny import spread, tiny_unet, unet_config
 
 from diffusion_baseline import DiffusionPipeline, UNet
 from diffusion_baseline.diffusion import image_and_noise, simplified_loss
+from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.meanflow import along_walk, average_velocity_target, mean_flow_loss
 from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.samplers import sample_ddim, sample_euler
@@ -14,6 +18,7 @@ from diffusion_baseline.stepping import timestep_pairs
 from diffusion_baseline.task import DiffusionTask
 from var.conditions import Condition
 from var.configs import config_to_dict
+from var.data import open_data
 from var.data.batches import Batch
 from var.errors import UserError
 
@@ -168,3 +173,17 @@ def test_average_velocities_need_two_times_and_a_straight_path():
         DiffusionPipeline(tiny_unet(interval=True), prediction="meanflow")
     settings = config_to_dict(diffusion_run("digits"))
     assert not {"loss_weight", "timestep_density", "interval_share"} & settings.keys()
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_run_is_judged_by_the_mixture_that_it_is_trained_on(share, tmp_path, monkeypatch):
+    judged = []
+    monkeypatch.setattr("diffusion_baseline.job.generator_evaluation", lambda *given: judged.append(given[4]))
+    run = diffusion_run("digits")
+    unet = replace(run.unet, interval=True)
+    told = {"unet": unet, "schedule": "straight", "prediction": "meanflow", "interval_share": share}
+    with unchecked():
+        prepared = DiffusionJob(settings=replace(run, **told), data=open_data("digits")).prepare(None)
+    (exact,) = judged
+    assert exact.interval_share == prepared.task.interval_share == share
+    assert exact.label_drop == 0
