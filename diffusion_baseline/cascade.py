@@ -21,6 +21,7 @@ from var.randomness import keyed_generator, keyed_seed
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, count_images
 from var.sampling.prompts import Prompt
+from var.sampling.reporting import Reporting
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 from var.sampling.vectors import Vectors
 from var.terms import Terms
@@ -101,12 +102,13 @@ class CascadePipeline(PretrainedPipeline):
         `guidance`, `sampling` and the keywords are for both, unless the small images have a `small_sampling` of their
         own. `augmentation` is as `enlarge` takes it. `callback_on_step_end` and intermediates are of the enlarging.
         """
-        format_images(torch.empty(0, *self.image_shape), output_type)
+        # What the enlarging would refuse is refused before the small images are drawn.
+        Reporting(self.image_shape[0], output_type, return_intermediates, callback_on_step_end, progress)
+        _share(augmentation, self.super_resolution)
         count = count_images(class_labels, num_images, seeds, vectors, prompt)
         _, seeds = random_streams(count, generator, seeds)
         shown: dict[str, Any] = {"prompt": prompt, "vectors": vectors, "seeds": seeds, "progress": progress}
         own: dict[str, Any] = {"guidance": guidance, "sampling": sampling, **keywords}
-        _share(augmentation, self.super_resolution)  # refused before the small images are drawn
         first: dict[str, Any] = {"sampling": small_sampling} if small_sampling is not None else own
         small = self.base(class_labels, output_type="pt", **shown, **first).images * 2 - 1
         out = enlarge(

@@ -164,8 +164,12 @@ def test_what_does_not_go_together_is_refused(cascade):
         enlarge(large, torch.zeros(1, 1, 4, 8), [0], **QUIET)
     with pytest.raises(UserError, match="small_size must be at most image_size"):
         tiny_unet(small_size=(8, 8))
-    with pytest.raises(UserError, match="unknown output_type"):
-        cascade([0], **{**QUIET, "output_type": "jpg"})
+    drawn = []
+    cascade.base.unet.register_forward_pre_hook(lambda *_: drawn.append(1))
+    for name, wrong in (("output_type", "jpg"), ("callback_on_step_end", "print"), ("return_intermediates", "no")):
+        with unchecked(), pytest.raises(UserError, match=name):
+            cascade([0], **{**QUIET, name: wrong})
+    assert not drawn  # small images that nobody would see
 
 
 def test_the_command_draws_with_both_or_with_the_cascade_that_was_saved(cascade, tmp_path, capsys):
