@@ -21,7 +21,7 @@ from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet
 from var.autoencoder import LatentCodec
 from var.conditions import Condition
-from var.data.base import ImageData
+from var.data.base import ImageData, condition_size
 from var.data.loading import load_images
 from var.errors import UserError
 from var.runs.cost import Cost, cost_of
@@ -32,6 +32,9 @@ from var.runs.plan import Network, Plan
 from var.runs.session import Session
 from var.terms import Terms
 from var.training import Task
+
+Places = tuple[ImageData, list[int]]
+"""Some images of a set, by their indices."""
 
 FREE = ("num_classes", "dropout")
 """Fields of a network's config that trained weights do not fix."""
@@ -101,8 +104,9 @@ class DiffusionJob(Job[DiffusionRun]):
         data, judged = self.with_texts(session)
         exact = DiffusionTask(pipeline, label_drop=0.0, interval_share=settings.interval_share)
         options = settings.sampling.keywords()
-        draw = partial(_enlarge_shown, pipeline, judged, settings.evaluation.samples)
-        draw = draw if settings.unet.small_size else pipeline
+        draw = pipeline
+        if settings.unet.small_size and settings.evaluation.every:
+            draw = partial(_enlarge_shown, pipeline, judged, _small_of(judged, data), settings.evaluation.samples)
         return Prepared(
             task=DiffusionTask(
                 pipeline,
@@ -151,6 +155,7 @@ def unet_cost(unet: UNet, settings: DiffusionRun) -> Cost:
 def _enlarge_shown(
     pipeline: DiffusionPipeline,
     data: ImageData,
+    of_class: Sequence[Places],
     count: int,
     shown: list[int] | Condition,
     *,
@@ -159,17 +164,37 @@ def _enlarge_shown(
 ) -> DiffusionOutput:
     """Enlarge images of `data` that show what is asked for, without noise, to judge a network that enlarges.
 
-    Beside a label stands the image of its class that the seed counts to; beside a condition the one that it is of,
-    where `count` of them are spread over the data. `keywords` and errors as for `DiffusionPipeline`.
+    Beside a label stands the image `of_class` that the seed counts to; beside a condition the one that it is of, where
+    `count` of them are spread over the data. `keywords` and errors as for `DiffusionPipeline`.
     """
     if isinstance(shown, Condition):
-        places = torch.linspace(0, len(data) - 1, count).long()[list(seeds)]
+        images = load_images(data, torch.linspace(0, len(data) - 1, count).long()[list(seeds)])
     else:
-        of_class = [(data.labels == label).nonzero().flatten() for label in range(len(data.classes))]
         mine = [of_class[label] for label in shown]
-        places = torch.stack([some[seed % len(some)] for some, seed in zip(mine, seeds, strict=True)])
-    small = shrunken(load_images(data, places), pipeline.unet.config.small)
+        pairs = zip(mine, seeds, strict=True)
+        images = torch.stack([of.load(places[seed % len(places)]) for (of, places), seed in pairs])
+    small = shrunken(images, pipeline.unet.config.small)
     return enlarge(pipeline, small, shown, augmentation=0.0, seeds=seeds, **keywords)
+
+
+def _small_of(judged: ImageData, data: ImageData) -> list[Places]:
+    """The images of each class that are shown small: those that are judged, of a class without such those of `data`.
+
+    Raises `UserError` for a class of which there is no image at all; data that show more than classes need none.
+    """
+    if condition_size(judged) != (len(judged.classes), 0, 0):
+        return []
+    found = []
+    for label, name in enumerate(judged.classes):
+        own = ((each, (each.labels == label).nonzero().flatten().tolist()) for each in (judged, data))
+        some = next((each for each in own if each[1]), None)
+        if some is None:
+            raise UserError(
+                f"what enlarges is judged by images of every class, got none of {name!r}, held out or trained on; add "
+                "some, leave the class out, or set evaluation.every=0"
+            )
+        found.append(some)
+    return found
 
 
 def _codec(source: str | None, start: DiffusionPipeline | None, run: DiffusionRun) -> LatentCodec | None:

@@ -11,7 +11,7 @@ from tiny import spread, tiny_unet
 from diffusion_baseline import CascadePipeline, DiffusionPipeline
 from diffusion_baseline.cascade import enlarge
 from diffusion_baseline.cli import main
-from diffusion_baseline.job import unet_cost
+from diffusion_baseline.job import _enlarge_shown, _small_of, unet_cost
 from diffusion_baseline.presets import diffusion_run
 from diffusion_baseline.sampling_settings import SamplingSettings
 from diffusion_baseline.schedules import cosine_schedule
@@ -19,6 +19,7 @@ from diffusion_baseline.super_resolution import Enlarging, shrunken
 from diffusion_baseline.task import DiffusionTask
 from diffusion_baseline.unet import UNet
 from var.conditions import Condition
+from var.data import ArrayData, digits
 from var.data.batches import Batch
 from var.errors import UserError
 from var.hub.pipelines import _places
@@ -229,6 +230,25 @@ def test_a_run_enlarges_held_out_images(tmp_path, capsys):
     assert "fd_digits" in (tmp_path / "run" / "log.jsonl").read_text()
     pipe = DiffusionPipeline.from_pretrained(tmp_path / "run")
     assert enlarge(pipe, torch.zeros(2, 1, 4, 4), [3, 4], seeds=[0, 1], **QUIET).images.shape == (2, 1, 8, 8)
+
+
+def test_a_class_without_held_out_images_is_shown_by_training_images():
+    train, held = (digits(split) for split in ("train", "test"))
+    some = held.labels != 3
+    held = ArrayData(held.images[some], held.labels[some], held.classes, layout="channels_first")
+    found = _small_of(held, train)
+    assert [of for of, _ in found] == [train if label == 3 else held for label in range(10)]
+    for label, (of, places) in enumerate(found):
+        assert of.labels[places].tolist() == [label] * len(places)
+        assert places
+    unet = tiny_unet(image_size=(8, 8), small_size=(4, 4), small_noise=0.2, num_classes=10)
+    large = DiffusionPipeline(spread(unet), num_timesteps=20)
+    out = _enlarge_shown(large, held, found, 4, [2, 3], seeds=[2, 3], **QUIET)
+    first, second = (of.load(places[seed % len(places)]) for seed, (of, places) in zip((2, 3), found[2:4], strict=True))
+    small = shrunken(torch.stack([first, second]), (4, 4))
+    assert torch.equal(out.images, enlarge(large, small, [2, 3], augmentation=0.0, seeds=[2, 3], **QUIET).images)
+    with pytest.raises(UserError, match=r"images of every class, got none of '3', held out or trained on; add"):
+        _small_of(held, held)
 
 
 def test_the_planned_cost_counts_what_the_network_sees():
