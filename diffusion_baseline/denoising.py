@@ -41,14 +41,14 @@ class Denoising(ConditionedPipeline):
     def _sampler(self, settings: SamplingSettings) -> tuple[Callable[..., Tensor], dict[str, Any]]:
         """The sampler's function, and what it takes of the settings: its steps, and the keywords that it names."""
         sample = find_sampler(settings.sampler)
-        named, total = inspect.signature(sample).parameters, self.schedule.num_timesteps
-        steps = settings.num_inference_steps
-        if steps is None:
-            steps = min(named["steps"].default or total, total)
+        named = inspect.signature(sample).parameters
         given = settings.keywords()
         if settings.eta and "eta" not in named:
             raise UserError(f"eta is a number of ddim, got {settings.eta} for {settings.sampler}; leave it out")
-        return sample, {"steps": steps, **{name: given[name] for name in named if name in given}}
+        return sample, {
+            "steps": settings.steps(self.schedule.num_timesteps),
+            **{name: given[name] for name in named if name in given},
+        }
 
     def _way(
         self, settings: SamplingSettings, edit: Edit | None, seeds: Sequence[int]

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 
-from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.samplers import SAMPLERS, called_at, usual_steps
 from diffusion_baseline.spacings import SPACINGS
 from var import checks
 from var.configs import added, config_to_dict
@@ -20,11 +20,12 @@ _OWN = {"of": "sampler"}
 class SamplingSettings:
     """How a sampler walks from noise to an image; every field is a keyword of a pipeline's call and has an option.
 
-    `guidance_scale` 1 means off, 0 ignores what is asked for. `num_inference_steps` is 1 to T, None being 50 for DDIM
-    and T for DDPM. `sampler` is "ddim", with randomness `eta` from 0 to 1, "ddpm", which is ancestral, or another of
-    `samplers`. The `spacing` "trailing" begins at the noisiest timestep however few the steps are; "leading" is that of
-    before. `clip_sample` keeps the predicted clean image in [-1, 1] at every step; `dynamic_threshold` brings it there
-    by that quantile of each image's values. Raises `UserError` for an unknown word and a number outside its range.
+    `guidance_scale` 1 means off, 0 ignores what is asked for. `num_inference_steps` is 1 to T, None being the sampler's
+    own number: 50 for DDIM, T for DDPM, fewer for the others. `sampler` is "ddim", with randomness `eta` from 0 to 1,
+    "ddpm", which is ancestral, or another of `samplers`. The `spacing` "trailing" begins at the noisiest timestep
+    however few the steps are; "leading" is that of before. `clip_sample` keeps the predicted clean image in [-1, 1] at
+    every step; `dynamic_threshold` brings it there by that quantile of each image's values. Raises `UserError` for an
+    unknown word and a number outside its range.
     """
 
     guidance_scale: float = field(
@@ -32,7 +33,7 @@ class SamplingSettings:
     )
     num_inference_steps: int | None = field(
         default=None,
-        metadata={"help": "network steps (default: 50 for ddim, all of them for ddpm)", "option": "--steps"} | _OWN,
+        metadata={"help": "steps of the sampler (default: its own number)", "option": "--steps"} | _OWN,
     )
     sampler: str = field(default="ddim", metadata={"help": "the way from noise to an image", "words": SAMPLERS})
     spacing: str = field(
@@ -69,6 +70,20 @@ class SamplingSettings:
     def keywords(self) -> dict[str, Any]:
         """The settings as keywords of a call, and as the records of images list them."""
         return config_to_dict(self)
+
+    def steps(self, num_timesteps: int) -> int:
+        """Steps of the walk through so many timesteps: as said, else the sampler's own number, at most all of them."""
+        said = self.num_inference_steps
+        return usual_steps(self.sampler, num_timesteps) if said is None else said
+
+    def evaluations(self, noise: Sequence[float]) -> int:
+        """Evaluations of the network for an image, at most, where `noise` is its share at each timestep, from 0 to 1.
+
+        With guidance a call takes two.
+        """
+        timesteps = SPACINGS[self.spacing](self.steps(len(noise)), len(noise))
+        scales = [self.guidance_at(noise[t]) for t in called_at(self.sampler, timesteps)]
+        return sum(1 if scale in (0, 1) else 2 for scale in scales)
 
     def guides_at(self, level: float) -> bool:
         """Whether guidance is on at this share of noise in x_t, from 0 to 1."""

@@ -50,6 +50,11 @@ class NoiseLevels:
         return self._tables.shape[1] - 1
 
     @property
+    def noise(self) -> list[float]:
+        """Noise at each of the T levels."""
+        return self._tables[1, :-1].tolist()
+
+    @property
     def ends_in_noise(self) -> bool:
         """Whether nothing of the image is left at T - 1."""
         return self._tables[0, -2].item() == 0

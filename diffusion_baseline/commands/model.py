@@ -28,7 +28,6 @@ def opened(arguments: argparse.Namespace) -> "DiffusionPipeline":
 
 def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> LoadedModel:
     """A pipeline, with what the options called it."""
-    from diffusion_baseline.samplers import network_evaluations
     from diffusion_baseline.sampling_settings import SamplingSettings
     from var.sampling.record import fingerprint
 
@@ -42,10 +41,6 @@ def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> L
         **pipeline.terms.entry(),
     }
 
-    def evaluations(sampling: SamplingSettings) -> int:
-        steps = sampling.num_inference_steps or pipeline.schedule.num_timesteps
-        return network_evaluations(sampling.sampler, steps) * (1 if sampling.guidance_scale in (0, 1) else 2)
-
     return LoadedModel(
         pipeline=pipeline,
         num_classes=pipeline.unet.config.num_classes,
@@ -55,6 +50,6 @@ def described(pipeline: "DiffusionPipeline", arguments: argparse.Namespace) -> L
         text_encoder=pipeline.settings().get("text_encoder"),
         sampling=SamplingSettings,
         recommended=pipeline.sampling,
-        evaluations=evaluations,
+        evaluations=lambda sampling: sampling.evaluations(pipeline.schedule.noise),
         picture=pipeline.decode,
     )

@@ -2,12 +2,13 @@
 
 A module NAME has the function `sample_NAME(denoise, noise, schedule, *, steps, generator, on_step)`. Its denoiser
 returns eps, or an `Estimate` where the schedule ends in noise: guidance, kinds of prediction and clipping are wrapped
-into it by the caller. Where a step is not one call of it, `evaluations(steps)` says how many there are. The default of
-`steps` is what the pipeline takes, None being one for each timestep; further keywords are filled from the sampling
-settings of the same name, such as `eta` and `spacing`.
+into it by the caller. Where a step is not one call of it, at the timestep where the step begins, `called_at(timesteps)`
+says at which ones it is called. The default of `steps` is what the pipeline takes, None being one for each timestep;
+further keywords are filled from the sampling settings of the same name, such as `eta` and `spacing`.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Any
@@ -39,15 +40,28 @@ def find_sampler(name: str) -> Callable[..., Any]:
     return getattr(import_module(chosen(name, SAMPLERS, "sampler")), f"sample_{name}")
 
 
+def usual_steps(name: str, num_timesteps: int) -> int:
+    """Steps of the sampler `name` where nobody says how many: its own number, at most one for each timestep."""
+    own = inspect.signature(find_sampler(name)).parameters["steps"].default
+    return min(own or num_timesteps, num_timesteps)
+
+
+def called_at(name: str, timesteps: Sequence[int]) -> Sequence[int]:
+    """The timesteps at which the sampler `name` calls the denoiser, at most, in a walk that visits `timesteps`."""
+    return getattr(import_module(SAMPLERS[name]), "called_at", lambda timesteps: timesteps)(timesteps)
+
+
 def network_evaluations(name: str, steps: int) -> int:
-    """Calls of the denoiser in so many steps of the sampler `name`."""
-    return getattr(import_module(SAMPLERS[name]), "evaluations", lambda steps: steps)(steps)
+    """Calls of the denoiser in so many steps of the sampler `name`, at most."""
+    return len(called_at(name, range(steps)))
 
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {module: f"sample_{name}" + f" {name}_step" * (name in STEPS) for name, module in SAMPLERS.items()},
     "SAMPLERS",
+    "called_at",
     "find_sampler",
     "network_evaluations",
+    "usual_steps",
 )

@@ -1,5 +1,6 @@
 """Heun's method on the probability-flow ODE (Karras et al. 2022, arXiv 2206.00364, Algorithm 1)."""
 
+from collections.abc import Sequence
 from functools import partial
 
 import torch
@@ -13,9 +14,9 @@ MOST_NOISE = 200.0
 """Noise over signal from which a step is of first order: the slope turns near its end, the mean of both is worse."""
 
 
-def evaluations(steps: int) -> int:
-    """Most calls of the denoiser: two per step, but for the last one; nearly pure noise to begin with saves another."""
-    return 2 * steps - 1
+def called_at(timesteps: Sequence[int]) -> list[int]:
+    """Calls of the denoiser at most: at both ends of each step but the last; nearly pure noise at first saves one."""
+    return [*timesteps[:1], *(t for t in timesteps[1:] for _ in range(2))]
 
 
 def heun_step(

@@ -20,7 +20,7 @@ from comparison.report.picture_sections import Pictures
 from comparison.report.processes import under_a_slider
 from comparison.report.results import COUNTS, SCORES, Report
 from comparison.report.tradeoff import tradeoff_plot
-from comparison.sampling import asked, asked_like, network_evaluations, sample_labels
+from comparison.sampling import asked, asked_like, sample_labels
 from comparison.settings import Comparison
 from var.errors import UserError
 from var.evaluation import judging
@@ -47,7 +47,7 @@ def result_row(
         **FAMILIES[setting.model].told(setting.sampling),
         **dict.fromkeys(SCORES),
         **scores,
-        "nfe": network_evaluations(setting),
+        "nfe": setting.evaluations,
         **sampling,
         **training,
         "seed": seed,

@@ -138,7 +138,7 @@ def sampling_jobs(place: Place, settings: Sequence[Setting], seeds: Sequence[int
     """One job per setting and seed, and one for each further set of a headline setting; the longest first."""
     sets = place.plan.generation_seeds
     jobs = [(setting, number) for setting in settings for number in range(sets if setting.headline else 1)]
-    jobs.sort(key=lambda job: (job[1], -network_evaluations(job[0])))
+    jobs.sort(key=lambda job: (job[1], -job[0].evaluations))
     return [
         Job(
             samples_name(setting, number, seed, part),
@@ -181,11 +181,6 @@ def setting_key(trained: Stage, setting: Setting, device: str) -> dict[str, Any]
 def load_samples(stage: Stage) -> Tensor:
     """uint8 NCHW samples."""
     return torch.from_numpy(npz_array(stage.folder / SAMPLES, "images"))
-
-
-def network_evaluations(setting: Setting) -> int:
-    """Network evaluations of an image (NFE): guidance takes two a step."""
-    return (setting.calls or setting.steps) * (2 if setting.guided else 1)
 
 
 @lru_cache(maxsize=2)

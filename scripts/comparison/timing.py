@@ -119,7 +119,7 @@ def _calls(setting: Setting) -> tuple[Setting, ...]:
 
 def _plain(setting: Setting) -> Setting:
     """The setting as one call among others."""
-    return replace(setting, calls=0, headline=False)
+    return replace(setting, evaluations=0, headline=False)
 
 
 def _of_steps(setting: Setting, steps: int) -> Setting:

@@ -5,7 +5,10 @@ import torch
 from tiny import tiny_diffusion_pipeline
 
 from diffusion_baseline import DiffusionPipeline
+from diffusion_baseline.samplers import SAMPLERS
+from diffusion_baseline.samplers.heun import MOST_NOISE
 from diffusion_baseline.sampling_settings import SamplingSettings
+from diffusion_baseline.spacings import SPACINGS
 from var import Guidance
 from var.errors import UserError
 
@@ -53,6 +56,32 @@ def test_the_whole_interval_is_guidance_as_it_was(strong, rows):
     ):
         assert torch.equal(images(strong, **given), today)
     assert not torch.equal(images(strong, guidance_schedule="linear"), today)
+
+
+@pytest.mark.parametrize("sampler", ["ddim", "dpmpp", "heun"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"guidance_scale": 1}, {"guidance_schedule": "linear"}, {"spacing": "tapered"}]
+)
+@pytest.mark.parametrize("interval", [(0, 1), (0.3, 0.7)])
+def test_evaluations_are_those_of_a_call(strong, rows, sampler, changes, interval):
+    given = {"guidance_scale": 3.0, "guidance_interval": interval, "sampler": sampler, **changes}
+    images(strong, **given, num_inference_steps=None)
+    settings = SamplingSettings(**given)
+    counted = settings.evaluations(strong.schedule.noise)
+    first = strong.schedule.noise[-1]
+    # What Heun's method saves out of nearly pure noise is not counted on.
+    saved = 0
+    if sampler == "heun" and first / (1 - first**2) ** 0.5 > MOST_NOISE:
+        second = SPACINGS[settings.spacing](settings.steps(len(strong.schedule.noise)), len(strong.schedule.noise))[1]
+        saved = 1 if settings.guidance_at(strong.schedule.noise[second]) == 1 else 2
+    assert counted - saved == sum(rows) / 2
+
+
+def test_without_a_number_of_steps_it_is_the_samplers_own():
+    usual = {name: SamplingSettings(sampler=name).steps(1000) for name in SAMPLERS}
+    assert usual == {"ddim": 50, "ddpm": 1000, "dpmpp": 10, "euler": 20, "expab": 8, "heun": 10, "unipc": 8}
+    assert SamplingSettings().steps(20) == 20
+    assert SamplingSettings(sampler="ddpm", num_inference_steps=5).steps(1000) == 5
 
 
 def test_an_interval_of_nothing_is_no_guidance_and_costs_none(strong, rows):

@@ -95,3 +95,27 @@ def test_tokens_are_encoded_beforehand_where_that_is_less_than_what_is_looked_at
     plans = {name: FAMILIES["raster"].plan("digits" if name == "digits" else "shapes-32", data[name]) for name in data}
     found = {name: plan.runs["transformer"].tokens.cached for name, plan in plans.items()}
     assert found == {"digits": True, "many": False, "few": True}
+
+
+def test_evaluations_are_counted_by_the_settings_of_each_paradigm():
+    plans = {
+        "var": CONTENDERS["var"].plan("shapes-32", shapes("train")),
+        "diffusion": CONTENDERS["diffusion"].plan("shapes-32", shapes("train")),
+    }
+
+    def counted(model, **changes):
+        plan = plans[model]
+        return CONTENDERS[model].setting(replace(plan.headline, guidance_scale=4.0, **changes), plan).evaluations
+
+    passes = transformer_run("shapes-32").transformer.drawing.by_map
+    assert counted("var") == 2 * sum(passes)
+    assert counted("var", guidance_interval=(0, 3)) == sum(passes) + sum(passes[:3])
+    assert counted("diffusion") == 100
+    assert 50 < counted("diffusion", guidance_interval=(0.2, 0.8)) < 100
+    assert counted("diffusion", sampler="dpmpp", num_inference_steps=None) == 20
+    diffusion = CONTENDERS["diffusion"].plan_of(tiny_diffusion_pipeline(), None)
+    assert CONTENDERS["diffusion"].setting(diffusion.headline, diffusion).evaluations == 2 * diffusion.headline.steps(
+        99
+    )
+    var = CONTENDERS["var"].plan_of(tiny_pipeline(), None)
+    assert CONTENDERS["var"].setting(var.headline, var).evaluations == 2 * var.steps

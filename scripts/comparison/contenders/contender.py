@@ -44,7 +44,7 @@ class Setting:
     sampling: Any  # the settings of its pipeline
     sampler: str  # what the report calls the way to the image
     steps: int  # of the sampler; maps of tokens count as such
-    calls: int = 0  # of the network for an image without guidance; 0: one for each step
+    evaluations: int = 0  # of the network for an image (NFE)
     headline: bool = False
 
     @property
@@ -77,6 +77,7 @@ class ModelPlan:
     trained: str = ""  # the folder of a model that is trained already, where there are no runs
     terms: Terms = UNKNOWN  # of what such a model was trained on, as it knows them
     steps: int  # of a call that does not say how many
+    walk: Any = None  # what its settings count evaluations of the network by
     headline: Any  # sampling settings: fixed beforehand, or chosen on validation images
     sweep: tuple[Any, ...]  # others, which are shown beside it
     grid: tuple[Any, ...]  # those among which a sweep on validation images chooses
@@ -139,9 +140,9 @@ class Contender(ABC):
     def steps(self, sampling: Any, plan: ModelPlan) -> int:
         """Network steps of an image."""
 
-    def calls(self, sampling: Any, plan: ModelPlan) -> int:
-        """Evaluations of the network for an image without guidance, where a step is not one of them."""
-        return self.steps(sampling, plan)
+    @abstractmethod
+    def evaluations(self, sampling: Any, plan: ModelPlan) -> int:
+        """Evaluations of the network for an image (NFE), as the settings count them."""
 
     @abstractmethod
     def around(self, sampling: Any) -> tuple[Any, ...]:
@@ -225,8 +226,8 @@ class Contender(ABC):
     def setting(self, sampling: Any, plan: ModelPlan, *, headline: bool = False) -> Setting:
         """One of the settings of a plan."""
         how = {"sampler": self.sampler(sampling), "steps": self.steps(sampling, plan)}
-        calls = self.calls(sampling, plan)
-        return Setting(model=self.key, sampling=sampling, **how, calls=calls, headline=headline)
+        evaluations = self.evaluations(sampling, plan)
+        return Setting(model=self.key, sampling=sampling, **how, evaluations=evaluations, headline=headline)
 
 
 def shortened(run: Any, steps: int) -> Any:

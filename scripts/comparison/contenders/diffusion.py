@@ -15,9 +15,11 @@ from diffusion_baseline.editing import paints
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.pipeline import DiffusionPipeline
 from diffusion_baseline.presets import PRESETS, diffusion_run
-from diffusion_baseline.samplers import SAMPLERS, find_sampler, network_evaluations
+from diffusion_baseline.samplers import SAMPLERS, find_sampler
 from diffusion_baseline.sampling_settings import SamplingSettings
+from diffusion_baseline.schedules import named_schedule
 from diffusion_baseline.settings import DiffusionRun
+from var.configs import config_to_dict
 from var.data.base import ImageData
 from var.runs.job import Job
 
@@ -86,7 +88,12 @@ class DiffusionContender(Contender):
         if preset in UNGUIDED:
             sweep = tuple(each for each in sweep if each.guidance_scale == 1 or each.sampler != headline.sampler)
         return ModelPlan(
-            runs={"diffusion": run}, steps=run.num_timesteps, headline=headline, sweep=sweep, grid=_grid(headline)
+            runs={"diffusion": run},
+            steps=run.num_timesteps,
+            walk=walk_of(config_to_dict(run)),
+            headline=headline,
+            sweep=sweep,
+            grid=_grid(headline),
         )
 
     def _headline(self, sampling: SamplingSettings, timesteps: int) -> SamplingSettings:
@@ -97,7 +104,8 @@ class DiffusionContender(Contender):
         """The guidance of its run, or the pipeline's own."""
         most = pipeline.schedule.num_timesteps
         headline = self._headline(run.sampling if run else pipeline.sampling or SamplingSettings(), most)
-        return ModelPlan(steps=most, headline=headline, sweep=self.around(headline), grid=_grid(headline))
+        how = {"headline": headline, "sweep": self.around(headline), "grid": _grid(headline)}
+        return ModelPlan(steps=most, walk=walk_of(pipeline.settings()), **how)
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
         """The one stage."""
@@ -112,8 +120,8 @@ class DiffusionContender(Contender):
         return sampling.sampler
 
     def steps(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
-        """As the call says, else all of them."""
-        return sampling.num_inference_steps or plan.steps
+        """As the call says, else the sampler."""
+        return sampling.steps(plan.steps)
 
     def around(self, sampling: SamplingSettings) -> tuple[SamplingSettings, ...]:
         """Fewer steps, and other samplers, with guidance and without."""
@@ -122,9 +130,9 @@ class DiffusionContender(Contender):
         guided = [replace(sampling, sampler=sampler, num_inference_steps=steps) for sampler, steps in ways]
         return tuple(dict.fromkeys([*guided, *(replace(each, guidance_scale=1.0) for each in guided)]))
 
-    def calls(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
-        """As the sampler says."""
-        return network_evaluations(sampling.sampler, self.steps(sampling, plan))
+    def evaluations(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
+        """By the noise at each timestep."""
+        return sampling.evaluations(named_schedule(**plan.walk).noise)
 
     def of_steps(self, sampling: SamplingSettings, steps: int) -> SamplingSettings:
         """All steps are alike."""
@@ -181,6 +189,12 @@ class DiffusionContender(Contender):
             names=[f"t={timestep}" for timestep, _ in states],
             wide=True,
         )
+
+
+def walk_of(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What names the noise schedule of a run or a pipeline, of all its settings."""
+    walk = {"name": settings["schedule"], "num_timesteps": settings["num_timesteps"]}
+    return walk | {"zero_terminal": settings.get("zero_terminal", False)}
 
 
 def _grid(headline: SamplingSettings) -> tuple[SamplingSettings, ...]:

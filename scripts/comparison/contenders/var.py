@@ -94,6 +94,7 @@ class VARContender(Contender):
         return ModelPlan(
             runs=runs,
             steps=shown.drawing.total,
+            walk=shown.drawing.by_map,
             headline=headline,
             sweep=self._guided(headline, SHOWN.get(preset, GUIDANCE)),
             grid=self._guided(headline, GUIDANCE),
@@ -108,7 +109,8 @@ class VARContender(Contender):
                 f"{list(headline.guidance_scale)}; load its folder and compare what save_pretrained writes elsewhere"
             )
         grid = self._guided(headline, GUIDANCE)
-        return ModelPlan(steps=pipeline.transformer.passes.total, headline=headline, sweep=grid, grid=grid)
+        passes = pipeline.transformer.passes
+        return ModelPlan(steps=passes.total, walk=passes.by_map, headline=headline, sweep=grid, grid=grid)
 
     def _guided(self, headline: SamplingSettings, scales: tuple[float, ...]) -> tuple[SamplingSettings, ...]:
         return tuple(replace(headline, guidance_scale=scale) for scale in scales)
@@ -135,6 +137,10 @@ class VARContender(Contender):
     def steps(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
         """A pass for each scale."""
         return plan.steps
+
+    def evaluations(self, sampling: SamplingSettings, plan: ModelPlan) -> int:
+        """By the passes of each map."""
+        return sampling.evaluations(plan.walk)
 
     def around(self, sampling: SamplingSettings) -> tuple[SamplingSettings, ...]:
         """Other guidance scales."""

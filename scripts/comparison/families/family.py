@@ -68,8 +68,8 @@ class Family(Contender):
         """What is minimised."""
         return FamilyTask(network, run.label_drop)
 
-    def evaluations(self, config: Any) -> int:
-        """Network evaluations of an image."""
+    def passes(self, config: Any) -> int:
+        """Network evaluations of an image without guidance."""
         return 1
 
     def stages(self, preset: str, data: ImageData) -> dict[str, Any]:
@@ -110,7 +110,7 @@ class Family(Contender):
         settings = self.around(headline)
         return ModelPlan(
             runs={**self.stages(preset, data), self.key: run},
-            steps=self.evaluations(config),
+            steps=self.passes(config),
             headline=headline,
             sweep=settings,
             grid=settings,
@@ -135,6 +135,10 @@ class Family(Contender):
     def steps(self, sampling: Sampling, plan: ModelPlan) -> int:
         """As many as the network needs, whatever the settings."""
         return plan.steps
+
+    def evaluations(self, sampling: Sampling, plan: ModelPlan) -> int:
+        """Twice as many with guidance."""
+        return plan.steps * (1 if sampling.guidance_scale in (0, 1) else 2)
 
     def around(self, sampling: Sampling) -> tuple[Sampling, ...]:
         """Every guidance scale, and every temperature."""

@@ -11,11 +11,12 @@ from typing import Any
 import torch
 
 from comparison.contenders.contender import ModelPlan
-from comparison.contenders.diffusion import DiffusionContender
+from comparison.contenders.diffusion import DiffusionContender, walk_of
 from diffusion_baseline.codecs import latent_size, open_codec
 from diffusion_baseline.job import DiffusionJob
 from diffusion_baseline.presets import PRESETS, diffusion_run
 from var.autoencoder import Autoencoder
+from var.configs import config_to_dict
 from var.data.base import ImageData
 from var.recipes.autoencoder.job import AutoencoderJob
 from var.recipes.autoencoder.presets import PRESETS as AUTOENCODERS
@@ -45,7 +46,7 @@ class LatentDiffusion(DiffusionContender):
             size = latent_size(Autoencoder(config))
         unet = replace(run.unet, num_classes=shape.num_classes, **size)
         runs = {"autoencoder": replace(autoencoder, autoencoder=config), "diffusion": replace(run, unet=unet)}
-        return replace(plan, runs=runs)
+        return replace(plan, runs=runs, steps=run.num_timesteps, walk=walk_of(config_to_dict(run)))
 
     def job(self, stage: str, run: Any, data: ImageData, before: Mapping[str, Path]) -> Job[Any]:
         """The autoencoder first."""

@@ -145,6 +145,6 @@ class PixelFamily(Family):
     cannot = "draws no two pixels at once, so that its time grows with their number, and is not guided"
     training = trained(batch_size=32)
 
-    def evaluations(self, config: ImageConfig) -> int:
+    def passes(self, config: ImageConfig) -> int:
         """One for each pixel."""
         return config.height * config.width

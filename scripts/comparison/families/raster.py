@@ -48,6 +48,7 @@ class RasterContender(VARContender):
             plan,
             runs={"tokenizer": replace(tokenizer, vqvae=vqvae), "transformer": run},
             steps=count,
+            walk=(count,),
             headline=headline,
             sweep=tuple(grid[:1]),
             grid=tuple(grid),
