@@ -24,6 +24,9 @@ from var.text import TextEncoder, open_encoder
 
 Row = Mapping[str, Any]
 
+FEW = 200
+"""Images of one call of a tokenizer."""
+
 
 @lru_cache(maxsize=2)
 def encoder_of(text: str) -> TextEncoder | None:
@@ -244,6 +247,6 @@ def draws(run: Any) -> bool:
     return isinstance(run, DecoderRun)
 
 
-def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: Any, size: int = 200) -> Tensor:
-    """`function` of all images, on the device, a few of them at once; the result is on the CPU."""
-    return torch.cat([function(some.to(device)).cpu() for some in images.split(size)])
+def in_batches(function: Callable[[Tensor], Tensor], images: Tensor, device: Any) -> Tensor:
+    """`function` of all images, on the device, `FEW` of them at once; the result is on the CPU."""
+    return torch.cat([function(some.to(device)).cpu() for some in images.split(FEW)])
