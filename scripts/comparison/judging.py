@@ -10,7 +10,7 @@ from typing import Any
 from comparison.contenders import Setting
 from comparison.data import DataSet
 from comparison.families import FAMILIES
-from comparison.report.wording import listed
+from comparison.report.wording import with_and
 from comparison.sampling import load_samples, sample_labels, sample_prompts, samples_name, sampling_jobs
 from comparison.schedule import Job, Place, carry_out
 from comparison.scoring import Evaluator, controls, health, model_controls, score_report
@@ -148,6 +148,6 @@ def choose(place: Place, jobs: list[Job], seeds: list[int]) -> tuple[Place, dict
         best = min(grids[model], key=distance).sampling
         models[model] = replace(one, headline=best, sweep=FAMILIES[model].around(best))
     images = len(sample_labels(plan, "val"))
-    tries = listed([f"{count(len(grid), 'setting')} of {FAMILIES[model].word}" for model, grid in grids.items()])
+    tries = with_and([f"{count(len(grid), 'setting')} of {FAMILIES[model].word}" for model, grid in grids.items()])
     chosen_on = f"{images} validation images, among {tries}"
     return replace(place, plan=replace(plan, models=models, chosen_on=chosen_on)), stages

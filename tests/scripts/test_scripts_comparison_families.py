@@ -14,8 +14,10 @@ from comparison.families import FAMILIES
 from comparison.families.family import Family
 from comparison.families.model import Sampling, bits_of_density, dequantized
 from comparison.families.pixels import PixelCNN, PixelConfig
-from comparison.report.families import level, ranking, said_of_families
+from comparison.report.fairness import level
+from comparison.report.families import ranking, said_of_families
 from comparison.report.results import Report
+from comparison.report.verdict import verdict, winners
 from comparison.schedule import Place
 from comparison.seconds import equal_seconds
 from comparison.settings import comparison
@@ -241,6 +243,30 @@ class TestWords:
         assert "VAR is best, level with pixel AR (within the spread)" in sentence
         (sentence,) = said([first, other], "Distance:")
         assert "VAR is best. In order" in sentence
+
+    @pytest.mark.parametrize("of", [{}, {"seconds": 5}])
+    def test_two_trainings_are_level_within_their_spread_whatever_is_compared(self, of):
+        still = dict.fromkeys(("fd", "seconds_per_1000_images", "recall", "class_consistency"), 0.0)
+        parts = {"controls": {"class_gaussian": {"fd": 9.0}}, "tokenizer": {}, "environment": {}}
+
+        def compared(fd, spread, time, seconds):
+            first = row("var", 1.63, 1.0, spread={**still, "fd": 0.13}, likelihood=None)
+            spread = {**still, "fd": spread, "seconds_per_1000_images": seconds}
+            other = row("diffusion", fd, time, spread=spread, recall=0.51, likelihood=None)
+            return Report(results=[first, other], settings={"extractor": "x", "seeds": [0, 1], **of}, **parts)
+
+        won = {"class_consistency": None, "recall": "diffusion"}  # 0.01, within the errors of one training
+        wide = compared(2.08, 0.60, 1.05, 0.0)  # 5 percent slower, which one training would call level
+        assert winners(wide) == {"fd": None, "seconds_per_1000_images": "var", **won}
+        assert winners(compared(2.08, 0.1, 3.0, 2.5)) == {"fd": "var", "seconds_per_1000_images": None, **won}
+        summary, *sentences = verdict(wide)
+        shared = "Distance is shared by VAR and diffusion; speed goes to VAR"
+        assert summary.startswith(
+            shared if of else "VAR wins on speed; diffusion wins on recall; they are level on dis"
+        )
+        (first,) = (each for each in sentences if each.startswith("Distance:"))
+        assert "VAR is best, level with diffusion" in first if of else "level, within the spread over train" in first
+        assert not any("VAR wins. 1000 images take" in each and "about the same" in each for each in sentences)
 
     def test_likelihoods_of_tokens_are_not_ranked_with_those_of_pixels(self):
         rows = {

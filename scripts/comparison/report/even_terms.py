@@ -3,12 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from comparison.report.fairness import Row, equal_distance, equal_time, front, speed_ratio
+from comparison.report.fairness import LEVEL_RATIO, TIME, Row, equal_distance, equal_time, front, speed_ratio
 from comparison.report.results import Report
-from comparison.report.wording import LEVEL_RATIO, distance, factor, in_words, listed, times, training_time, word
+from comparison.report.wording import distance, factor, in_words, times, training_time, with_and, word
 from var.quantities import flops, quantity, significant
 
-TIME = "seconds_per_1000_images"
 _SPENT: dict[str, Callable[[Row], Any]] = {
     "size": lambda row: row["parameters"],
     "training time": lambda row: row["train_seconds"] and row["train_seconds"] * row.get("train_processes", 1),
@@ -32,7 +31,7 @@ def front_of(report: Report, model: str) -> str:
     rows = report.rows(model)
     best = front(rows)
     points = [f"{in_words(row)} {distance(row['fd'])} in {significant(row[TIME])} s" for row in best]
-    return f"Front of {word(model)}, {len(best)} of {len(rows)} settings: {listed(points)}."
+    return f"Front of {word(model)}, {len(best)} of {len(rows)} settings: {with_and(points)}."
 
 
 def budget(rows: Mapping[str, Row]) -> list[str]:
@@ -43,8 +42,8 @@ def budget(rows: Mapping[str, Row]) -> list[str]:
         return [f"Budget: {parts[0]}."]
     pairs = {name: [spent(row) for row in rows.values()] for name, spent in _SPENT.items()}
     uneven = [name for name, pair in pairs.items() if None not in pair and max(pair) > LEVEL_RATIO * min(pair)]
-    lead = f"not equal, {listed(uneven)} differ{'s' if len(uneven) == 1 else ''} by more than 10%" if uneven else ""
-    text = f"Budget: {lead or 'equal within 10%'}. {listed(parts)}."
+    lead = f"not equal, {with_and(uneven)} differ{'s' if len(uneven) == 1 else ''} by more than 10%" if uneven else ""
+    text = f"Budget: {lead or 'equal within 10%'}. {with_and(parts)}."
     spent = {model: row.get("train_flops") for model, row in rows.items()}
     if None in spent.values():
         return [text, "Caution. The operations of the trainings were not counted: they may be unequal."]
@@ -60,7 +59,7 @@ def budget(rows: Mapping[str, Row]) -> list[str]:
 
 def _amounts(told: dict[str, str], verb: str) -> str:
     (name, amount), *others = told.items()
-    return listed([f"{name}{verb}{amount}", *(f"{other} {more}" for other, more in others)])
+    return with_and([f"{name}{verb}{amount}", *(f"{other} {more}" for other, more in others)])
 
 
 def _spent(row: Row) -> str:

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 
 from comparison.families import FAMILIES
 from comparison.report.columns import MODELS
-from comparison.report.fairness import Row, front
+from comparison.report.fairness import TIME, Row, front, level
 from comparison.report.results import Report
-from comparison.report.wording import LEVEL_RATIO, distance, in_words, listed, word
+from comparison.report.wording import distance, in_words, with_and, word
 from var.quantities import fixed, significant
 
-TIME = "seconds_per_1000_images"
 FEW = (2, 5, 10)
 """Network evaluations of an image, at most so many."""
 
@@ -24,7 +23,6 @@ _SUBJECTS = {
     "class_consistency": ("Class consistency", _PERCENT, "higher"),
     "parameters": ("Size, in parameters", lambda number: f"{number:,.0f}", "lower"),
 }
-_SHARES = ("precision", "recall", "class_consistency")
 
 
 def is_of_families(report: Report) -> bool:
@@ -56,23 +54,6 @@ def ranking(rows: Mapping[str, Row], key: str) -> list[Row]:
     return sorted(known, key=lambda row: row[key], reverse=_SUBJECTS[key][2] == "higher")
 
 
-def level(key: str, first: Row, other: Row) -> bool:
-    """Whether two rows differ by no more than their spread.
-
-    That is the sum of their standard deviations over training seeds; of one seed, two standard errors of a share or of
-    a likelihood, and a tenth of anything else.
-    """
-    gap = abs(first[key] - other[key])
-    spreads = [row.get("spread", {}).get(key) for row in (first, other)]
-    if None not in spreads:
-        return gap <= sum(spreads)
-    if key in _SHARES:
-        return gap <= 2 * sum(row[key] * (1 - row[key]) / row["samples"] for row in (first, other)) ** 0.5
-    if key == "bits_per_dimension":
-        return gap <= 2 * sum(row["bits_error"] ** 2 for row in (first, other)) ** 0.5
-    return gap <= (LEVEL_RATIO - 1) * min(first[key], other[key])
-
-
 def _level_with_best(key: str, order: list[Row]) -> list[Row]:
     return [row for row in order if row is order[0] or level(key, order[0], row)]
 
@@ -91,7 +72,7 @@ def _summary(rows: Mapping[str, Row], found: Mapping[str, list[Row]]) -> str:
 
 
 def _few(names: list[str]) -> str:
-    return listed(names) if len(names) <= 4 else f"{len(names)} families"
+    return with_and(names) if len(names) <= 4 else f"{len(names)} families"
 
 
 def _ranked(report: Report, key: str, order: list[Row]) -> str:
@@ -99,7 +80,7 @@ def _ranked(report: Report, key: str, order: list[Row]) -> str:
     best = _level_with_best(key, order)
     lead = f"{MODELS[best[0]['model']]} is best"
     if len(best) > 1:
-        lead += f", level with {listed([word(row['model']) for row in best[1:]])} (within the spread)"
+        lead += f", level with {with_and([word(row['model']) for row in best[1:]])} (within the spread)"
     told = [f"{word(row['model'])} {show(row[key])}{_deviation(key, row)}{_kind(key, row)}" for row in order]
     return f"{title}: {lead}. In order: {', '.join(told)}."
 
@@ -138,7 +119,7 @@ def _front(report: Report) -> str:
         f"{word(row['model'])} {distance(row['fd'])} in {significant(row[TIME])} s ({in_words(row)})"
         for row in front(report.results)
     ]
-    return f"Quality and speed together: no other setting is both nearer and faster than {listed(points)}."
+    return f"Quality and speed together: no other setting is both nearer and faster than {with_and(points)}."
 
 
 def _both_at_once(report: Report, model: str) -> str:
@@ -156,4 +137,4 @@ def _both_at_once(report: Report, model: str) -> str:
         f"{word(each)} ({in_words(row)}: {distance(row['fd'])} in {significant(row[TIME])} s)"
         for each, row in better.items()
     ]
-    return f"{own}: {listed(told)} {'wins' if len(told) == 1 else 'win'} quality and speed together."
+    return f"{own}: {with_and(told)} {'wins' if len(told) == 1 else 'win'} quality and speed together."

@@ -10,7 +10,7 @@ from comparison.report.picture_sections import Pictures, samples, tradeoff, trai
 from comparison.report.results import Report
 from comparison.report.score_sections import results, tiles
 from comparison.report.verdict import verdict
-from comparison.report.wording import listed, training_time, word
+from comparison.report.wording import training_time, with_and, word
 from var.evaluation.report.html import Html, bullets, document, element, facts, section, settings_table
 from var.evaluation.report.page import spread_body
 from var.evaluation.report.scrubbing import scrubbing
@@ -23,7 +23,7 @@ def page(report: Report, pictures: Pictures) -> str:
     `report.settings["data"]` and `["reference"]`, if given, say in words what was learnt and what was compared with.
     """
     names = [MODELS[model] if place == 0 else word(model) for place, model in enumerate(report.models)]
-    subject = "Every family of generative models" if is_of_families(report) else listed(names)
+    subject = "Every family of generative models" if is_of_families(report) else with_and(names)
     title = f"{subject} on {report.settings.get('data', report.settings['extractor'])}"
     bodies = {key: fill(report, pictures) for key, (_, fill) in SECTIONS.items()}
     shown = {key: (SECTIONS[key][0], body) for key, body in bodies.items() if body}
@@ -72,7 +72,7 @@ def _compared(report: Report) -> list[Html]:
         f"{count} images, of classes in the same shares, which were compared with {reference} in the features of one "
         f"small classifier, the network {settings['extractor']!r}."
     )
-    guidance = listed([f"{row['guidance_scale']:g} for {word(model)}" for model, row in rows.items()])
+    guidance = with_and([f"{row['guidance_scale']:g} for {word(model)}" for model, row in rows.items()])
     told = [
         *((MODELS[model], f"{FAMILIES[model].about(row, report)} {_cost(row)}.") for model, row in rows.items()),
         (

@@ -1,15 +1,14 @@
 """Who wins at what, in plain words that follow from the numbers of a report."""
 
-import math
 from collections.abc import Mapping
 from itertools import combinations
 
 from comparison.report.columns import MODELS, real_control
-from comparison.report.even_terms import TIME, budget, front_of, on_even_terms
-from comparison.report.fairness import Row
+from comparison.report.even_terms import budget, front_of, on_even_terms
+from comparison.report.fairness import LEVEL_RATIO, SHARES, TIME, Row, level, spreads_of
 from comparison.report.families import is_of_families, said_of_families
 from comparison.report.results import Report
-from comparison.report.wording import LEVEL_RATIO, distance, factor, in_words, listed, times, word
+from comparison.report.wording import distance, factor, in_words, times, with_and, word
 from var.errors import UserError
 from var.quantities import flops, quantity, significant
 
@@ -18,7 +17,7 @@ _TRIVIAL = {"class_gaussian": "a Gaussian per class in pixel space", "token_marg
 
 _SUBJECTS = {
     "fd": "distance",
-    "seconds_per_1000_images": "speed",
+    TIME: "speed",
     "class_consistency": "class consistency",
     "recall": "recall",
 }
@@ -46,7 +45,7 @@ def verdict(report: Report) -> list[str]:
     sentences = [
         _summary(report, rows, won),
         _distance(report, rows, won.get("fd")),
-        *([_speed(rows, won["seconds_per_1000_images"])] if len(rows) > 1 else []),
+        *([_speed(rows, won[TIME])] if len(rows) > 1 else []),
         *(sentence for pair in combinations(rows, 2) for sentence in on_even_terms(report, *pair)),
         *(front_of(report, model) for model in rows),
         _class_consistency(rows, won.get("class_consistency")),
@@ -59,23 +58,16 @@ def verdict(report: Report) -> list[str]:
 
 
 def winners(report: Report) -> dict[str, str | None]:
-    """The winning model for each score that all headline rows have; None where the first two are level.
+    """The winning model for each score that all headline rows have; None where another is `level` with the best.
 
-    Distances and times are level within `LEVEL_RATIO`, shares within two standard errors of their difference. Nothing
-    is won by one model alone.
+    Nothing is won by one model alone.
     """
     rows = list(report.headlines().values())
     won: dict[str, str | None] = {}
-    if len(rows) < 2:
-        return won
-    for key in ("fd", "seconds_per_1000_images"):
-        low, high = sorted(rows, key=lambda row: row[key])[:2]
-        won[key] = None if high[key] <= max(low[key], 0) * LEVEL_RATIO else low["model"]
-    for key in ("class_consistency", "recall"):
+    for key in _SUBJECTS if len(rows) > 1 else ():
         if all(row[key] is not None for row in rows):
-            low, high = sorted(rows, key=lambda row: row[key])[-2:]
-            variance = sum(row[key] * (1 - row[key]) / row["samples"] for row in (low, high))
-            won[key] = None if high[key] - low[key] <= 2 * math.sqrt(variance) else high["model"]
+            best, *others = sorted(rows, key=lambda row: row[key], reverse=key in SHARES)
+            won[key] = None if any(level(key, best, row) for row in others) else best["model"]
     return won
 
 
@@ -87,30 +79,36 @@ def _summary(report: Report, rows: Rows, won: Mapping[str, str | None]) -> str:
         subjects = {
             model: [_SUBJECTS[key] for key, winner in won.items() if winner == model] for model in (*rows, None)
         }
-        parts = [f"{word(model)} wins on {listed(subjects[model])}" for model in rows if subjects[model]]
+        parts = [f"{word(model)} wins on {with_and(subjects[model])}" for model in rows if subjects[model]]
         level, all_of_them = subjects[None], "both models" if len(rows) == 2 else "the best models"
         if level:
             parts.append(
-                f"they are level on {listed(level)}" if parts else f"{all_of_them} are level on {listed(level)}"
+                f"they are level on {with_and(level)}" if parts else f"{all_of_them} are level on {with_and(level)}"
             )
         text = "; ".join(parts) + "."
         text = text[:1].upper() + text[1:]
     losers = [word(model) for model in rows if unbeaten_controls(report, model)]
     if losers:
-        text += f" But {listed(losers)} {'do' if len(losers) > 1 else 'does'} not beat the controls."
+        text += f" But {with_and(losers)} {'do' if len(losers) > 1 else 'does'} not beat the controls."
     return text
 
 
-def _wins(winner: str | None, level: str) -> str:
-    return level if winner is None else f"{MODELS[winner]} wins"
+def _wins(winner: str | None, rows: Rows, key: str) -> str:
+    """Who wins, or within what all or some are level."""
+    if winner is not None:
+        return f"{MODELS[winner]} wins"
+    if spreads_of(key, rows.values()) is not None:
+        return "level, within the spread over training seeds"
+    within = {"fd": f", less than {LEVEL_RATIO - 1:.0%} apart", TIME: ""}
+    return f"level{within.get(key, ', within two standard errors')}"
 
 
 def _distance(report: Report, rows: Rows, winner: str | None) -> str:
     low, *others = sorted(row["fd"] for row in rows.values())
     lead = ""
     if others:
-        lead = _wins(winner, f"level, less than {LEVEL_RATIO - 1:.0%} apart")
-        lead += f" by a factor of {factor(others[0] / low)}. " if winner is not None and low > 0 else ". "
+        clear = winner is not None and low > 0 and others[0] > LEVEL_RATIO * low
+        lead = _wins(winner, rows, "fd") + (f" by a factor of {factor(others[0] / low)}. " if clear else ". ")
     (first, mine), *rest = rows.items()
     numbers = "".join(f", {word(model)}'s {distance(row['fd'])}" for model, row in rest)
     text = f"Distance: {lead}{MODELS[first]}'s {report.distance_name} is {distance(mine['fd'])}{numbers}"
@@ -119,7 +117,7 @@ def _distance(report: Report, rows: Rows, winner: str | None) -> str:
         kind = "test images" if found[0] == "real_test" else "images"
         text += f"; real {kind} score {_control_score(report, found[0])}"
     ratios = [f"{word(model)} {row['fd_ratio']:.2f}" for model, row in rows.items() if row.get("fd_ratio") is not None]
-    return text + (f". Over that of real images at equal n (FDr): {listed(ratios)}." if ratios else ".")
+    return text + (f". Over that of real images at equal n (FDr): {with_and(ratios)}." if ratios else ".")
 
 
 def _speed(rows: Rows, winner: str | None) -> str:
@@ -127,8 +125,10 @@ def _speed(rows: Rows, winner: str | None) -> str:
     took = [f"{word(first)} {significant(mine[TIME])} s"]
     took += [f"{in_words(row)} {significant(row[TIME])} s" for _, row in rest]
     two = {model: row[TIME] for model, row in sorted(rows.items(), key=lambda item: item[1][TIME])[:2]}
-    text = f"Speed: {_wins(winner, 'level')}. 1000 images take {listed(took)}: {times(two)}."
-    return text + _operations(rows)
+    low, high = two.values()
+    # What wins by less than is told of one training, by its spread, is not called about the same.
+    ratio = "" if winner is not None and high <= LEVEL_RATIO * low else f": {times(two)}"
+    return f"Speed: {_wins(winner, rows, TIME)}. 1000 images take {with_and(took)}{ratio}.{_operations(rows)}"
 
 
 def _operations(rows: Rows) -> str:
@@ -146,7 +146,7 @@ def _class_consistency(rows: Rows, winner: str | None) -> str:
     values = {model: row["class_consistency"] for model, row in rows.items()}
     if None in values.values():
         return ""
-    lead = f"{_wins(winner, 'level, within two standard errors')}. " if len(rows) > 1 else ""
+    lead = f"{_wins(winner, rows, 'class_consistency')}. " if len(rows) > 1 else ""
     names = [MODELS[model] if place == 0 else word(model) for place, model in enumerate(values)]
     shares = ", ".join(f"{name} {value:.1%}" for name, value in zip(names, values.values(), strict=True))
     return f"Class consistency: {lead}{shares} of the samples show the class asked for."
@@ -157,7 +157,7 @@ def _diversity(rows: Rows, winner: str | None) -> str:
     sentences = []
     if None not in recall.values():
         if len(rows) > 1:
-            sentences.append(f"{_wins(winner, 'level, within two standard errors')}.")
+            sentences.append(f"{_wins(winner, rows, 'recall')}.")
         (first, share), *rest = recall.items()
         others = "".join(f", {word(model)}'s {value:.1%}" for model, value in rest)
         sentences.append(f"{MODELS[first]}'s samples cover {share:.1%} of the real images (recall){others}.")
@@ -173,7 +173,7 @@ def _controls(report: Report, model: str) -> str:
     present = [name for name in _TRIVIAL if name in report.controls]
     if not present:
         raise UserError(f"a verdict needs a control, got none of {' and '.join(_TRIVIAL)}; measure one")
-    numbers = listed([f"{_TRIVIAL[name]} {_control_score(report, name)}" for name in unbeaten or present])
+    numbers = with_and([f"{_TRIVIAL[name]} {_control_score(report, name)}" for name in unbeaten or present])
     verb, consequence = "beats", ""
     if unbeaten:
         verb = "does not beat"

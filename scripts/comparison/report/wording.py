@@ -5,10 +5,8 @@ from typing import Any
 
 from comparison.families import FAMILIES
 from comparison.report.columns import setting
+from comparison.report.fairness import LEVEL_RATIO
 from var.quantities import fixed, significant
-
-LEVEL_RATIO = 1.1
-"""Distances, speeds and costs closer than this are called level: retraining with another seed moves them as much."""
 
 distance = fixed(3)
 """A Frechet distance with three places."""
@@ -46,6 +44,6 @@ def factor(value: float) -> str:
     return f"{value:.1f}" if value < 9.95 else f"{value:.0f}"
 
 
-def listed(parts: Sequence[str]) -> str:
+def with_and(parts: Sequence[str]) -> str:
     """The parts with commas and an "and"."""
     return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} and {parts[-1]}"
