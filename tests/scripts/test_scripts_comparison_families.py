@@ -16,6 +16,8 @@ from comparison.families.model import Sampling, bits_of_density, dequantized
 from comparison.families.pixels import PixelCNN, PixelConfig
 from comparison.report.fairness import level
 from comparison.report.families import ranking, said_of_families
+from comparison.report.page import page
+from comparison.report.picture_sections import Pictures
 from comparison.report.results import Report
 from comparison.report.verdict import verdict, winners
 from comparison.schedule import Place
@@ -267,6 +269,21 @@ class TestWords:
         (first,) = (each for each in sentences if each.startswith("Distance:"))
         assert "VAR is best, level with diffusion" in first if of else "level, within the spread over train" in first
         assert not any("VAR wins. 1000 images take" in each and "about the same" in each for each in sentences)
+
+    def test_a_page_of_many_gives_numbers_room_and_folds_most_sentences(self):
+        rows = [row("var", 1.0, 1.0), row("pixels", 0.7, 1.0), row("diffusion", 0.5, 1.0)]
+        parts = {"controls": {"class_gaussian": {"fd": 9.0}}, "tokenizer": {}, "environment": {}}
+        dot = '<svg xmlns="http://www.w3.org/2000/svg" width="1" height="1"></svg>'
+        shown = dict.fromkeys(("var", "pixels", "diffusion"), dot)
+        pictures = Pictures(real=dot, samples=shown, processes=[], tradeoff=dot, loss_curves={})
+        for of, folded in ({}, False), ({"seconds": 5}, True):
+            report = Report(results=rows, settings={"extractor": "x", "seeds": [0], **of}, **parts)
+            markup = page(report, pictures)
+            section = markup.partition('<section id="verdict">')[2].partition("</section>")[0]
+            assert ("tiles broad" in markup) is ("<details>" in section) is folded
+            assert section.count("<li>") == len(verdict(report)) - 1
+            if folded:
+                assert section.partition("<details>")[0].count("<li>") == 4
 
     def test_likelihoods_of_tokens_are_not_ranked_with_those_of_pixels(self):
         rows = {

@@ -52,6 +52,21 @@ def _subtitle(report: Report) -> str:
     return ", ".join(parts)
 
 
+FIRST = 4
+"""Sentences on many models that are seen at first sight; the others are opened."""
+
+
+def _verdict(report: Report) -> list[Html]:
+    said = verdict(report)[1:]
+    first = said[:FIRST] if is_of_families(report) else said
+    rest = said[len(first) :]
+    shown = [bullets(first, class_="verdict")]
+    if rest:
+        title = element("summary", f"{len(rest)} more findings: other scores, few evaluations, each family")
+        shown.append(element("details", title, bullets(rest, class_="verdict")))
+    return shown
+
+
 TOLD = ("preset", "timing", "licence", "attribution")
 """Settings that are sentences or names."""
 
@@ -103,7 +118,7 @@ def _reproduce(report: Report) -> list[Html]:
 
 
 SECTIONS: dict[str, tuple[str, Callable[[Report, Pictures], list[Html]]]] = {
-    "verdict": ("Who wins at what", lambda report, _: [bullets(verdict(report)[1:], class_="verdict")]),
+    "verdict": ("Who wins at what", lambda report, _: _verdict(report)),
     "compared": ("What was compared", lambda report, _: _compared(report)),
     "results": ("Results and controls", lambda report, _: results(report)),
     "spread": ("Scores over generation seeds", lambda report, _: _spread(report)),

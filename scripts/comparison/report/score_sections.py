@@ -21,7 +21,10 @@ def tiles(report: Report) -> Html:
         "class_consistency": "Class consistency",
         "recall": "Recall",
     }
-    return element("div", *(_tile(report, columns[key], title) for key, title in titles.items()), class_="tiles")
+    # Names and numbers of many models, or numbers with a spread, need the room of two tiles.
+    broad = is_of_families(report) or any("spread" in row for row in report.headlines().values())
+    shown = (_tile(report, columns[key], title) for key, title in titles.items())
+    return element("div", *shown, class_="tiles broad" if broad else "tiles")
 
 
 def _tile(report: Report, column: Score, title: str) -> Html:
