@@ -1,9 +1,10 @@
 """Train families of models on the same data, judge all the same way, and write the report.
 
-    python scripts/compare.py DATA [--preset NAME] [--size 32] [--models var,diffusion] [--seeds 3] [--sweep]
-    python scripts/compare.py DATA --families [--seconds 100]
+    python scripts/compare.py DATA [--models var,diffusion] [--equal-flops] [training]
+    python scripts/compare.py DATA --families [--seconds 100] [--models var,gan] [training]
     python scripts/compare.py --runs RUN... --reference DATA
-    either: [--quick] [--equal-flops] [--seed 0] [--output DIR] [--device cpu] [--fresh]
+    training: [--preset NAME] [--size 32] [--seeds 3] [--quick]
+    all three: [--sweep] [--seed 0] [--output DIR] [--device cpu] [--fresh]
 
 Finished stages are kept in the output folder under their settings: a second run reuses them, and an interrupted one
 goes on where it was, inside a training too. A launcher's processes train together: torchrun, accelerate launch.
@@ -24,6 +25,11 @@ Value = TypeVar("Value")
 
 SECONDS = 100
 """Of the training of each family."""
+
+MODELS = (
+    "families, by commas (default: var,diffusion; with --families all but gan-hinge and gan-wasserstein, which are "
+    "compared where they are named)"
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     add("data", nargs="?", help="what to compare on: digits, shapes, emoji, a folder of images, tar shards, hf:NAME")
     add("--preset", help="of all models (default: that of the data's name, or small models for 32 pixels)")
     add("--size", type=whole_number(least=1), help="side of the images in pixels (default: the preset's)")
-    add("--models", default="", help="families, by commas (default: all)")
+    add("--models", default="", help=MODELS)
     add("--families", action="store_true", help="compare every family of generative model, each trained equally long")
     add("--seconds", type=whole_number(least=1), help=f"with --families: of each training (default {SECONDS})")
     add(
@@ -63,11 +69,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     add("--reference", metavar="DATA", help="with --runs: the images that they are judged by")
     add("--sweep", action="store_true", help="choose guidance and steps on validation images first")
-    add("--quick", action="store_true", help="a first look: little training, few samples")
+    add("--quick", action="store_true", help="a first look: little training, few samples; not with --runs")
     add(
         "--equal-flops",
         action="store_true",
-        help="train all models for as many operations as the first (default: for about as many seconds)",
+        help="train all models for as many operations as the first (default: for about as many seconds); not with "
+        "--runs or --families",
     )
     add("--seed", type=whole_number(), default=0, help="of the models and their samples (default 0)")
     add("--seeds", type=whole_number(least=1), default=1, help="train with so many seeds, from --seed on (default 1)")

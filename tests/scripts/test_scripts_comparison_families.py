@@ -9,6 +9,7 @@ import pytest
 import torch
 from comparison import judging, seconds, settings
 from comparison import run as running
+from comparison.contenders import chosen_models
 from comparison.data import grey_levels
 from comparison.families import FAMILIES
 from comparison.families.family import Family
@@ -213,6 +214,12 @@ def test_seconds_and_families_go_together(capsys):
     ):
         assert script.main(arguments) == 2
         assert message in capsys.readouterr().err
+
+
+def test_the_help_says_which_families_are_compared():
+    assert f"default: {','.join(chosen_models([]))};" in script.MODELS
+    left_out = [key for key in FAMILIES if key not in chosen_models([], FAMILIES)]
+    assert f"all but {' and '.join(left_out)}," in script.MODELS
 
 
 def row(model, fd, time, **changes):
