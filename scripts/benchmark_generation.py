@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from var.command_line.frame import CommandParser, file_path, guarded
+from var.command_line.frame import CommandParser, file_path, guarded, whole_number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -24,12 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _benchmark(options: argparse.Namespace) -> int:
     import torch
     from benchmarking.machine import machine
-    from generation_benchmark.cases import Case, measure
+    from generation_benchmark.cases import CONTENDERS, Case, measure
     from generation_benchmark.models import build
     from generation_benchmark.table import table
 
+    from var.errors import UserError
     from var.files import write_json
 
+    named = options.contenders or CONTENDERS
+    if options.contenders and "official" in named and options.official is None:
+        raise UserError(
+            "the official code is timed from a checkout of it, got none; add --official PATH, or leave it out"
+        )
     torch.set_num_threads(options.threads)
     models = build(options.depth, options.official, options.device)
     report = {"machine": machine(options.device, options.threads), "depth": options.depth, "cases": []}
@@ -41,7 +47,7 @@ def _benchmark(options: argparse.Namespace) -> int:
                 dtype=getattr(torch, dtype),
                 device=options.device,
                 repeats=options.repeats,
-                contenders=tuple(options.contenders),
+                contenders=tuple(named),
             )
             report["cases"].append(measure(models, case))
             print(table(report["cases"][-1], options.depth, report["machine"]["device"]), flush=True)
@@ -54,14 +60,16 @@ def _benchmark(options: argparse.Namespace) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = CommandParser(prog="benchmark_generation.py", description="Time generation, beside the official code.")
     parser.add_argument("--official", type=file_path, help="checkout of the official code, imported to run beside ours")
-    parser.add_argument("--depth", type=int, default=16, help="of the transformer: 16 is d16 (default)")
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8], help="images per call")
+    parser.add_argument(
+        "--depth", type=whole_number(least=1), default=16, help="of the transformer: 16 is d16 (default)"
+    )
+    parser.add_argument("--batch", type=whole_number(least=1), nargs="+", default=[1, 8], help="images per call")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU")
-    parser.add_argument("--repeats", type=int, default=3, help="calls of each contender, in turn")
+    parser.add_argument("--threads", type=whole_number(least=1), default=1, help="of the CPU")
+    parser.add_argument("--repeats", type=whole_number(least=1), default=3, help="calls of each contender, in turn")
     names = ("engine", "compiled", "official")
-    parser.add_argument("--contenders", nargs="+", default=names, choices=names, help="who takes part (default all)")
+    parser.add_argument("--contenders", nargs="+", choices=names, help="who takes part (default all that are there)")
     parser.add_argument("--json", type=file_path, help="file for all figures")
     return parser
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from var.command_line.frame import CommandParser, file_path, guarded
+from var.command_line.frame import CommandParser, file_path, guarded, whole_number
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="benchmark_training.py", description="Time a training step of the transformer, phase by phase."
     )
     parser.add_argument("--depth", type=int, default=8, help="of the transformer: 16 is d16 (default 8)")
-    parser.add_argument("--batch", type=int, default=2, help="images per step (default 2)")
+    parser.add_argument("--batch", type=whole_number(least=1), default=2, help="images per step (default 2)")
     parser.add_argument(
         "--ways",
         nargs="+",
@@ -88,8 +88,8 @@ def _parser() -> argparse.ArgumentParser:
         help="where tokens come from, and the precision; the first one is the measure of the others",
     )
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--threads", type=int, default=1, help="of the CPU (default 1)")
-    parser.add_argument("--repeats", type=int, default=3, help="timed steps of each way (default 3)")
+    parser.add_argument("--threads", type=whole_number(least=1), default=1, help="of the CPU (default 1)")
+    parser.add_argument("--repeats", type=whole_number(least=1), default=3, help="timed steps of each way (default 3)")
     parser.add_argument("--compile", action="store_true", help="compile the transformer")
     parser.add_argument("--peak", type=float, help="GFLOP/s of the machine for the MFU; default: a matrix product")
     parser.add_argument("--fit", action="store_true", help="search the largest batch that fits into a GPU's memory")

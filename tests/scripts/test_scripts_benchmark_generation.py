@@ -1,6 +1,7 @@
 """The parts of the generation benchmark that need no large model."""
 
 import benchmark_generation
+import benchmark_training
 import pytest
 import torch
 from benchmarking.machine import machine
@@ -112,3 +113,17 @@ def test_the_table_tells_where_they_part():
     line = "greedy tokens part at scale 9: 2 tokens, each two with logits within 1.2e-05 (spread of all: 4.0)"
     assert line in table(case)
     assert max(len(line) for line in table(case).splitlines()) <= 100
+
+
+@pytest.mark.parametrize("option", ["--repeats", "--batch", "--threads"])
+@pytest.mark.parametrize("script", [benchmark_generation, benchmark_training])
+def test_counts_are_positive(script, option, capsys):
+    assert script.main([option, "0"]) == 2
+    assert "expected a whole number from 1 on, got '0'" in capsys.readouterr().err
+
+
+def test_the_official_code_is_not_timed_without_a_checkout(monkeypatch, capsys):
+    monkeypatch.setattr("generation_benchmark.models.build", lambda *_: pytest.fail("built before it was refused"))
+    for named in (["official"], ["engine", "official"]):
+        assert benchmark_generation.main(["--contenders", *named]) == 2
+        assert "from a checkout of it, got none; add --official PATH, or leave it out" in capsys.readouterr().err
