@@ -3,6 +3,7 @@
 Inside this package an image is a float tensor, channels first, in [-1, 1]; on disk and for metrics it is uint8.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,16 @@ CHUNK_PIXELS = {"cpu": 2**16}
 """Pixels of the images that are coded together: one of 256x256 on a CPU, which gains nothing from more."""
 MANY_PIXELS = 2**20
 """The same on other devices, which idle with fewer: 16 of 256x256."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Images (batch, channels, height, width) for a call that are known to lie in [-1, 1].
+
+    Without that word a call takes floats to lie in [0, 1] where an image has nothing negative, however bright it is.
+    """
+
+    images: Tensor
 
 
 ROUNDINGS = ("nearest", "truncate", "half-up")

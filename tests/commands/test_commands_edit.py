@@ -120,7 +120,8 @@ def test_small_images_are_upscaled(edit, saved, pictures, tmp_path):
 WRONG = [
     ("var", ["--keep-scales", "9"], "keep_scales must lie in [0, 3], got 9; correct it"),
     ("var", ["--masks", "MASK", "MASK"], "--masks must be one for all images or one for each of 1, got 2; correct it"),
-    ("var", ["--masks", "FIRST"], "masks must be binary, True or 1 where an image is redrawn, got values from "),
+    ("var", ["--masks", "FIRST"], "first.png: masks must be black (0), and white (255) where an image is redrawn, got"),
+    ("var", ["--masks", "WIDE"], "wide.png: masks must be 6x6 pixels (height x width) as the model's images are, got "),
     ("var", ["--masks", "MASK", "--grid", "MASK"], "--grid must not write over what is read or into it, got "),
     ("diffusion_baseline", ["--strength", "2"], "strength must lie in (0, 1], where 1 begins with noise, got 2.0; c"),
 ]
@@ -129,7 +130,8 @@ WRONG = [
 @pytest.mark.parametrize(("package", "options", "message"), WRONG)
 def test_wrong_options_are_refused(edit, pictures, tmp_path, package, options, message):
     first, _, mask = pictures[package]
-    files = {"MASK": mask, "FIRST": first}
+    wide = pictures["diffusion_baseline"][2]
+    files = {"MASK": mask, "FIRST": first, "WIDE": wide.rename(wide.with_name("wide.png"))}
     code, out, err = edit(package, "--images", first, *[files.get(each, each) for each in options])
     assert (code, out) == (2, "")
     assert message in err
@@ -164,7 +166,7 @@ def test_wrong_files_are_refused(edit, pictures, tmp_path):
     assert (code, "--images must have different names" in err) == (2, True)
     wide.rename(wide.with_name("wide.png"))
     code, _, err = edit("var", "--images", first, wide.with_name("wide.png"), "--keep-scales", "1")
-    assert (code, "images must be 6x6 (height x width), got 4x8; resize or crop them" in err) == (2, True)
+    assert (code, "wide.png: images must be 6x6 (height x width), got 4x8; resize or crop them" in err) == (2, True)
     assert not (tmp_path / "out").exists()
     code, _, err = edit("var", "--images", first, "--keep-scales", "1", output=first.parent)
     assert (code, f"--output must not hold what is read, got {first.parent} with" in err) == (2, True)

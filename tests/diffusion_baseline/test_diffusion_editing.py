@@ -147,6 +147,14 @@ def test_every_form_of_images_comes_back(pipe):
                 np.testing.assert_array_equal(np.asarray(picture)[:, :4], np.asarray(before)[:, :4])
 
 
+def test_pictures_of_other_modes_are_converted(pipe):
+    grey = to_pil(images(2))
+    call = {"masks": half(), "seeds": [1, 2], **QUIET}
+    expected = pipe.edit(grey, **call).images
+    for mode in ("RGB", "RGBA", "P"):
+        assert torch.equal(pipe.edit([each.convert(mode) for each in grey], **call).images, expected)
+
+
 def test_one_image_or_mask_stands_for_all(pipe):
     call = {**QUIET, "seeds": [1, 2, 3]}
     one = pipe.edit(images(1), half(), 2, **call).images
@@ -244,8 +252,8 @@ WRONG = [
     ({"images": images().long()}, r"images must be float in \[-1, 1\], got torch.int64; convert"),
     ({"images": [3, 4]}, "images must be pictures, an array or a tensor, got list; convert them"),
     (
-        {"images": to_pil(images().expand(2, 3, 4, 8))},
-        "images must be pictures of one size and of mode L, got RGB 8x4; c",
+        {"images": [*to_pil(images(1)), *to_pil(images(1)[..., :6])]},
+        r"images must be pictures of one size \(height x width\), got 4x6, 4x8; resize them",
     ),
     ({"strength": 0}, r"strength must lie in \(0, 1\], where 1 begins with noise, got 0; correct it"),
     ({"strength": 1.5}, r"strength must lie in \(0, 1\], .* got 1.5"),

@@ -16,8 +16,13 @@ def read_picture(source: Path | bytes, name: str, channels: int) -> Image.Image:
     if isinstance(source, Path) and source.is_symlink() and not source.exists():
         raise BadImageError(f"{name} must lead to a file, but the link is broken or a loop; repair or remove it")
     with opened_picture(source, name) as opened:
-        transparent = _transparent_level(opened)
-        return _convert(ImageOps.exif_transpose(opened), channels, transparent)
+        return converted(opened, channels)
+
+
+def converted(picture: Image.Image, channels: int) -> Image.Image:
+    """A `picture` that somebody has opened or made, as `read_picture` gives that of a file."""
+    transparent = _transparent_level(picture)
+    return _convert(ImageOps.exif_transpose(picture), channels, transparent)
 
 
 def _transparent_level(opened: Image.Image) -> int | None:

@@ -5,6 +5,7 @@ import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -143,18 +144,27 @@ def _folders(arguments: argparse.Namespace) -> list[Path]:
 
 def _given(arguments: argparse.Namespace, model: LoadedModel, size: tuple[int, int] | None) -> list[Given]:
     """The pictures that the options name, of a size (None: any), which are looked at before any is edited."""
-    from var.foreign.converted_pictures import read_picture
     from var.sampling.editing import given_images, given_masks
 
-    masks = [read_picture(path, shown(path), 1) for path in arguments.masks]
-    for mask in masks:
-        given_masks(mask, size=model.image_shape[1:])
-    images = [read_picture(path, shown(path), model.image_shape[0]) for path in arguments.images]
-    for image in images:
-        given_images(image, channels=model.image_shape[0], size=size)
+    channels, own = model.image_shape[0], model.image_shape[1:]
+    masks = [_picture(path, 1, partial(given_masks, size=own)) for path in arguments.masks]
+    look = partial(given_images, channels=channels, size=size)
+    images = [_picture(path, channels, look) for path in arguments.images]
     masks = masks if len(masks) != 1 else masks * len(images)
     names = [path.name for path in arguments.images]
     return [Given(name, tuple(each)) for name, *each in zip(names, images, *([masks] if masks else []), strict=True)]
+
+
+def _picture(path: Path, channels: int, look: Callable[[Any], Any]) -> Any:
+    """The picture in a file; what its `look` refuses is told with the file's name."""
+    from var.foreign.converted_pictures import read_picture
+
+    picture = read_picture(path, shown(path), channels)
+    try:
+        look(picture)
+    except UserError as error:
+        raise UserError(f"{shown(path)}: {error}") from error
+    return picture
 
 
 def _editing(model: LoadedModel, given: Given, name: str, keywords: Mapping[str, Any]) -> LoadedModel:

@@ -1,4 +1,4 @@
-"""The images that a call starts from and the masks of what is redrawn in them, with one meaning in both paradigms."""
+"""The images of a call, and the masks of what it redraws in them: how they are given, with one meaning everywhere."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,43 +6,52 @@ from typing import Any, Self
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float64
+from jaxtyping import Bool, Float64, UInt8
 from PIL import Image
 from torch import Tensor
 
 from var.errors import UserError
-from var.images import check_images
+from var.foreign.converted_pictures import converted
+from var.images import Signed, check_images
 
 _Listed = Sequence[Image.Image] | Sequence[np.ndarray] | Sequence[Tensor]
-GivenImages = Image.Image | _Listed | np.ndarray | Tensor
+GivenImages = Image.Image | _Listed | np.ndarray | Tensor | Signed
 """An image for each that is made, or one for all of them; see `given_images`."""
 GivenMasks = Image.Image | _Listed | np.ndarray | Tensor
 """A mask for each image, or one for all of them; see `given_masks`."""
 
-MODES = {1: "L", 3: "RGB"}
-"""Of pictures, by their channels."""
 
-
-def given_images(images: GivenImages, *, channels: int, size: tuple[int, int] | None) -> Float64[Tensor, "batch c h w"]:
+def given_images(
+    images: GivenImages,
+    *,
+    channels: int,
+    size: tuple[int, int] | None,
+    rule: str = "a call needs at least one image to start from",
+) -> Float64[Tensor, "batch c h w"]:
     """Images of a call in [-1, 1]; in float64, from which every level and every share of one comes back to the bit.
 
     They are given as pipelines return them: pictures, float arrays NHWC or tensors NCHW in [0, 1], or a list of such;
     as uint8 of these shapes; or as floats in [-1, 1], which have something negative: an image without it is taken to
-    lie in [0, 1], whichever others are beside it.
-    Raises `UserError` for others, and for those of another size (height, width; None is any) or number of channels.
+    lie in [0, 1], whichever others are beside it, unless they are given as `Signed`. An array may also be one image,
+    HWC, or HW of grey. Pictures become grey or RGB as those in files do.
+    Raises `UserError` for others, for those of another size (height, width; None is any) or number of channels, and by
+    the `rule` for none.
     """
-    images = _joined(images, "images")
-    values = _tensor(images, "images", MODES.get(channels))
-    if isinstance(images, np.ndarray) and values.ndim == 4:
-        values = values.permute(0, 3, 1, 2)
+    known, listed = isinstance(images, Signed), isinstance(images, list | tuple)
+    given = _joined(images.images if isinstance(images, Signed) else images, "images")
+    values = _tensor(given, "images", channels)
+    if isinstance(given, np.ndarray):
+        values = _channels_first(values, channels, listed)
     levels = values.dtype == torch.uint8
     if levels:
         values = values.double() / 127.5 - 1
     check_images(values, channels=channels, size=size)
     if not len(values):
-        raise UserError("a call needs at least one image to start from, got none; pass some")
+        raise UserError(f"{rule}, got none; pass some")
     values = values.detach().double()
-    signed = (values.amin(dim=(1, 2, 3), keepdim=True) < 0) | levels
+    if known or levels:
+        return values
+    signed = values.amin(dim=(1, 2, 3), keepdim=True) < 0
     return torch.where(signed, values, 2 * values - 1)
 
 
@@ -50,13 +59,14 @@ def given_masks(masks: GivenMasks, *, size: tuple[int, int]) -> Bool[Tensor, "ba
     """Masks of a call, True where an image is redrawn.
 
     They are given as bools, or as numbers that are 0 or 1: (n, height, width), with or without an axis for one channel
-    behind n, or (height, width) for all images; or as pictures of black, and white where an image is redrawn.
+    behind n, or (height, width) for all images; or as pictures of black, and white where an image is redrawn, which
+    become grey as those in files do.
     Raises `UserError` for others, and for those of another size.
     """
     masks = _joined(masks, "masks")
-    values = _tensor(masks, "masks", "L")
+    values = _tensor(masks, "masks", 1)
     if _pictures(masks):
-        values = values[:, 0].double() / 255
+        return _painted(values, size)
     shape = tuple(values.shape)
     if values.ndim == 2:
         values = values[None]
@@ -73,11 +83,30 @@ def given_masks(masks: GivenMasks, *, size: tuple[int, int]) -> Bool[Tensor, "ba
         raise UserError(f"masks must be binary, True or 1 where an image is redrawn, got {values.dtype}; pass bools")
     found = values.unique()
     if not bool(((found == 0) | (found == 1)).all()):
+        lowest, highest = found[0].item(), found[-1].item()
         raise UserError(
-            f"masks must be binary, True or 1 where an image is redrawn, got values from {found[0].item():.4g} to "
-            f"{found[-1].item():.4g}; compare them with a threshold"
+            f"masks must be binary, True or 1 where an image is redrawn, got values from {lowest:.4g} to {highest:.4g}"
+            f"{' and others between' if (lowest, highest) == (0, 1) else ''}; compare them with a threshold"
         )
     return (values != 0)[:, None]
+
+
+def _painted(levels: UInt8[Tensor, "n 1 h w"], size: tuple[int, int]) -> Bool[Tensor, "n 1 h w"]:
+    """Where masks given as pictures are white; raises `UserError` for another size and for pixels of grey."""
+    if tuple(levels.shape[2:]) != size:
+        raise UserError(
+            f"masks must be {size[0]}x{size[1]} pixels (height x width) as the model's images are, got "
+            f"{levels.shape[2]}x{levels.shape[3]}; resize them"
+        )
+    grey = int(((levels > 0) & (levels < 255)).sum())
+    if grey:
+        low, high = int(levels.min()), int(levels.max())
+        raise UserError(
+            f"masks must be black (0), and white (255) where an image is redrawn, got levels from {low} to {high}, "
+            f"where {grey} of {levels.numel()} pixels are neither black nor white; choose a threshold, as in "
+            "mask.convert('L').point(lambda level: 255 * (level > threshold)) of Pillow"
+        )
+    return levels > 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,22 +153,41 @@ def _joined(given: Any, name: str) -> Any:
     return given
 
 
-def _tensor(given: Any, name: str, mode: str | None) -> Tensor:
-    """What was given, as it is; pictures, which must have the `mode`, as uint8 NCHW."""
+def _tensor(given: Any, name: str, channels: int) -> Tensor:
+    """What was given, as it is; pictures as uint8 NCHW of so many channels."""
     if isinstance(given, Tensor):
         return given
-    pictures = _pictures(given)
-    if pictures:
-        found = sorted({f"{each.mode} {each.width}x{each.height}" for each in pictures})
-        if len(found) > 1 or pictures[0].mode not in (mode, "1" if mode == "L" else mode):
-            raise UserError(
-                f"{name} must be pictures of one size and of mode {mode}, got {', '.join(found)}; convert them"
-            )
-        given = np.stack([np.asarray(each.convert(mode)) for each in pictures])
-        return torch.from_numpy(given.reshape(*given.shape[:3], -1)).permute(0, 3, 1, 2)
+    if pictures := _pictures(given):
+        return _pixels(pictures, name, channels)
     if not isinstance(given, np.ndarray):
         raise UserError(f"{name} must be pictures, an array or a tensor, got {type(given).__name__}; convert them")
     try:
         return torch.from_numpy(given.astype(given.dtype.newbyteorder("=")))
     except TypeError as error:
         raise UserError(f"{name} must be an array of numbers, got {given.dtype}; convert it") from error
+
+
+def _pixels(pictures: Sequence[Image.Image], name: str, channels: int) -> UInt8[Tensor, "n c h w"]:
+    """Of pictures, which must be of one size."""
+    if channels not in (1, 3):
+        raise UserError(f"{name} of {channels} channels cannot be pictures, got some; pass an array or a tensor")
+    upright = [converted(each, channels) for each in pictures]
+    if len(sizes := sorted({f"{each.height}x{each.width}" for each in upright})) > 1:
+        raise UserError(f"{name} must be pictures of one size (height x width), got {', '.join(sizes)}; resize them")
+    pixels = np.stack([np.asarray(each) for each in upright])
+    return torch.from_numpy(pixels.reshape(*pixels.shape[:3], channels)).permute(0, 3, 1, 2)
+
+
+def _channels_first(values: Tensor, channels: int, listed: bool) -> Tensor:
+    """Arrays NHWC, or one of HWC, as NCHW; those of grey may be without C. `listed` ones were joined along N."""
+    shape = tuple(values.shape)[1:] if listed else tuple(values.shape)
+    if channels == 1 and len(shape) == 2:
+        values = values[..., None]
+    if values.ndim == 3:
+        values = values[None]
+    if values.ndim != 4 or values.shape[3] != channels:
+        raise UserError(
+            f"images must be arrays (n, height, width, {channels}) or (height, width, {channels}), or tensors "
+            f"(n, {channels}, height, width), got an array of shape {shape}; move its axes"
+        )
+    return values.permute(0, 3, 1, 2)
