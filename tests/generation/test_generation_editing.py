@@ -12,7 +12,7 @@ from tiny import spread
 from var import VAR, ScaleSchedule, VARConfig, VARPipeline
 from var.errors import UserError
 from var.generation.editing import Edit, redrawn_tokens
-from var.images import format_images, to_pil
+from var.images import Signed, format_images, to_pil
 from var.sampling.editing import given_images
 
 QUIET = {"output_type": "pt", "progress": False}
@@ -105,6 +105,12 @@ def test_whether_floats_are_below_zero_is_asked_of_each_image():
     for row, each in enumerate((bright, dark)):
         assert torch.equal(both[row], given_images(each, channels=1, size=(6, 6))[0])
     torch.testing.assert_close(both.float(), torch.cat((2 * bright - 1, dark)))
+
+
+def test_an_image_known_to_be_bright_is_not_taken_for_another(pipe):
+    bright, call = images().abs(), {"keep_pixels": True, "seeds": [1, 2], **QUIET}
+    assert torch.equal(pipe.edit(Signed(bright), NONE, **call).images, bright / 2 + 0.5)
+    assert torch.equal(pipe.edit(bright, NONE, **call).images, bright)
 
 
 def test_one_image_or_mask_stands_for_all(pipe):
@@ -225,6 +231,15 @@ WRONG = [
     ({"mask": np.zeros((6, 6), bool)}, "unknown argument 'mask' of a call; did you mean 'masks'"),
     ({"keep_pixel": True}, "unknown argument 'keep_pixel' of a call; did you mean 'keep_pixels'"),
 ]
+
+
+def test_variations_are_asked_how_many_scales_they_keep(pipe):
+    with pytest.raises(UserError) as caught:
+        pipe.variations(images(), 1, **QUIET)
+    assert str(caught.value) == (
+        "variations keep the first keep_scales of the model's 3 scales, got no number; pass one from 0 to 3, as in "
+        "keep_scales=1"
+    )
 
 
 def test_an_unknown_argument_is_told_between_processes(pipe):

@@ -120,9 +120,18 @@ class Edits(StagedPipeline):
 
     @calling
     def variations(
-        self, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int, **call: Any
+        self, images: GivenImages, class_labels: ClassLabels = None, *, keep_scales: int | None = None, **call: Any
     ) -> Any:
-        """Keep the first `keep_scales` token maps of images and draw the finer ones anew; the rest is as for `edit`."""
+        """Keep the first `keep_scales` token maps of images and draw the finer ones anew; the rest is as for `edit`.
+
+        How many that are has no usual value: raises `UserError` where it is not said, too.
+        """
+        if keep_scales is None:
+            most = len(self._models()[0].scales)
+            raise UserError(
+                f"variations keep the first keep_scales of the model's {most} scales, got no number; pass one from 0 "
+                f"to {most}, as in keep_scales={max(most // 2, 1)}"
+            )
         edit = Edit.of(self.image_shape, images, keep_scales=keep_scales)
         return self(class_labels, edit=edit, **call)
 
