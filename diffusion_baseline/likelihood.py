@@ -16,8 +16,9 @@ from diffusion_baseline.stepping import Generators, normal
 from var import checks
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
-from var.images import check_images
+from var.images import Signed
 from var.sampling import labels
+from var.sampling.editing import GivenImages, given_images
 from var.sampling.finite import Finite, check_finite
 from var.sampling.labels import ClassLabels
 from var.sampling.prompts import Prompt
@@ -111,7 +112,7 @@ class Likelihoods(Denoising):
     @torch.no_grad()
     def bits_per_dimension(
         self,
-        images: Float[Tensor, "batch c h w"],
+        images: GivenImages,
         class_labels: ClassLabels = None,
         *,
         prompt: Prompt = None,
@@ -124,10 +125,10 @@ class Likelihoods(Denoising):
     ) -> Float[Tensor, " batch"]:
         """Bits per value of each image, given what it shows or (None) without: an upper bound, or in its mean one.
 
-        Images are in [-1, 1] and hold `levels` evenly spaced values only. `method`: "bound", the variational bound,
-        which calls the network at every timestep; or "ode", the likelihood under the probability-flow ODE with uniform
-        dequantisation, in so many `steps` (None: 50 at most). Randomness is that of a call; an image's number depends
-        on its own seed only. Raises `UserError` for what makes no sense.
+        Images are given as for `edit`, see `given_images`, and hold `levels` evenly spaced values of their range only.
+        `method`: "bound", the variational bound, which calls the network at every timestep; or "ode", the likelihood
+        under the probability-flow ODE with uniform dequantisation, in so many `steps` (None: 50 at most). Randomness is
+        that of a call; an image's number depends on its own seed only. Raises `UserError` for what makes no sense.
         """
         bits = chosen(method, METHODS, "method")
         if self.codec is not None:
@@ -135,7 +136,7 @@ class Likelihoods(Denoising):
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         config = self._network().config
-        check_images(images, channels=config.image_channels, size=config.size)
+        images = _read(images, config.image_channels, config.size)
         check_levels(images, levels)
         if steps is not None and method == "bound":
             raise UserError(f"the bound takes every timestep, got steps={steps}; leave them out, or ask for 'ode'")
@@ -150,3 +151,11 @@ class Likelihoods(Denoising):
             found = bits(denoise, images.to(self.device), self.schedule, generator=generators, levels=levels, **options)
         finite.settle()
         return found
+
+
+def _read(given: GivenImages, channels: int, size: tuple[int, int]) -> Images:
+    """Images of a call in [-1, 1], in their own type of float, else in float32."""
+    rule = "a likelihood is that of at least one image"
+    images = given_images(given, channels=channels, size=size, rule=rule)
+    own = given.images if isinstance(given, Signed) else given
+    return images.to(own.dtype if isinstance(own, Tensor) and own.is_floating_point() else torch.float32)

@@ -13,6 +13,7 @@ from diffusion_baseline.diffusion import variational_bound
 from diffusion_baseline.likelihood import ode_bits_per_dimension
 from diffusion_baseline.schedules import Estimate, StraightSchedule, cosine_schedule, linear_schedule
 from var.errors import UserError
+from var.images import Signed, to_pil
 
 SCHEDULES = {
     "linear": linear_schedule(1000),
@@ -119,6 +120,22 @@ def test_the_pipeline_tells_both_of_a_class(pipe):
         other = pipe.bits_per_dimension(IMAGES[1:2], seeds=[6], **call)
         assert not torch.allclose(alone, other, atol=1e-3)
     assert all(parameter.grad is None for parameter in pipe.unet.parameters())
+
+
+def test_images_are_read_as_edits_read_them(pipe):
+    """In [0, 1] some were taken for others in [-1, 1]; black and white ones of 3 levels are."""
+    call = {"class_labels": [0, 1, 2], "levels": 33, "seeds": [5, 6, 7]}
+    shares, halves = IMAGES / 2 + 0.5, (IMAGES > 0).float()
+    expected = pipe.bits_per_dimension(IMAGES, **call)
+    torch.testing.assert_close(pipe.bits_per_dimension(shares, **call), expected)
+    torch.testing.assert_close(pipe.bits_per_dimension(shares.permute(0, 2, 3, 1).numpy(), **call), expected)
+    assert torch.equal(pipe.bits_per_dimension(Signed(IMAGES), **call), expected)
+    call["levels"] = 3
+    expected = pipe.bits_per_dimension(2 * halves - 1, **call)
+    for given in (halves, to_pil(2 * halves - 1), halves.bool().byte() * 255):
+        torch.testing.assert_close(pipe.bits_per_dimension(given, **call), expected)
+    grey = pipe.bits_per_dimension(Signed(halves), **call)  # known to be grey and white
+    assert not torch.allclose(grey, expected)
 
 
 @pytest.mark.parametrize("prediction", ["flow", "meanflow"])

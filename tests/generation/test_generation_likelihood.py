@@ -10,6 +10,7 @@ from var import VARPipeline
 from var.data import digits
 from var.errors import UserError
 from var.generation import likelihood
+from var.images import Signed, from_uint8, to_uint8
 
 
 def images(count=3):
@@ -33,6 +34,30 @@ def test_scales_add_up_in_either_unit(pipe):
     assert torch.equal(found.sum(1), pipe.log_likelihood(images(), labels))
     bits = pipe.log_likelihood(images(), labels, per_scale=True, unit="bits")
     torch.testing.assert_close(bits * math.log(2), found)
+
+
+def test_images_are_read_as_edits_read_them(pipe):
+    """Those that a call gives, as tensors in [0, 1], were taken to lie in [-1, 1], and have other numbers."""
+    call = {"seeds": [1, 2], "progress": False}
+    pictures, shares = (pipe([1, 2], output_type=kind, **call).images for kind in ("pil", "pt"))
+    levels = to_uint8(2 * shares - 1)
+    array = levels.permute(0, 2, 3, 1).numpy()
+    expected = pipe.log_likelihood(from_uint8(levels), [1, 2])
+    forms = (pictures, [each.convert("RGB") for each in pictures], levels, levels / 255, array, array / 255)
+    for given in forms:
+        torch.testing.assert_close(pipe.log_likelihood(given, [1, 2]), expected)
+        torch.testing.assert_close(pipe.classify(given), pipe.classify(from_uint8(levels)))
+    for given in (pictures[0], array[0]):
+        torch.testing.assert_close(pipe.log_likelihood(given, 1), expected[:1])
+
+
+def test_bright_images_are_not_guessed_where_their_range_is_known(pipe):
+    bright = images().abs()
+    expected = pipe.log_likelihood(bright / 2 + 0.5, [1, 2, 3])  # the same images in [0, 1]
+    torch.testing.assert_close(pipe.log_likelihood(Signed(bright), [1, 2, 3]), expected)
+    assert not torch.allclose(pipe.log_likelihood(bright, [1, 2, 3]), expected)
+    torch.testing.assert_close(pipe.classify(Signed(bright)), pipe.classify(bright / 2 + 0.5))
+    assert torch.equal(pipe.log_likelihood(Signed(images())), pipe.log_likelihood(images()))
 
 
 def test_all_images_have_the_probability_1():

@@ -310,9 +310,14 @@ def test_labels_are_whole_tensors_whatever_was_given():
 def test_what_is_no_tensor_of_images(images):
     """F21: every door of images and of token maps says it in one line."""
     pipe = tiny_pipeline()
-    for call in (pipe.vqvae.encode, pipe.vqvae.reconstruct, pipe.log_likelihood):
+    for call in (pipe.vqvae.encode, pipe.vqvae.reconstruct):
         with pytest.raises(UserError, match=r"\Aimages must be (a tensor|dense).* got .*; (convert|bring) them"):
             call(images)
+    if not isinstance(images, list):  # which is one of images here
+        rule = r"\Aimages must be (pictures, an array or a tensor|dense|arrays \(n, ).* got .*; (convert|bring|move) "
+        for call in (pipe.log_likelihood, pipe.classify):
+            with pytest.raises(UserError, match=rule):
+                call(images)
     for call in (pipe.vqvae.decode, pipe.vqvae.teacher_inputs):
         with pytest.raises(UserError, match=r"\Atoken maps must be .*; encode them with this tokenizer\Z"):
             call(images)

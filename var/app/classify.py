@@ -17,7 +17,7 @@ from var.app.tokens import SIDE
 from var.conditions import Condition
 from var.evaluation.report.html import Html, element
 from var.evaluation.report.scrubbing import Reel, scrubber
-from var.images import to_pil
+from var.images import Signed, to_pil
 
 HINT = (
     "A model that tells how probable an image is can be asked what it shows: p(class | image) is p(image | class) by "
@@ -41,7 +41,7 @@ def tab(models: Models, made: Made) -> None:
     def classified(images: Tensor, prompt: str | None):
         pipeline, label, shares = model.pipeline, None, None
         if model.text_encoder is None:
-            log_posterior = pipeline.classify(images)[0].cpu()
+            log_posterior = pipeline.classify(Signed(images))[0].cpu()
             label = [int(log_posterior.argmax())]
             names = [f"{place} {name}".strip() for place, name in enumerate(model.names)]
             shares = dict(zip(_distinct(model.names, names), log_posterior.exp().tolist(), strict=True))

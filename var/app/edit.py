@@ -16,6 +16,7 @@ from var.app.models import Models
 from var.app.painter import SHAPES, canvas, painted_mask, painter, shape_mask
 from var.app.turns import when_clicked
 from var.errors import UserError
+from var.images import Signed
 from var.quantities import significant
 
 COUNT = 4
@@ -93,7 +94,7 @@ def _filling(models: Models, name: str) -> Callable[..., Any]:
             models, drawer, asked, settings, progress, title=name, steps=count,
             call=drawer.pipeline.edit,
             told={"edit": {**own, "redrawn": int(redrawn.sum()), "digest": _digest(images, redrawn)}},
-            arguments=(images, redrawn), **own,
+            arguments=(Signed(images), redrawn), **own,
         )  # fmt: skip
         return out.gallery(drawer), f"**{name}**: {COUNT} fillings in {significant(out.seconds)} s"
 

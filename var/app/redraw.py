@@ -10,6 +10,7 @@ from var.app.messages import told
 from var.app.models import Models
 from var.app.pictures import file_of
 from var.app.turns import when_clicked
+from var.images import Signed
 from var.sampling.record import KEY
 
 COUNT = 8
@@ -47,8 +48,8 @@ def tab(models: Models, made: Made) -> None:
         call = model.pipeline.variations
         told = {"keep_scales": int(keep), "variation_of": picture.info[KEY]}
         out = draw(
-            models, model, asked, {}, progress, title="scales", steps=scales, call=call, told=told, arguments=(image,),
-            keep_scales=int(keep),
+            models, model, asked, {}, progress, title="scales", steps=scales, call=call, told=told,
+            arguments=(Signed(image),), keep_scales=int(keep),
         )  # fmt: skip
         return out.gallery(model), file_of(picture)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Float64, Int64
 from torch import Tensor
 
 from var import checks
@@ -15,8 +15,8 @@ from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.generation.encoding import encoded
 from var.generation.stages import StagedPipeline
-from var.images import check_images
 from var.sampling import labels
+from var.sampling.editing import GivenImages, given_images
 from var.sampling.finite import check_finite
 from var.sampling.labels import ClassLabels
 from var.sampling.numbers import plain
@@ -42,7 +42,7 @@ class Likelihoods(StagedPipeline):
     @torch.no_grad()
     def log_likelihood(
         self,
-        images: Float[Tensor, "batch c h w"],
+        images: GivenImages,
         class_labels: ClassLabels = None,
         *,
         prompt: Prompt = None,
@@ -53,16 +53,15 @@ class Likelihoods(StagedPipeline):
         """Log-probability in nats of each image's tokens, given what it shows or (None) without.
 
         With `per_scale` that of each token map given the coarser ones, (batch, K), whose sum it is; `unit` may be
-        "bits". Images are in [-1, 1]. It is exact for the tokens, and a bound on nothing but them: the tokenizer's
-        loss is not in it. Raises `UserError` for what makes no sense.
+        "bits". Images are given as for `edit`, see `given_images`. It is exact for the tokens, and a bound on nothing
+        but them: the tokenizer's loss is not in it. Raises `UserError` for what makes no sense.
         """
         if labels.asks_for_random(class_labels, self.class_names):
             raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
         nats = chosen(unit, UNITS, "unit")
         vqvae, transformer = _alone(self)
         checks.argument("per_scale", per_scale, bool)
-        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        _check_some(images)
+        images = _read(images, vqvae)
         condition = self._condition(class_labels, prompt, vectors, len(images), [0] * len(images))
         token_maps = encoded(vqvae, images)
         found = _by_scale(transformer, condition, vqvae.inputs(token_maps), transformer.scales.flatten(token_maps))
@@ -70,12 +69,12 @@ class Likelihoods(StagedPipeline):
 
     @torch.inference_mode(False)
     @torch.no_grad()
-    def classify(self, images: Float[Tensor, "batch c h w"], *, prior: Prior = None) -> Float[Tensor, "batch classes"]:
+    def classify(self, images: GivenImages, *, prior: Prior = None) -> Float[Tensor, "batch classes"]:
         """Log posterior of all classes by Bayes' rule, log p(tokens | class) + log p(class), normalised.
 
-        Images are in [-1, 1], and encoded once; `prior` holds the probabilities of the classes, by default all equal.
-        Memory is that of a few passes, however many images there are. Raises `UserError` for what makes no sense, and
-        for a model of other conditions than classes.
+        Images are given as for `edit`, and encoded once; `prior` holds the probabilities of the classes, by default all
+        equal. Memory is that of a few passes, however many images there are. Raises `UserError` for what makes no
+        sense, and for a model of other conditions than classes.
         """
         vqvae, transformer = _alone(self)
         config = transformer.config
@@ -85,8 +84,7 @@ class Likelihoods(StagedPipeline):
                 "log_likelihood gives"
             )
         log_prior = _log_prior(prior, config.num_classes).to(self.device)
-        check_images(images, channels=vqvae.config.in_channels, size=vqvae.config.image_size)
-        _check_some(images)
+        images = _read(images, vqvae)
         token_maps = encoded(vqvae, images)
         inputs, tokens = vqvae.inputs(token_maps), transformer.scales.flatten(token_maps)
         joint = []
@@ -96,9 +94,9 @@ class Likelihoods(StagedPipeline):
         return (torch.stack(joint, dim=1) + log_prior).log_softmax(dim=1)
 
 
-def _check_some(images: Tensor) -> None:
-    if not len(images):
-        raise UserError("a likelihood is that of at least one image, got none; pass some")
+def _read(images: GivenImages, tokenizer: Tokenizer) -> Float64[Tensor, "batch c h w"]:
+    config, rule = tokenizer.config, "a likelihood is that of at least one image"
+    return given_images(images, channels=config.in_channels, size=config.image_size, rule=rule)
 
 
 def _alone(pipeline: StagedPipeline) -> tuple[Tokenizer, VAR]:

@@ -21,6 +21,7 @@ from diffusion_baseline.schedules import named_schedule
 from diffusion_baseline.settings import DiffusionRun
 from var.configs import config_to_dict
 from var.data.base import ImageData
+from var.images import Signed
 from var.runs.job import Job
 
 STEPS = 50  # of the headline
@@ -163,7 +164,7 @@ class DiffusionContender(Contender):
         """By each of the methods."""
         options: dict[str, Any] = {"levels": levels, "generator": generator}
         return {
-            kind: pipeline.bits_per_dimension(images, labels, method=method, **options).cpu()
+            kind: pipeline.bits_per_dimension(Signed(images), labels, method=method, **options).cpu()
             for kind, method in self.methods.items()
         }
 

@@ -19,7 +19,7 @@ from var.evaluation.report.html import Html, element, facts, figure
 from var.evaluation.sets.controls import token_marginals
 from var.generation import VARPipeline
 from var.generation.sampling_settings import SamplingSettings
-from var.images import to_uint8
+from var.images import Signed, to_uint8
 from var.quantities import fixed
 from var.recipes.decoder.job import DecoderJob
 from var.recipes.decoder.presets import PRESETS as DECODERS
@@ -193,7 +193,7 @@ class VARContender(Contender):
         self, pipeline: VARPipeline, images: Tensor, labels: Tensor, levels: int, generator: torch.Generator
     ) -> dict[str, Tensor]:
         """Of the tokens of an image, by the number of its values."""
-        nats = pipeline.log_likelihood(images, labels)
+        nats = pipeline.log_likelihood(Signed(images), labels)
         return {self.density: -nats.cpu() / images[0].numel() / log(2)}
 
     def health(
