@@ -122,7 +122,9 @@ def serve():
         try:
             answer = operations[name](*args, **options)
         except Exception as error:
-            answer = ["error", type(error).__name__, str(error)]
+            from var.errors import UserError  # of which there are kinds: users catch it as this
+
+            answer = ["error", ("UserError" if isinstance(error, UserError) else type(error).__name__), str(error)]
         print(json.dumps(answer), flush=True)
 
 
