@@ -2,11 +2,13 @@
 
 import json
 import math
+import sys
 from pathlib import Path
 
 import pytest
 import scaling_law
 import torch
+from processes import run_script
 from scaling.figure import draw
 from scaling.power_law import fit_power_law, frontier
 from scaling.rungs import Rung, block_parameters
@@ -110,11 +112,16 @@ def test_mistakes_are_told_in_a_line(arguments, words, tmp_path, capsys):
     assert error.count("\n") == 1
 
 
-def test_the_script_finds_its_parts(forker, tmp_path):
+def test_the_script_finds_its_parts(tmp_path, monkeypatch, capsys):
     """Under -P, or PYTHONSAFEPATH, the folder in which the script's other parts lie is left out."""
-    log = tmp_path / "log"
-    assert forker.wait(forker.start("processes.run_script", log, SCRIPT, "--output", tmp_path / "out")) == 2
-    assert log.read_text().startswith("scaling_law.py: error: a ladder needs DATA and --vqvae, got none")
+    monkeypatch.setattr(sys, "argv", sys.argv)
+    monkeypatch.setattr(sys, "path", [each for each in sys.path if Path(each).resolve() != SCRIPT.parent])
+    for name in [name for name in sys.modules if name.partition(".")[0] == "scaling"]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(SystemExit) as end:
+        run_script(SCRIPT, "--output", tmp_path / "out")
+    assert end.value.code == 2
+    assert capsys.readouterr().err.startswith("scaling_law.py: error: a ladder needs DATA and --vqvae, got none")
 
 
 def test_a_ladder_of_words_is_trained_and_measured(tmp_path, capsys):
