@@ -12,6 +12,8 @@ from typing import Any, Literal, Union, get_args, get_origin
 from var.errors import suggestion
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
+MOST_LISTED = 2**20
+"""Of a list that a call or a config is given: more is a slip that would take all memory."""
 _SCALARS = {
     int: "a whole number",
     float: "a finite number",
@@ -58,12 +60,20 @@ def described(value: Any, hint: Any) -> str:
     if get_origin(hint) in (Union, types.UnionType) and not isinstance(value, (list, tuple, range)):
         kinds = get_args(hint)
         hint = Union[tuple(kind for kind in kinds if get_args(kind)[:1] not in [(each,) for each in kinds])]  # noqa: UP007
+    lists = any(get_args(each)[-1:] == (Ellipsis,) for each in (hint, *get_args(hint)))
+    if lists and (found := _count(value)) > MOST_LISTED:
+        return f"must be a list of at most {MOST_LISTED}, got one of {found}; shorten it"
     options = list(_words(hint))
     remedy = "correct it"
     if isinstance(value, str) and options:
         near = suggestion(value, options)
         remedy = near if near.startswith("did you mean") else remedy
     return f"must be {_wanted(hint)}, got {value!r:.100}; {remedy}"
+
+
+def length(values: Any) -> int:
+    """How many there are; of a range also where that is beyond what Python's `len` can say."""
+    return max(0, -(-(values.stop - values.start) // values.step)) if isinstance(values, range) else len(values)
 
 
 def _fit_scalar(value: Any, hint: Any) -> Any:
@@ -82,6 +92,8 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
 
 
 def _fit_tuple(value: Any, hints: tuple[Any, ...], texts: bool) -> tuple[Any, ...]:
+    if _count(value) > MOST_LISTED:
+        raise TypeError
     if _is_numpy(value):
         value = value.tolist()
     if not isinstance(value, (list, tuple, range)):
@@ -124,6 +136,13 @@ def _words(hint: Any) -> Iterable[str]:
         yield from (option for option in get_args(hint) if isinstance(option, str))
     for part in get_args(hint) if get_origin(hint) is not Literal else ():
         yield from _words(part)
+
+
+def _count(value: Any) -> int:
+    """Of the numbers in a list or an array; 0 in what is none."""
+    if _is_numpy(value):
+        return value.size
+    return length(value) if isinstance(value, (list, tuple, range)) else 0
 
 
 def _is_numpy(value: Any) -> bool:

@@ -129,7 +129,7 @@ def _log_prior(prior: Prior, classes: int) -> Float[Tensor, " classes"]:
     """Logarithms of a prior; raises `UserError` for what is none."""
     if prior is None:
         return torch.zeros(classes)
-    values = checks.argument("prior", plain(prior), tuple[float, ...])
+    values = checks.argument("prior", plain(prior, "prior"), tuple[float, ...])
     if len(values) != classes or min(values) < 0 or abs(sum(values) - 1) > 1e-4:
         raise UserError(
             f"prior must be {classes} probabilities with the sum 1, got {len(values)} with the sum {sum(values):.4g} "

@@ -81,7 +81,7 @@ class Search:
         if count > 1 and official:
             raise UserError("official_stream is one stream for all images, got candidates beside it; pass seeds")
         name = verifier if isinstance(verifier, str) else getattr(verifier, "name", None) or type(verifier).__name__
-        return cls(count, last, judge, str(name), plain(prompt)) if count > 1 else None
+        return cls(count, last, judge, str(name), plain(prompt, "prompt")) if count > 1 else None
 
     def check_kept(self, scales: int, total: int) -> None:
         """Raise `UserError` where all candidates keep so many `scales` of an image that they do not differ."""

@@ -85,11 +85,15 @@ def checked_scores(scores: Any, rows: int) -> Float[Tensor, " rows"]:
     """The scores as a float tensor; raises `UserError` unless there is a finite one for each of so many `rows`."""
     try:
         scores = torch.as_tensor(scores).detach()
-    except (TypeError, ValueError, RuntimeError) as error:
+        shape = tuple(scores.shape)
+        fits = shape == (rows,) and not scores.is_complex()
+        values = scores.double() if fits else torch.zeros(0)  # which not every type and memory has
+        fits = fits and bool(values.isfinite().all())
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UserError(f"a verifier must give {rows} numbers, got {scores!r:.100}; mend it") from error
-    if tuple(scores.shape) != (rows,) or scores.is_complex() or not bool(scores.isfinite().all()):
+    if not fits:
         raise UserError(
-            f"a verifier must give a finite score for each of {rows} candidates, got {tuple(scores.shape)} of them, "
-            f"{int(scores.isnan().sum())} NaN; mend it"
+            f"a verifier must give a finite score for each of {rows} candidates, got {shape} of them, "
+            f"{int(values.isnan().sum())} NaN; mend it"
         )
-    return scores.double()
+    return values

@@ -47,7 +47,7 @@ class Guidance:
 
     def __post_init__(self) -> None:
         for name, hint in _TAKEN.items():
-            object.__setattr__(self, name, checks.argument(name, plain(getattr(self, name)), hint))
+            object.__setattr__(self, name, checks.argument(name, plain(getattr(self, name), name), hint))
         if self.schedule is not None:
             chosen(self.schedule, dict.fromkeys(SCHEDULES), "schedule of guidance")
         if self.scale is not None:
@@ -71,7 +71,7 @@ class Guidance:
             said["guidance_interval"] = (self.start or 0, end if self.stop is None else self.stop)
         said = {name: value for name, value in said.items() if value is not None}
         for name in said.keys() & keywords.keys():
-            given = plain(keywords[name])
+            given = plain(keywords[name], name)
             if (tuple(given) if isinstance(given, list) else given) != said[name]:
                 raise UserError(f"guidance says {name} = {said[name]!r}, got {given!r:.100} beside it; leave one out")
         return {**keywords, **said}

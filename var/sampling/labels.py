@@ -20,6 +20,7 @@ from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.prompts import Prompt, count_prompts
 from var.sampling.streams import GivenSeeds
 from var.sampling.vectors import Vectors, count_vectors
+from var.typed import length
 
 ClassLabels = int | str | np.integer | Sequence[int | str | np.integer] | np.ndarray | Tensor | Condition | None
 """A class or one for each image, by numbers (Python's, numpy's, torch's) or names; a condition; None for no class."""
@@ -51,7 +52,7 @@ def count_images(
         "prompt": count_prompts(prompt),
         "vectors": count_vectors(vectors),
         "num_images": None if num_images is None else whole(num_images, "num_images"),
-        "seeds": None if seeds is None else _length(listed_values(seeds, "seeds")),
+        "seeds": None if seeds is None else length(listed_values(seeds, "seeds")),
         **others,
     }
     given = {name: count for name, count in counts.items() if count is not None}
@@ -92,19 +93,22 @@ def resolve_labels(
         raise UserError(f"the model takes no class labels, got {class_labels!r}; leave them out")
     if asks_for_random(class_labels, class_names):
         return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
-    given = plain(class_labels)
+    given = plain(class_labels, "class_labels")
     if isinstance(given, str):
         given = label_of(given, num_classes, class_names)
     one_each = isinstance(given, Sequence) and not isinstance(given, bytes | bytearray)
     listed: Any = given if one_each else [given]
+    if one_each and (found := length(given)) != count:
+        raise UserError(f"expected one class label or one for each of {count} images, got {found}; pass as many")
+    named = class_names is not None
     values = [
-        label_of(each, num_classes, class_names) if isinstance(each, str) and class_names is not None else plain(each)
+        label_of(each, num_classes, class_names)
+        if named and isinstance(each, str)
+        else plain(each, "each of class_labels")
         for each in listed
     ]
     if not all(type(label) is int and -(2**63) <= label < 2**63 for label in values):
         raise UserError(f"class_labels must be whole numbers, got {given!r}; pass for example [3, 7]")
-    if one_each and len(values) != count:
-        raise UserError(f"expected one class label or one for each of {count} images, got {len(values)}; pass as many")
     bad = [label for label in values if not 0 <= label < num_classes]
     if bad:
         raise UserError(
@@ -191,11 +195,5 @@ def _nearest_names(name: str, class_names: Sequence[str]) -> str:
 
 def _count_labels(class_labels: ClassLabels) -> int | None:
     """Number of labels; None for none, one for all images, "random", and what `resolve_labels` will refuse."""
-    if isinstance(class_labels, str) or getattr(class_labels, "ndim", 1) == 0 or not hasattr(class_labels, "__len__"):
-        return None
-    return _length(class_labels)
-
-
-def _length(values: Any) -> int:
-    """How many there are; of a range also where that is beyond what Python's `len` can say."""
-    return max(0, -(-(values.stop - values.start) // values.step)) if isinstance(values, range) else len(values)
+    given = plain(class_labels, "class_labels")
+    return None if isinstance(given, str) or not hasattr(given, "__len__") else length(given)

@@ -4,11 +4,13 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import wraps
 from inspect import signature
+from math import prod
 from typing import Any, ParamSpec, TypeVar
 
 from var import checks
 from var.aliases import called_here
 from var.errors import UserError, suggestion
+from var.typed import MOST_LISTED
 
 Settings = TypeVar("Settings")
 Arguments = ParamSpec("Arguments")
@@ -18,19 +20,32 @@ MOST_GUIDANCE = 1e30
 """What is mixed with such a scale is still a float32, if it is of any usual size."""
 
 
-def plain(value: Any) -> Any:
-    """Arrays, tensors and their scalars as Python's lists and numbers; all else as it is."""
-    return value.tolist() if hasattr(value, "tolist") else value
+def plain(value: Any, name: str = "what is given") -> Any:
+    """Arrays, tensors and their scalars as Python's lists and numbers; all else as it is.
+
+    Raises `UserError` for more than `MOST_LISTED` of them, and for tensors that are not dense or have no values.
+    """
+    if not hasattr(value, "tolist"):
+        return value
+    try:
+        found = prod(getattr(value, "shape", ()))
+        values = value.tolist() if found <= MOST_LISTED else None
+    except (ValueError, RuntimeError) as error:  # meta, sparse, quantized, nested
+        kind = " ".join(f"{getattr(value, about, '')}" for about in ("layout", "dtype", "device"))
+        raise UserError(f"{name} must be plain numbers, got a {type(value).__name__} ({kind}); pass a list") from error
+    if found > MOST_LISTED:
+        raise UserError(f"{name} must be a list of at most {MOST_LISTED}, got one of {found}; shorten it")
+    return values
 
 
 def whole(value: Any, name: str) -> int:
     """`value` as an int; raises `UserError` for anything but a whole number, such as 1.0, True and "1"."""
-    return checks.argument(name, plain(value), int)
+    return checks.argument(name, plain(value, name), int)
 
 
 def listed_values(values: Any, name: str) -> Sequence[Any]:
     """`values` as a sequence of Python's; raises `UserError` for what has no order, no length, or is a text."""
-    values = plain(values)
+    values = plain(values, name)
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes, bytearray)):
         raise UserError(f"{name} must be a list of whole numbers, got {values!r}; pass for example [3, 7]")
     return values
@@ -97,4 +112,4 @@ def updated(
             listed = {*known, *(each for each, about in others.items() if not str(about).startswith("**"))}
             raise UnknownArgumentError(name, listed - {"self", "edit"})  # the latter is made by methods, not by users
     given: Any = kind() if settings is None else settings
-    return replace(given, **{name: plain(value) for name, value in keywords.items()})
+    return replace(given, **{name: plain(value, name) for name, value in keywords.items()})

@@ -10,6 +10,7 @@ from var.errors import UserError
 from var.sampling.numbers import plain
 from var.text import TextEncoder, TextFeatures, checked_texts, open_encoder
 from var.text.encoders import checked_encoder, features_of
+from var.typed import length
 
 Prompt = str | Sequence[Any] | np.ndarray | None  # of str; said so, a check of types would read one, whichever
 """A text for all images, or one for each; None for no text."""
@@ -17,8 +18,8 @@ Prompt = str | Sequence[Any] | np.ndarray | None  # of str; said so, a check of 
 
 def count_prompts(prompt: Prompt) -> int | None:
     """For how many images there is a text; None for none, one for all images, and what is refused later."""
-    texts = plain(prompt)
-    return len(texts) if isinstance(texts, Sequence) and not isinstance(texts, str | bytes) else None
+    texts = plain(prompt, "prompt")
+    return length(texts) if isinstance(texts, Sequence) and not isinstance(texts, str | bytes) else None
 
 
 class Reader:
@@ -70,10 +71,10 @@ class Reader:
         self, prompt: Prompt, count: int, device: torch.device | str, *, sequences: bool = False
     ) -> TextFeatures:
         """What the encoder makes of the texts of `count` images, each text read once."""
-        texts = plain(prompt)
+        texts = plain(prompt, "prompt")
+        if (found := count_prompts(texts)) not in (None, count):
+            raise UserError(f"expected one prompt or one for each of {count} images, got {found}; match them")
         lines = checked_texts([texts] * count if isinstance(texts, str) else texts, "prompt")
-        if len(lines) != count:
-            raise UserError(f"expected one prompt or one for each of {count} images, got {len(lines)}; match them")
         different = list(dict.fromkeys(lines))
         encoder = self.encoder(device)
         assert encoder is not None, "whoever asks has looked at the name"

@@ -29,6 +29,6 @@ def beside(recommended: Any, said: Mapping[str, Any], *dropped: str) -> Any:
     if recommended is None:
         return None
     own = {each.name for each in fields(recommended)}  # of others nothing is recommended, and `updated` refuses them
-    other = {name for name, value in said.items() if name in own and plain(value) != getattr(recommended, name)}
+    other = {name for name, value in said.items() if name in own and plain(value, name) != getattr(recommended, name)}
     gone = [each for each in fields(recommended) if each.name in dropped or each.metadata.get("of") in other]
     return replace(recommended, **{each.name: each.default for each in gone})

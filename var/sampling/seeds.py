@@ -7,6 +7,7 @@ from typing import Any
 
 from var.errors import UserError
 from var.sampling.numbers import listed_values, whole
+from var.typed import length
 
 LIMIT = 2**63
 
@@ -22,9 +23,15 @@ def _check_range(largest: int, written: object) -> None:
         raise UserError(f"seeds must lie in [0, 2^63), got {written}; choose others")
 
 
-def passed_seeds(seeds: Any) -> list[int]:
-    """The seeds of a call: a list, a tuple, a range, an array or a tensor; raises `UserError` for anything else."""
-    numbers = [whole(seed, "each of seeds") for seed in listed_values(seeds, "seeds")]
+def passed_seeds(seeds: Any, count: int | None = None) -> list[int]:
+    """The seeds of a call: a list, a tuple, a range, an array or a tensor; raises `UserError` for anything else.
+
+    So it does for another number of them than `count` (None: any).
+    """
+    listed = listed_values(seeds, "seeds")
+    if count is not None and (found := length(listed)) != count:
+        raise UserError(f"expected a seed for each of {count} images, got {found}; pass as many")
+    numbers = [whole(seed, "each of seeds") for seed in listed]
     for number in numbers:
         _check_range(number, number)
     return numbers

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.sampling.seeds import is_seed, passed_seeds
+from var.typed import length
 
 GivenSeeds = Sequence[int | np.integer] | np.ndarray | Tensor | None
 """Seeds of a call: whole numbers in [0, 2^63), in a list, a tuple, a range, an array of numpy's or a tensor."""
@@ -44,19 +45,17 @@ def random_streams(
             source.seed()
         seeds = torch.randint(2**62, (count,), generator=source, device=source.device).tolist()
     device = generator.device if isinstance(generator, torch.Generator) else torch.device(device)
-    seeds = passed_seeds(seeds)
+    seeds = passed_seeds(seeds, count)
     return [torch.Generator(device).manual_seed(seed) for seed in seeds], seeds
 
 
 def _checked(generators: Sequence[Any], count: int) -> list[torch.Generator]:
     """One generator for each of `count` images, no two of which would give the same numbers."""
+    if (found := length(generators)) != count:
+        raise UserError(f"expected one generator or one for each of {count} images, got {found}; pass as many")
     odd = [each for each in generators if not isinstance(each, torch.Generator)]
     if odd:
         raise UserError(f"generator must be a torch.Generator or a list of them, got {odd[0]!r} in it; pass one each")
-    if len(generators) != count:
-        raise UserError(
-            f"expected one generator or one for each of {count} images, got {len(generators)}; pass as many"
-        )
     first: dict[tuple[torch.device, bytes], int] = {}
     for index, each in enumerate(generators):
         earlier = first.setdefault((each.device, each.get_state().numpy().tobytes()), index)

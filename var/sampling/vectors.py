@@ -1,7 +1,7 @@
 """The vectors that users ask a pipeline to show, with one meaning in both paradigms."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -11,9 +11,14 @@ from torch import Tensor
 from var.errors import UserError, first_line
 from var.sampling.finite import check_finite
 from var.text.encoders import TextFeatures
+from var.typed import length
 
 Vectors = np.ndarray | Tensor | Sequence[Any] | TextFeatures | None
 """A vector for each image, (n, width), or one for all of them, (width,), or those of texts; None for no vectors."""
+
+
+MOST_AXES = 8
+"""That are told of nested lists, which may hold themselves."""
 
 
 def count_vectors(vectors: Vectors) -> int | None:
@@ -28,15 +33,20 @@ def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "
     Raises `UserError` for vectors of another `width` or number, and for what is not finite or no numbers at all.
     """
     vectors = _numbers(vectors)
+    if _is_list(vectors) and not (_has_shape(vectors, (width,)) or _has_shape(vectors, (count, width))):
+        first = shape_of(vectors)  # told before numpy writes out what may be endless
+        fits = first in ((width,), (count, width))
+        found = "list (of different lengths)" if fits else f"shape {first or (length(vectors),)}"
+        raise _wrong_shape(width, count, found)
+    if isinstance(vectors, Tensor) and (vectors.is_meta or vectors.is_nested):
+        raise _wrong_shape(width, count, "a tensor without values" if vectors.is_meta else "a nested tensor")
     try:
         given = vectors.detach().to_dense() if isinstance(vectors, Tensor) else _from_numpy(np.array(vectors))
-    except (TypeError, ValueError) as error:  # lists of different lengths, texts, objects
+    except (TypeError, ValueError, RuntimeError) as error:  # texts, objects, odd kinds of tensors
         raise _wrong_shape(width, count, f"{type(vectors).__name__} ({first_line(error)})") from error
-    if given.is_complex() or given.dtype == torch.bool:
-        raise UserError(f"vectors must be real numbers, got {given.dtype}; convert them")
     if given.shape not in ((width,), (count, width)):
         raise _wrong_shape(width, count, f"shape {tuple(given.shape)}")
-    given = given.to(torch.float32)
+    given = _real(given)
     check_finite(given, "vectors must be finite numbers in float32", "correct them")
     return given.expand(count, width).clone()
 
@@ -68,12 +78,33 @@ def shape_of(vectors: Vectors) -> tuple[int, ...]:
     """The shape of an array, or that which the first of nested lists have."""
     vectors = _numbers(vectors)
     if isinstance(vectors, np.ndarray | Tensor):
-        return tuple(vectors.shape)
+        return () if isinstance(vectors, Tensor) and vectors.is_nested else tuple(vectors.shape)
     shape = []
-    while isinstance(vectors, Sequence) and not isinstance(vectors, str | bytes):
-        shape.append(len(vectors))
-        vectors = vectors[0] if len(vectors) else None
+    while _is_list(vectors) and len(shape) < MOST_AXES:
+        shape.append(length(vectors))
+        vectors = vectors[0] if shape[-1] else None
     return tuple(shape) if vectors is not None else ()
+
+
+def _real(vectors: Tensor) -> Tensor:
+    rule = f"vectors must be real numbers, got {vectors.dtype}; convert them"
+    if vectors.is_complex() or vectors.dtype == torch.bool:
+        raise UserError(rule)
+    try:
+        return vectors.to(torch.float32)
+    except RuntimeError as error:  # quantized, and other types of few uses
+        raise UserError(rule) from error
+
+
+def _is_list(values: Any) -> TypeGuard[Sequence[Any]]:
+    return isinstance(values, Sequence) and not isinstance(values, str | bytes)
+
+
+def _has_shape(values: Any, shape: tuple[int, ...]) -> bool:
+    """Whether nested lists, with numbers or arrays in them, have just this shape."""
+    if not _is_list(values):
+        return tuple(getattr(values, "shape", ())) == shape
+    return bool(shape) and length(values) == shape[0] and all(_has_shape(each, shape[1:]) for each in values)
 
 
 def _numbers(vectors: Vectors) -> np.ndarray | Tensor | Sequence[Any] | None:
