@@ -17,6 +17,7 @@ from diffusion_baseline.super_resolution import Enlarging
 from var.errors import UserError
 from var.hub import PretrainedPipeline
 from var.images import check_images, format_images
+from var.names import received
 from var.randomness import keyed_generator, keyed_seed
 from var.sampling.guidance import Guidance
 from var.sampling.labels import ClassLabels, Count, count_images
@@ -172,7 +173,7 @@ def _share(augmentation: float | None, pipeline: DiffusionPipeline) -> float:
     share = most / 2 if augmentation is None else augmentation
     if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= most:
         raise UserError(
-            f"augmentation must lie between 0 and the {most:g} of the training (unet.small_noise), got {share!r:.100}; "
-            "change it"
+            f"augmentation must lie between 0 and the {most:g} of the training (unet.small_noise), got "
+            f"{received(share)}; change it"
         )
     return share

@@ -17,6 +17,7 @@ from var import checks
 from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.images import Signed
+from var.names import received
 from var.sampling import labels
 from var.sampling.editing import GivenImages, given_images
 from var.sampling.finite import Finite, check_finite
@@ -29,11 +30,16 @@ from var.sampling.vectors import Vectors
 MOST_USUAL = 50
 """Steps of the ODE that are taken where no number is asked for."""
 
+MOST_LEVELS = 2**16
+"""Of 16-bit images; float32 tells no more of them apart from what lies between."""
+
 
 def check_levels(images: Images, levels: int) -> None:
     """Raise `UserError` unless `images` hold nothing but `levels` evenly spaced values from -1 to 1."""
-    if checks.argument("levels", levels, int) < 2:
-        raise UserError(f"a likelihood needs 2 levels or more, got {levels}; 8-bit images have 256")
+    if not 2 <= checks.argument("levels", levels, int) <= MOST_LEVELS:
+        raise UserError(
+            f"a likelihood needs 2 levels or more, at most {MOST_LEVELS}, got {levels}; 8-bit images have 256"
+        )
     steps = (images.double() + 1) / 2 * (levels - 1)
     if len(images) and ((steps - steps.round()).abs().max() > 1e-2 or steps.min() < -0.5 or steps.max() > levels - 0.5):
         raise UserError(
@@ -134,7 +140,9 @@ class Likelihoods(Denoising):
         if self.codec is not None:
             raise UserError("bits per dimension are those of pixels, got a model of latents; use one without a codec")
         if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+            raise UserError(
+                f"a likelihood is that of given labels, got class_labels={received(class_labels)}; pass numbers"
+            )
         config = self._network().config
         images = _read(images, config.image_channels, config.size)
         check_levels(images, levels)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Float64, Int
 from torch import Tensor
 
 from var.errors import UserError, chosen
+from var.names import received
 
 MOST_TIMESTEPS = 10**6
 
@@ -180,7 +181,7 @@ def named_schedule(name: str, num_timesteps: int, *, zero_terminal: bool = False
 
 def _check_num_timesteps(num_timesteps: int) -> None:
     if not isinstance(num_timesteps, Integral) or isinstance(num_timesteps, bool):
-        raise UserError(f"num_timesteps must be a whole number, got {num_timesteps!r:.100}; correct it")
+        raise UserError(f"num_timesteps must be a whole number, got {received(num_timesteps)}; correct it")
     if num_timesteps < 1:
         raise UserError(f"a schedule needs at least 1 timestep, got {num_timesteps}; give a positive num_timesteps")
     if num_timesteps > MOST_TIMESTEPS:

@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from diffusion_baseline.schedules import Denoiser, Images, NoiseLevels
 from diffusion_baseline.spacings import SPACINGS
 from var.errors import UserError, chosen
+from var.names import received
 from var.sampling.finite import check_finite
 
 logger = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ def timestep_pairs(steps: int, num_timesteps: int, spacing: str = "trailing") ->
     timesteps_of = chosen(spacing, SPACINGS, "spacing")
     if isinstance(steps, bool) or not isinstance(steps, Integral) or not 1 <= steps <= num_timesteps:
         raise UserError(
-            f"sampling takes 1 to {num_timesteps} steps with this schedule, got {steps!r}; change the steps"
+            f"sampling takes 1 to {num_timesteps} steps with this schedule, got {received(steps)}; change the steps"
         )
     timesteps = timesteps_of(int(steps), num_timesteps)
     if num_timesteps - timesteps[0] > 2 * (num_timesteps // steps):

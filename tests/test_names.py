@@ -5,7 +5,7 @@ import html
 import matplotlib
 import pytest
 
-from var.names import escaped, in_markdown, in_plot, shown
+from var.names import escaped, in_markdown, in_plot, received, shown
 
 
 @pytest.mark.parametrize(
@@ -56,3 +56,15 @@ def test_plots_show_the_name_and_no_mathematics(name):
     figure = Figure()
     figure.text(0, 0, in_plot(name))
     figure.canvas.draw()  # raised ParseSyntaxException
+
+
+def test_whatever_was_received_can_be_told():
+    class Mute:
+        def __repr__(self):
+            raise OSError
+
+    assert received([1, "a"]) == "[1, 'a']"
+    assert received("a" * 200) == "'" + "a" * 99
+    assert received(10**5000) == "a number of 16610 bits"
+    assert received([10**5000]) == "a list"
+    assert received(Mute()) == "a Mute"

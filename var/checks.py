@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any, get_type_hints
 
 from var.errors import UserError
+from var.names import received
 from var.typed import described, fit
 
 
@@ -74,4 +75,4 @@ def _check(config: Any, names: tuple[str, ...], fine: Callable[[Any], bool], rul
     for name in names:
         value = getattr(config, name)
         if not all(map(fine, value if isinstance(value, tuple) else (value,))):
-            raise UserError(f"{name} {rule}, got {value}; {remedy}")
+            raise UserError(f"{name} {rule}, got {received(value)}; {remedy}")

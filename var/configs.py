@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from var.errors import UserError, suggestion
+from var.names import received
 from var.typed import described, fit
 
 Config = TypeVar("Config")
@@ -63,7 +64,9 @@ def config_from_dict(
     fields = {field.name: field for field in dataclasses.fields(config_class) if field.init}  # pyright: ignore[reportArgumentType]
     for name in values:
         if name not in fields:
-            raise UserError(f"{source}: {config_class.__name__} has no field {name!r}; {suggestion(name, fields)}")
+            raise UserError(
+                f"{source}: {config_class.__name__} has no field {received(name)}; {suggestion(name, fields)}"
+            )
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:

@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
-from var.names import shown
+from var.names import received, shown
 
 MOST = 3000
 """Characters of a message; what is cut out of the middle is said."""
@@ -42,9 +42,9 @@ def listed(words: Sequence[str], most: int) -> str:
     return ", ".join(words[:most]) + (f" and {len(words) - most} more" if len(words) > most else "")
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: object, known: Iterable[str]) -> str:
     """A remedy for an unknown `name`: the nearest known names, else all of them, if they are not too many."""
-    known = sorted(known)
+    known, name = sorted(known), name if isinstance(name, str) else received(name)
     plain = {word.casefold(): word for word in reversed(known)}
     near = difflib.get_close_matches(name.casefold(), plain, n=3, cutoff=0.5)
     if near:
@@ -58,5 +58,5 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 def chosen(name: str, table: Mapping[str, Row], kind: str) -> Row:
     """The row `name` of a `table` of things of a `kind`; raises `UserError` with suggestions for an unknown one."""
     if not isinstance(name, str) or name not in table:
-        raise UserError(f"unknown {kind} {name!r:.100}; {suggestion(str(name), table)}")
+        raise UserError(f"unknown {kind} {received(name)}; {suggestion(name, table)}")
     return table[name]

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from var.errors import UserError, suggestion
 from var.files import atomic_file
+from var.names import received
 
 RANGE_TOLERANCE = 1e-4
 """How far float images may lie outside [-1, 1]: rounding in resizing and in half precision is not a mistake."""
@@ -52,7 +53,7 @@ def to_uint8(images: Float[Tensor, "*any"], rounding: str = "nearest") -> UInt8[
     Raises `UserError` for NaN, which has no colour, and for an unknown rounding.
     """
     if rounding not in ROUNDINGS:
-        raise UserError(f"unknown rounding {rounding!r}; {suggestion(rounding, ROUNDINGS)}")
+        raise UserError(f"unknown rounding {received(rounding)}; {suggestion(rounding, ROUNDINGS)}")
     if torch.isnan(images).any():
         raise UserError("images must be numbers to become uint8, got NaN; look for a diverged model or a broken file")
     values = images.float().clamp(-1, 1)
@@ -168,4 +169,4 @@ def format_images(images: Float[Tensor, "batch c h w"], output_type: str) -> Any
         return unit
     if output_type == "np":
         return unit.permute(0, 2, 3, 1).cpu().numpy()
-    raise UserError(f"unknown output_type {output_type!r}; {suggestion(str(output_type), ('pil', 'pt', 'np'))}")
+    raise UserError(f"unknown output_type {received(output_type)}; {suggestion(output_type, ('pil', 'pt', 'np'))}")

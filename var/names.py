@@ -9,6 +9,9 @@ import unicodedata
 MOST_SHOWN = 500
 """Characters of a name that are shown; what is cut out of the middle is said."""
 
+MOST_RECEIVED = 100
+"""Characters of a value that a user gave, where an error tells of it."""
+
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode's classes of what is not seen as itself: controls, directions, halves of pairs, what has no meaning."""
 
@@ -26,6 +29,14 @@ def shown(name: object, most: int = MOST_SHOWN) -> str:
     if len(text) > most:
         text = f"{text[: most // 2]}[... {len(text) - most} more ...]{text[-(most // 2) :]}"
     return text
+
+
+def received(value: object, most: int = MOST_RECEIVED) -> str:
+    """The beginning of what Python writes for `value`, as an error tells what it got, whatever that is."""
+    try:
+        return repr(value)[:most]
+    except Exception:  # of numbers of more digits than Python writes, alone or in a list; and by what others wrote
+        return f"a number of {value.bit_length()} bits" if isinstance(value, int) else f"a {type(value).__name__}"
 
 
 def in_markdown(name: object) -> str:

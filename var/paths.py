@@ -5,6 +5,7 @@ import stat
 from pathlib import Path
 
 from var.errors import UserError
+from var.names import received
 
 REGULAR = "a regular file"
 
@@ -25,7 +26,7 @@ def expanded(path: Path | str) -> Path:
             raise ValueError
         return Path(text).expanduser()
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"a path must be a text such as 'runs/one', got {path!r:.100}; correct it") from error
+        raise UserError(f"a path must be a text such as 'runs/one', got {received(path)}; correct it") from error
 
 
 def kind_of_file(path: Path) -> str | None:

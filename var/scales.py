@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int64
 from torch import Tensor
 
 from var.errors import UserError
+from var.names import received
 from var.typed import fit
 
 MOST_SIDE, MOST_TOKENS, MOST_MAPS = 2**13, 2**24, 2**10
@@ -37,7 +38,9 @@ class ScaleSchedule:
 
     def __post_init__(self) -> None:
         if not isinstance(self.sides, Iterable):
-            raise UserError(f"sides must be a list, one for each scale, got {self.sides!r}; pass for example (1, 2, 4)")
+            raise UserError(
+                f"sides must be a list, one for each scale, got {received(self.sides)}; pass for example (1, 2, 4)"
+            )
         object.__setattr__(self, "sides", tuple(_checked_side(side) for side in self.sides))
         if not self.sides:
             raise UserError("a scale schedule needs at least one side, got none; pass for example (1, 2, 4)")
@@ -146,7 +149,7 @@ def _checked_side(side: Any) -> Side:
             raise TypeError
     except TypeError as error:
         raise UserError(
-            f"a side must be a positive whole number or a (height, width) pair of them, got {side!r}"
+            f"a side must be a positive whole number or a (height, width) pair of them, got {received(side)}"
         ) from error
     return height if height == width else (height, width)
 

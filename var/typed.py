@@ -10,8 +10,11 @@ from dataclasses import is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin
 
 from var.errors import suggestion
+from var.names import received
 
 _WORDS = {"true": True, "false": False, "none": None, "null": None}
+MOST_BITS = 14_000
+"""Of a whole number: of more digits than 4,300 Python writes none in a message, nor in a record."""
 MOST_LISTED = 2**20
 """Of a list that a call or a config is given: more is a slip that would take all memory."""
 _SCALARS = {
@@ -62,13 +65,15 @@ def described(value: Any, hint: Any) -> str:
         hint = Union[tuple(kind for kind in kinds if get_args(kind)[:1] not in [(each,) for each in kinds])]  # noqa: UP007
     lists = any(get_args(each)[-1:] == (Ellipsis,) for each in (hint, *get_args(hint)))
     if lists and (found := _count(value)) > MOST_LISTED:
-        return f"must be a list of at most {MOST_LISTED}, got one of {found}; shorten it"
+        return f"must be a list of at most {MOST_LISTED}, got one of {received(found)}; shorten it"
+    if type(value) is int and value.bit_length() > MOST_BITS:
+        return f"must be a number of at most {MOST_BITS} bits, got {received(value)}; correct it"
     options = list(_words(hint))
     remedy = "correct it"
     if isinstance(value, str) and options:
         near = suggestion(value, options)
         remedy = near if near.startswith("did you mean") else remedy
-    return f"must be {_wanted(hint)}, got {value!r:.100}; {remedy}"
+    return f"must be {_wanted(hint)}, got {received(value)}; {remedy}"
 
 
 def length(values: Any) -> int:
@@ -84,6 +89,7 @@ def _fit_scalar(value: Any, hint: Any) -> Any:
             value = float(value)
     if hint in _SCALARS:
         fits = type(value) is hint and not (hint is float and not math.isfinite(value))
+        fits = fits and not (hint is int and value.bit_length() > MOST_BITS)
     else:
         fits = not (isinstance(hint, type) and is_dataclass(hint)) or isinstance(value, hint)
     if not fits:

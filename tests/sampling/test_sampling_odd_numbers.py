@@ -1,11 +1,16 @@
 """What is too long, endless, or without plain values is refused at once, in a line, at every door of numbers."""
 
+from dataclasses import fields
+from inspect import signature
+
 import numpy as np
 import pytest
 import torch
 from tiny import tiny_diffusion_pipeline, tiny_pipeline
 from tiny_models import one_line
 
+from diffusion_baseline.sampling_settings import SamplingSettings as DiffusionSettings
+from var.generation.sampling_settings import SamplingSettings
 from var.generation.verifiers import checked_scores
 from var.sampling.conditions import resolve_condition
 from var.sampling.guidance import Guidance
@@ -113,3 +118,35 @@ def test_tensors_without_plain_values(pipe):
 def test_plain_values_stay_what_they_are():
     assert plain(torch.arange(3)) == plain(np.arange(3)) == [0, 1, 2]
     assert plain("text") == "text"
+
+
+MANY_DIGITS = [10**5000, [10**5000], range(10**5000), {10**5000: 1}]
+
+
+@pytest.mark.parametrize("value", MANY_DIGITS, ids=["int", "list", "range", "dict"])
+def test_numbers_of_more_digits_than_python_writes(pipe, noise, value):
+    """A message with such a number in it was Python's own ValueError."""
+    for each, settings in ((pipe, SamplingSettings), (noise, DiffusionSettings)):
+        arguments = {*signature(type(each).__call__).parameters} - {"self", "keywords", "edit", "class_labels"}
+        for name in (*arguments, *(field.name for field in fields(settings))):
+            with one_line(""):
+                each(3, **{**QUIET, name: value})
+        for labels in (value, [value]):
+            with one_line(""):
+                each(labels, **QUIET)
+        for sampling in (value, {"guidance_scale": value}):
+            with one_line(""):
+                each.sampling = sampling
+    for name in ("scale", "schedule", "start", "stop", "classifier_scale"):
+        with one_line(""):
+            Guidance(**{name: value})
+    images = torch.ones(1, *noise.image_shape)
+    for name in ("levels", "steps", "method", "seeds", "generator"):
+        with one_line(""):
+            noise.bits_per_dimension(images, 3, **{"method": "ode", name: value})
+
+
+@pytest.mark.parametrize("levels", [2**16 + 1, 10**19, 10**400])
+def test_a_likelihood_has_no_more_levels_than_images(noise, levels):
+    with one_line("a likelihood needs 2 levels or more, at most 65536, got "):
+        noise.bits_per_dimension(torch.ones(1, *noise.image_shape), 3, levels=levels)

@@ -12,6 +12,7 @@ from torch import Tensor
 from var.data.class_names import checked_names, numbered_names
 from var.errors import UserError, suggestion
 from var.images import check_images, from_uint8
+from var.names import received
 
 LAYOUTS = ("channels_last", "channels_first")
 
@@ -44,7 +45,7 @@ class ArrayData:
         attribution: str | None = None,
     ):
         if layout is not None and layout not in LAYOUTS:
-            raise UserError(f"unknown layout {layout!r}; {suggestion(str(layout), LAYOUTS)}")
+            raise UserError(f"unknown layout {received(layout)}; {suggestion(layout, LAYOUTS)}")
         self.name, self.licence, self.attribution = name, licence, attribution
         self.images: Float[Tensor, "n c h w"] = _float_images(images, layout)
         self.labels: Int64[Tensor, " n"] = _integer_labels(labels, len(self.images))

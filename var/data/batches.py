@@ -21,6 +21,7 @@ from var.data.loading import load_images
 from var.data.whole_numbers import as_whole
 from var.data.workers import check_workers, held_signals, live_with_parent, process_context
 from var.errors import UserError
+from var.names import received
 from var.randomness import keyed_generator
 
 Key = tuple[int, list[int]]
@@ -120,7 +121,7 @@ def _whole_numbers(given: dict[str, Any]) -> Iterator[int]:
         whole, least = as_whole(value), {"batch_size": 1, "world_size": 1, "seed": -math.inf}.get(name, 0)
         if whole is None or whole < least:
             rule = "a whole number" if name == "seed" else f"{least} or more"
-            raise UserError(f"{name} must be {rule}, got {value!r}; give a whole number")
+            raise UserError(f"{name} must be {rule}, got {received(value)}; give a whole number")
         if name == "world_size" and given["rank"] >= whole:
             raise UserError(f"rank must lie in [0, {whole}), got {given['rank']}; it counts the processes from 0")
         yield whole
@@ -131,8 +132,8 @@ def _check_picklable(augment: Augmentation | None) -> None:
         pickle.dumps(augment)
     except Exception as error:  # pickling runs the code of others
         raise UserError(
-            f"augment must be picklable to go to worker processes, got {augment!r}; define it at the top level of a "
-            "module, or use workers=0"
+            f"augment must be picklable to go to worker processes, got {received(augment)}; define it at the top level "
+            "of a module, or use workers=0"
         ) from error
 
 

@@ -14,6 +14,7 @@ from var.data.splits import COMPRESSED, SPLITS, MissingSplitError, Part, locate_
 from var.data.tar import TarData
 from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
+from var.names import received
 from var.paths import REGULAR, expanded, kind_of_file
 
 ON_BAD_IMAGE = ("error", "skip")
@@ -61,11 +62,11 @@ def open_data(
     """
     for name, value, known in (("split", split, SPLITS), ("on_bad_image", on_bad_image, ON_BAD_IMAGE)):
         if value not in known:
-            raise UserError(f"unknown {name} {value!r}; {suggestion(str(value), known)}")
+            raise UserError(f"unknown {name} {received(value)}; {suggestion(value, known)}")
     name = _as_text(spec)
     sides = None if size is None else image_size(size)
     if channels is not None and (channels := as_whole(given := channels)) is None:
-        raise UserError(f"channels must be a whole number, got {given!r}; 1 is grey, 3 is colour")
+        raise UserError(f"channels must be a whole number, got {received(given)}; 1 is grey, 3 is colour")
     if is_named(name):
         return open_named(name, split, sides, channels, options)
     if options:
@@ -108,7 +109,7 @@ def _as_text(spec: Any) -> str:
         return f"./{spec}" if str(spec) in NAMED else str(spec)
     if not isinstance(spec, str) or not spec.strip() or "\0" in spec:
         raise UserError(
-            f"data must be named by a text or a path, got {spec!r:.100}; {suggestion('', NAMED)} or a folder"
+            f"data must be named by a text or a path, got {received(spec)}; {suggestion('', NAMED)} or a folder"
         )
     return spec
 

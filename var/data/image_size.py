@@ -8,6 +8,7 @@ import numpy as np
 from var.data.whole_numbers import as_whole
 from var.errors import UserError
 from var.foreign.pictures import MOST_PIXELS
+from var.names import received
 
 Size = SupportsIndex | Sequence[SupportsIndex] | np.ndarray
 """A side length, or (height, width); whole numbers of any library."""
@@ -24,7 +25,8 @@ def image_size(size: Size) -> tuple[int, int]:
     sides = [as_whole(side) for side in pair]
     if len(sides) != 2 or None in sides:
         raise UserError(
-            f"the size of images must be a whole number of pixels, or two (height, width), got {size!r}; correct it"
+            f"the size of images must be a whole number of pixels, or two (height, width), got "
+            f"{received(size)}; correct it"
         )
     height, width = (side for side in sides if side is not None)
     if height < 1 or width < 1:

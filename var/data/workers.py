@@ -11,6 +11,7 @@ from typing import Any
 
 from var.data.whole_numbers import as_whole
 from var.errors import UserError
+from var.names import received
 
 STOPPING = frozenset(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name))
 """Signals that schedulers and terminals send to a whole group of processes, to end it."""
@@ -25,7 +26,9 @@ def check_workers(count: object) -> int:
     """`count` as a number of worker processes; raises `UserError` for more than `most_workers`, and for no number."""
     whole = as_whole(count)
     if whole is None or not 0 <= whole <= most_workers():
-        raise UserError(f"workers must be 0 or more, at most {most_workers()} here, got {count!r}; 4 per GPU are usual")
+        raise UserError(
+            f"workers must be 0 or more, at most {most_workers()} here, got {received(count)}; 4 per GPU are usual"
+        )
     return whole
 
 

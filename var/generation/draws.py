@@ -9,6 +9,7 @@ from torch import Tensor
 
 from var.errors import UserError
 from var.generation.logits import Candidates
+from var.names import received
 from var.sampling.choosing import chosen_by
 from var.sampling.streams import Generators, GivenSeeds, random_streams
 
@@ -120,7 +121,8 @@ def draws_of(
     if not isinstance(generator, torch.Generator) or generator.device.type != device.type or seeds is not None:
         raise UserError(
             f"official_stream needs one generator for all images, on the device of the models, and no seeds, got "
-            f"generator={generator!r} and seeds={seeds!r}; pass torch.Generator({device.type!r}).manual_seed(g_seed)"
+            f"generator={received(generator)} and seeds={received(seeds)}; pass "
+            f"torch.Generator({device.type!r}).manual_seed(g_seed)"
         )
     if random_classes:
         raise UserError(

@@ -15,6 +15,7 @@ from var.errors import UserError, chosen
 from var.eval_mode import eval_mode
 from var.generation.encoding import encoded
 from var.generation.stages import StagedPipeline
+from var.names import received
 from var.sampling import labels
 from var.sampling.editing import GivenImages, given_images
 from var.sampling.finite import check_finite
@@ -57,7 +58,9 @@ class Likelihoods(StagedPipeline):
         but them: the tokenizer's loss is not in it. Raises `UserError` for what makes no sense.
         """
         if labels.asks_for_random(class_labels, self.class_names):
-            raise UserError(f"a likelihood is that of given labels, got class_labels={class_labels!r}; pass numbers")
+            raise UserError(
+                f"a likelihood is that of given labels, got class_labels={received(class_labels)}; pass numbers"
+            )
         nats = chosen(unit, UNITS, "unit")
         vqvae, transformer = _alone(self)
         checks.argument("per_scale", per_scale, bool)

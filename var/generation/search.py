@@ -17,6 +17,7 @@ from var.errors import UserError
 from var.generation.decoding import ImageDecoder
 from var.generation.draws import Draws, PerImageDraws
 from var.generation.verifiers import Compared, Verifier, checked_scores, verifier_of
+from var.names import received
 from var.randomness import keyed_generator
 from var.sampling.numbers import plain, whole
 from var.sampling.prompts import Prompt
@@ -65,8 +66,8 @@ class Search:
         scales = len(model.schedule)
         if candidates is None and keep_scale is not None:
             raise UserError(
-                f"keep_scale is of a search among candidates, got {keep_scale!r:.50} without candidates; pass these, "
-                "or keep scales of an image by keep_scales"
+                f"keep_scale is of a search among candidates, got {received(keep_scale, 50)} without candidates; pass "
+                "these, or keep scales of an image by keep_scales"
             )
         count = 1 if candidates is None else whole(candidates, "candidates")
         if not 1 <= count <= MOST:

@@ -11,6 +11,7 @@ from torch import Tensor
 from var.conditions import Condition
 from var.errors import UserError, chosen
 from var.images import to_uint8
+from var.names import received
 
 LIKELIHOOD = "likelihood"
 """The word for the model's own log-probability of the tokens."""
@@ -53,7 +54,7 @@ def verifier_of(given: Any, classes: int) -> Verifier:
     if not callable(given):
         raise UserError(
             f"verifier must be {LIKELIHOOD!r}, a classifier, a judge of texts or a function of images and what they "
-            f"show, got {given!r:.100}; pass one"
+            f"show, got {received(given)}; pass one"
         )
     return lambda found: given(found.images, _shown(found))
 
@@ -90,7 +91,7 @@ def checked_scores(scores: Any, rows: int) -> Float[Tensor, " rows"]:
         values = scores.double() if fits else torch.zeros(0)  # which not every type and memory has
         fits = fits and bool(values.isfinite().all())
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(f"a verifier must give {rows} numbers, got {scores!r:.100}; mend it") from error
+        raise UserError(f"a verifier must give {rows} numbers, got {received(scores)}; mend it") from error
     if not fits:
         raise UserError(
             f"a verifier must give a finite score for each of {rows} candidates, got {shape} of them, "

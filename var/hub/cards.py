@@ -9,7 +9,7 @@ from importlib import import_module
 
 from var import checks
 from var.errors import UserError
-from var.names import in_markdown, shown
+from var.names import in_markdown, received, shown
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,15 +29,17 @@ class ModelCard:
     def __post_init__(self) -> None:
         checks.fields(self)
         if not isinstance(self.metrics, Mapping):
-            raise UserError(f"metrics must be numbers by name, got {self.metrics!r:.100}; give a dict")
+            raise UserError(f"metrics must be numbers by name, got {received(self.metrics)}; give a dict")
         for name, value in (("license", self.license), ("task", self.task or None)):
             if value is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", value):
-                raise UserError(f"{name} must be a name that the Hub knows, such as 'mit', got {value!r}; correct it")
+                raise UserError(
+                    f"{name} must be a name that the Hub knows, such as 'mit', got {received(value)}; correct it"
+                )
         if not all(tag.strip() for tag in self.tags):
-            raise UserError(f"tags must be a tuple of texts, got {self.tags!r}; correct them")
+            raise UserError(f"tags must be a tuple of texts, got {received(self.tags)}; correct them")
         for name, value in self.metrics.items():
             if not isinstance(name, str) or type(value) not in (float, int) or not math.isfinite(value):
-                raise UserError(f"metrics must be finite numbers, got {name} = {value!r:.100}; leave it out")
+                raise UserError(f"metrics must be finite numbers, got {name} = {received(value)}; leave it out")
         if self.metrics and not self.dataset:
             raise UserError("metrics need the dataset on which they were measured, got none; pass dataset as well")
 

@@ -6,6 +6,7 @@ import torch
 
 from var.devices import check_device, chosen_device
 from var.errors import UserError, chosen, suggestion
+from var.names import received
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 """In which models compute."""
@@ -55,7 +56,9 @@ def chosen_place(device: torch.device | str | None, device_map: str | None = Non
     check_placement(device)
     one, other = torch.device(device), torch.device(place)
     if one.type != other.type or (one.index or 0) != (other.index or 0):
-        raise UserError(f"device_map={device_map!r} is another way to say device={place!r}, got {device}; pass one")
+        raise UserError(
+            f"device_map={received(device_map)} is another way to say device={received(place)}, got {device}; pass one"
+        )
     return device
 
 
@@ -64,7 +67,7 @@ def check_placement(device: torch.device | str | None) -> None:
     if device is None:
         return
     if not isinstance(device, torch.device | str | int) or isinstance(device, bool):
-        raise UserError(f"device must be a torch.device or a text like 'cuda:0', got {device!r}; correct it")
+        raise UserError(f"device must be a torch.device or a text like 'cuda:0', got {received(device)}; correct it")
     if str(device) != "meta":
         check_device(device)  # pyright: ignore[reportArgumentType]
 
@@ -76,5 +79,5 @@ def _read(dtype: Any) -> torch.dtype | None:
         name = dtype.strip().casefold().removeprefix("torch.")
         if name in _NAMES:
             return _NAMES[name]
-        raise UserError(f"dtype must be a float type, got {dtype!r}; {suggestion(name, _NAMES)}")
-    raise UserError(f"dtype must be a float type, got {dtype!r}; use torch.float32 or torch.bfloat16")
+        raise UserError(f"dtype must be a float type, got {received(dtype)}; {suggestion(name, _NAMES)}")
+    raise UserError(f"dtype must be a float type, got {received(dtype)}; use torch.float32 or torch.bfloat16")

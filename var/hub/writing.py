@@ -12,6 +12,7 @@ from var.errors import UserError
 from var.files import atomic_file, atomic_text, make_folder, sweep
 from var.foreign.weights import save_tensors
 from var.hub.layout import CONFIG, WEIGHTS, WEIGHTS_INDEX, is_weights_file, shard_name
+from var.names import received
 
 UNITS = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9}
 
@@ -21,7 +22,9 @@ def parse_size(size: int | str) -> int:
     match = re.fullmatch(r"([0-9]{1,18})\s*([KMG]B|)", str(size).strip().upper())
     number = int(match[1]) * UNITS[match[2]] if match else 0
     if number < 1 or isinstance(size, bool):
-        raise UserError(f"max_shard_size must be a number of bytes or a text like '5GB', got {size!r}; correct it")
+        raise UserError(
+            f"max_shard_size must be a number of bytes or a text like '5GB', got {received(size)}; correct it"
+        )
     return number
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from var import checks
 from var.errors import UserError, chosen
+from var.names import received
 from var.sampling.numbers import check_guidance, plain
 
 SCHEDULES = ("linear", "constant")
@@ -73,7 +74,9 @@ class Guidance:
         for name in said.keys() & keywords.keys():
             given = plain(keywords[name], name)
             if (tuple(given) if isinstance(given, list) else given) != said[name]:
-                raise UserError(f"guidance says {name} = {said[name]!r}, got {given!r:.100} beside it; leave one out")
+                raise UserError(
+                    f"guidance says {name} = {received(said[name])}, got {received(given)} beside it; leave one out"
+                )
         return {**keywords, **said}
 
 
@@ -88,5 +91,5 @@ def check_same(name: str, has: Mapping[str, Any], beside: Mapping[str, Any], oth
         found = has.get(fact)
         if found != wanted and None not in (found, wanted):
             raise UserError(
-                f"{name} must have the same {fact} as {other}, {wanted!r:.100}, got {found!r:.100}; take another"
+                f"{name} must have the same {fact} as {other}, {received(wanted)}, got {received(found)}; take another"
             )

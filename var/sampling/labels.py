@@ -15,6 +15,7 @@ from torch import Tensor
 from var import quantities
 from var.conditions import Condition
 from var.errors import UserError, suggestion
+from var.names import received
 from var.randomness import keyed_seed
 from var.sampling.numbers import listed_values, plain, whole
 from var.sampling.prompts import Prompt, count_prompts
@@ -59,7 +60,7 @@ def count_images(
     if not given:
         return 1
     if len(set(given.values())) > 1:
-        listed = ", ".join(f"{name} for {count}" for name, count in given.items())
+        listed = ", ".join(f"{name} for {received(count)}" for name, count in given.items())
         beside = {count for name, count in given.items() if name != "seeds"}
         asked = beside.pop() if len(beside) == 1 else 0
         remedy = f"give {quantities.count(asked, 'seed')}, or none" if asked else "drop one of them"
@@ -69,7 +70,8 @@ def count_images(
         raise UserError(f"a call makes at least one image, got {next(iter(given))} for {count}; raise it")
     if count > MOST_IMAGES:
         raise UserError(
-            f"a call makes at most {MOST_IMAGES} images, got {next(iter(given))} for {count}; make several calls"
+            f"a call makes at most {MOST_IMAGES} images, got {next(iter(given))} for {received(count)}; make "
+            "several calls"
         )
     return count
 
@@ -90,7 +92,7 @@ def resolve_labels(
     if class_labels is None:
         return torch.full((count,), num_classes)
     if not num_classes:
-        raise UserError(f"the model takes no class labels, got {class_labels!r}; leave them out")
+        raise UserError(f"the model takes no class labels, got {received(class_labels)}; leave them out")
     if asks_for_random(class_labels, class_names):
         return torch.tensor([keyed_seed("label", seed) % num_classes for seed in seeds])
     given = plain(class_labels, "class_labels")
@@ -99,7 +101,9 @@ def resolve_labels(
     one_each = isinstance(given, Sequence) and not isinstance(given, bytes | bytearray)
     listed: Any = given if one_each else [given]
     if one_each and (found := length(given)) != count:
-        raise UserError(f"expected one class label or one for each of {count} images, got {found}; pass as many")
+        raise UserError(
+            f"expected one class label or one for each of {count} images, got {received(found)}; pass as many"
+        )
     named = class_names is not None
     values = [
         label_of(each, num_classes, class_names)
@@ -108,7 +112,7 @@ def resolve_labels(
         for each in listed
     ]
     if not all(type(label) is int and -(2**63) <= label < 2**63 for label in values):
-        raise UserError(f"class_labels must be whole numbers, got {given!r}; pass for example [3, 7]")
+        raise UserError(f"class_labels must be whole numbers, got {received(given)}; pass for example [3, 7]")
     bad = [label for label in values if not 0 <= label < num_classes]
     if bad:
         raise UserError(
@@ -127,7 +131,7 @@ def checked_class_names(class_names: Sequence[str] | None, num_classes: int) -> 
     if class_names is None:
         return None
     if not isinstance(class_names, (list, tuple)) or not all(isinstance(name, str) for name in class_names):
-        raise UserError(f"class_names must be a list of words, got {class_names!r:.100}; give one per class")
+        raise UserError(f"class_names must be a list of words, got {received(class_names)}; give one per class")
     if len(class_names) != num_classes:
         raise UserError(f"class_names must name {num_classes} classes, got {len(class_names)}; give one per class")
     return tuple(class_names)

@@ -10,6 +10,7 @@ from typing import Any, ParamSpec, TypeVar
 from var import checks
 from var.aliases import called_here
 from var.errors import UserError, suggestion
+from var.names import received
 from var.typed import MOST_LISTED
 
 Settings = TypeVar("Settings")
@@ -47,7 +48,7 @@ def listed_values(values: Any, name: str) -> Sequence[Any]:
     """`values` as a sequence of Python's; raises `UserError` for what has no order, no length, or is a text."""
     values = plain(values, name)
     if not isinstance(values, Sequence) or isinstance(values, (str, bytes, bytearray)):
-        raise UserError(f"{name} must be a list of whole numbers, got {values!r}; pass for example [3, 7]")
+        raise UserError(f"{name} must be a list of whole numbers, got {received(values)}; pass for example [3, 7]")
     return values
 
 
@@ -72,7 +73,7 @@ class UnknownArgumentError(UserError):
     def __init__(self, name: str, known: Collection[str]) -> None:
         meant = [each for each in called_here(name) if each in known]
         remedy = f"did you mean {' or '.join(map(repr, meant))}?" if meant else suggestion(name, known)
-        super().__init__(f"unknown argument {name!r} of a call; {remedy}")
+        super().__init__(f"unknown argument {received(name)} of a call; {remedy}")
         self.name, self.known = name, known
 
     def __reduce__(self) -> tuple[type, tuple[str, Collection[str]]]:
@@ -103,7 +104,7 @@ def updated(
     """
     if not isinstance(settings, kind | None):
         raise UserError(
-            f"sampling must be the {kind.__name__} of this pipeline, got {settings!r}; pass them or keywords"
+            f"sampling must be the {kind.__name__} of this pipeline, got {received(settings)}; pass them or keywords"
         )
     known = {field.name for field in fields(kind)}  # pyright: ignore[reportArgumentType]
     for name in keywords:

@@ -7,6 +7,7 @@ import torch
 
 from var.conditions import Condition
 from var.errors import UserError
+from var.names import received
 from var.quantities import count
 from var.sampling.adapters import Adaptable
 from var.sampling.conditions import resolve_condition
@@ -153,7 +154,7 @@ class ConditionedPipeline(Adaptable):
         """
         guidance = Guidance() if guidance is None else guidance
         if not isinstance(guidance, Guidance):
-            raise UserError(f"guidance must be a Guidance, got {guidance!r:.100}; a number is guidance_scale")
+            raise UserError(f"guidance must be a Guidance, got {received(guidance)}; a number is guidance_scale")
         if self._noisiest is None and (guidance.classifier, guidance.classifier_scale) != (None, None):
             raise UserError("a classifier guides images that come out of noise, got one for others; leave it out")
         if guidance.weaker is not None:

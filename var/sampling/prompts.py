@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from var.errors import UserError
+from var.names import received
 from var.sampling.numbers import plain
 from var.text import TextEncoder, TextFeatures, checked_texts, open_encoder
 from var.text.encoders import checked_encoder, features_of
@@ -33,7 +34,7 @@ class Reader:
         self._wanted: dict[str, str] | None = None
         if isinstance(given, Mapping):
             if given.keys() != {"name", "digest"} or not all(isinstance(each, str) for each in given.values()):
-                raise UserError(f"text_encoder must have a name and a digest, got {given!r:.100}; save them again")
+                raise UserError(f"text_encoder must have a name and a digest, got {received(given)}; save them again")
             self._wanted = dict(given)
         elif given is not None:
             self.take(given)
@@ -73,7 +74,7 @@ class Reader:
         """What the encoder makes of the texts of `count` images, each text read once."""
         texts = plain(prompt, "prompt")
         if (found := count_prompts(texts)) not in (None, count):
-            raise UserError(f"expected one prompt or one for each of {count} images, got {found}; match them")
+            raise UserError(f"expected one prompt or one for each of {count} images, got {received(found)}; match them")
         lines = checked_texts([texts] * count if isinstance(texts, str) else texts, "prompt")
         different = list(dict.fromkeys(lines))
         encoder = self.encoder(device)

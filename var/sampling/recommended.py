@@ -6,6 +6,7 @@ from typing import Any
 
 from var.configs import config_from_dict
 from var.errors import UserError
+from var.names import received
 from var.sampling.numbers import plain
 
 
@@ -15,7 +16,8 @@ def opened(given: Any, kind: type[Any]) -> Any:
         return config_from_dict(kind, dict(given), "sampling")
     if not isinstance(given, kind | None):
         raise UserError(
-            f"sampling must be the {kind.__name__} of this pipeline or None for no advice, got {given!r:.100}; pass one"
+            f"sampling must be the {kind.__name__} of this pipeline or None for no advice, got "
+            f"{received(given)}; pass one"
         )
     return given
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from var import checks
 from var.errors import UserError
 from var.images import format_images
+from var.names import received
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ class Reporting:
         format_images(torch.empty(0, channels, 1, 1), self.output_type)
         callback = self.callback_on_step_end
         if callback is not None and not callable(callback):
-            raise UserError(f"callback_on_step_end must be a function, got {callback!r}; pass one or None")
+            raise UserError(f"callback_on_step_end must be a function, got {received(callback)}; pass one or None")
         for name in ("return_intermediates", "progress"):
             checks.argument(name, getattr(self, name), bool)
 

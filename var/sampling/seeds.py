@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 from var.errors import UserError
+from var.names import received
 from var.sampling.numbers import listed_values, whole
 from var.typed import length
 
@@ -30,7 +31,7 @@ def passed_seeds(seeds: Any, count: int | None = None) -> list[int]:
     """
     listed = listed_values(seeds, "seeds")
     if count is not None and (found := length(listed)) != count:
-        raise UserError(f"expected a seed for each of {count} images, got {found}; pass as many")
+        raise UserError(f"expected a seed for each of {count} images, got {received(found)}; pass as many")
     numbers = [whole(seed, "each of seeds") for seed in listed]
     for number in numbers:
         _check_range(number, number)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from var.errors import UserError
+from var.names import received
 from var.sampling.seeds import is_seed, passed_seeds
 from var.typed import length
 
@@ -32,7 +33,7 @@ def random_streams(
     if isinstance(generator, Sequence) and not isinstance(generator, str):
         own = _checked(generator, count)
     elif not isinstance(generator, torch.Generator | None):
-        raise UserError(f"generator must be a torch.Generator or a list of them, got {generator!r}; pass one")
+        raise UserError(f"generator must be a torch.Generator or a list of them, got {received(generator)}; pass one")
     else:
         own = [generator] if generator is not None and count == 1 else []
     if own:
@@ -52,10 +53,14 @@ def random_streams(
 def _checked(generators: Sequence[Any], count: int) -> list[torch.Generator]:
     """One generator for each of `count` images, no two of which would give the same numbers."""
     if (found := length(generators)) != count:
-        raise UserError(f"expected one generator or one for each of {count} images, got {found}; pass as many")
+        raise UserError(
+            f"expected one generator or one for each of {count} images, got {received(found)}; pass as many"
+        )
     odd = [each for each in generators if not isinstance(each, torch.Generator)]
     if odd:
-        raise UserError(f"generator must be a torch.Generator or a list of them, got {odd[0]!r} in it; pass one each")
+        raise UserError(
+            f"generator must be a torch.Generator or a list of them, got {received(odd[0])} in it; pass one each"
+        )
     first: dict[tuple[torch.device, bytes], int] = {}
     for index, each in enumerate(generators):
         earlier = first.setdefault((each.device, each.get_state().numpy().tobytes()), index)

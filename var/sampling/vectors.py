@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from var.errors import UserError, first_line
+from var.names import received
 from var.sampling.finite import check_finite
 from var.text.encoders import TextFeatures
 from var.typed import length
@@ -36,7 +37,7 @@ def resolve_vectors(vectors: Vectors, count: int, width: int) -> Float[Tensor, "
     if _is_list(vectors) and not (_has_shape(vectors, (width,)) or _has_shape(vectors, (count, width))):
         first = shape_of(vectors)  # told before numpy writes out what may be endless
         fits = first in ((width,), (count, width))
-        found = "list (of different lengths)" if fits else f"shape {first or (length(vectors),)}"
+        found = "list (of different lengths)" if fits else f"shape {received(first or (length(vectors),))}"
         raise _wrong_shape(width, count, found)
     if isinstance(vectors, Tensor) and (vectors.is_meta or vectors.is_nested):
         raise _wrong_shape(width, count, "a tensor without values" if vectors.is_meta else "a nested tensor")

@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from var.errors import UserError
+from var.names import received
 
 PIECES = 64
 """Of a text that models attend to, at most: what is kept of a data set grows with it."""
@@ -80,7 +81,7 @@ def checked_encoder(encoder: Any) -> TextEncoder:
     missing = [name for name, kind in kinds.items() if not isinstance(getattr(encoder, name, None), kind)]
     if missing or not callable(encoder):
         wrong = ", ".join(missing) or "a call"
-        raise UserError(f"a text encoder must have {wrong}, got {encoder!r:.60}; pass what open_encoder gives")
+        raise UserError(f"a text encoder must have {wrong}, got {received(encoder, 60)}; pass what open_encoder gives")
     return cast(TextEncoder, encoder)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from var.errors import UserError
 from var.foreign.regular import read_text
-from var.names import shown
+from var.names import received, shown
 
 MOST_CHARACTERS = 4096
 """Of a text; encoders read the beginning of such a one at best."""
@@ -33,7 +33,7 @@ def one_line(text: Any) -> str:
     more than `MOST_CHARACTERS`.
     """
     if not isinstance(text, str):
-        raise TextError(f"got {text!r:.40}", "write a text")
+        raise TextError(f"got {received(text, 40)}", "write a text")
     line = " ".join(text.split())
     if len(line) > MOST_CHARACTERS:
         raise TextError(f"got {len(line)} characters", f"shorten it to {MOST_CHARACTERS}")
@@ -62,7 +62,7 @@ def checked_texts(texts: Any, name: str) -> list[str]:
     Raises `UserError` for what is no list, for a single text, and, with its place, for one that is none.
     """
     if isinstance(texts, str | bytes) or not isinstance(texts, Sequence):
-        raise UserError(f"{name} must be a list of texts, got {texts!r:.40}; put it into a list")
+        raise UserError(f"{name} must be a list of texts, got {received(texts, 40)}; put it into a list")
     lines = []
     for place, text in enumerate(texts):
         try:

@@ -8,6 +8,7 @@ import torch
 
 from var.errors import UserError, suggestion
 from var.hub.remote import Source, find_snapshot
+from var.names import received
 from var.text.encoders import TextEncoder
 from var.text.words import WORDS, WordEncoder
 
@@ -34,7 +35,7 @@ def open_encoder(name: str, *, device: torch.device | str | None = None, **sourc
 
     if not isinstance(name, str) or not (name in PACKAGES or name.startswith(HUB)):
         known = [*PACKAGES, f"{HUB}ID-OR-FOLDER", f"{WORDS}A,B"]
-        raise UserError(f"unknown text encoder {name!r:.100}; {suggestion(str(name), known)}")
+        raise UserError(f"unknown text encoder {received(name)}; {suggestion(name, known)}")
     if name in PACKAGES:
         from var.text.sentences import SentenceEncoder
 

@@ -18,6 +18,7 @@ from var.data.shape_words import PHRASES, SIZES, Shown, ground_word, held_out_gr
 from var.data.whole_numbers import as_whole
 from var.errors import UserError, suggestion
 from var.images import from_uint8
+from var.names import received
 from var.randomness import keyed_seed
 
 Distance = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -190,10 +191,10 @@ def shapes(
     Raises `UserError` for an unknown split and for impossible numbers.
     """
     if split not in (*LENGTHS, "all"):
-        raise UserError(f"unknown split {split!r} of the shapes; {suggestion(split, (*LENGTHS, 'all'))}")
+        raise UserError(f"unknown split {received(split)} of the shapes; {suggestion(split, (*LENGTHS, 'all'))}")
     if combinations not in COMBINATIONS:
         remedy = suggestion(combinations, COMBINATIONS)
-        raise UserError(f"unknown combinations {combinations!r} of the shapes; {remedy}")
+        raise UserError(f"unknown combinations {received(combinations)} of the shapes; {remedy}")
     height, width = image_size(size)
     if height != width or height < 8:
         raise UserError(f"the shapes need a size of 8 pixels or more, got {size}; ask for a larger one")
@@ -204,7 +205,8 @@ def shapes(
     images = as_whole(LENGTHS[split] if length is None else length)
     if images is None or not 1 <= images <= MOST_SHAPES:
         raise UserError(
-            f"a length must be 1 or more, got {length!r}, and at most {MOST_SHAPES}; leave it out for {LENGTHS[split]}"
+            f"a length must be 1 or more, got {received(length)}, and at most {MOST_SHAPES}; leave it out for "
+            f"{LENGTHS[split]}"
         )
     return ShapesData({split: images}, height, combinations)
 

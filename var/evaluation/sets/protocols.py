@@ -130,7 +130,7 @@ def protocol(name: str, *, paradigm: Paradigm = "var") -> SamplingProtocol:
     known = [other for other, of in PROTOCOLS if of == paradigm]
     if name not in known:
         kind = "VAR" if paradigm == "var" else "diffusion"
-        raise UserError(f"unknown protocol {shown(name)!r} for {kind}; {suggestion(str(name), known)}")
+        raise UserError(f"unknown protocol {shown(name)!r} for {kind}; {suggestion(name, known)}")
     return PROTOCOLS[name, paradigm]
 
 

@@ -17,6 +17,7 @@ from var.data.named.emoji.splitting import PARTS, concept_part, part_of
 from var.data.named.emoji.styles import STYLES
 from var.errors import UserError, chosen, suggestion
 from var.images import from_uint8
+from var.names import received
 
 SPLITS = (*PARTS, "all")
 LABELS = ("category", "subcategory")
@@ -125,7 +126,7 @@ def open_emoji(
     _check(split=(split, SPLITS), labels=(labels, LABELS), words=(words, WORDS))
     size, channels = _checked_shape(size, channels)
     if not styles or len(set(styles)) < len(styles):
-        raise UserError(f"styles must be one or several different names, got {styles!r}; name each once")
+        raise UserError(f"styles must be one or several different names, got {received(styles)}; name each once")
     rows = {name: chosen(name, STYLES, "style of the emoji") for name in styles}
     fonts = {name: Font(row.find(), row.pixels) for name, row in rows.items()}
     everything = all_emoji()
@@ -143,7 +144,7 @@ def open_emoji(
 def _check(**values: tuple[str, Sequence[str]]) -> None:
     for name, (value, known) in values.items():
         if value not in known:
-            raise UserError(f"unknown {name} {value!r} of the emoji; {suggestion(value, known)}")
+            raise UserError(f"unknown {name} {received(value)} of the emoji; {suggestion(value, known)}")
 
 
 def _checked_shape(size: tuple[int, int] | None, channels: int | None) -> tuple[tuple[int, int], int]:
