@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Self, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +10,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from var.errors import UserError
+from var.names import received
+
+WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
+"""Types of labels."""
 
 KEYS = 16
 """Cross-attention has a multiple of so many keys: a CPU takes 4 times as long for 13 of them as for 16."""
@@ -57,6 +61,21 @@ class Condition:
         """The labels; `null` where no image has a class."""
         return torch.full_like(self.given, null, dtype=torch.long) if self.labels is None else self.labels
 
+    def checked(self) -> Self:
+        """As it is, but for whole labels of other types and devices.
+
+        Raises `UserError` where `given` is no tensor of bools, `labels` are none of as many whole numbers, or a mask
+        has no sequence. Vectors and sequences are looked at by whoever knows their widths.
+        """
+        _check_rows("given", self.given, (torch.bool,), None)
+        if self.sequence_mask is not None and self.sequence is None:
+            raise UserError("a condition's sequence_mask is that of its sequence, got none; pass both or neither")
+        if self.labels is None:
+            return self
+        _check_rows("labels", self.labels, WHOLE, len(self.given))
+        labels = self.labels.to(self.given.device, torch.int64)
+        return self if labels is self.labels else replace(self, labels=labels)
+
     def to(self, device: torch.device | str) -> Self:
         """The condition on `device`."""
         # From pinned memory the copy runs beside the computation; from other memory the option changes nothing.
@@ -76,6 +95,19 @@ class Condition:
         twice = self.each(lambda part: part.repeat(2, *[1] * (part.ndim - 1)))
         twice.given[len(self) :] = False
         return twice
+
+
+def is_dense(value: Any) -> TypeGuard[Tensor]:
+    """Whether it is a tensor with values, each in a place of its own."""
+    return isinstance(value, Tensor) and value.layout is torch.strided and not (value.is_meta or value.is_nested)
+
+
+def _check_rows(name: str, rows: Any, kinds: tuple[torch.dtype, ...], count: int | None) -> None:
+    if is_dense(rows) and rows.dtype in kinds and rows.ndim == 1 and count in (None, len(rows)):
+        return
+    found = f"{rows.dtype} {tuple(rows.shape)}" if is_dense(rows) else f"{type(rows).__name__} {received(rows)}"
+    wanted = f"{str(kinds[-1]).removeprefix('torch.')} ({'batch' if count is None else count},)"
+    raise UserError(f"a condition's {name} must be a tensor of {wanted}, got {found}; convert it")
 
 
 Shown = Condition | Int[Tensor, " batch"]

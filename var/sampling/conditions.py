@@ -62,8 +62,9 @@ def resolve_condition(
 
 def _fitting(condition: Condition, count: int, num_classes: int, vector_width: int) -> Condition:
     """A condition from outside, as the model takes it; raises `UserError` if it does not fit."""
+    condition = condition.checked()
     given = condition.given
-    if len(condition) != count or given.dtype != torch.bool:
+    if len(condition) != count:
         raise UserError(f"a condition needs a row for each of {count} images, got {len(condition)}; correct it")
     labels = condition.classes(num_classes)[given]
     alone = vector_width > 0 or condition.sequence is not None

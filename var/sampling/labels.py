@@ -199,5 +199,7 @@ def _nearest_names(name: str, class_names: Sequence[str]) -> str:
 
 def _count_labels(class_labels: ClassLabels) -> int | None:
     """Number of labels; None for none, one for all images, "random", and what `resolve_labels` will refuse."""
+    if isinstance(class_labels, Condition):
+        return len(class_labels.checked())
     given = plain(class_labels, "class_labels")
     return None if isinstance(given, str) or not hasattr(given, "__len__") else length(given)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from var.conditions import is_dense
 from var.errors import UserError, first_line
 from var.names import received
 from var.sampling.finite import check_finite
@@ -60,14 +61,15 @@ def resolve_sequence(
     Raises `UserError` for another number or `width`, and for what is not finite or no floats, beside a mask of bools.
     """
     sequence, mask = (torch.from_numpy(each) if isinstance(each, np.ndarray) else each for each in (sequence, mask))
-    shape = tuple(getattr(sequence, "shape", ()))
+    shape = tuple(sequence.shape) if is_dense(sequence) else ()
     wanted = (count, *shape[1:2], shape[-1] if shape and width is None else width)
-    if not isinstance(sequence, Tensor) or not sequence.is_floating_point() or shape != wanted or len(shape) != 3:
-        found = f"{sequence.dtype} {shape}" if isinstance(sequence, Tensor) else type(sequence).__name__
+    floats = is_dense(sequence) and sequence.is_floating_point() and sequence.dtype.itemsize > 1
+    if not floats or shape != wanted or len(shape) != 3:
+        found = f"{sequence.dtype} {shape}" if is_dense(sequence) else type(sequence).__name__
         expected = f"({count}, length, {width or 'width'})"
         raise UserError(f"a sequence must be floats {expected}, one for each image, got {found}; match them")
-    if mask is not None and not (isinstance(mask, Tensor) and mask.dtype == torch.bool and mask.shape == shape[:2]):
-        found = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else type(mask).__name__
+    if mask is not None and not (is_dense(mask) and mask.dtype == torch.bool and mask.shape == shape[:2]):
+        found = f"{mask.dtype} {tuple(mask.shape)}" if is_dense(mask) else type(mask).__name__
         raise UserError(
             f"a sequence's mask must be bools {shape[:2]}, True where it is no padding, got {found}; match it"
         )
