@@ -5,9 +5,10 @@ import os
 import torch
 
 from var.errors import UserError, first_line
+from var.names import received
 
 
-def check_device(device: torch.device | str) -> None:
+def check_device(device: torch.device | str | int) -> None:
     """Raise `UserError` unless numbers can be made on `device` and brought back."""
     try:
         torch.device(device)
@@ -16,11 +17,10 @@ def check_device(device: torch.device | str) -> None:
         raise UserError(f"{said}; use 'cpu', 'cuda', 'cuda:1' or 'mps', or leave the choice out") from error
     try:
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ValueError, OverflowError) as error:
         reason = first_line(error).split(". ")[0]
-        raise UserError(
-            f"device {str(device)!r} cannot be used here ({reason}); use 'cpu', or leave the choice out"
-        ) from error
+        name = received(device if isinstance(device, int) else str(device))
+        raise UserError(f"device {name} cannot be used here ({reason}); use 'cpu', or leave the choice out") from error
 
 
 def chosen_device(name: str | None) -> str:

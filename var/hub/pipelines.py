@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Self, TypeVar, Unpack
 import torch
 
 from var.configs import to_json
-from var.devices import check_device
 from var.errors import UserError
 from var.files import atomic_text, sweep
 from var.hub.kinds import OtherKindError, read_key, saved_name
@@ -17,7 +16,7 @@ from var.hub.layout import CONFIG, MOST_INDEX, PIPELINE_INDEX
 from var.hub.locking import FolderLock, read_whole
 from var.hub.models import checked_model, load_folder, packaged_type, written_model
 from var.hub.pipeline_index import checked_index, is_nested, pipeline_index, put_together
-from var.hub.placement import DType, check_placement, chosen_dtype, chosen_place
+from var.hub.placement import DType, check_move, check_placement, chosen_dtype, chosen_place
 from var.hub.publishing import Publishable, with_page
 from var.hub.remote import Source, find_folder
 from var.hub.single_file import load_single_file, save_single_file
@@ -178,11 +177,9 @@ class PretrainedPipeline(Publishable):
     def to(self, *args: Any, **kwargs: Any) -> Self:
         """Move or cast every part, as `nn.Module.to` does; returns the pipeline.
 
-        Raises `UserError` for a device that cannot be used here.
+        Raises `UserError` for a device that cannot be used here, and for what is neither that nor a float type.
         """
-        for place in (*args, kwargs.get("device")):
-            if isinstance(place, str | torch.device):
-                check_device(place)
+        check_move(*args, **kwargs)
         for part in self.models().values():
             part.to(*args, **kwargs)
         return self

@@ -3,9 +3,10 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from var.devices import check_device, chosen_device
-from var.errors import UserError, chosen, suggestion
+from var.errors import UserError, chosen, first_line, suggestion
 from var.names import received
 
 FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -68,8 +69,32 @@ def check_placement(device: torch.device | str | None) -> None:
         return
     if not isinstance(device, torch.device | str | int) or isinstance(device, bool):
         raise UserError(f"device must be a torch.device or a text like 'cuda:0', got {received(device)}; correct it")
-    if str(device) != "meta":
-        check_device(device)  # pyright: ignore[reportArgumentType]
+    if isinstance(device, int) or str(device) != "meta":
+        check_device(device)
+
+
+def check_move(*args: Any, **kwargs: Any) -> None:
+    """Raise `UserError` unless these are arguments of `nn.Module.to` that leave a model that can compute here.
+
+    For torch, numbers are tensors: it would take 1.0 as such, and do nothing.
+    """
+    rule = "models go to a device, to a float type or both"
+    for place, given in (*enumerate(args), *kwargs.items()):
+        if isinstance(given, bool | torch.memory_format) and place != 0:
+            continue
+        found = (given.device, given.dtype) if isinstance(given, Tensor) else (given,)
+        for each in found:
+            if isinstance(each, torch.dtype):
+                chosen_dtype(each)
+            elif isinstance(each, str | torch.device | int) and not isinstance(each, bool):
+                check_device(each)
+            elif each is not None:
+                raise UserError(f"{rule}, got {received(each)}; pass for example 'cpu' or torch.float32")
+    try:
+        torch.nn.Identity().to(*args, **kwargs)
+    except TypeError as error:
+        reason = first_line(error).split(", but")[0]
+        raise UserError(f"{rule}, but {reason}; pass for example 'cpu' or torch.float32") from error
 
 
 def _read(dtype: Any) -> torch.dtype | None:
