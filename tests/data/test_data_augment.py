@@ -165,3 +165,32 @@ def test_a_random_affine_map_moves_as_far_as_asked_and_as_often():
     assert 0.95 * math.exp(-0.1) < steps.min() < 0.93
     assert 1.07 < steps.max() < 1.05 * math.exp(0.1)
     assert torch.allclose(RandomAffine(0.0, 1.0)(planes, generator), planes, atol=1e-6)
+
+
+@pytest.mark.usefixtures("_untyped")
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda: HorizontalFlip(probability="x"), "probability"),
+        (lambda: HorizontalFlip(probability=float("nan")), "probability"),
+        (lambda: RandomResizedCrop(area=[]), "area"),
+        (lambda: RandomResizedCrop(aspect=(1, 2, 3)), "aspect"),
+        (lambda: RandomResizedCrop(area=0.5), "area"),
+        (lambda: Shift("2"), "pixels"),
+        (lambda: Shift(1.5), "pixels"),
+        (lambda: Shift(2, fill="white"), "fill"),
+        (lambda: RandomCrop(None), "scale"),
+        (lambda: RandomAffine(most=[0.1]), "most"),
+        (lambda: RandomAffine(probability=True), "probability"),
+    ],
+)
+def test_fields_of_another_type_are_refused_in_a_line(make, name):
+    with pytest.raises(UserError, match=rf"\A{name} must be .*, got .*; correct it\Z"):
+        make()
+
+
+def test_fields_stay_as_they_were_written():
+    """A cache of tokens knows an augmentation by how it is written."""
+    assert repr(RandomCrop(2)) == "RandomCrop(scale=2)"
+    assert repr(Shift(2, fill=0)) == "Shift(pixels=2, fill=0)"
+    assert repr(RandomResizedCrop(area=(0.5, 1))).startswith("RandomResizedCrop(area=(0.5, 1), ")

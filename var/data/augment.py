@@ -10,12 +10,14 @@ from PIL import Image
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from var import checks
 from var.data.pictures import Framing, cover
 from var.errors import UserError
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
 """(image (channels, height, width) in [-1, 1], generator) -> image of the same shape. Must not write to its input."""
 
+_Number = float | int  # as it was written: a cache of tokens knows an augmentation by how it is written
 Images = Float[Tensor, "batch c h w"]
 
 
@@ -39,9 +41,10 @@ class Shift(_ManyAtOnce):
     """
 
     pixels: int
-    fill: float | None = None
+    fill: _Number | None = None
 
     def __post_init__(self):
+        checks.fields(self)
         if self.pixels < 0:
             raise UserError(f"a shift must be 0 or more pixels, got {self.pixels}; it goes both ways by itself")
 
@@ -59,9 +62,10 @@ class Shift(_ManyAtOnce):
 class HorizontalFlip(_ManyAtOnce):
     """Swap left and right with `probability`."""
 
-    probability: float = 0.5
+    probability: _Number = 0.5
 
     def __post_init__(self):
+        checks.fields(self)
         if not 0 <= self.probability <= 1:
             raise UserError(f"a flip's probability must lie in [0, 1], got {self.probability}; 0.5 is usual")
 
@@ -78,9 +82,10 @@ class RandomCrop(_ManyAtOnce):
     Pictures of a folder are not enlarged but brought to that size, and the window moves along the longer side too.
     """
 
-    scale: float = 1.125
+    scale: _Number = 1.125
 
     def __post_init__(self):
+        checks.fields(self)
         if not 1 <= self.scale <= 4:
             raise UserError(f"a crop's scale must lie in [1, 4], got {self.scale}; 1.125 is usual")
 
@@ -106,10 +111,11 @@ class RandomResizedCrop(_ManyAtOnce):
     Of ten draws the first that fits is taken, as torchvision does; if none does, the largest square in the middle.
     """
 
-    area: tuple[float, float] = (0.2, 1.0)
-    aspect: tuple[float, float] = (3 / 4, 4 / 3)
+    area: tuple[_Number, _Number] = (0.2, 1.0)
+    aspect: tuple[_Number, _Number] = (3 / 4, 4 / 3)
 
     def __post_init__(self):
+        checks.fields(self)
         if not 0 < self.area[0] <= self.area[1] <= 1:
             raise UserError(f"a crop's area must lie in (0, 1], low before high, got {self.area}; (0.2, 1) is usual")
         if not 0 < self.aspect[0] <= self.aspect[1]:
@@ -155,10 +161,11 @@ class RandomAffine(_ManyAtOnce):
     An image that is not square is turned as if it were, which shears it a little.
     """
 
-    most: float = 0.15
-    probability: float = 0.8
+    most: _Number = 0.15
+    probability: _Number = 0.8
 
     def __post_init__(self):
+        checks.fields(self)
         if not 0 <= self.most <= 1:
             raise UserError(f"an affine map must move by 0 to 1, got {self.most}; 0.15 is usual")
         if not 0 <= self.probability <= 1:
