@@ -131,7 +131,7 @@ class DiffusionPipeline(Edits, Likelihoods):
         check_range(settings, self._codec())
         timestep_pairs(self._sampler(settings)[1]["steps"], self.schedule.num_timesteps)
 
-    def label_of(self, name: str) -> int:
+    def label_of(self, name: str | int) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return label_of(name, self._network().config.num_classes, self.class_names)
 

@@ -3,8 +3,10 @@
 import re
 
 import jaxtyping
+import numpy as np
 import pytest
 import torch
+from tiny import tiny_diffusion_pipeline, tiny_pipeline
 
 from var.errors import UserError
 from var.sampling.labels import checked_class_names, count_images, label_of, resolve_labels
@@ -244,3 +246,16 @@ def test_a_generator_that_was_used_goes_on_and_its_seeds_repeat_what_it_gave(as_
     assert second != first
     assert draws(random_streams(1, None, seeds)[0]) == second
     assert random_streams(1, given, None)[1] != seeds
+
+
+@pytest.mark.usefixtures("_untyped")
+@pytest.mark.parametrize("make", [tiny_pipeline, tiny_diffusion_pipeline])
+def test_a_label_is_its_own_and_what_is_none_is_refused(make):
+    pipe = make()
+    assert pipe.label_of(3) == pipe.label_of(np.int64(3)) == pipe.label_of("3") == 3
+    for given in (None, 2.0, [3], b"3", True):
+        with pytest.raises(UserError, match=r"\Aa class label must be a whole number, got .*; correct it\Z"):
+            pipe.label_of(given)
+    for given in (-1, 5, 10**30):
+        with pytest.raises(UserError, match=r"\Aclass labels must lie in \[0, 5\), got "):
+            pipe.label_of(given)

@@ -61,7 +61,7 @@ class StagedPipeline(ConditionedPipeline):
     def _check_sampling(self, settings: SamplingSettings) -> None:
         settings.guidance_scales(len(self._models()[1].scales))
 
-    def label_of(self, name: str) -> int:
+    def label_of(self, name: str | int) -> int:
         """Label of the class with this name; see `var.sampling.labels.label_of`."""
         return labels.label_of(name, self._models()[1].config.num_classes, self.class_names)
 

@@ -137,15 +137,17 @@ def checked_class_names(class_names: Sequence[str] | None, num_classes: int) -> 
     return tuple(class_names)
 
 
-def label_of(name: str, num_classes: int, class_names: Sequence[str] | None) -> int:
-    """The label of the class with this name.
+def label_of(name: str | int, num_classes: int, class_names: Sequence[str] | None) -> int:
+    """The label of the class with this name; a label is its own.
 
     A class may have several names, separated by commas, the main one first: a class's main name wins over the same name
     further back in another's. Case, underscores and hyphens do not matter. Digits that name no class are the label
     itself. Raises `UserError` for an unknown name and for one that several classes have.
     """
     if not num_classes:
-        raise UserError(f"the model takes no class labels, got {name!r}; leave them out")
+        raise UserError(f"the model takes no class labels, got {received(name)}; leave them out")
+    if not isinstance(name, str):
+        return _label(whole(name, "a class label"), num_classes)
     labels = _named(name, class_names or ())
     if len(labels) == 1:
         return labels[0]
@@ -154,14 +156,18 @@ def label_of(name: str, num_classes: int, class_names: Sequence[str] | None) -> 
         several = ", ".join(f"{label} ({class_names[label]})" for label in labels)
         raise UserError(f"a class name must mean one class, got {name!r}, which is {several}; pass the number")
     if re.fullmatch(r"[0-9]{1,18}", name):
-        if int(name) >= num_classes:
-            raise UserError(f"class labels must lie in [0, {num_classes}), got {name}; correct it")
-        return int(name)
+        return _label(int(name), num_classes)
     if class_names is None:
         raise UserError(
             f"class_labels takes label numbers, None or 'random', got {name!r}; pass a number, as no class has a name"
         )
     raise UserError(f"class_labels must name known classes, got {name!r}; {_nearest_names(name, class_names)}")
+
+
+def _label(label: int, num_classes: int) -> int:
+    if not 0 <= label < num_classes:
+        raise UserError(f"class labels must lie in [0, {num_classes}), got {label}; correct it")
+    return label
 
 
 def _named(name: str, class_names: Sequence[str]) -> list[int]:
