@@ -38,7 +38,7 @@ def check_levels(images: Images, levels: int) -> None:
     """Raise `UserError` unless `images` hold nothing but `levels` evenly spaced values from -1 to 1."""
     if not 2 <= checks.argument("levels", levels, int) <= MOST_LEVELS:
         raise UserError(
-            f"a likelihood needs 2 levels or more, at most {MOST_LEVELS}, got {levels}; 8-bit images have 256"
+            f"a likelihood needs 2 levels or more, got {levels}; 8-bit images have 256, and {MOST_LEVELS} are the most"
         )
     steps = (images.double() + 1) / 2 * (levels - 1)
     if len(images) and ((steps - steps.round()).abs().max() > 1e-2 or steps.min() < -0.5 or steps.max() > levels - 0.5):

@@ -148,5 +148,5 @@ def test_numbers_of_more_digits_than_python_writes(pipe, noise, value):
 
 @pytest.mark.parametrize("levels", [2**16 + 1, 10**19, 10**400])
 def test_a_likelihood_has_no_more_levels_than_images(noise, levels):
-    with one_line("a likelihood needs 2 levels or more, at most 65536, got "):
+    with one_line("a likelihood needs 2 levels or more, got .*65536 are the most"):
         noise.bits_per_dimension(torch.ones(1, *noise.image_shape), 3, levels=levels)
