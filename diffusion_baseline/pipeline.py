@@ -8,7 +8,7 @@ from torch import Tensor
 
 from diffusion_baseline.call import Call
 from diffusion_baseline.diffusion import PREDICTIONS, Prediction
-from diffusion_baseline.editing import Edit, Edits
+from diffusion_baseline.editing import Edit, Edits, edited_shape
 from diffusion_baseline.latent import check_fits, check_range
 from diffusion_baseline.likelihood import Likelihoods
 from diffusion_baseline.meanflow import check_interval
@@ -171,6 +171,7 @@ class DiffusionPipeline(Edits, Likelihoods):
         reporting = Reporting(self.image_shape[0], output_type, return_intermediates, callback_on_step_end, progress)
         guidance, settings = self._settings_of_call(guidance, sampling, keywords)
         check_range(settings, self._codec())
+        edit = None if edit is None else Edit.fitting(edit, edited_shape(self))
         count = count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         generators, seeds = random_streams(count, generator, seeds)
         sample, options = self._way(settings, edit, seeds)

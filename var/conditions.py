@@ -99,7 +99,9 @@ class Condition:
 
 def is_dense(value: Any) -> TypeGuard[Tensor]:
     """Whether it is a tensor with values, each in a place of its own."""
-    return isinstance(value, Tensor) and value.layout is torch.strided and not (value.is_meta or value.is_nested)
+    if not isinstance(value, Tensor) or value.layout is not torch.strided:
+        return False
+    return not (value.is_meta or value.is_nested or value.is_quantized)
 
 
 def _check_rows(name: str, rows: Any, kinds: tuple[torch.dtype, ...], count: int | None) -> None:

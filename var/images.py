@@ -78,11 +78,11 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
         raise UserError(
             f"{name} must be a tensor, got {type(images).__name__}; convert them, for example by torch.tensor"
         )
-    if images.is_meta or images.layout is not torch.strided:
+    if images.is_meta or images.is_nested or images.layout is not torch.strided:
         raise UserError(
             f"{name} must be dense and have values, got a {images.layout} tensor on {images.device}; bring them here"
         )
-    if not images.is_floating_point():
+    if not images.is_floating_point() or images.dtype.itemsize < 2:
         raise UserError(f"{name} must be float in [-1, 1], got {images.dtype}; convert with var.images.from_uint8")
     if images.ndim != 4:
         shape = tuple(images.shape)
@@ -97,6 +97,8 @@ def check_images(images: Tensor, *, channels: int, size: tuple[int, int] | None 
         raise UserError(
             f"{name} must be {size[0]}x{size[1]} (height x width), got {height}x{width}; resize or crop them"
         )
+    if not height * width:
+        raise UserError(f"{name} must have pixels, got {height}x{width} (height x width); pass larger ones")
     if images.numel() == 0:
         return
     low, high = torch.aminmax(images.detach())

@@ -173,6 +173,7 @@ class VARPipeline(Edits, Likelihoods):
         check_switches(official_stream=official_stream)
         guidance, settings = self._settings_of_call(guidance, sampling, keywords)
         strengths = settings.guidance_scales(len(transformer.scales))
+        edit = None if edit is None else Edit.fitting(edit, self.image_shape)
         search = Search.of(candidates, keep_scale, verifier, transformer.config, prompt, official=official_stream)
         count = labels.count_images(class_labels, num_images, seeds, vectors, prompt, **(edit.counts if edit else {}))
         random_classes = labels.asks_for_random(class_labels, self.class_names)

@@ -10,9 +10,12 @@ from jaxtyping import Bool, Float64, UInt8
 from PIL import Image
 from torch import Tensor
 
-from var.errors import UserError
+from var.conditions import is_dense
+from var.errors import UserError, first_line
 from var.foreign.converted_pictures import converted
 from var.images import Signed, check_images
+from var.names import received
+from var.typed import MOST_LISTED
 
 _Listed = Sequence[Image.Image] | Sequence[np.ndarray] | Sequence[Tensor]
 GivenImages = Image.Image | _Listed | np.ndarray | Tensor | Signed
@@ -123,6 +126,27 @@ class Start:
         return {name: None if len(values) == 1 else len(values) for name, values in given.items()}
 
     @classmethod
+    def fitting(cls, given: Any, shape: tuple[int, int, int]) -> Self:
+        """`given` as the argument of a call, of images of this `shape`; raises `UserError` for what does not fit."""
+        if type(given) is not cls:
+            found = f"that of {type(given).__module__}" if isinstance(given, Start) else received(given)
+            raise UserError(
+                f"edit must be the {cls.__name__} of this pipeline, or None for images out of nothing, got {found}; "
+                "call its method edit or variations"
+            )
+        channels, *size = shape
+        check_images(given.images, channels=channels, size=(size[0], size[1]), name="images of an edit")
+        if not len(given.images):
+            raise UserError("an edit needs at least one image to start from, got none; pass some")
+        masks = given.masks
+        if masks is None or (is_dense(masks) and masks.dtype == torch.bool and masks.shape == (len(masks), 1, *size)):
+            return given
+        found = f"{masks.dtype} {tuple(masks.shape)}" if is_dense(masks) else received(masks)
+        raise UserError(
+            f"masks of an edit must be bools (n, 1, {size[0]}, {size[1]}), got {found}; call the method edit"
+        )
+
+    @classmethod
     def of(cls, shape: tuple[int, int, int], images: GivenImages, *masks: GivenMasks, **settings: Any) -> Self:
         """That of a call, of images of this `shape` (channels, height, width); errors as for what is given."""
         channels, *size = shape
@@ -139,6 +163,11 @@ def _pictures(given: Any) -> list[Image.Image]:
 
 def _joined(given: Any, name: str) -> Any:
     """What was given; of a list of arrays, or of tensors, one of them all."""
+    for each in given if isinstance(given, list | tuple) else [given]:
+        if isinstance(each, Tensor) and (not is_dense(each) or (each.is_floating_point() and each.itemsize < 2)):
+            raise UserError(f"{name} must be dense tensors of usual numbers, got {received(each)}; convert them")
+        if isinstance(each, Tensor | np.ndarray) and each.ndim and len(each) > MOST_LISTED:
+            raise UserError(f"a call takes at most {MOST_LISTED} of its {name}, got {len(each)}; make several calls")
     if not isinstance(given, list | tuple):
         return given
     if not given:
@@ -171,7 +200,12 @@ def _pixels(pictures: Sequence[Image.Image], name: str, channels: int) -> UInt8[
     """Of pictures, which must be of one size."""
     if channels not in (1, 3):
         raise UserError(f"{name} of {channels} channels cannot be pictures, got some; pass an array or a tensor")
-    upright = [converted(each, channels) for each in pictures]
+    try:
+        upright = [converted(each, channels) for each in pictures]
+    except UserError:
+        raise
+    except (ValueError, OSError) as error:  # a closed one, or one whose file is damaged
+        raise UserError(f"{name} must be pictures that can be read: {first_line(error)}; open them anew") from error
     if len(sizes := sorted({f"{each.height}x{each.width}" for each in upright})) > 1:
         raise UserError(f"{name} must be pictures of one size (height x width), got {', '.join(sizes)}; resize them")
     pixels = np.stack([np.asarray(each) for each in upright])
