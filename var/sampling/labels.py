@@ -63,7 +63,7 @@ def count_images(
         listed = ", ".join(f"{name} for {received(count)}" for name, count in given.items())
         beside = {count for name, count in given.items() if name != "seeds"}
         asked = beside.pop() if len(beside) == 1 else 0
-        remedy = f"give {quantities.count(asked, 'seed')}, or none" if asked else "drop one of them"
+        remedy = f"give {quantities.count(asked, 'seed')}, or none" if 0 < asked <= MOST_IMAGES else "drop one of them"
         raise UserError(f"all arguments must ask for the same number of images, got {listed}; {remedy}")
     count = next(iter(given.values()))
     if count < 1:
