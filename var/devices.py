@@ -10,16 +10,17 @@ from var.names import received
 
 def check_device(device: torch.device | str | int) -> None:
     """Raise `UserError` unless numbers can be made on `device` and brought back."""
+    name = received(device if isinstance(device, int) else str(device))
+    failures = RuntimeError, AssertionError, ValueError, OverflowError
     try:
         torch.device(device)
-    except RuntimeError as error:  # which lists twenty, most of which nobody has
-        said = f"device {str(device)!r} cannot be used here, for no device is called so"
+    except failures as error:  # torch lists twenty, most of which nobody has
+        said = f"device {name} cannot be used here (no device is called so)"
         raise UserError(f"{said}; use 'cpu', 'cuda', 'cuda:1' or 'mps', or leave the choice out") from error
     try:
         torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, ValueError, OverflowError) as error:
+    except failures as error:
         reason = first_line(error).split(". ")[0]
-        name = received(device if isinstance(device, int) else str(device))
         raise UserError(f"device {name} cannot be used here ({reason}); use 'cpu', or leave the choice out") from error
 
 

@@ -15,7 +15,6 @@ from var.foreign.documents import EncodingError, lines_of_json, object_in_line, 
         ('{"a": NaN}', dict, "NaN is not a JSON number"),
         ('{"a": -Infinity}', dict, "-Infinity is not a JSON number"),
         ('{"a": 1e999}', dict, "1e999 is too large a number"),
-        ('{"a": 1' + "0" * 400 + "}", dict, "00 is too large a number"),
         ('{"a": ' + "9" * 5000 + "}", dict, "digits"),
         ("[1, 2]", dict, "must hold an object, got a list"),
         ("5", list, "must hold a list, got a whole number"),
@@ -115,7 +114,7 @@ def test_what_was_read_is_the_readers_own(tmp_path):
 
 
 def test_fields_have_the_type_that_is_asked_for():
-    values = {"steps": 3, "share": 0.5, "flag": True, "name": None, "list": [1]}
+    values = {"steps": 3, "share": 0.5, "flag": True, "name": None, "list": [1], "huge": 10**400}
     assert taken(values, "steps", int, "that") == 3
     assert type(taken(values, "steps", float, "that")) is float
     assert taken(values, "name", str | None, "that") is None
@@ -124,6 +123,7 @@ def test_fields_have_the_type_that_is_asked_for():
         ("share", int, "that: 'share' must be a whole number, got 0.5"),
         ("list", dict, "that: 'list' must be an object, got"),
         ("name", str, "that: 'name' must be a text, got None"),
+        ("huge", float, "that: 'huge' must be a finite number, got 1000"),
         ("absent", int, "that must have 'absent', but it is missing"),
     ):
         with pytest.raises(UserError, match=message):

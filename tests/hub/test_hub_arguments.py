@@ -64,7 +64,7 @@ def test_the_same_said_twice_is_taken(kept):
         ({"device": 1.5}, "device must be a torch.device or a text"),
         (
             {"device": "gpu"},
-            "device 'gpu' cannot be used here, for no device .*; use 'cpu', 'cuda', 'cuda:1' or 'mps'",
+            "device 'gpu' cannot be used here .no device is called so.; use 'cpu', 'cuda', 'cuda:1' or 'mps'",
         ),
         ({"device": ""}, "device '' cannot be used here"),
         ({"revision": 5}, "revision must be a text or None, got 5"),

@@ -13,7 +13,7 @@ from tiny import tiny_pipeline
 
 from var import VARPipeline
 from var.errors import UserError
-from var.hub import models
+from var.hub import kinds
 from var.original import published
 
 COMMIT = "0123456789abcdef"
@@ -132,14 +132,14 @@ def test_two_processes_that_meet_a_damaged_conversion_both_get_the_model(hub, co
         patch.setattr(published, "remove_folder", removed_twice)
         assert same(load(), tiny_pipeline())
     assert len(conversions) == 2
-    real = models.read_json
+    real = kinds.read_json
 
     def vanishing(path, **options):
         shutil.rmtree(kept, ignore_errors=True)
         return real(path, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(models, "read_json", vanishing)
+        patch.setattr(kinds, "read_json", vanishing)
         assert published._kept(VARPipeline, kept, None, None) is None
     assert same(load(), tiny_pipeline())
     assert len(conversions) == 3

@@ -5,6 +5,7 @@ import itertools
 import json
 import math
 import re
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ MOST_YAML = 2**20
 """Bytes of a file of settings."""
 MOST_VALUES = 100_000
 """Values that a YAML file may stand for: anchors can make 10^20 of 600 bytes."""
+
+_LARGEST = sys.float_info.max
 
 _WORDS: Mapping[type, str] = {
     dict: "an object",
@@ -137,10 +140,11 @@ def taken(values: Mapping[str, Any], name: str, kind: Any, source: object, *, re
         raise UserError(f"{source} must have {name!r}, but it is missing; {remedy}")
     value = values[name]
     kinds = get_args(kind) or (kind,)
-    if type(value) not in kinds and not (float in kinds and type(value) is int):
+    as_float = float in kinds and type(value) is int
+    if (type(value) not in kinds and not as_float) or (as_float and not -_LARGEST <= value <= _LARGEST):
         wanted = " or ".join(_called(each) for each in kinds)
         raise UserError(f"{source}: {name!r} must be {wanted}, got {repr(value)[:100]}; {remedy}")
-    return float(value) if float in kinds and type(value) is int and int not in kinds else value
+    return float(value) if as_float and int not in kinds else value
 
 
 def _called(kind: type) -> str:
@@ -162,12 +166,6 @@ def _finite(text: str) -> float:
     return number
 
 
-def _whole(text: str) -> int:
-    number = int(text)
-    _finite(text)  # most whole numbers become floats, sooner or later
-    return number
-
-
 def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) < len(pairs):
@@ -176,9 +174,7 @@ def _without_doubles(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 # One for all: a file may hold a million documents, a line each.
-_DECODER = json.JSONDecoder(
-    parse_constant=_refuse, parse_float=_finite, parse_int=_whole, object_pairs_hook=_without_doubles
-)
+_DECODER = json.JSONDecoder(parse_constant=_refuse, parse_float=_finite, object_pairs_hook=_without_doubles)
 
 
 def _double(names: Sequence[str]) -> str | None:

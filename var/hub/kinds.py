@@ -66,6 +66,9 @@ def _without(folder: Path, error: UserError) -> UserError:
     if (folder / RUN_FILE).exists() and not (folder / FINISHED).exists():
         return UserError(f"the run in {folder} must be finished to be used, but it is not; start it again to its end")
     rule = str(error).partition(";")[0]
-    names = sorted(shown(path.name, 40) for path in folder.iterdir() if not path.name.startswith("."))
+    try:
+        names = sorted(shown(path.name, 40) for path in folder.iterdir() if not path.name.startswith("."))
+    except FileNotFoundError:  # another process has taken it away meanwhile
+        return error
     found = f"it holds {listed(names, MOST_NAMED)}" if names else "it is empty"
     return UserError(f"{rule}: {folder} holds no model, {found}; give the folder of a saved model or of a finished run")

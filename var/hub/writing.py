@@ -23,7 +23,7 @@ def parse_size(size: int | str) -> int:
     number = int(match[1]) * UNITS[match[2]] if match else 0
     if number < 1 or isinstance(size, bool):
         raise UserError(
-            f"max_shard_size must be a number of bytes or a text like '5GB', got {received(size)}; correct it"
+            f"max_shard_size must be a number of bytes or a text like '5GB', got {received(size, 200)}; correct it"
         )
     return number
 
