@@ -141,7 +141,7 @@ def test_masks_that_are_not_binary_are_told_by_their_levels():
     soft.paste(255, (3, 0, 6, 4))
     soft.putpixel((2, 1), 127)
     message = refused(given_masks, soft, size=SIZE)
-    assert message.startswith("masks must be black (0), and white (255) where an image is redrawn, got levels from 0 ")
+    assert message.startswith("masks must be binary, black (0) and white (255) where an image is redrawn, ")
     assert "got levels from 0 to 255, where 1 of 24 pixels are neither black nor white; choose a threshold" in message
     half = soft.point(lambda level: level // 2)
     assert "got levels from 0 to 127, where 13 of 24 pixels are neither" in refused(given_masks, half, size=SIZE)
