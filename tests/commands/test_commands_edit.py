@@ -120,7 +120,7 @@ def test_small_images_are_upscaled(edit, saved, pictures, tmp_path):
 WRONG = [
     ("var", ["--keep-scales", "9"], "keep_scales must lie in [0, 3], got 9; correct it"),
     ("var", ["--masks", "MASK", "MASK"], "--masks must be one for all images or one for each of 1, got 2; correct it"),
-    ("var", ["--masks", "FIRST"], "first.png: masks must be binary, black (0) and white (255) where an image is redrawn"),
+    ("var", ["--masks", "FIRST"], "first.png: masks must be binary, black (0) and white (255) where an image is re"),
     ("var", ["--masks", "WIDE"], "wide.png: masks must be 6x6 pixels (height x width) as the model's images are, got "),
     ("var", ["--masks", "MASK", "--grid", "MASK"], "--grid must not write over what is read or into it, got "),
     ("diffusion_baseline", ["--strength", "2"], "strength must lie in (0, 1], where 1 begins with noise, got 2.0; c"),

@@ -106,8 +106,8 @@ def _painted(levels: UInt8[Tensor, "n 1 h w"], size: tuple[int, int]) -> Bool[Te
         low, high = int(levels.min()), int(levels.max())
         raise UserError(
             f"masks must be binary, black (0) and white (255) where an image is redrawn, got levels from {low} "
-            f"to {high}, where {grey} of {levels.numel()} pixels are neither black nor white; choose a threshold, as in "
-            "mask.convert('L').point(lambda level: 255 * (level > threshold)) of Pillow"
+            f"to {high}, where {grey} of {levels.numel()} pixels are neither black nor white; choose a threshold, as "
+            "in mask.convert('L').point(lambda level: 255 * (level > threshold)) of Pillow"
         )
     return levels > 0
 
