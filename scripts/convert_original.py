@@ -13,6 +13,7 @@ from collections.abc import Sequence
 
 from var.command_line.frame import CommandParser, file_path, guarded, parsed
 from var.command_line.sampling_options import DTYPES
+from var.errors import UserError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,8 +41,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _sides(text: str) -> tuple[int, ...]:
-    from var.errors import UserError
-
     try:
         return tuple(int(side) for side in text.split(","))
     except ValueError:
@@ -49,8 +48,6 @@ def _sides(text: str) -> tuple[int, ...]:
 
 
 def _convert(options: argparse.Namespace) -> None:
-    from var.errors import UserError
-
     output = options.output
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UserError(f"the output must be a new or an empty folder, got {output}; choose another place")

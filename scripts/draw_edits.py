@@ -57,19 +57,21 @@ def drawn(pipe: "VARPipeline", image: "Tensor", label: int, region: tuple[int, i
     import torch
     import torch.nn.functional as F
 
+    from var.images import Signed
+
     shown = torch.ones_like(image)
     if region == "vary":
-        edits = pipe.variations(image, label, keep_scales=3, **CALL)
+        edits = pipe.variations(Signed(image), label, keep_scales=3, **CALL)
     elif region == "upscale":
         small = F.interpolate(image, scale_factor=0.5, mode="area")
         shown = F.interpolate(small, size=image.shape[2:])
-        edits = pipe.upscale(small, label, **CALL)
+        edits = pipe.upscale(Signed(small), label, **CALL)
     else:
         top, left, bottom, right = map(int, region)
         mask = torch.zeros(image.shape[2:], dtype=torch.bool)
         mask[top:bottom, left:right] = True
         shown = mask.expand_as(image) * 2.0 - 1
-        edits = pipe.edit(image, mask, label, keep_pixels=True, blend=image.shape[2] // 16, **CALL)
+        edits = pipe.edit(Signed(image), mask, label, keep_pixels=True, blend=image.shape[2] // 16, **CALL)
     return torch.cat([image, shown, edits.images * 2 - 1])
 
 

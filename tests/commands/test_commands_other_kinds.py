@@ -8,7 +8,7 @@ from diffusion_baseline import DiffusionPipeline
 from var import VARPipeline
 from var.autoencoder import Autoencoder, AutoencoderConfig
 from var.errors import UserError
-from var.hub.kinds import OtherKindError, remedies
+from var.hub.kinds import OtherKindError, remedies, saved_name
 from var.recipes.fine_tuning import load_start, load_tokenizer
 
 COMMANDS = {
@@ -107,3 +107,10 @@ def test_what_has_no_remedy_keeps_that_for_programmers():
         raise OtherKindError("a must be b", "c", "import it")
     with pytest.raises(OtherKindError, match=r"^a must be b; use x$"), remedies({"x": "use x"}):
         raise OtherKindError("a must be b", "x", "import it")
+
+
+def test_a_file_that_names_no_class_says_nothing(tmp_path):
+    (tmp_path / "pipeline_index.json").write_text("{}")
+    assert saved_name(tmp_path) == ""
+    (tmp_path / "config.json").write_text('{"class": "VQVAE"}')
+    assert saved_name(tmp_path) == "VQVAE"

@@ -16,7 +16,7 @@ def pipe(request):
     return request.param()
 
 
-DEVICES = [1000, -1, 10**19, pytest.param(10**5000, id="digits"), "cuda:1000", "x", "", "float32"]
+DEVICES = [1000, -1, 10**19, pytest.param(10**5000, id="digits"), "cuda:1000", "x", ""]
 
 
 @pytest.mark.parametrize("device", [*DEVICES, torch.zeros(1, device="meta")])
@@ -28,6 +28,11 @@ def test_devices_that_there_are_not(pipe, device):
             type(pipe).from_pretrained("next-scale/digits", device=device)
         with one_line("device .* cannot be used here "):
             check_device(device)
+
+
+def test_a_type_in_words_is_no_device(pipe):
+    with one_line("models go to a device, to a float type or both, got the text 'bf16'; pass torch.bfloat16"):
+        pipe.to("bf16")
 
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.complex64, torch.int8, torch.bool])

@@ -44,7 +44,9 @@ def saved_name(folder: Path) -> str:
     """The class of the model or pipeline in `folder`, as it was saved; "" where nothing says so."""
     for name, most in ((PIPELINE_INDEX, MOST_INDEX), (CONFIG, MOST_CONFIG)):
         with suppress(UserError):
-            return str(read_json(folder / name, most=most).get("class"))
+            saved = read_json(folder / name, most=most).get("class")
+            if isinstance(saved, str):
+                return saved
     return ""
 
 
@@ -68,7 +70,7 @@ def _without(folder: Path, error: UserError) -> UserError:
     rule = str(error).partition(";")[0]
     try:
         names = sorted(shown(path.name, 40) for path in folder.iterdir() if not path.name.startswith("."))
-    except FileNotFoundError:  # another process has taken it away meanwhile
+    except OSError:  # another process has taken it away meanwhile, or it may not be listed
         return error
     found = f"it holds {listed(names, MOST_NAMED)}" if names else "it is empty"
     return UserError(f"{rule}: {folder} holds no model, {found}; give the folder of a saved model or of a finished run")

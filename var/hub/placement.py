@@ -86,6 +86,8 @@ def check_move(*args: Any, **kwargs: Any) -> None:
         for each in found:
             if isinstance(each, torch.dtype):
                 chosen_dtype(each)
+            elif isinstance(each, str) and each in _NAMES:
+                raise UserError(f"{rule}, got the text {each!r}; pass {_NAMES[each] or 'a type'}")
             elif isinstance(each, str | torch.device | int) and not isinstance(each, bool):
                 check_device(each)
             elif each is not None:

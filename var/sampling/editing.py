@@ -43,6 +43,7 @@ def given_images(
     known, listed = isinstance(images, Signed), isinstance(images, list | tuple)
     given = _joined(images.images if isinstance(images, Signed) else images, "images")
     values = _tensor(given, "images", channels)
+    values = values.cpu() if values.device.type == "mps" else values  # which has no float64
     if isinstance(given, np.ndarray):
         values = _channels_first(values, channels, listed)
     levels = values.dtype == torch.uint8
@@ -200,6 +201,11 @@ def _pixels(pictures: Sequence[Image.Image], name: str, channels: int) -> UInt8[
     """Of pictures, which must be of one size."""
     if channels not in (1, 3):
         raise UserError(f"{name} of {channels} channels cannot be pictures, got some; pass an array or a tensor")
+    if unknown := sorted({each.mode for each in pictures} & {"F", "I"}):
+        raise UserError(
+            f"{name} must be pictures whose levels have a known range, got mode {unknown[0]}; pass an array, as in "
+            "np.asarray(picture) brought to [0, 1]"
+        )
     try:
         upright = [converted(each, channels) for each in pictures]
     except UserError:

@@ -80,10 +80,10 @@ def _summary(report: Report, rows: Rows, won: Mapping[str, str | None]) -> str:
             model: [_SUBJECTS[key] for key, winner in won.items() if winner == model] for model in (*rows, None)
         }
         parts = [f"{word(model)} wins on {with_and(subjects[model])}" for model in rows if subjects[model]]
-        level, all_of_them = subjects[None], "both models" if len(rows) == 2 else "the best models"
-        if level:
+        even, all_of_them = subjects[None], "both models" if len(rows) == 2 else "the best models"
+        if even:
             parts.append(
-                f"they are level on {with_and(level)}" if parts else f"{all_of_them} are level on {with_and(level)}"
+                f"they are level on {with_and(even)}" if parts else f"{all_of_them} are level on {with_and(even)}"
             )
         text = "; ".join(parts) + "."
         text = text[:1].upper() + text[1:]
