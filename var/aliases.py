@@ -50,6 +50,7 @@ _CALLED: dict[str, str] = {
     "image_size": "resolution size img_size sample_size",
     "num_timesteps": "timesteps num_train_timesteps t",
     "sampling_steps": "num_inference_steps inference_steps sampling_timesteps num_sampling_steps",
+    "num_inference_steps": "steps num_steps sampling_steps inference_steps sampling_timesteps num_sampling_steps",
     "prediction": "prediction_type objective parameterization",
     "gradient_checkpointing": "activation_checkpointing checkpointing grad_checkpointing recompute",
     "perceptual": "lpips lpips_weight perceptual_weight",

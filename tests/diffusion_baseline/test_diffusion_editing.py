@@ -269,6 +269,7 @@ WRONG = [
     ({"seeds": [1]}, "all arguments must ask for the same number of images, got seeds for 1, images for 2"),
     ({"vectors": [1.0]}, "the model takes class labels below 5 and no vectors, got vectors"),
     ({"prompt": "a cat"}, "the model takes class labels below 5 and no vectors, got a prompt"),
+    ({"steps": 5}, "unknown argument 'steps' of a call; did you mean 'num_inference_steps'"),
     ({"strenght": 0.5}, "unknown argument 'strenght' of a call; did you mean 'strength'"),
 ]
 

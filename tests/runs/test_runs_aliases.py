@@ -1,10 +1,12 @@
 """A setting by the name that it has elsewhere, or by a word that is misspelt, finds ours."""
 
 import re
+from dataclasses import fields
 
 import pytest
 
 from diffusion_baseline.presets import PRESETS
+from diffusion_baseline.sampling_settings import SamplingSettings
 from var import aliases
 from var.errors import UserError
 from var.nested import leaves
@@ -75,7 +77,8 @@ def test_a_word_that_is_not_understood_is_refused_with_the_nearest(text, word):
         overridden(RUNS["vqvae"], assignments=[text])
 
 
-def test_every_name_of_the_table_is_a_setting_of_some_run():
+def test_every_name_of_the_table_is_a_setting_of_some_run_or_call():
     known = {name for run in RUNS.values() for name, _ in leaves(settings_to_dict(run))}
+    known |= {each.name for each in fields(SamplingSettings)}
     for ours in aliases._CALLED:
         assert any(f".{name}".endswith(f".{ours}") for name in known), ours

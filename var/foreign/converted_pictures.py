@@ -20,7 +20,11 @@ def read_picture(source: Path | bytes, name: str, channels: int) -> Image.Image:
 
 
 def converted(picture: Image.Image, channels: int) -> Image.Image:
-    """A `picture` that somebody has opened or made, as `read_picture` gives that of a file."""
+    """A `picture` that somebody has opened or made, as `read_picture` gives that of a file.
+
+    Of one whose pixels were read before it is not known any more whether it had 2 or 4 bits, by which Pillow spreads
+    all levels but the one that is transparent.
+    """
     transparent = _transparent_level(picture)
     return _convert(ImageOps.exif_transpose(picture), channels, transparent)
 
